@@ -1,0 +1,97 @@
+# Everything but the two front doors, ./quickstart and ./run-tests.
+#
+#   make release       the program, at build/release/holdfast
+#   make check         all that a change must pass; its parts, each a target of its own:
+#                      format-check layers headers lint unit tsan
+#   make integration   the program on real servers (LONG=1: every major, every crash point)
+#   make fuzz-smoke    every fuzz target for FUZZ_SECONDS
+#   make fuzz ROOM=pg  the fuzz targets of one room until they find something
+#   make format        formats src/ and tests/
+#   make clean
+#
+# "make unit ROOM=pg" builds and runs the tests of one room only. Keeps results for tools/sum_results
+# in RESULTS.
+
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+RESULTS ?= build/results
+FUZZ_SECONDS ?= 5
+# Rooms whose tests run under ThreadSanitizer too.
+THREADED_ROOMS := base store contract
+ROOM ?=
+LONG ?=
+
+sources = $(wildcard src/*/*.h src/*/*.cc tests/*/*.h tests/*/*.cc tests/unit/*/*.h tests/unit/*/*.cc)
+# Of the given rooms those that have tests, as names of binaries.
+test_names = $(foreach room,$(1),$(if $(wildcard tests/unit/$(room)/*.cc tests/$(room)/*.cc),test_$(room)))
+unit_tests = $(call test_names,$(or $(ROOM),$(notdir $(wildcard tests/unit/*)) contract fault))
+threaded_tests = $(call test_names,$(THREADED_ROOMS))
+
+.PHONY: release check build-check build-tsan build-integration build-fuzz format format-check \
+  layers headers lint unit tsan integration fuzz-smoke fuzz clean
+
+configure-%:
+	@cmake --preset $* >build/$*.configure.log 2>&1 || { cat build/$*.configure.log; exit 1; }
+
+build/:
+	@mkdir -p build
+configure-release configure-check configure-tsan configure-fuzz format-check: | build/
+
+release: configure-release
+	@cmake --build build/release --target holdfast -- --quiet
+	@echo "built build/release/holdfast"
+
+check: format-check layers build-check headers lint unit tsan
+
+build-check: configure-check
+	@cmake --build build/check --target unit_tests -- --quiet
+
+build-tsan: configure-tsan
+	@cmake --build build/tsan --target $(threaded_tests) -- --quiet
+
+build-integration: configure-release
+	@cmake --build build/release --target holdfast integration_tests -- --quiet
+
+build-fuzz: configure-fuzz
+	@cmake --build build/fuzz --target fuzzers -- --quiet
+
+format:
+	@clang-format-19 -i $(sources)
+
+format-check:
+	@clang-format-19 --dry-run $(sources) 2>&1 | grep 'clang-format-violations' >build/format.log || true
+	@if [ -s build/format.log ]; then \
+	  echo "lines that \"make format\" would change, by file:"; \
+	  cut -d: -f1 build/format.log | sort | uniq -c; exit 1; fi
+
+layers:
+	@tools/check_layers --self-test
+	@tools/sum_results --self-test
+	@tools/check_layers src
+
+headers: configure-check
+	@cmake --build build/check --target headers_alone -- --quiet
+
+lint: configure-check
+	@tools/lint $(if $(LONG),--long) build/check
+
+unit: configure-check
+	@cmake --build build/check --target $(unit_tests) -- --quiet
+	@tools/run_binaries unit $(RESULTS) $(addprefix build/check/,$(unit_tests))
+
+tsan: build-tsan
+	@tools/run_binaries tsan $(RESULTS) $(addprefix build/tsan/,$(threaded_tests))
+
+integration: build-integration
+	@tools/run_integration $(RESULTS) $(if $(LONG),--long) $(INTEGRATION_OPTIONS)
+
+fuzz-smoke: build-fuzz
+	@tools/run_fuzzers $(RESULTS) $(FUZZ_SECONDS) build/fuzz
+
+fuzz: build-fuzz
+	@test -n "$(ROOM)" || { echo "usage: make fuzz ROOM=pg" >&2; exit 2; }
+	@tools/run_fuzzers $(RESULTS) 0 build/fuzz $(ROOM)
+
+clean:
+	@rm -rf build

@@ -1,0 +1,450 @@
+// libpq is used through its asynchronous calls only: each wait is a poll() of the socket in rounds of kRound, between which a stop request
+// is looked at. libpq's own connect_timeout does not hold for PQconnectPoll, so the deadline is kept here.
+#include "cluster/connection.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <utility>
+
+#include <libpq-fe.h>
+
+#include <fmt/format.h>
+
+#include "base/task_group.h"
+
+namespace holdfast::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr milliseconds kRound{200};
+constexpr int kDefaultConnectSeconds = 10;
+constexpr int kOldestMajor = 13;
+
+// Settings of a session in which nothing ends by itself and nothing depends on the role. Those that a server does not have are left
+// out by the join with pg_settings (idle_session_timeout came with 14, transaction_timeout with 17).
+constexpr std::string_view kPrepareSession = R"(
+  SELECT pg_catalog.set_config(s.name, w.value, false)
+    FROM pg_catalog.pg_settings s
+    JOIN (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'),
+                 ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
+                 ('search_path', 'pg_catalog'), ('TimeZone', 'UTC'), ('DateStyle', 'ISO, YMD'),
+                 ('IntervalStyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
+                 ('standard_conforming_strings', 'on')) w(name, value)
+      ON s.name OPERATOR(pg_catalog.=) w.name)";
+
+// The one sentence of libpq's text per line, without the newline at its end.
+std::string trimmed(const char* text) {
+  std::string result = text != nullptr ? text : "";
+  while (!result.empty() && (result.back() == '\n' || result.back() == ' ')) result.pop_back();
+  return result;
+}
+
+struct ResultDeleter {
+  void operator()(PGresult* result) const { PQclear(result); }
+};
+using Result = std::unique_ptr<PGresult, ResultDeleter>;
+
+struct OptionsDeleter {
+  void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
+};
+
+std::string field(const PGresult* result, int code) { return trimmed(PQresultErrorField(result, code)); }
+
+// connect_timeout as conninfo, else the environment, says; checks that conninfo can be read at all.
+std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
+  char* problem = nullptr;
+  std::unique_ptr<PQconninfoOption, OptionsDeleter> options(PQconninfoParse(conninfo.c_str(), &problem));
+  if (!options) {
+    std::string detail = trimmed(problem);
+    PQfreemem(problem);
+    throw Error({.code = ErrorCode::kConfiguration,
+                 .message = "the server's connection string cannot be read",
+                 .detail = detail + ".",
+                 .hint = "Write it as libpq reads it, for example "
+                         "conninfo = \"host=/var/run/postgresql port=5432 user=postgres\"."});
+  }
+  std::string text;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
+    if (std::string_view(option->keyword) == "connect_timeout" && option->val != nullptr)
+      text = option->val;
+  if (const char* environment = std::getenv("PGCONNECT_TIMEOUT"); text.empty() && environment != nullptr)
+    text = environment;
+  int seconds = kDefaultConnectSeconds;
+  if (!text.empty()) {
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    if (error != std::errc() || end != text.data() + text.size())
+      throw Error({.code = ErrorCode::kConfiguration,
+                   .message = fmt::format("invalid connect_timeout \"{}\"", text),
+                   .hint = "Give a number of seconds, or 0 to wait without limit."});
+  }
+  if (seconds <= 0) return std::nullopt;
+  return std::chrono::seconds(seconds);
+}
+
+// What to look at, by the words that libpq and the server use.
+std::string connect_hint(std::string_view problem) {
+  auto says = [&](std::string_view words) { return problem.find(words) != std::string_view::npos; };
+  if (says("starting up") || says("not yet accepting") || says("not accepting connections") || says("in recovery mode"))
+    return "The server is starting or recovering; its log tells how far it is. Try again when it accepts connections.";
+  if (says("shutting down")) return "The server is being stopped; start it again first.";
+  if (says("no pg_hba.conf entry") || says("pg_hba.conf rejects"))
+    return "Let the role in by a line in pg_hba.conf, for example \"local all postgres peer\", and reload the server.";
+  if (says("Peer authentication failed") || says("Ident authentication failed"))
+    return fmt::format("The server lets in only the operating system user of the role's name, and this is the user with id {}. Run the "
+                       "command as that user, or name another role in conninfo.",
+                       geteuid());
+  if (says("authentication failed") || says("no password supplied"))
+    return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs the command.";
+  if (says("role \"")) return "Create the role, or name another in conninfo (user=...).";
+  if (says("database \"")) return "Name a database that exists in conninfo, for example dbname=postgres.";
+  if (says("too many clients") || says("remaining connection slots"))
+    return "All connections are taken; raise max_connections or end some sessions.";
+  return "Is the server running, and do host and port of conninfo name its socket directory (unix_socket_directories) or address? "
+         "pg_lsclusters or \"ps -fC postgres\" shows what runs.";
+}
+
+// What the operator can do, where the server's own words leave that open.
+std::string statement_hint(std::string_view message, std::string hint) {
+  auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
+  if (says("WAL level not sufficient")) return "Set wal_level = replica in postgresql.conf and restart the server.";
+  if (says("full_page_writes"))
+    return "Set full_page_writes = on on the primary, let a checkpoint pass, and take the backup again.";
+  if (says("standby was promoted"))
+    return "What was copied belongs to two timelines and cannot be used. Take the backup again.";
+  if (says("backup is not in progress"))
+    return "The session that started the backup was replaced by another, as a connection pooler does. Connect to the server itself.";
+  return hint;
+}
+
+}  // namespace
+
+struct Connection::Impl {
+  std::stop_token stop;
+  std::function<void(const Notice&)> on_notice;
+  std::vector<Notice> notices;  // waiting to be handed on
+  PGconn* connection = nullptr;
+  std::string version;
+  std::string user;
+  int major = 0;
+  bool superuser = false;
+
+  Impl() = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { close(); }
+
+  void close() {
+    if (connection != nullptr) PQfinish(connection);
+    connection = nullptr;
+  }
+
+  // Called by libpq; runs no code of others.
+  static void take_notice(void* self, const PGresult* result) noexcept {
+    std::string severity = field(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    static_cast<Impl*>(self)->notices.push_back({.severity = std::move(severity),
+                                                 .sqlstate = field(result, PG_DIAG_SQLSTATE),
+                                                 .message = field(result, PG_DIAG_MESSAGE_PRIMARY),
+                                                 .detail = field(result, PG_DIAG_MESSAGE_DETAIL),
+                                                 .hint = field(result, PG_DIAG_MESSAGE_HINT)});
+  }
+  void hand_on_notices() {
+    std::vector<Notice> taken = std::exchange(notices, {});
+    if (!on_notice) return;
+    for (const Notice& notice : taken) on_notice(notice);
+  }
+
+  void connect(const ConnectionOptions& options);
+  void establish(const ConnectionOptions& options);
+  void check_server();
+  void wait_socket(short events, std::optional<SteadyTime> deadline);
+  void interrupt();
+  void ensure_open() const;
+  Result execute(std::string_view sql, std::span<const Value> parameters);
+  [[noreturn]] void throw_lost();
+  [[noreturn]] void throw_refused(const PGresult* result);
+};
+
+// Waits until the socket is ready or the deadline has passed (the caller finds out which); a stop request ends the session.
+void Connection::Impl::wait_socket(short events, std::optional<SteadyTime> deadline) {
+  for (;;) {
+    if (stop.stop_requested()) interrupt();
+    if (deadline && std::chrono::steady_clock::now() >= *deadline) return;
+    pollfd socket{.fd = PQsocket(connection), .events = events, .revents = 0};
+    int ready = poll(&socket, 1, static_cast<int>(kRound.count()));
+    if (ready < 0 && errno != EINTR) throw_errno("poll", "connection to the server");
+    if (ready > 0) return;
+  }
+}
+
+// Cancels what runs, ends the session and throws kInterrupted.
+void Connection::Impl::interrupt() {
+  if (PQstatus(connection) == CONNECTION_OK) {
+    if (PGcancel* cancel = PQgetCancel(connection); cancel != nullptr) {
+      char unused[256];
+      PQcancel(cancel, unused, sizeof unused);
+      PQfreeCancel(cancel);
+    }
+  }
+  close();
+  throw_if_stopped(stop);
+  HF_CHECK(false);
+}
+
+void Connection::Impl::ensure_open() const {
+  HF_CHECK(connection != nullptr);  // not used again after it was lost or interrupted
+}
+
+void Connection::Impl::throw_lost() {
+  std::string problem = trimmed(PQerrorMessage(connection));
+  // A server that ends an idle session says why in a last message, which libpq takes for a notice.
+  for (const Notice& notice : notices)
+    if (notice.severity == "FATAL" || notice.severity == "PANIC") problem = notice.message + ".";
+  close();
+  throw Error({.code = ErrorCode::kServerUnavailable,
+               .message = "the connection to the server was lost",
+               .detail = problem,
+               .hint = "Look into the server's log: it was stopped, it crashed, or somebody ended the session. A connection pooler in "
+                       "between must not be in transaction mode."});
+}
+
+void Connection::Impl::throw_refused(const PGresult* result) {
+  std::string sqlstate = field(result, PG_DIAG_SQLSTATE);
+  std::string message = field(result, PG_DIAG_MESSAGE_PRIMARY);
+  if (sqlstate.empty()) throw_lost();  // libpq's own error: there was no answer
+  std::string detail = field(result, PG_DIAG_MESSAGE_DETAIL);
+  if (!detail.empty() && detail.back() != '.') detail += '.';
+  detail += fmt::format("{}The server answered with SQLSTATE {}.", detail.empty() ? "" : " ", sqlstate);
+  // Class 57P: the server or an administrator ended the session, not the statement.
+  if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate == "57P05") {
+    close();
+    throw Error({.code = ErrorCode::kServerUnavailable,
+                 .message = "the server ended the session: " + message,
+                 .detail = detail,
+                 .hint = "Look into the server's log for who stopped it, and try again when it accepts connections."});
+  }
+  if (sqlstate == "42501")
+    throw Error({.code = ErrorCode::kPermission,
+                 .message = message,
+                 .detail = fmt::format("{} The session's role is \"{}\".", detail, user),
+                 .hint = "As a superuser, in the database that conninfo names, run:\n" + backup_role_grants(major, user)});
+  throw Error({.code = ErrorCode::kServer, .message = message, .detail = detail, .hint = statement_hint(message, field(result, PG_DIAG_MESSAGE_HINT))});
+}
+
+// Sends one statement and waits for its last result.
+Result Connection::Impl::execute(std::string_view sql, std::span<const Value> parameters) {
+  ensure_open();
+  std::string statement(sql);
+  std::vector<const char*> values;
+  values.reserve(parameters.size());
+  for (const Value& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  if (stop.stop_requested()) interrupt();
+  if (PQsendQueryParams(connection, statement.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0) == 0)
+    throw_lost();
+
+  for (;;) {  // until all is sent; the server may have to be read from before it reads on
+    int unsent = PQflush(connection);
+    if (unsent < 0) throw_lost();
+    if (unsent == 0) break;
+    wait_socket(POLLIN | POLLOUT, std::nullopt);
+    if (PQconsumeInput(connection) == 0) throw_lost();
+  }
+
+  Result last;
+  for (;;) {
+    while (PQisBusy(connection) != 0) {
+      wait_socket(POLLIN, std::nullopt);
+      if (PQconsumeInput(connection) == 0) throw_lost();
+    }
+    Result next(PQgetResult(connection));
+    if (!next) break;
+    ExecStatusType status = PQresultStatus(next.get());
+    // COPY would wait for us for ever; no statement of ours starts one.
+    HF_CHECK(status != PGRES_COPY_IN && status != PGRES_COPY_OUT && status != PGRES_COPY_BOTH);
+    bool keeps_error = last && PQresultStatus(last.get()) == PGRES_FATAL_ERROR;
+    if (!keeps_error) last = std::move(next);
+  }
+  if (!last) throw_lost();
+  hand_on_notices();
+  if (PQresultStatus(last.get()) == PGRES_FATAL_ERROR || PQresultStatus(last.get()) == PGRES_BAD_RESPONSE) {
+    throw_refused(last.get());
+  }
+  return last;
+}
+
+void Connection::Impl::connect(const ConnectionOptions& options) {
+  throw_if_stopped(stop);
+  establish(options);
+  check_server();
+  execute(kPrepareSession, {});
+  Result who(execute("SELECT current_user, current_setting('is_superuser'), current_setting('server_version')", {}));
+  user = PQgetvalue(who.get(), 0, 0);
+  superuser = std::string_view(PQgetvalue(who.get(), 0, 1)) == "on";
+  version = PQgetvalue(who.get(), 0, 2);
+  // "15.20 (Debian 15.20-0+deb12u1)": the number alone.
+  version = version.substr(0, version.find(' '));
+}
+
+void Connection::Impl::establish(const ConnectionOptions& options) {
+  std::optional<milliseconds> timeout = connect_timeout(options.conninfo);
+  std::optional<SteadyTime> deadline;
+  if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
+
+  // Of a keyword given twice the last value holds: conninfo may change what stands before it, not what stands behind.
+  const char* const keywords[] = {"fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+                                  "tcp_user_timeout", "dbname", "client_encoding", "replication", nullptr};
+  const char* const values[] = {options.application_name.c_str(), "1", "30", "10", "6", "90000", options.conninfo.c_str(), "UTF8", "false", nullptr};
+  connection = PQconnectStartParams(keywords, values, 1);
+  if (connection == nullptr) throw std::bad_alloc();
+  PQsetNoticeReceiver(connection, &Impl::take_notice, this);
+
+  PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+  if (PQstatus(connection) == CONNECTION_BAD) state = PGRES_POLLING_FAILED;
+  std::string problem;
+  while (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
+    wait_socket(state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
+    if (deadline && std::chrono::steady_clock::now() >= *deadline) {
+      problem = fmt::format("No answer from {}{}{} within {} s.", trimmed(PQhost(connection)).empty() ? "the server" : trimmed(PQhost(connection)),
+                            trimmed(PQport(connection)).empty() ? "" : ", port ", trimmed(PQport(connection)),
+                            std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
+      break;
+    }
+    state = PQconnectPoll(connection);
+  }
+  if (state != PGRES_POLLING_OK) {
+    if (problem.empty()) problem = trimmed(PQerrorMessage(connection));
+    close();
+    throw Error({.code = ErrorCode::kServerUnavailable,
+                 .message = "could not connect to the PostgreSQL server",
+                 .detail = problem,
+                 .hint = connect_hint(problem)});
+  }
+}
+
+void Connection::Impl::check_server() {
+  major = PQserverVersion(connection) / 10000;
+  if (major >= kOldestMajor) return;
+  int number = PQserverVersion(connection);
+  close();
+  throw Error({.code = ErrorCode::kUnsupported,
+               .message = fmt::format("PostgreSQL {} is not supported", major),
+               .detail = fmt::format("The server reports version number {}.", number),
+               .hint = fmt::format("Holdfast backs up PostgreSQL {} and later.", kOldestMajor)});
+}
+
+Connection::Connection(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Connection::~Connection() = default;
+Connection::Connection(Connection&&) noexcept = default;
+Connection& Connection::operator=(Connection&&) noexcept = default;
+
+Connection Connection::connect(const ConnectionOptions& options, std::stop_token stop) {
+  auto impl = std::make_unique<Impl>();
+  impl->stop = std::move(stop);
+  impl->on_notice = options.on_notice;
+  impl->connect(options);
+  return Connection(std::move(impl));
+}
+
+std::vector<Row> Connection::query(std::string_view sql, std::span<const Value> parameters) {
+  Result result = impl_->execute(sql, parameters);
+  int row_count = PQntuples(result.get());
+  int column_count = PQnfields(result.get());
+  std::vector<Row> rows(static_cast<size_t>(row_count));
+  for (int r = 0; r < row_count; ++r) {
+    Row& row = rows[static_cast<size_t>(r)];
+    row.resize(static_cast<size_t>(column_count));
+    for (int c = 0; c < column_count; ++c) {
+      if (PQgetisnull(result.get(), r, c) != 0) continue;
+      row[static_cast<size_t>(c)].emplace(PQgetvalue(result.get(), r, c), static_cast<size_t>(PQgetlength(result.get(), r, c)));
+    }
+  }
+  return rows;
+}
+
+Row Connection::query_row(std::string_view sql, std::span<const Value> parameters) {
+  std::vector<Row> rows = query(sql, parameters);
+  if (rows.size() != 1)
+    throw Error({.code = ErrorCode::kServer,
+                 .message = fmt::format("the server answered with {} rows where one was expected", rows.size()),
+                 .detail = fmt::format("The statement was: {}", sql)});
+  return std::move(rows.front());
+}
+
+std::string Connection::query_value(std::string_view sql, std::span<const Value> parameters) {
+  Row row = query_row(sql, parameters);
+  if (row.size() != 1 || !row.front())
+    throw Error({.code = ErrorCode::kServer,
+                 .message = "the server answered with nothing where one value was expected",
+                 .detail = fmt::format("The statement was: {}", sql)});
+  return std::move(*row.front());
+}
+
+void Connection::check_alive() {
+  impl_->ensure_open();
+  if (impl_->stop.stop_requested()) impl_->interrupt();
+  // Something came: a notice, or a goodbye and the end of the stream, which takes a second read to be seen.
+  for (int reads = 0; reads < 2; ++reads) {
+    pollfd socket{.fd = PQsocket(impl_->connection), .events = POLLIN, .revents = 0};
+    if (poll(&socket, 1, 0) <= 0) break;
+    if (PQconsumeInput(impl_->connection) == 0) impl_->throw_lost();
+    PQisBusy(impl_->connection);  // reads the messages that came
+  }
+  if (PQstatus(impl_->connection) != CONNECTION_OK) impl_->throw_lost();
+  impl_->hand_on_notices();
+}
+
+int Connection::server_major() const { return impl_->major; }
+const std::string& Connection::server_version() const { return impl_->version; }
+const std::string& Connection::role() const { return impl_->user; }
+bool Connection::is_superuser() const { return impl_->superuser; }
+pid_t Connection::backend_pid() const {
+  impl_->ensure_open();
+  return PQbackendPID(impl_->connection);
+}
+
+std::string backup_role_grants(int server_major, std::string_view role) {
+  std::string name = quote_identifier(role);
+  std::string functions = server_major >= 15 ? "pg_backup_start(text, boolean), pg_backup_stop(boolean)"
+                                             : "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean)";
+  return fmt::format(
+      "GRANT pg_monitor TO {0};\n"
+      "GRANT EXECUTE ON FUNCTION {1}, pg_switch_wal(), pg_create_restore_point(text), "
+      "pg_show_all_file_settings(), pg_hba_file_rules() TO {0};\n"
+      "GRANT SELECT ON pg_file_settings, pg_hba_file_rules TO {0};",
+      name, functions);
+}
+
+std::string quote_identifier(std::string_view name) {
+  std::string quoted = "\"";
+  for (char c : name) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string quote_literal(std::string_view text) {
+  std::string quoted = "'";
+  for (char c : text) {
+    if (c == '\'') quoted += '\'';
+    quoted += c;
+  }
+  return quoted + "'";
+}
+
+std::string conninfo_pair(std::string_view key, std::string_view value) {
+  std::string pair = fmt::format("{}='", key);
+  for (char c : value) {
+    if (c == '\'' || c == '\\') pair += '\\';
+    pair += c;
+  }
+  return pair + "'";
+}
+
+}  // namespace holdfast::cluster

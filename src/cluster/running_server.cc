@@ -1,0 +1,160 @@
+#include "cluster/running_server.h"
+
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace holdfast::cluster {
+namespace {
+
+constexpr size_t kMaxPidFileBytes = 16384;
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\r')) text.remove_suffix(1);
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  return text;
+}
+
+template <typename T>
+std::optional<T> parse_whole(std::string_view text) {
+  T value{};
+  text = trimmed(text);
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::vector<std::string_view> split_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    size_t end = text.find('\n');
+    lines.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+bool is_alive(pid_t pid) { return kill(pid, 0) == 0 || errno == EPERM; }
+
+// /proc is read with plain calls: a process that ends in between is no error.
+std::string program_name(pid_t pid) {
+  std::optional<Fd> fd = open_if_exists(fmt::format("/proc/{}/comm", pid), 0);
+  if (!fd) return "";
+  std::array<char, 64> buffer;
+  ssize_t count = read(fd->get(), buffer.data(), buffer.size());
+  if (count <= 0) return "";
+  std::string_view name(buffer.data(), static_cast<size_t>(count));
+  return std::string(name.substr(0, name.find('\n')));
+}
+
+bool is_postgres(pid_t pid) {
+  std::string name = program_name(pid);
+  return name.starts_with("postgres") || name.starts_with("postmaster");
+}
+
+// The link's text: "/var/lib/postgresql/15/main", with " (deleted)" behind it when the directory is gone. Empty when not for us to see.
+std::string working_directory(pid_t pid) {
+  std::array<char, PATH_MAX> buffer;
+  ssize_t count = readlink(fmt::format("/proc/{}/cwd", pid).c_str(), buffer.data(), buffer.size());
+  return count > 0 ? std::string(buffer.data(), static_cast<size_t>(count)) : std::string();
+}
+
+bool works_in(pid_t pid, const std::string& data_directory) {
+  struct stat here {};
+  struct stat there {};
+  std::string link = fmt::format("/proc/{}/cwd", pid);
+  if (stat(data_directory.c_str(), &here) == 0 && stat(link.c_str(), &there) == 0)
+    if (here.st_dev == there.st_dev && here.st_ino == there.st_ino) return true;
+  std::string named = working_directory(pid);
+  return named == data_directory || named == data_directory + " (deleted)";
+}
+
+// Where /proc does not say (another user's process), the name decides: rather refuse than restore over a server.
+bool is_server_of(pid_t pid, const std::string& data_directory) {
+  if (!is_alive(pid) || !is_postgres(pid)) return false;
+  return working_directory(pid).empty() || works_in(pid, data_directory);
+}
+
+bool has_attached_processes(int shared_memory_id) {
+  shmid_ds segment{};
+  return shmctl(shared_memory_id, IPC_STAT, &segment) == 0 && segment.shm_nattch > 0;
+}
+
+// Any postgres process that works there.
+std::optional<pid_t> find_process(const std::string& data_directory) {
+  for (const DirectoryEntry& entry : list_directory("/proc")) {
+    std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
+    if (pid && works_in(*pid, data_directory) && is_postgres(*pid)) return pid;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+PostmasterPid parse_postmaster_pid(std::string_view text) {
+  std::vector<std::string_view> lines = split_lines(text);
+  auto line = [&](size_t index) { return index < lines.size() ? lines[index] : std::string_view(); };
+  std::optional<pid_t> pid = parse_whole<pid_t>(line(0));
+  if (!pid || *pid == 0 || *pid == INT_MIN)
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = "damaged postmaster.pid",
+                 .detail = fmt::format("Its first line is \"{}\", where a process id should be.", line(0).substr(0, 64)),
+                 .hint = "If no server runs on the data directory, remove the file."});
+  PostmasterPid file{.pid = *pid < 0 ? -*pid : *pid, .single_user = *pid < 0, .data_directory = std::string(line(1))};
+  // A start time beyond the year 9999 is no time.
+  if (std::optional<int64_t> seconds = parse_whole<int64_t>(line(2)); seconds && *seconds > 0 && *seconds < 253402300800)
+    file.started_at = Time(std::chrono::seconds(*seconds));
+  file.port = parse_whole<uint16_t>(line(3)).value_or(0);
+  file.socket_directory = std::string(trimmed(line(4)));
+  file.listen_address = std::string(trimmed(line(5)));
+  // Line 7 is "<key> <id>", padded.
+  std::string_view memory = trimmed(line(6));
+  if (size_t space = memory.rfind(' '); space != std::string_view::npos) file.shared_memory_id = parse_whole<int>(memory.substr(space + 1));
+  file.status = std::string(trimmed(line(7)));
+  return file;
+}
+
+std::optional<PostmasterPid> read_postmaster_pid(const std::string& data_directory) {
+  std::optional<Bytes> text = read_if_exists(join_path(data_directory, "postmaster.pid"), kMaxPidFileBytes);
+  if (!text || text->empty()) return std::nullopt;
+  return parse_postmaster_pid(as_text(*text));
+}
+
+std::optional<RunningServer> find_running_server(const std::string& data_directory) {
+  std::string directory = absolute_path(data_directory);
+  std::optional<PostmasterPid> file = read_postmaster_pid(directory);
+  if (file && is_server_of(file->pid, directory)) return RunningServer{.pid = file->pid, .is_postmaster = true, .file = file};
+  std::optional<pid_t> process = find_process(directory);
+  if (process) return RunningServer{.pid = *process, .is_postmaster = false, .file = file};
+  // A postmaster of another pid namespace, seen by the memory that it shares with its sessions.
+  if (file && file->shared_memory_id && has_attached_processes(*file->shared_memory_id))
+    return RunningServer{.pid = file->pid, .is_postmaster = false, .file = file};
+  return std::nullopt;
+}
+
+void require_no_running_server(const std::string& data_directory, std::string_view purpose) {
+  std::optional<RunningServer> server = find_running_server(data_directory);
+  if (!server) return;
+  throw Error({.code = ErrorCode::kBusy,
+               .message = fmt::format("a PostgreSQL server is running on \"{}\"", data_directory),
+               .detail = server->is_postmaster ? fmt::format("Its process id is {}.", server->pid)
+                                               : fmt::format("Process {} of a server still uses its files or its shared memory.", server->pid),
+               .hint = fmt::format("Stop it before {}: pg_ctl -D {} stop, or systemctl stop postgresql@<version>-<cluster>.", purpose,
+                                   data_directory)});
+}
+
+}  // namespace holdfast::cluster

@@ -1,0 +1,40 @@
+// target.h: where a recovery is to end.
+//
+// The same group of options everywhere: restore, drill and all that comes later.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/time.h"
+#include "pg/lsn.h"
+
+namespace holdfast::recovery {
+
+enum class TargetKind : uint8_t {
+  kLatest,     // the end of the archived WAL
+  kTime,       // the last commit at or before a time (exclusive: before it)
+  kLsn,        // the record at an LSN (exclusive: the one before it)
+  kXid,        // the commit or abort of a transaction (exclusive: just before it)
+  kName,       // a restore point
+  kImmediate,  // as soon as the backup is consistent
+};
+
+struct Target {
+  TargetKind kind = TargetKind::kLatest;
+  Time time;
+  pg::Lsn lsn;
+  uint32_t xid = 0;
+  std::string name;
+  bool exclusive = false;
+  std::optional<pg::TimelineId> timeline;  // else the newest that descends from the backup
+  std::string backup;                      // id, prefix or "latest"; empty: chosen
+};
+// "the last commit at or before 2026-11-22 09:22:39 CET", for people.
+std::string to_string(const Target& target);
+
+enum class TargetAction : uint8_t { kPromote, kPause, kShutdown };
+std::string to_string(TargetAction action);  // as recovery_target_action takes it
+
+}  // namespace holdfast::recovery

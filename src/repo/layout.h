@@ -1,0 +1,57 @@
+// layout.h: every object's name. The one place that spells them.
+//
+// Normative: docs/design/repository-format.md, "Names".
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/random.h"
+#include "base/time.h"
+#include "pg/wal_file_name.h"
+
+namespace holdfast::repo {
+
+// A cluster's name: [a-z0-9][a-z0-9_-]{0,62}. Throws kUsage.
+void check_cluster_name(std::string_view name);
+
+// One system identifier of one major: "15-1".
+struct LineageName {
+  std::string cluster;
+  int major = 0;
+  int count = 1;
+  auto operator<=>(const LineageName&) const = default;
+};
+std::string to_string(const LineageName& lineage);                       // "15-1"
+std::string lineage_folder(const LineageName& lineage);                  // "clusters/main/15-1/"
+
+inline constexpr std::string_view kRepositoryName = "repo.json";
+inline constexpr std::string_view kClustersFolder = "clusters/";
+std::string key_name(const Bytes16& key_id);
+std::string key_copy_name(const Bytes16& key_id);
+
+std::string lineage_document_name(const LineageName& lineage);
+std::string backups_folder(const LineageName& lineage);
+std::string backup_name(const LineageName& lineage, std::string_view backup_id);
+std::string manifest_name(const LineageName& lineage, std::string_view backup_id);
+std::string manifest_copy_name(const LineageName& lineage, std::string_view backup_id);
+std::string pack_name(const LineageName& lineage, const Bytes16& pack_id);
+std::string redirect_name(const LineageName& lineage, const Bytes16& pack_id);
+std::string refs_name(const LineageName& lineage, std::string_view backup_id);
+std::string mark_name(const LineageName& lineage, std::string_view backup_id, const Bytes16& mark_id);
+std::string marks_folder(const LineageName& lineage, std::string_view backup_id);
+std::string intent_name(const LineageName& lineage, const Bytes16& intent_id);
+
+std::string wal_folder(const LineageName& lineage);                                     // "…/wal/"
+std::string wal_timeline_folder(const LineageName& lineage, pg::TimelineId timeline);   // "…/wal/00000001/"
+// The object of any file that a server archives: a segment, "<segment>.<offset>.backup", "<timeline>.history". For a partial segment
+// `partial` (the first 16 bytes of the SHA-256 of its bytes) completes the name. REQUIRES: file.kind is not kOther.
+std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file, pg::WalSegmentSize size,
+                            const Bytes16* partial = nullptr);
+
+// "20261122T082239Z-1f2e3d"
+std::string make_backup_id(Time start, RandomSource& random);
+bool is_backup_id(std::string_view text);
+
+}  // namespace holdfast::repo

@@ -1,0 +1,108 @@
+// pack.h: extents, and the packs that hold them.
+//
+// An extent is up to 16 blocks of one file (or a map leaf, a map root, a manifest block), compressed and sealed alone; a pack is about 64 MiB of
+// them, streamed to the store as they are made. Normative: docs/design/repository-format.md, "Packs".
+//
+// Sketch: append() does one XXH3, one content digest, one compression and one seal over the bytes it is given, into buffers that are reused;
+// per writer about 1 MiB plus 50 bytes for each extent of the open pack. Reading: one ranged read per extent, and one of 96 bytes per pack.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "codec/compression.h"
+#include "repo/repository.h"
+
+namespace holdfast::repo {
+
+inline constexpr uint64_t kPackBytes = uint64_t{64} << 20;
+inline constexpr uint32_t kExtentBlocks = 16;
+
+enum class ContentKind : uint8_t { kBlocks = 1, kMapLeaf = 2, kMapRoot = 3, kManifestBlock = 4 };
+
+// Where an extent lies, and what it must hold.
+struct ExtentRef {
+  Bytes16 pack;
+  uint32_t ordinal = 0;
+  uint64_t offset = 0;      // of the extent's header in the pack; a shortcut
+  uint32_t unit_bytes = 0;  // a shortcut
+  Bytes16 digest;           // keyed content digest of the raw bytes
+  bool operator==(const ExtentRef&) const = default;
+};
+void encode(ByteWriter& out, const ExtentRef& ref);
+ExtentRef decode_extent_ref(ByteReader& in);
+
+struct ExtentSource {
+  ContentKind kind = ContentKind::kBlocks;
+  uint64_t first_block = 0;   // of the file; blocks only
+  uint32_t block_count = 0;   // adjacent blocks unless `blocks` is given
+  std::span<const uint64_t> blocks = {};  // ascending; when not adjacent
+  uint64_t file_tag = 0;      // file_tag(path)
+};
+// First 8 bytes of XXH3-128 of a path.
+uint64_t file_tag(std::string_view path);
+
+// What a writer left behind, for REFS.
+struct PackSummary {
+  Bytes16 pack;
+  uint32_t extents = 0;
+  uint64_t bytes = 0;  // of the whole object
+  auto operator<=>(const PackSummary&) const = default;
+};
+
+// Appends extents to packs of its own, beginning a new one when the open one has reached kPackBytes. One thread at a time; each worker has one.
+class ExtentWriter {
+ public:
+  ExtentWriter(const Repository& repository, LineageName lineage, codec::CompressionSetting compression);
+  ~ExtentWriter();  // what was not finished is aborted
+  ExtentWriter(ExtentWriter&&) noexcept;
+
+  ExtentRef append(const ExtentSource& source, ByteView raw);
+  // Commits the open pack, if any. Returns every pack that this writer has committed.
+  std::vector<PackSummary> finish();
+  // Bytes of units appended so far.
+  uint64_t stored_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Reads extents by reference, verifying each: header, seal, raw check, kind, and the digest of the reference. One thread at a time; keeps the headers of the
+// last packs read (at most 256).
+class ExtentReader {
+ public:
+  ExtentReader(const Repository& repository, LineageName lineage);
+  ~ExtentReader();
+  ExtentReader(ExtentReader&&) noexcept;
+
+  struct Extent {
+    ContentKind kind = ContentKind::kBlocks;
+    uint64_t first_block = 0;
+    uint64_t file_tag = 0;
+    std::vector<uint64_t> blocks;  // empty: adjacent from first_block
+    std::span<const std::byte> raw;  // valid until the next read
+  };
+  // Throws kCorrupt naming the pack and ordinal when anything does not hold; kNotFound is never thrown: a pack that is absent is damage (kCorrupt).
+  Extent read(const ExtentRef& ref, ContentKind expected);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// What a pack's footer says; for verify and compaction. Throws kCorrupt.
+struct PackFooterEntry {
+  ContentKind kind = ContentKind::kBlocks;
+  uint64_t offset = 0;
+  uint32_t unit_bytes = 0;
+  uint32_t raw_bytes = 0;
+  uint64_t file_tag = 0;
+  uint64_t first_block = 0;
+  Bytes16 digest;
+};
+std::vector<PackFooterEntry> read_pack_footer(const Repository& repository, const LineageName& lineage, const Bytes16& pack);
+
+}  // namespace holdfast::repo

@@ -1,0 +1,69 @@
+// repository.h: a repository that was opened: its identity, its key, its lineages.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "codec/compression.h"
+#include "repo/format.h"
+#include "repo/keys.h"
+#include "repo/layout.h"
+#include "store/store.h"
+
+namespace holdfast::repo {
+
+// lineage.json
+struct Lineage {
+  LineageName name;
+  uint64_t system_identifier = 0;
+  uint32_t catalog_version = 0;
+  uint32_t wal_segment_bytes = 0;
+  uint32_t block_bytes = 0;
+  uint32_t blocks_per_segment = 0;
+  Time created;
+};
+
+class Repository {
+ public:
+  // Reads repo.json and, when the repository is sealed, unwraps the data key. `target` and `random` must outlive the result.
+  // Throws kNotFound "there is no repository at …" (an empty or foreign directory), kStoreUnavailable, kWrongKey (sealed and no key, or
+  // another), kConfiguration (a key was given, the repository is not sealed), kUnsupported (a required feature is unknown), kWrongCluster when `expected_id` is given and differs.
+  static Repository open(store::Store& target, const KeySource& key, const std::optional<Bytes16>& expected_id = std::nullopt,
+                         RandomSource& random = system_random());
+  // Makes one: key objects first, repo.json by create. Sealed when `key` is not empty. Throws kAlreadyExists when repo.json is there, kUnsupported when the store
+  // cannot put-if-absent (it is tried).
+  static Repository create(store::Store& target, const KeySource& key, const Clock& clock, RandomSource& random = system_random());
+
+  store::Store& store() const { return *store_; }
+  RandomSource& random() const { return *random_; }
+  const Keyring& keyring() const { return keyring_; }
+  const Bytes16& id() const { return keyring_.repository_id; }
+  bool sealed() const { return keyring_.data_key.has_value(); }
+  Time created() const { return created_; }
+
+  std::vector<std::string> clusters() const;
+  // Sorted; the newest last.
+  std::vector<Lineage> lineages(const std::string& cluster) const;
+  std::optional<Lineage> newest_lineage(const std::string& cluster) const;
+  // The lineage of a system identifier; nullopt when this repository has none for that cluster.
+  std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;
+  // Puts lineage.json; lineage.name.count is chosen as the next for its major. Throws kAlreadyExists when the system identifier has one.
+  Lineage create_lineage(Lineage lineage) const;
+
+  // A document by its name; nullopt when absent.
+  std::optional<Json> read_document(std::string_view kind, const std::string& name) const;
+  // False when the name is taken.
+  bool create_document(std::string_view kind, const std::string& name, Json body) const;
+
+ private:
+  Repository() = default;
+  store::Store* store_ = nullptr;
+  RandomSource* random_ = nullptr;
+  Keyring keyring_;
+  Time created_;
+};
+
+}  // namespace holdfast::repo

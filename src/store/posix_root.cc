@@ -1,0 +1,195 @@
+#include "store/posix_root.h"
+
+#include <cerrno>
+#include <chrono>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "store/names.h"
+
+namespace holdfast::store {
+namespace {
+
+// A daemon that archives for years meets ever new folders; forgetting them costs a sync each.
+constexpr size_t kMostDurableFolders = 4096;
+
+// What a network or FUSE file system answers when its server is gone.
+bool is_disconnected(int error_number) {
+  switch (error_number) {
+    case ESTALE:
+    case ETIMEDOUT:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ECONNABORTED:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ENOTCONN:
+    case ESHUTDOWN:
+    case ENODEV:
+    case ENXIO:
+    case EREMOTEIO:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string_view describe(int error_number) {
+  const char* text = strerrordesc_np(error_number);
+  return text != nullptr ? text : "unknown error";
+}
+
+bool is_missing(int error_number) { return error_number == ENOENT || error_number == ENOTDIR; }
+
+}  // namespace
+
+std::string_view folder_of(std::string_view name) {
+  size_t slash = name.rfind('/');
+  return slash == std::string_view::npos ? std::string_view{} : name.substr(0, slash);
+}
+
+Time modified_time(const struct stat& status) {
+  return Time{std::chrono::seconds(status.st_mtim.tv_sec) +
+              std::chrono::floor<Microseconds>(std::chrono::nanoseconds(status.st_mtim.tv_nsec))};
+}
+
+std::string PosixRoot::path_of(std::string_view name) const {
+  return name.empty() ? path_ : join_path(path_, name);
+}
+
+// --- What errno means ---------------------------------------------------------------------------
+
+void PosixRoot::check_present() const {
+  struct stat status{};
+  bool found = stat(path_.c_str(), &status) == 0;
+  if (found && S_ISDIR(status.st_mode)) return;
+  if (!found && !is_missing(errno)) fail("stat", path_, errno);
+  throw Error(
+      {.code = ErrorCode::kStoreUnavailable,
+       .message = fmt::format("repository directory \"{}\" is not there", path_),
+       .detail = found ? "There is something of that name, but it is not a directory."
+                       : fmt::format("The system says: {}.", describe(errno)),
+       .hint =
+           "Check the path, and that the file system which holds it is mounted. \"holdfast init\" "
+           "makes a new repository."});
+}
+
+bool PosixRoot::is_absence(int error_number, std::string_view name) const {
+  if (!is_missing(error_number)) return false;
+  check_present();
+  for (size_t end = name.find('/');; end = name.find('/', end + 1)) {
+    std::string path = path_of(name.substr(0, end));
+    struct stat status{};
+    if (lstat(path.c_str(), &status) != 0) {
+      if (is_missing(errno)) return true;
+      fail("stat", path, errno);
+    }
+    if (S_ISLNK(status.st_mode) && stat(path.c_str(), &status) != 0)
+      throw Error({.code = ErrorCode::kStoreUnavailable,
+                   .message = fmt::format("symbolic link \"{}\" leads nowhere", path),
+                   .detail = fmt::format("The system says: {}.", describe(errno)),
+                   .hint = "Check that the file system which it leads to is mounted."});
+    if (end == std::string_view::npos)
+      return true;  // it was absent then; that it came since changes nothing
+  }
+}
+
+void PosixRoot::fail(std::string_view call, std::string_view path, int error_number) const {
+  bool missing = is_missing(error_number);
+  if (missing && path != path_) check_present();
+  if (missing || is_disconnected(error_number))
+    throw Error(
+        {.code = ErrorCode::kStoreUnavailable,
+         .message = fmt::format("could not {} \"{}\": {}", call, path, describe(error_number)),
+         .detail = fmt::format("The repository is \"{}\".", path_),
+         .hint = "Check that the file system which holds the repository is mounted and answers."});
+  throw_errno(call, path, error_number);
+}
+
+// --- Objects ------------------------------------------------------------------------------------
+
+std::optional<struct stat> PosixRoot::stat_object(std::string_view name) const {
+  std::string path = path_of(name);
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) {
+    int error_number = errno;
+    if (is_absence(error_number, name)) return std::nullopt;
+    fail("stat", path, error_number);
+  }
+  if (!S_ISREG(status.st_mode)) return std::nullopt;
+  return status;
+}
+
+std::optional<PosixRoot::OpenObject> PosixRoot::open_object(std::string_view name) const {
+  std::string path = path_of(name);
+  int fd;
+  // O_NONBLOCK: a fifo that somebody left there must not hold us up.
+  do fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  while (fd < 0 && errno == EINTR);
+  if (fd < 0) {
+    int error_number = errno;
+    if (is_absence(error_number, name)) return std::nullopt;
+    fail("open", path, error_number);
+  }
+  OpenObject object{.fd = Fd(fd), .status = {}};
+  if (fstat(fd, &object.status) != 0) fail("stat", path, errno);
+  if (!S_ISREG(object.status.st_mode)) return std::nullopt;
+  return object;
+}
+
+// --- Durable names ------------------------------------------------------------------------------
+
+bool PosixRoot::make_folder(std::string_view folder) const {
+  std::string path = path_of(folder);
+  if (mkdir(path.c_str(), kFolderMode) != 0) {
+    if (errno == EEXIST) return false;
+    fail("create directory", path, errno);
+  }
+  if (chmod(path.c_str(), kFolderMode) != 0) fail("set the mode of", path, errno);
+  return true;
+}
+
+void PosixRoot::make_folders_of(std::string_view name) {
+  {
+    MutexLock lock(mutex_);
+    durable_.clear();  // somebody may have taken folders away
+  }
+  for (size_t end = name.find('/'); end != std::string_view::npos; end = name.find('/', end + 1)) {
+    std::string_view folder = name.substr(0, end);
+    if (!make_folder(folder) && stat_object(folder)) throw_name_conflict(name, folder);
+  }
+}
+
+void PosixRoot::sync_folder(std::string_view folder) const {
+  std::string path = path_of(folder);
+  int fd;
+  do fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  if (fd < 0) fail("open directory", path, errno);
+  Fd directory(fd);
+  // EINVAL: a file system that has no such call for directories, as PostgreSQL's fsync_fname()
+  // takes it.
+  if (fsync(fd) != 0 && errno != EINVAL) fail("fsync", path, errno);
+}
+
+void PosixRoot::sync_name(std::string_view name) {
+  auto is_durable = [this](std::string_view folder) {
+    MutexLock lock(mutex_);
+    return durable_.contains(folder);
+  };
+  std::string_view folder = folder_of(name);
+  sync_folder(folder);
+  std::string_view upper = folder;
+  for (; !upper.empty() && !is_durable(upper); upper = folder_of(upper))
+    sync_folder(folder_of(upper));
+
+  MutexLock lock(mutex_);
+  if (durable_.size() >= kMostDurableFolders) durable_.clear();
+  for (; folder.size() > upper.size(); folder = folder_of(folder)) durable_.emplace(folder);
+}
+
+}  // namespace holdfast::store

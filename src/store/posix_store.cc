@@ -1,0 +1,197 @@
+#include "store/posix_store.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "store/names.h"
+#include "store/posix_list.h"
+#include "store/posix_root.h"
+#include "store/posix_upload.h"
+
+namespace holdfast::store {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+class NamedUpload : public Upload {
+ public:
+  NamedUpload(PosixRoot& root, std::string name) : name_(std::move(name)), file_(root) {}
+  void append(ByteView bytes) override { file_.append(bytes); }
+  void commit() override {
+    if (!file_.link_as(name_)) throw_name_taken(name_);
+  }
+
+ private:
+  std::string name_;
+  PosixUpload file_;
+};
+
+// The file system's clock, read off a file just written (its server sets the time, and sets it on
+// objects too), and carried on by this host's steady clock for a minute. Behind by a tick of the
+// file system's at most, about 10 ms.
+class FileSystemClock {
+ public:
+  Time now(PosixRoot& root) {
+    MutexLock lock(mutex_);
+    SteadyTime steady = std::chrono::steady_clock::now();
+    if (!last_ || steady - last_steady_ > std::chrono::minutes(1)) {
+      PosixUpload file(root);
+      file.append(as_bytes("t"));
+      last_ = modified_time(file.status());
+      last_steady_ = steady = std::chrono::steady_clock::now();
+    }
+    return *last_ + std::chrono::floor<Microseconds>(steady - last_steady_);
+  }
+
+ private:
+  Mutex mutex_;
+  std::optional<Time> last_ HF_GUARDED_BY(mutex_);
+  SteadyTime last_steady_ HF_GUARDED_BY(mutex_);
+};
+
+class PosixStore : public Store {
+ public:
+  explicit PosixStore(const std::string& path) : root_(path) {}
+
+  std::unique_ptr<Upload> upload(const std::string& name) override {
+    check_name(name);
+    return std::make_unique<NamedUpload>(root_, name);
+  }
+
+  bool create(const std::string& name, ByteView bytes) override {
+    check_name(name);
+    if (!root_.stat_object(name)) {  // else nothing need be written to know
+      PosixUpload file(root_);
+      file.append(bytes);
+      if (file.link_as(name)) return true;
+    }
+    make_durable(name);
+    return false;
+  }
+
+  std::optional<Bytes> read(const std::string& name, uint64_t offset, uint64_t length) override {
+    check_name(name);
+    std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
+    if (!object) return std::nullopt;
+    uint64_t size = static_cast<uint64_t>(object->status.st_size);
+    Bytes bytes(offset < size ? std::min(length, size - offset) : 0);
+    bytes.resize(read_range(*object, name, offset, bytes));
+    return bytes;
+  }
+
+  std::optional<size_t> read_into(const std::string& name, uint64_t offset,
+                                  std::span<std::byte> into) override {
+    check_name(name);
+    std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
+    if (!object) return std::nullopt;
+    if (offset >= static_cast<uint64_t>(object->status.st_size)) return 0;
+    return read_range(*object, name, offset, into);
+  }
+
+  std::optional<ObjectInfo> info(const std::string& name) override {
+    check_name(name);
+    std::optional<struct stat> status = root_.stat_object(name);
+    if (!status) return std::nullopt;
+    return ObjectInfo{.bytes = static_cast<uint64_t>(status->st_size),
+                      .modified = modified_time(*status)};
+  }
+
+  ListPage list(const ListRequest& request) override {
+    check_list_request(request);
+    return list_objects(root_, request);
+  }
+
+  void make_durable(const std::string& name) override {
+    check_name(name);
+    std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
+    if (!object) throw_no_object(name);
+    std::string path = root_.path_of(name);
+    if (fsync(object->fd.get()) != 0) root_.fail("fsync", path, errno);
+    root_.sync_name(name);
+  }
+
+  Time now() override { return clock_.now(root_); }
+  std::string url() const override { return root_.path(); }
+
+ private:
+  size_t read_range(const PosixRoot::OpenObject& object, const std::string& name, uint64_t offset,
+                    std::span<std::byte> into) const {
+    std::string path = root_.path_of(name);
+    size_t done = 0;
+    while (done < into.size()) {
+      ssize_t count = pread(object.fd.get(), into.data() + done, into.size() - done,
+                            narrow<off_t>(offset + done));
+      if (count == 0) break;
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) root_.fail("read", path, errno);
+      done += static_cast<size_t>(count);
+    }
+    return done;
+  }
+
+  PosixRoot root_;
+  FileSystemClock clock_;
+};
+
+class PosixRemover : public Remover {
+ public:
+  explicit PosixRemover(const std::string& path) : root_(path) {}
+
+  bool remove(const std::string& name) override {
+    check_name(name);
+    std::string path = root_.path_of(name);
+    if (unlink(path.c_str()) == 0) {
+      root_.sync_folder(folder_of(name));
+      return true;
+    }
+    int error_number = errno;
+    if (error_number != EISDIR && !root_.is_absence(error_number, name))
+      root_.fail("remove", path, error_number);
+    // Whoever removed it may have been killed before that was durable.
+    if (is_directory(root_.path_of(folder_of(name)))) root_.sync_folder(folder_of(name));
+    return false;
+  }
+
+ private:
+  PosixRoot root_;
+};
+
+}  // namespace
+
+std::unique_ptr<Store> open_posix_store(const std::string& path) {
+  return std::make_unique<PosixStore>(path);
+}
+
+std::unique_ptr<Remover> open_posix_remover(const std::string& path) {
+  return std::make_unique<PosixRemover>(path);
+}
+
+void create_posix_root(const std::string& path) {
+  PosixRoot root(path);
+  if (mkdir(path.c_str(), kFolderMode) == 0) {
+    if (chmod(path.c_str(), kFolderMode) != 0) throw_errno("set the mode of", path);
+    fsync_parent(path);
+  } else if (errno != EEXIST) {
+    throw_errno("create directory", path);
+  } else if (!is_directory(path)) {
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("\"{}\" is not a directory", path),
+                 .detail = "A repository is a directory.",
+                 .hint = "Name another path, or move what stands there out of the way."});
+  }
+  root.make_folder(kUploadFolder);
+  root.sync_folder("");
+}
+
+int sweep_posix_uploads(const std::string& path) {
+  PosixRoot root(path);
+  return sweep_uploads_of(root);
+}
+
+}  // namespace holdfast::store
