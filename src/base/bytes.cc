@@ -1,5 +1,6 @@
 #include "base/bytes.h"
 
+#include <algorithm>
 #include <bit>
 
 #include <fmt/core.h>
@@ -49,6 +50,61 @@ std::optional<Bytes> parse_hex(std::string_view text) {
     if (high < 0 || low < 0) return std::nullopt;
     bytes.push_back(static_cast<std::byte>(high * 16 + low));
   }
+  return bytes;
+}
+
+namespace {
+
+constexpr char kBase64Digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+// The value of each digit; -1 for what is none.
+constexpr std::array<int8_t, 256> make_base64_values() {
+  std::array<int8_t, 256> values{};
+  values.fill(-1);
+  for (size_t i = 0; i < 64; ++i)
+    values[static_cast<unsigned char>(kBase64Digits[i])] = static_cast<int8_t>(i);
+  return values;
+}
+constexpr std::array<int8_t, 256> kBase64Values = make_base64_values();
+
+}  // namespace
+
+std::string to_base64(ByteView bytes) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    const size_t count = std::min<size_t>(3, bytes.size() - at);
+    uint32_t group = 0;
+    for (size_t i = 0; i < 3; ++i)
+      group = group << 8 | (i < count ? std::to_integer<uint32_t>(bytes[at + i]) : 0);
+    for (size_t i = 0; i < 4; ++i)
+      text.push_back(i <= count ? kBase64Digits[group >> (18 - 6 * i) & 63] : '=');
+  }
+  return text;
+}
+
+std::optional<Bytes> parse_base64(std::string_view text) {
+  if (text.size() % 4 != 0) return std::nullopt;
+  size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
+  text.remove_suffix(padding);
+
+  Bytes bytes;
+  bytes.reserve(text.size() / 4 * 3 + 2);
+  uint32_t held = 0;  // bits that do not make a byte yet, below them nothing
+  unsigned held_bits = 0;
+  for (char digit : text) {
+    const int8_t value = kBase64Values[static_cast<unsigned char>(digit)];
+    if (value < 0) return std::nullopt;
+    held = (held << 6 | static_cast<uint32_t>(value)) & 0xFFFF;
+    held_bits += 6;
+    if (held_bits >= 8) {
+      held_bits -= 8;
+      bytes.push_back(static_cast<std::byte>(held >> held_bits & 0xFF));
+    }
+  }
+  // What is left over of the last digit is zero in what to_base64 writes.
+  if ((held & ((1u << held_bits) - 1)) != 0) return std::nullopt;
   return bytes;
 }
 

@@ -33,6 +33,11 @@ Bytes to_bytes(std::string_view text);
 std::string to_hex(ByteView bytes);
 std::optional<Bytes> parse_hex(std::string_view text);
 
+// Base64 (RFC 4648, section 4) with padding, no line breaks; and back: nullopt unless `text` is
+// exactly what to_base64 writes for some bytes.
+std::string to_base64(ByteView bytes);
+std::optional<Bytes> parse_base64(std::string_view text);
+
 // One unaligned little-endian integer. The caller has checked the bound.
 template <typename T>
 T load_le(const std::byte* at) {
@@ -136,5 +141,16 @@ struct ByteArray {
 };
 using Bytes16 = ByteArray<16>;
 using Bytes32 = ByteArray<32>;
+
+// From exactly 2 * N hexadecimal digits; else nullopt.
+template <size_t N>
+std::optional<ByteArray<N>> parse_hex_array(std::string_view text) {
+  if (text.size() != 2 * N) return std::nullopt;
+  std::optional<Bytes> bytes = parse_hex(text);
+  if (!bytes) return std::nullopt;
+  ByteArray<N> value;
+  std::memcpy(value.bytes.data(), bytes->data(), N);
+  return value;
+}
 
 }  // namespace holdfast

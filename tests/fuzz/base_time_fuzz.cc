@@ -1,4 +1,5 @@
-// Any text is a time, a duration or a size, or refused; what is printed of it reads back as the same.
+// Any text is a time, a duration or a size, or refused; what is printed of it reads back as the
+// same.
 #include <cstdint>
 #include <cstdlib>
 

@@ -1,9 +1,9 @@
 // error_of.h: the Error that a call ends with, so that a test can look at its code and words.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <utility>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 

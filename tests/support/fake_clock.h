@@ -9,7 +9,8 @@ namespace holdfast::test {
 // Safe from any thread. Both of its clocks move together.
 class FakeClock : public Clock {
  public:
-  explicit FakeClock(Time start = Time{std::chrono::seconds{1795335759}})  // 2026-11-22 08:22:39 UTC
+  explicit FakeClock(Time start = Time{std::chrono::seconds{
+                         1795335759}})  // 2026-11-22 08:22:39 UTC
       : now_(start) {}
 
   Time now() const override {

@@ -29,9 +29,18 @@ class RecordingReporter : public Reporter {
     warnings_.emplace_back(text);
   }
 
-  std::vector<std::string> phases() const { return copy_of(phases_); }
-  std::vector<std::string> notes() const { return copy_of(notes_); }
-  std::vector<std::string> warnings() const { return copy_of(warnings_); }
+  std::vector<std::string> phases() const {
+    MutexLock lock(mutex_);
+    return phases_;
+  }
+  std::vector<std::string> notes() const {
+    MutexLock lock(mutex_);
+    return notes_;
+  }
+  std::vector<std::string> warnings() const {
+    MutexLock lock(mutex_);
+    return warnings_;
+  }
   // Of all phases together.
   uint64_t total_bytes() const {
     MutexLock lock(mutex_);
@@ -39,15 +48,10 @@ class RecordingReporter : public Reporter {
   }
 
  private:
-  std::vector<std::string> copy_of(const std::vector<std::string>& lines) const {
-    MutexLock lock(mutex_);
-    return lines;
-  }
-
   mutable Mutex mutex_;
-  std::vector<std::string> phases_;
-  std::vector<std::string> notes_;
-  std::vector<std::string> warnings_;
+  std::vector<std::string> phases_ HF_GUARDED_BY(mutex_);
+  std::vector<std::string> notes_ HF_GUARDED_BY(mutex_);
+  std::vector<std::string> warnings_ HF_GUARDED_BY(mutex_);
   uint64_t total_bytes_ HF_GUARDED_BY(mutex_) = 0;
 };
 
