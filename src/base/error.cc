@@ -110,7 +110,7 @@ Error::Error(Parts parts, const char* file, int line)
       file_(file),
       line_(line) {}
 
-Context::Context(std::string line, int) { context_stack().push_back(std::move(line)); }
+Context::Context(Line line) { context_stack().push_back(std::move(line.text)); }
 
 Context::~Context() { context_stack().pop_back(); }
 

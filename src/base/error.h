@@ -86,7 +86,7 @@ class Context {
  public:
   template <typename... Args>
   explicit Context(fmt::format_string<Args...> format, Args&&... args)
-      : Context(fmt::format(format, std::forward<Args>(args)...), 0) {}
+      : Context(Line{fmt::format(format, std::forward<Args>(args)...)}) {}
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -97,7 +97,10 @@ class Context {
   static void adopt(std::vector<std::string> lines);
 
  private:
-  Context(std::string line, int);
+  struct Line {
+    std::string text;
+  };
+  explicit Context(Line line);
 };
 
 // Throws the Error for a failed system call: `could not <call> "<path>": <strerror>`. ENOSPC and

@@ -234,7 +234,7 @@ void write_file_durably(const std::string& path, ByteView bytes, mode_t mode) {
 
 // --- DurableFile --------------------------------------------------------------------------------
 
-DurableFile::DurableFile(std::string path, mode_t mode)
+DurableFile::DurableFile(std::string_view path, mode_t mode)
     : path_(without_trailing_slashes(path)), temporary_(temporary_name(path_)) {
   fd_ = open_file(temporary_, O_RDWR | O_CREAT | O_EXCL, mode);
 }
@@ -452,7 +452,7 @@ std::string parent_path(std::string_view path) {
 }
 
 std::string base_name(std::string_view path) {
-  const std::string trimmed = without_trailing_slashes(path);
+  std::string trimmed = without_trailing_slashes(path);
   if (trimmed == "/") return trimmed;
   return trimmed.substr(trimmed.rfind('/') + 1);
 }

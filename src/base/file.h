@@ -62,11 +62,11 @@ void write_file_durably(const std::string& path, ByteView bytes, mode_t mode = 0
 
 // A file that exists under its name only after commit(): written to `<path>.<random>.tmp`, then
 // fsync, rename (or, with kCreate, link, which refuses an existing name with kAlreadyExists), fsync
-// of the directory. The destructor without commit() removes it.
+// of the directory. The destructor without commit() removes it. The umask applies to `mode`.
 class DurableFile {
  public:
   enum class Mode { kReplace, kCreate };
-  explicit DurableFile(std::string path, mode_t mode = 0600);
+  explicit DurableFile(std::string_view path, mode_t mode = 0600);
   ~DurableFile();
   DurableFile(const DurableFile&) = delete;
   DurableFile& operator=(const DurableFile&) = delete;

@@ -257,6 +257,7 @@ void Process::signal(int number) const {
 ExitStatus Process::wait() {
   HF_CHECK(pid_ > 0);
   if (!status_) status_ = reap(pid_, 0);
+  HF_CHECK(status_.has_value());
   return *status_;
 }
 

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <algorithm>
 #include <unistd.h>
 
 #include <fmt/core.h>
