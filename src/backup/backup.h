@@ -1,9 +1,12 @@
 // backup.h: takes an online base backup of a running cluster into the repository.
 //
-// Steps: look at the server and the repository; start the backup on the server; workers copy regions of files (read, check page checksums, compress, seal, append to packs of their
-// own); stop the backup; backup_label, tablespace_map and pg_control last; wait until all WAL that the backup needs is in the archive; commit. Until the commit nothing exists.
+// Steps: look at the server and the repository; start the backup on the server; workers copy
+// regions of files (read, check page checksums, compress, seal, append to packs of their own); stop
+// the backup; backup_label, tablespace_map and pg_control last; wait until all WAL that the backup
+// needs is in the archive; commit. Until the commit nothing exists.
 //
-// Sketch: per worker 1 MiB read buffer and an open pack; the manifest streams; memory does not grow with the cluster. Production's page cache is spared (posix_fadvise).
+// Sketch: per worker 1 MiB read buffer and an open pack; the manifest streams; memory does not grow
+// with the cluster. Production's page cache is spared (posix_fadvise).
 #pragma once
 
 #include <chrono>
@@ -20,11 +23,11 @@ namespace holdfast::backup {
 struct BackupOptions {
   std::string cluster = "main";
   std::string conninfo;
-  std::string pgdata;                       // empty: the server is asked
+  std::string pgdata;  // empty: the server is asked
   int jobs = 2;
   bool fast_checkpoint = true;
   codec::CompressionSetting compression;
-  std::string label;                        // ASCII, at most 1000 characters; empty: "holdfast <id>"
+  std::string label;  // ASCII, at most 1000 characters; empty: "holdfast <id>"
   std::string tool_version;
   std::chrono::seconds archive_timeout{3600};  // how long to wait for the last WAL to be archived
 };
@@ -34,8 +37,11 @@ struct BackupResult {
   std::vector<repo::DamagedBlock> damaged;  // the first 100
 };
 
-// Throws kServerUnavailable, kPermission (cannot read the data directory; run as its owner), kWrongCluster (server and lineage differ), kServer (wal_level minimal, archive_mode off …, with hints), kInterrupted.
-// When WAL does not reach the archive within archive_timeout: kServer, naming the first missing segment and the archiver's last failure; nothing is committed.
-BackupResult backup(const BackupOptions& options, const repo::Repository& repository, Reporter& reporter, std::stop_token stop);
+// Throws kServerUnavailable, kPermission (cannot read the data directory; run as its owner),
+// kWrongCluster (server and lineage differ), kServer (wal_level minimal, archive_mode off …, with
+// hints), kInterrupted. When WAL does not reach the archive within archive_timeout: kServer, naming
+// the first missing segment and the archiver's last failure; nothing is committed.
+BackupResult backup(const BackupOptions& options, const repo::Repository& repository,
+                    Reporter& reporter, std::stop_token stop);
 
 }  // namespace holdfast::backup

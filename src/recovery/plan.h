@@ -1,11 +1,15 @@
-// plan.h: recovery target -> which backup, which timeline, which segments: decided once, for every reader.
+// plan.h: recovery target -> which backup, which timeline, which segments: decided once, for every
+// reader.
 //
-// Everything is read from the repository alone: commit objects, history files, and the metadata of the WAL segments from the backup's start to the end
-// of the chosen timeline (one listing and one small read each; memory does not grow with them). A plan that was made can be carried out: a target
-// that cannot be reached is refused here, before a byte is written, with the nearest that can.
+// Everything is read from the repository alone: commit objects, history files, and the metadata of
+// the WAL segments from the backup's start to the end of the chosen timeline (one listing and one
+// small read each; memory does not grow with them). A plan that was made can be carried out: a
+// target that cannot be reached is refused here, before a byte is written, with the nearest that
+// can.
 //
-// Rules (postgresql.md of the server, 9.1): a backup serves a target that lies after its stop LSN, on a timeline that descends from the backup's stop timeline
-// and was not forked before its stop LSN. Damaged backups are not chosen, only taken when named. The newest that serves is chosen.
+// Rules (postgresql.md of the server, 9.1): a backup serves a target that lies after its stop LSN,
+// on a timeline that descends from the backup's stop timeline and was not forked before its stop
+// LSN. Damaged backups are not chosen, only taken when named. The newest that serves is chosen.
 #pragma once
 
 #include <optional>
@@ -26,35 +30,49 @@ struct WalRange {
   uint64_t last = 0;
 };
 
+// The unfinished last segment of the plan's timeline, archived as .partial (of a server that is gone: salvaged). A server never asks for
+// one; who lays the plan puts it into pg_wal under the segment's own name, where recovery finds it when the archive has no more.
+struct WalTail {
+  pg::SegmentName segment;
+  Bytes16 partial;
+  repo::WalSegmentInfo info;
+};
+
 struct AbandonedBranch {
   pg::TimelineId timeline;
-  pg::Lsn forked_at;      // from the plan's path
+  pg::Lsn forked_at;  // from the plan's path
   std::optional<Time> last_commit;
 };
 
 struct Plan {
   repo::Backup backup;
-  std::string why_this_backup;             // a sentence
-  Target target;                           // as it will be carried out; kTime after the last commit becomes kLatest
-  bool ran_to_the_end = false;             // the target lay after the last commit: recovery goes to the end
-  pg::TimelineId timeline;                 // the decimal recovery_target_timeline
-  std::vector<WalRange> ranges;            // in order of replay
-  uint64_t segments = 0;
+  std::string why_this_backup;  // a sentence
+  Target target;  // as it will be carried out; kTime after the last commit becomes kLatest
+  bool ran_to_the_end = false;   // the target lay after the last commit: recovery goes to the end
+  pg::TimelineId timeline;       // the decimal recovery_target_timeline
+  std::vector<WalRange> ranges;  // in order of replay
+  uint64_t segments = 0;                   // the tail included
   uint64_t stored_wal_bytes = 0;
-  pg::Lsn end_lsn;                         // where the archived WAL of this path ends, or where the target lies if that is known
-  std::optional<Time> last_commit;         // the latest commit that recovery will reach as far as is known
-  repo::ParameterFloors floors;            // from the backup and the WAL up to the end
+  pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
+                    // known
+  std::optional<Time> last_commit;  // the latest commit that recovery will reach as far as is known
+  repo::ParameterFloors floors;     // from the backup and the WAL up to the end
   std::vector<repo::WalTablespace> tablespaces_created;  // by WAL to be replayed
   std::vector<AbandonedBranch> abandoned;  // with commits later than this path's fork from them
   std::vector<std::string> notes;          // for the operator
 };
 
-// Throws kTargetUnreachable (with the nearest target that can be reached, and the option for it), kNotFound (no backup, no such backup), kCorrupt (a gap in the WAL that
-// the recovery needs, naming the first missing segment).
-Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target);
+// Throws kTargetUnreachable (with the nearest target that can be reached, and the option for it),
+// kNotFound (no backup, no such backup), kCorrupt (a gap in the WAL that the recovery needs, naming
+// the first missing segment).
+Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
+               const Target& target);
 
-// The settings that make PostgreSQL carry it out, in order, values unquoted: restore_command, every recovery_target* (those not used as empty text, so that a stale one in the
-// configuration does not count), recovery_target_timeline, recovery_target_action. Parameter floors are the restoring room's business. REQUIRES: restore_command is not empty.
-std::vector<std::pair<std::string, std::string>> recovery_settings(const Plan& plan, const std::string& restore_command, TargetAction action);
+// The settings that make PostgreSQL carry it out, in order, values unquoted: restore_command, every
+// recovery_target* (those not used as empty text, so that a stale one in the configuration does not
+// count), recovery_target_timeline, recovery_target_action. Parameter floors are the restoring
+// room's business. REQUIRES: restore_command is not empty.
+std::vector<std::pair<std::string, std::string>> recovery_settings(
+    const Plan& plan, const std::string& restore_command, TargetAction action);
 
 }  // namespace holdfast::recovery

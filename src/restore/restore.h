@@ -1,7 +1,9 @@
 // restore.h: carries out a recovery plan into a data directory, and follows the server through it.
 //
-// Order: plan (nothing is written when the target cannot be reached), make the directory, lay the files in parallel, verifying each extent, configure, pg_control last: nothing half-restored
-// starts. With `start`: start the server, follow its log to the end, take out of the configuration what restore put in.
+// Order: plan (nothing is written when the target cannot be reached), make the directory, lay the
+// files in parallel, verifying each extent, configure, pg_control last: nothing half-restored
+// starts. With `start`: start the server, follow its log to the end, take out of the configuration
+// what restore put in.
 #pragma once
 
 #include <functional>
@@ -17,23 +19,30 @@
 namespace holdfast::restore {
 
 enum class Where : uint8_t {
-  kInto,     // another, absent or empty directory: tablespaces below it, archiving off, a socket of its own
-  kInPlace,  // the cluster's own data directory: old WAL salvaged first, tablespaces and configuration files where they were
+  kInto,     // another, absent or empty directory: tablespaces below it, archiving off, a socket of
+             // its own
+  kInPlace,  // the cluster's own data directory: old WAL salvaged first, tablespaces and
+             // configuration files where they were
 };
 
 struct RestoreOptions {
   std::string cluster = "main";
   Where where = Where::kInto;
-  std::string directory;                 // kInto: the new data directory; kInPlace: the data directory (empty: the backup's)
+  std::string directory;  // kInto: the new data directory; kInPlace: the data directory (empty: the
+                          // backup's)
   recovery::Target target;
   recovery::TargetAction action = recovery::TargetAction::kPromote;
-  std::string restore_command;           // the text for it, handed in by cli; holds %f and %p
+  // Does the restored server archive? Unset: in place as its configuration says, elsewhere not.
+  std::optional<bool> archive;
+  std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
   int jobs = 2;
-  bool yes = false;                      // kInPlace: the caller has confirmed
+  bool yes = false;  // kInPlace: the caller has confirmed
   bool start = false;
-  int port = 0;                          // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket (kInto)
-  std::string bindir;                    // empty: found by the backup's major
-  // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because verbs do not include each other. Returns what could not be saved.
+  int port = 0;  // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket
+                 // (kInto)
+  std::string bindir;  // empty: found by the backup's major
+  // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
+  // verbs do not include each other. Returns what could not be saved.
   std::function<std::vector<std::string>(const std::string& pg_wal)> salvage;
 };
 
@@ -41,22 +50,24 @@ struct RestoreResult {
   recovery::Plan plan;
   std::string directory;
   uint64_t files = 0, bytes = 0;
-  std::vector<std::string> outside_files;       // laid outside the data directory
+  std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
   bool started = false;
-  bool finished = false;                        // recovery has ended: promoted, paused or shut down as asked
+  bool finished = false;  // recovery has ended: promoted, paused or shut down as asked
   int server_pid = 0;
-  std::string socket_directory;                 // of the started server
+  std::string socket_directory;  // of the started server
   int port = 0;
-  pg::TimelineId new_timeline;                  // after promotion
+  pg::TimelineId new_timeline;  // after promotion
   pg::Lsn recovered_to_lsn;
-  std::optional<Time> recovered_to_time;        // the last commit replayed
+  std::optional<Time> recovered_to_time;  // the last commit replayed
   Microseconds plan_time{}, lay_time{}, replay_time{}, promote_time{};
 };
 
-RestoreResult restore(const RestoreOptions& options, const repo::Repository& repository, const Clock& clock, Reporter& reporter, std::stop_token stop);
+RestoreResult restore(const RestoreOptions& options, const repo::Repository& repository,
+                      const Clock& clock, Reporter& reporter, std::stop_token stop);
 
-// Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the configuration what restore put in.
+// Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the
+// configuration what restore put in.
 struct FinishResult {
   pg::TimelineId new_timeline;
 };

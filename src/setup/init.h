@@ -16,12 +16,12 @@ namespace holdfast::setup {
 
 struct InitOptions {
   std::string cluster = "main";
-  std::string conninfo;                 // how to reach the server
-  std::string pgdata;                   // may be empty: the server is asked
-  bool new_lineage = false;             // after pg_upgrade or a new initdb
-  repo::KeySource key;                  // not empty: a new repository is sealed (--encrypt)
-  bool configure_server = false;        // ALTER SYSTEM: archive_mode, archive_command, wal_level
-  std::string archive_command;          // the text for it, handed in by cli
+  std::string conninfo;           // how to reach the server
+  std::string pgdata;             // may be empty: the server is asked
+  bool new_lineage = false;       // after pg_upgrade or a new initdb
+  repo::KeySource key;            // not empty: a new repository is sealed (--encrypt)
+  bool configure_server = false;  // ALTER SYSTEM: archive_mode, archive_command, wal_level
+  std::string archive_command;    // the text for it, handed in by cli
 };
 
 struct SettingChange {
@@ -30,17 +30,21 @@ struct SettingChange {
 };
 
 struct InitResult {
-  bool repository_created = false;      // false: it was there
-  bool lineage_created = false;         // false: it was there with this system identifier
+  bool repository_created = false;  // false: it was there
+  bool lineage_created = false;     // false: it was there with this system identifier
   Bytes16 repository_id;
   bool sealed = false;
   repo::Lineage lineage;
-  std::vector<SettingChange> changes;   // made with --configure-server, else what the server still lacks
+  std::vector<SettingChange>
+      changes;  // made with --configure-server, else what the server still lacks
   bool restart_needed = false;
 };
 
-// Running it again changes nothing and says so. Throws kWrongCluster when the cluster's newest lineage is of another system identifier and new_lineage is not set; kUnsupported for
-// majors before 13 or unknown ones, and stores that cannot put-if-absent; kServer when wal_level is minimal and configure_server is not set is NOT an error here: it stands in `changes`.
-InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter, std::stop_token stop);
+// Running it again changes nothing and says so. Throws kWrongCluster when the cluster's newest
+// lineage is of another system identifier and new_lineage is not set; kUnsupported for majors
+// before 13 or unknown ones, and stores that cannot put-if-absent; kServer when wal_level is
+// minimal and configure_server is not set is NOT an error here: it stands in `changes`.
+InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter,
+                std::stop_token stop);
 
 }  // namespace holdfast::setup

@@ -1,0 +1,281 @@
+// arguments.cc: the command table.
+#include "cli/arguments.h"
+
+#include <charconv>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/time.h"
+
+namespace holdfast::cli {
+namespace {
+
+// What the target options hold before they are read: their texts.
+struct TargetTexts {
+  std::string time, lsn, xid, name, timeline;
+  bool latest = false, immediate = false;
+};
+
+// Every setting that has an option, as an option of the program.
+void add_settings(CLI::App& app, Arguments& arguments) {
+  for (const config::Setting& setting : config::settings_table()) {
+    if (setting.option.empty()) continue;
+    const std::string key(setting.key);
+    std::string meaning(setting.meaning);
+    if (!setting.default_value.empty())
+      meaning += fmt::format(" (default {})", setting.default_value);
+    const std::string names =
+        setting.option == "--jobs" ? "-j,--jobs" : std::string(setting.option);
+    app.add_option_function<std::string>(
+           names,
+           [&arguments, key](const std::string& text) { arguments.sources.options[key] = text; },
+           meaning)
+        ->type_name(std::string(setting.value_name))
+        ->group("Settings");
+  }
+}
+
+void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
+  command->add_option("--to", texts.time, "recover to the last commit at or before this time")
+      ->type_name("TIME")
+      ->group("Target");
+  command->add_option("--to-lsn", texts.lsn, "recover to the record at this LSN")
+      ->type_name("LSN")
+      ->group("Target");
+  command->add_option("--to-xid", texts.xid, "recover to the end of this transaction")
+      ->type_name("XID")
+      ->group("Target");
+  command->add_option("--to-name", texts.name, "recover to this restore point")
+      ->type_name("NAME")
+      ->group("Target");
+  command
+      ->add_flag("--to-latest", texts.latest,
+                 "recover to the end of the archived WAL (the default)")
+      ->group("Target");
+  command->add_flag("--to-immediate", texts.immediate, "stop as soon as the backup is consistent")
+      ->group("Target");
+  command
+      ->add_flag("--exclusive", arguments.target.exclusive,
+                 "stop just before the target, not just after it")
+      ->group("Target");
+  command
+      ->add_option("--timeline", texts.timeline,
+                   "recover along this timeline (default: the newest)")
+      ->type_name("N")
+      ->group("Target");
+  command
+      ->add_option("--backup", arguments.target.backup,
+                   "start from this backup (default: the newest that can reach the target)")
+      ->type_name("ID")
+      ->group("Target");
+}
+
+[[noreturn]] void usage(std::string message, std::string detail, const std::string& command) {
+  throw Error(
+      {.code = ErrorCode::kUsage,
+       .message = std::move(message),
+       .detail = std::move(detail),
+       .hint = fmt::format("See \"holdfast{}{} --help\".", command.empty() ? "" : " ", command)});
+}
+
+void read_target(Arguments& arguments, const TargetTexts& texts) {
+  recovery::Target& target = arguments.target;
+  const int given = int{!texts.time.empty()} + int{!texts.lsn.empty()} + int{!texts.xid.empty()} +
+                    int{!texts.name.empty()} + int{texts.latest} + int{texts.immediate};
+  if (given > 1)
+    usage("more than one recovery target was given", "A recovery ends at one place.",
+          arguments.command);
+  using recovery::TargetKind;
+  if (!texts.time.empty()) {
+    target.kind = TargetKind::kTime;
+    target.time = parse_time(texts.time);
+  } else if (!texts.lsn.empty()) {
+    target.kind = TargetKind::kLsn;
+    target.lsn = pg::parse_lsn(texts.lsn);
+  } else if (!texts.xid.empty()) {
+    target.kind = TargetKind::kXid;
+    const char* end = texts.xid.data() + texts.xid.size();
+    auto [stop, error] = std::from_chars(texts.xid.data(), end, target.xid);
+    if (error != std::errc() || stop != end || target.xid < 3)
+      usage(fmt::format("invalid transaction id \"{}\"", texts.xid),
+            "A transaction id is a whole number from 3 to 4294967295.", arguments.command);
+  } else if (!texts.name.empty()) {
+    target.kind = TargetKind::kName;
+    target.name = texts.name;
+    if (target.name.size() > 63)
+      usage(fmt::format("restore point name \"{}\" is too long", texts.name),
+            "A name has at most 63 bytes.", arguments.command);
+  } else if (texts.immediate) {
+    target.kind = TargetKind::kImmediate;
+  }
+  if (target.exclusive && target.kind != TargetKind::kTime && target.kind != TargetKind::kLsn &&
+      target.kind != TargetKind::kXid)
+    usage("--exclusive needs a target of its kind", "It goes with --to, --to-lsn and --to-xid.",
+          arguments.command);
+  if (!texts.timeline.empty()) target.timeline = pg::parse_timeline_id(texts.timeline);
+}
+
+void choice(CLI::Option* option, std::vector<std::string> values) {
+  option->check(CLI::IsMember(std::move(values)))->type_name("WORD");
+}
+
+}  // namespace
+
+Arguments parse_arguments(int argc, const char* const* argv) {
+  Arguments arguments;
+  TargetTexts target;
+  CLI::App app("PostgreSQL backup and recovery that proves itself", "holdfast");
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  app.set_help_flag("-h,--help", "show this help");
+  app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION, "show the version");
+  app.get_formatter()->column_width(34);
+  app.add_option("--config", arguments.sources.config_file,
+                 "configuration file (default HOLDFAST_CONFIG, else /etc/holdfast/holdfast.toml)")
+      ->type_name("FILE");
+  app.add_option_function<std::string>(
+         "-c,--cluster",
+         [&](const std::string& text) { arguments.sources.options["cluster"] = text; },
+         "which cluster; not needed when one is configured")
+      ->type_name("NAME");
+  app.add_flag("--json", arguments.json, "print the result, or the error, as one JSON document");
+  app.add_flag("-q,--quiet", arguments.quiet, "print no notes and no progress");
+  app.add_flag("-v,--verbose", arguments.verbose, "print more");
+  std::string progress = "auto";
+  choice(app.add_option("--progress", progress, "auto, bar, lines, json or none"),
+         {"auto", "bar", "lines", "json", "none"});
+  add_settings(app, arguments);
+
+  std::map<CLI::App*, std::string> names;
+  auto command = [&](CLI::App* parent, const char* name, const char* meaning) {
+    CLI::App* added = parent->add_subcommand(name, meaning);
+    added->fallthrough();
+    auto above = names.find(parent);
+    names[added] = above == names.end() ? name : above->second + " " + name;
+    return added;
+  };
+
+  CLI::App* init = command(&app, "init", "make a repository and a cluster's place in it");
+  init->add_flag(
+      "--encrypt", arguments.encrypt,
+      "seal the repository with the configured key; a key file that does not exist is made");
+  init->add_flag("--new-lineage", arguments.new_lineage,
+                 "begin a new lineage, after pg_upgrade or a new initdb");
+  init->add_flag("--configure-server", arguments.configure_server,
+                 "set archive_mode, archive_command and wal_level on the server");
+
+  command(&app, "info", "everything about the repository at a glance");
+
+  CLI::App* backup = command(&app, "backup", "take a base backup of the running cluster");
+  backup->require_subcommand(0, 1);
+  bool full = false;
+  backup->add_flag("--full", full, "copy everything (the only kind so far)");
+  choice(backup->add_option("--checkpoint", arguments.checkpoint,
+                            "fast: begin at once; spread: spare the server"),
+         {"fast", "spread"});
+  backup->add_option("--label", arguments.label, "a label, kept with the backup")
+      ->type_name("TEXT");
+  backup
+      ->add_option("--archive-timeout", arguments.archive_timeout,
+                   "how long to wait for the last WAL to be archived (default 1h)")
+      ->type_name("DURATION");
+  command(backup, "list", "the backups, oldest first");
+  CLI::App* show = command(backup, "show", "one backup");
+  show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
+      ->expected(1)
+      ->required();
+
+  CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
+  wal->require_subcommand(1, 1);
+  CLI::App* push = command(wal, "push", "archive a WAL file: for archive_command");
+  push->add_option("PATH", arguments.words, "the file, %p")->expected(1)->required();
+  CLI::App* get = command(wal, "get", "fetch a WAL file: for restore_command");
+  get->add_option("FILE PATH", arguments.words, "the file's name and where to put it, %f %p")
+      ->expected(0, 2);
+  get->add_flag("--read-ahead-worker", arguments.read_ahead_worker)->group("");
+  command(wal, "list", "the archived WAL: ranges and gaps");
+
+  CLI::App* restore = command(&app, "restore", "bring a cluster back");
+  restore
+      ->add_option("--into", arguments.into,
+                   "into a new directory, as a copy that touches nothing else")
+      ->type_name("DIR");
+  restore->add_flag("--in-place", arguments.in_place, "in the cluster's own data directory");
+  add_target(restore, arguments, target);
+  choice(restore->add_option("--action", arguments.action,
+                             "at the target: promote, pause or shutdown (default promote)"),
+         {"promote", "pause", "shutdown"});
+  choice(restore->add_option(
+             "--archive", arguments.archive,
+             "on or off: does the restored server archive (default: on in place, off elsewhere)"),
+         {"on", "off"});
+  restore->add_flag("--start", arguments.start,
+                    "start the server and follow the recovery to its end");
+  restore->add_option("--port", arguments.port, "the started server's port")
+      ->type_name("N")
+      ->check(CLI::Range(1, 65535));
+  restore->add_flag("--yes", arguments.yes, "do not ask before the old data directory is emptied");
+
+  CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");
+  finish->add_option("DIR", arguments.words, "the restored data directory")
+      ->expected(1)
+      ->required();
+
+  CLI::App* demo =
+      command(&app, "demo", "back up, destroy and recover a throwaway cluster, step by step");
+  demo->add_flag("--keep", arguments.keep, "keep cluster and repository to play with");
+  demo->add_option("--directory", arguments.directory, "where (default: a new temporary directory)")
+      ->type_name("DIR");
+
+  auto chosen = [&]() -> std::string {
+    CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    return at == &app ? std::string() : names.at(at);
+  };
+  try {  // the library's own exceptions end here and become ours
+    app.parse(argc, argv);
+  } catch (const CLI::CallForVersion&) {
+    arguments.output = "holdfast " HOLDFAST_VERSION "\n";
+    return arguments;
+  } catch (const CLI::CallForHelp&) {
+    CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    arguments.output =
+        at == &app
+            ? app.help()
+            : at->help("holdfast " + names.at(at).substr(0, names.at(at).rfind(at->get_name())),
+                       CLI::AppFormatMode::Normal);
+    return arguments;
+  } catch (const CLI::ParseError& error) {
+    std::string message = error.what();
+    if (!message.empty() && message.front() >= 'A' && message.front() <= 'Z')
+      message.front() = static_cast<char>(message.front() - 'A' + 'a');
+    while (!message.empty() && (message.back() == '\n' || message.back() == '.'))
+      message.pop_back();
+    usage(std::move(message), {}, chosen());
+  }
+  arguments.command = chosen();
+  if (arguments.command.empty()) {
+    arguments.output = app.help();
+    return arguments;
+  }
+  const std::map<std::string, ProgressStyle> styles = {{"auto", ProgressStyle::kAuto},
+                                                       {"bar", ProgressStyle::kBar},
+                                                       {"lines", ProgressStyle::kLines},
+                                                       {"json", ProgressStyle::kJson},
+                                                       {"none", ProgressStyle::kNone}};
+  arguments.progress = styles.at(progress);
+  if (arguments.command == "restore") {
+    read_target(arguments, target);
+    if (arguments.into.empty() != arguments.in_place)
+      usage("restore needs to know where to",
+            "Exactly one of --into DIR and --in-place must be given.", arguments.command);
+  }
+  if (arguments.command == "wal get" && !arguments.read_ahead_worker && arguments.words.size() != 2)
+    usage("wal get needs a file's name and a path", {}, arguments.command);
+  return arguments;
+}
+
+}  // namespace holdfast::cli

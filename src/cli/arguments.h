@@ -1,0 +1,54 @@
+// arguments.h: the command line as values. The argument parser's library stands in arguments.cc
+// alone.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/settings.h"
+#include "recovery/target.h"
+
+namespace holdfast::cli {
+
+enum class ProgressStyle : uint8_t { kAuto, kBar, kLines, kJson, kNone };
+
+// What was typed. Options that are settings stand in `sources.options` by their setting's key
+// ("cluster" for -c).
+struct Arguments {
+  std::string command;  // "backup list"; empty: only help or version was wanted, and `output` is it
+  std::string output;
+  config::Sources sources;
+  bool json = false;
+  bool quiet = false;
+  bool verbose = false;
+  ProgressStyle progress = ProgressStyle::kAuto;
+
+  // init
+  bool encrypt = false, new_lineage = false, configure_server = false;
+  // backup
+  std::string checkpoint = "fast";
+  std::string label;
+  std::string archive_timeout = "1h";
+  // backup show ID, wal push PATH, wal get FILE PATH, finish DIR
+  std::vector<std::string> words;
+  bool read_ahead_worker = false;
+  // restore
+  std::string into;
+  bool in_place = false;
+  recovery::Target target;
+  std::string action = "promote";
+  std::string archive;  // "on", "off" or empty
+  bool start = false;
+  bool yes = false;
+  int port = 0;
+  // demo
+  bool keep = false;
+  std::string directory;
+};
+
+// Throws kUsage: what is wrong, and which --help tells more.
+Arguments parse_arguments(int argc, const char* const* argv);
+
+}  // namespace holdfast::cli

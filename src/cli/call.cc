@@ -1,0 +1,57 @@
+#include "cli/call.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/process.h"
+#include "store/open_store.h"
+
+namespace holdfast::cli {
+namespace {
+
+// The program as a word of a command that a server runs; a percent sign would begin a placeholder
+// there.
+std::string program_word() {
+  std::string doubled;
+  for (char c : program_path()) {
+    doubled += c;
+    if (c == '%') doubled += c;
+  }
+  return shell_quote(doubled);
+}
+
+}  // namespace
+
+OpenRepository::OpenRepository(const Call& call)
+    : cluster(call.settings.cluster()),
+      store(store::open_store(call.settings.repository_url())),
+      repository(
+          repo::Repository::open(*store, call.settings.key(), call.settings.repository_id())) {}
+
+std::vector<repo::Lineage> OpenRepository::lineages() const {
+  std::vector<repo::Lineage> found = repository.lineages(cluster);
+  if (!found.empty()) return found;
+  const std::vector<std::string> known = repository.clusters();
+  throw Error(
+      {.code = ErrorCode::kNotFound,
+       .message = fmt::format("the repository has no cluster \"{}\"", cluster),
+       .detail = known.empty() ? "It has no cluster at all."
+                               : fmt::format("It has: {}.", fmt::join(known, ", ")),
+       .hint = known.empty() ? "Run \"holdfast init\" first." : "Choose one with --cluster NAME."});
+}
+
+repo::Lineage OpenRepository::lineage() const { return lineages().back(); }
+
+std::string archive_command(const config::Settings& settings) {
+  return fmt::format("{} {} wal push %p", program_word(), settings.command_line_for_server());
+}
+
+std::string restore_command(const config::Settings& settings, const Bytes16& repository_id) {
+  const std::string pin = settings.is_set("repo.id")
+                              ? std::string()
+                              : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
+  return fmt::format("{} {}{} wal get %f \"%p\"", program_word(),
+                     settings.command_line_for_server(), pin);
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,44 @@
+// call.h: what every command is given, and the repository that most of them open.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "cli/arguments.h"
+#include "config/settings.h"
+#include "repo/repository.h"
+
+namespace holdfast::cli {
+
+struct Call {
+  const Arguments& arguments;
+  const config::Settings& settings;
+  const Clock& clock;
+  Reporter& reporter;
+  std::stop_token stop;
+};
+
+// The configured repository, with its store.
+struct OpenRepository {
+  explicit OpenRepository(const Call& call);
+
+  // Of the chosen cluster, oldest first; and the newest. Throw kNotFound when the repository has no
+  // such cluster, naming those that it has.
+  std::vector<repo::Lineage> lineages() const;
+  repo::Lineage lineage() const;
+
+  std::string cluster;
+  std::unique_ptr<store::Store> store;
+  repo::Repository repository;
+};
+
+// The text of archive_command, and of restore_command for one repository, which is pinned by its
+// id.
+std::string archive_command(const config::Settings& settings);
+std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
+
+}  // namespace holdfast::cli

@@ -1,0 +1,212 @@
+// commands.cc: one function for each command, and the table of them.
+#include "cli/commands.h"
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "backup/backup.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "cli/call.h"
+#include "cli/wal_commands.h"
+#include "drill/demo.h"
+#include "restore/restore.h"
+#include "setup/info.h"
+#include "setup/init.h"
+#include "store/open_store.h"
+#include "view/view.h"
+
+namespace holdfast::cli {
+namespace {
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+template <typename Result>
+void show(const Call& call, const Result& result) {
+  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
+}
+
+int run_init(const Call& call) {
+  const config::Settings& settings = call.settings;
+  const std::string& key_file = settings.text("repo.key_file");
+  if (call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file)) {
+    repo::create_key_file(key_file, system_random());
+    call.reporter.warning(
+        fmt::format("made key file \"{}\": without it nobody can read the repository; keep a copy "
+                    "of it in another place",
+                    key_file));
+  }
+  repo::KeySource key = settings.key();
+  if (call.arguments.encrypt && key.empty())
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = "--encrypt needs a key",
+                 .detail = "Neither key_file nor passphrase_file nor passphrase_command is set.",
+                 .hint = "Name a key file, which is made if it does not exist: --key-file FILE."});
+  const std::string url = settings.repository_url();
+  std::unique_ptr<store::Store> target = store::open_store(url);
+  const setup::InitResult result = setup::init({.cluster = settings.cluster(),
+                                                .conninfo = settings.text("cluster.conninfo"),
+                                                .pgdata = settings.text("cluster.pgdata"),
+                                                .new_lineage = call.arguments.new_lineage,
+                                                .key = std::move(key),
+                                                .configure_server = call.arguments.configure_server,
+                                                .archive_command = archive_command(settings)},
+                                               *target, call.reporter, call.stop);
+  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result, url));
+  return 0;
+}
+
+int run_info(const Call& call) {
+  const OpenRepository opened(call);
+  const bool chosen = call.arguments.sources.options.contains("cluster");
+  show(call, setup::info(opened.repository, chosen ? call.settings.cluster() : std::string()));
+  return 0;
+}
+
+int run_backup(const Call& call) {
+  const OpenRepository opened(call);
+  const backup::BackupResult result =
+      backup::backup({.cluster = call.settings.cluster(),
+                      .conninfo = call.settings.text("cluster.conninfo"),
+                      .pgdata = call.settings.text("cluster.pgdata"),
+                      .jobs = static_cast<int>(call.settings.integer("jobs", 1, 64)),
+                      .fast_checkpoint = call.arguments.checkpoint == "fast",
+                      .compression = call.settings.compression(),
+                      .label = call.arguments.label,
+                      .tool_version = HOLDFAST_VERSION,
+                      .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
+                          parse_duration(call.arguments.archive_timeout))},
+                     opened.repository, call.reporter, call.stop);
+  show(call, result);
+  return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
+}
+
+int run_backup_list(const Call& call) {
+  const OpenRepository opened(call);
+  std::vector<repo::Backup> backups;
+  for (const repo::Lineage& lineage : opened.lineages())
+    for (const std::string& id : repo::list_backup_ids(opened.repository, lineage.name))
+      if (std::optional<repo::Backup> backup =
+              repo::read_backup(opened.repository, lineage.name, id))
+        backups.push_back(std::move(*backup));
+  show(call, backups);
+  return 0;
+}
+
+int run_backup_show(const Call& call) {
+  const OpenRepository opened(call);
+  show(call, repo::resolve_backup(opened.repository, opened.lineage().name,
+                                  call.arguments.words.front()));
+  return 0;
+}
+
+// Asks on a terminal; elsewhere --yes must have been given.
+void confirm(const std::string& question) {
+  const Error refused({.code = ErrorCode::kUsage,
+                       .message = "restore --in-place was not confirmed",
+                       .detail = question,
+                       .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
+  if (isatty(STDIN_FILENO) != 1) throw Error(refused);
+  std::fputs(fmt::format("{}\nGo on? (yes/no) ", question).c_str(), stderr);
+  std::array<char, 16> answer{};
+  if (std::fgets(answer.data(), answer.size(), stdin) == nullptr ||
+      std::string_view(answer.data()) != "yes\n")
+    throw Error(refused);
+}
+
+int run_restore(const Call& call) {
+  const Arguments& arguments = call.arguments;
+  const config::Settings& settings = call.settings;
+  if (arguments.in_place && !arguments.yes)
+    confirm(
+        fmt::format("The data directory of cluster \"{}\" will be emptied and restored; WAL in it "
+                    "that is not archived is saved first.",
+                    settings.cluster()));
+  const OpenRepository opened(call);
+  restore::RestoreOptions options;
+  options.cluster = settings.cluster();
+  options.where = arguments.in_place ? restore::Where::kInPlace : restore::Where::kInto;
+  options.directory =
+      arguments.in_place ? settings.text("cluster.pgdata") : absolute_path(arguments.into);
+  options.target = arguments.target;
+  options.action = arguments.action == "pause"      ? recovery::TargetAction::kPause
+                   : arguments.action == "shutdown" ? recovery::TargetAction::kShutdown
+                                                    : recovery::TargetAction::kPromote;
+  options.restore_command = restore_command(settings, opened.repository.id());
+  if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
+  options.jobs = static_cast<int>(settings.integer("jobs", 1, 64));
+  options.yes = true;
+  options.start = arguments.start;
+  options.port = arguments.port;
+  options.bindir = settings.text("cluster.bindir");
+  options.salvage = salvager(call, opened);
+  show(call, restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
+  return 0;
+}
+
+int run_finish(const Call& call) {
+  show(call,
+       restore::finish(absolute_path(call.arguments.words.front()), call.reporter, call.stop));
+  return 0;
+}
+
+int run_demo(const Call& call) {
+  if (geteuid() == 0) {  // PostgreSQL does not run as root
+    std::vector<std::string> words = {"demo"};
+    if (call.arguments.keep) words.emplace_back("--keep");
+    if (!call.arguments.directory.empty())
+      words.insert(words.end(), {"--directory", call.arguments.directory});
+    if (call.settings.is_set("cluster.bindir"))
+      words.insert(words.end(), {"--bindir", call.settings.text("cluster.bindir")});
+    return drill::run_as_server_user(program_path(), words);
+  }
+  const drill::DemoResult result = drill::demo(
+      {.directory = call.arguments.directory,
+       .keep = call.arguments.keep,
+       .bindir = call.settings.text("cluster.bindir"),
+       .program = program_path(),
+       .jobs = static_cast<int>(call.settings.integer("jobs", 1, 64))},
+      [](std::string_view line) {
+        print(fmt::format("{}\n", line));
+        std::fflush(stdout);
+      },
+      call.clock, call.stop);
+  return result.lost == 0 ? 0 : 1;
+}
+
+struct Command {
+  std::string_view name;
+  int (*run)(const Call&);
+};
+constexpr std::array kCommands = {
+    Command{"init", run_init},
+    Command{"info", run_info},
+    Command{"backup", run_backup},
+    Command{"backup list", run_backup_list},
+    Command{"backup show", run_backup_show},
+    Command{"wal push", run_wal_push},
+    Command{"wal get", run_wal_get},
+    Command{"wal list", run_wal_list},
+    Command{"restore", run_restore},
+    Command{"finish", run_finish},
+    Command{"demo", run_demo},
+};
+
+}  // namespace
+
+int run_command(const Arguments& arguments, const Clock& clock, Reporter& reporter,
+                std::stop_token stop) {
+  const config::Settings settings = config::Settings::load(arguments.sources);
+  const Call call{arguments, settings, clock, reporter, std::move(stop)};
+  for (const Command& command : kCommands)
+    if (command.name == arguments.command) return command.run(call);
+  HF_CHECK(false);
+}
+
+}  // namespace holdfast::cli

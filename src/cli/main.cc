@@ -1,0 +1,113 @@
+// main.cc: from the command line to the exit status. Every Error ends here and becomes words.
+//
+// The server that runs "wal push" and "wal get" reads their exit status as an answer, so whatever
+// goes wrong there, also a wrong option, has the status that the server understands rightly:
+//   wal push   1 for every failure: above 125 the server restarts its archiver and hides the
+//   failure wal get    200 for every failure: up to 125 it would mean that the file does not exist,
+//   and the server would end recovery early
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "view/view.h"
+
+extern char** environ;
+
+namespace holdfast::cli {
+namespace {
+
+constexpr int kWalGetFailed = 200;
+
+enum class Caller : uint8_t { kPerson, kArchiveCommand, kRestoreCommand };
+
+// Told from the words alone, before anything is parsed: a line that does not parse must have the
+// right status too.
+Caller caller_of(int argc, const char* const* argv) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::string_view(argv[i]) != "wal") continue;
+    if (std::string_view(argv[i + 1]) == "push") return Caller::kArchiveCommand;
+    if (std::string_view(argv[i + 1]) == "get") return Caller::kRestoreCommand;
+  }
+  return Caller::kPerson;
+}
+
+int status_for(Caller caller, int status) {
+  if (status == 0 || caller == Caller::kPerson) return status;
+  return caller == Caller::kArchiveCommand ? 1 : kWalGetFailed;
+}
+
+void print(std::FILE* to, const std::string& text) { std::fwrite(text.data(), 1, text.size(), to); }
+
+bool has_word(int argc, const char* const* argv, std::string_view word) {
+  for (int i = 1; i < argc; ++i)
+    if (word == argv[i]) return true;
+  return false;
+}
+
+int report(const Error& error, bool as_json) {
+  print(stderr, view::text(error));
+  if (as_json) print(stdout, view::json(error).dump() + "\n");
+  return exit_status(error.code());
+}
+
+int run(int argc, const char* const* argv) {
+  const Caller caller = caller_of(argc, argv);
+  const bool as_json = has_word(argc, argv, "--json");
+  try {
+    Arguments arguments = parse_arguments(argc, argv);
+    if (arguments.command.empty()) {
+      print(stdout, arguments.output);
+      return 0;
+    }
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+      const std::string_view text = *variable;
+      const size_t equals = text.find('=');
+      if (text.starts_with("HOLDFAST_") && equals != std::string_view::npos)
+        arguments.sources.environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+    }
+    set_log_level(arguments.verbose ? LogLevel::kDebug : LogLevel::kInfo);
+
+    const SignalStop signals;
+    int status = 0;
+    try {
+      std::unique_ptr<Reporter> reporter = make_reporter(arguments, system_clock());
+      status = run_command(arguments, system_clock(), *reporter, signals.token());
+    } catch (const Error& error) {  // with the signal's number at hand
+      status = status_for(caller, report(error, as_json));
+      // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
+      // that signal as "go quietly".
+      if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
+        std::signal(SIGTERM, SIG_DFL);
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+        raise(SIGTERM);
+      }
+      return status;
+    }
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw_errno("write to", "standard output");
+    return status;
+  } catch (const Error& error) {
+    return status_for(caller, report(error, as_json));
+  } catch (const std::exception&
+               error) {  // memory, or a defect of ours: still a word and the right status
+    print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));
+    return status_for(caller, 1);
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::cli
+
+int main(int argc, char** argv) { return holdfast::cli::run(argc, argv); }

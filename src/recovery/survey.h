@@ -1,0 +1,66 @@
+// survey.h: reads the metadata of the segments that a recovery replays, in order, up to where its target lies.
+//
+// Metadata tells in which segment a moment lies; the record itself is found by reading that segment, together with the one before it,
+// because a record may begin there.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pg/wal_record.h"
+#include "recovery/wal_path.h"
+
+namespace holdfast::recovery {
+
+// Where the server will stop, and what it has replayed by then.
+struct Reach {
+  bool found = false;              // the target's record; else the WAL was read to its end, or to a hole
+  pg::Lsn stop_lsn;                // found: of the record at which it stops
+  pg::Lsn end_lsn;                 // of the last record that was seen; found: of what is replayed
+  pg::Lsn last_record;             // the start of the last record that is complete
+  uint64_t last_segment = 0;       // the last that is needed
+  std::optional<Time> last_commit;
+  std::optional<pg::SegmentName> hole;
+  uint64_t segments = 0;
+  repo::ParameterFloors floors;
+  std::vector<repo::WalTablespace> tablespaces;
+};
+
+class Survey {
+ public:
+  Survey(const repo::WalArchive& archive, const WalPath& path) : archive_(archive), path_(path) {}
+
+  // All from `first` on.
+  Reach to_the_end(uint64_t first);
+  // Up to the first record at or behind `lsn`.
+  Reach to_lsn(uint64_t first, pg::Lsn lsn);
+  // Up to the first commit or abort that is later than `time` (or just as late, when exclusive) and, if there is one, before the path's
+  // limit.
+  Reach to_time(uint64_t first, Time time, bool exclusive);
+  // All segments up to the one that holds the byte before `end`.
+  Reach to_backup_end(uint64_t first, pg::Lsn end);
+
+  // The newest end of that transaction, and the newest restore point of that name, in [first, last]; newest segments are read first.
+  std::optional<pg::TransactionEnd> find_transaction(uint32_t xid, uint64_t first, uint64_t last);
+  std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first, uint64_t last);
+
+  // The start of the last record that is complete before the first missing byte at or behind `segment_number`; nullopt: there is none.
+  std::optional<pg::Lsn> last_complete_record_before(uint64_t segment_number);
+
+  repo::WalSegmentInfo info(const PathSegment& segment) const;
+
+ private:
+  using StopsHere = std::function<bool(const repo::WalSegmentInfo& info, Reach& reach)>;
+  Reach walk(uint64_t first, const StopsHere& stops_here);
+  // The moments of [first, last] in order, those that run over a segment's end included.
+  std::vector<pg::WalEvent> read_events(uint64_t first, uint64_t last);
+  // The last record that begins and ends in that segment.
+  std::optional<pg::Lsn> last_complete_record(const PathSegment& segment, const repo::WalSegmentInfo& here);
+  Bytes read_content(const PathSegment& segment) const;
+  const repo::WalArchive& archive_;
+  const WalPath& path_;
+};
+
+}  // namespace holdfast::recovery

@@ -1,0 +1,400 @@
+// view.cc: one text and one JSON form for each result.
+#include "view/view.h"
+
+#include <fmt/format.h>
+
+#include "base/process.h"
+#include "pg/wal_file_name.h"
+#include "view/table.h"
+
+namespace holdfast::view {
+namespace {
+
+std::string indented(std::string_view label, const std::string& text) {
+  if (text.empty()) return {};
+  std::string out = fmt::format("{}:  ", label);
+  for (char c : text) {
+    out += c;
+    if (c == '\n') out += "    ";
+  }
+  return out + "\n";
+}
+
+double seconds(Microseconds duration) { return static_cast<double>(duration.count()) / 1e6; }
+
+std::string segment_name(pg::TimelineId timeline, uint64_t number, uint32_t segment_bytes) {
+  return pg::segment_file_name({timeline, number}, pg::WalSegmentSize(segment_bytes));
+}
+
+Json document(std::string_view schema) { return Json::object().set("schema", schema); }
+
+Json lineage_json(const repo::Lineage& lineage) {
+  return Json::object()
+      .set("name", repo::to_string(lineage.name))
+      .set("cluster", lineage.name.cluster)
+      .set("major", lineage.name.major)
+      .set("system_identifier", fmt::format("{}", lineage.system_identifier))
+      .set("created", to_rfc3339(lineage.created));
+}
+
+// Everything of a commit object but what only a reader of the repository needs.
+Json backup_json(const repo::Backup& backup) {
+  Json body = repo::to_json(backup);
+  Json out = Json::object();
+  for (const auto& [key, value] : body.members())
+    if (key != "self" && key != "manifest" && key != "refs") out.set(key, value);
+  return out;
+}
+
+std::string backup_state(const repo::Backup& backup) {
+  return backup.damaged ? fmt::format("damaged, {} pages", backup.damaged_blocks) : "good";
+}
+
+}  // namespace
+
+std::string text(const Error& error) {
+  std::string context;
+  for (const std::string& line : error.context()) context += (context.empty() ? "" : "\n") + line;
+  return indented("ERROR", error.message()) + indented("DETAIL", error.detail()) +
+         indented("HINT", error.hint()) + indented("CONTEXT", context);
+}
+
+Json json(const Error& error) {
+  Json context = Json::array();
+  for (const std::string& line : error.context()) context.push(line);
+  return document("holdfast.error.v1")
+      .set("code", to_string(error.code()))
+      .set("exit_status", exit_status(error.code()))
+      .set("message", error.message())
+      .set("detail", error.detail())
+      .set("hint", error.hint())
+      .set("context", std::move(context));
+}
+
+std::string text(const setup::InitResult& result, const std::string& repository_url) {
+  std::string out = fmt::format(
+      "{} repository at \"{}\"{}\n{} lineage {} of cluster \"{}\": PostgreSQL {}, system "
+      "identifier {}\n",
+      result.repository_created ? "Made" : "Found", repository_url,
+      result.sealed ? ", sealed with a key" : "", result.lineage_created ? "Made" : "Found",
+      repo::to_string(result.lineage.name), result.lineage.name.cluster, result.lineage.name.major,
+      result.lineage.system_identifier);
+  bool pending = false;
+  for (const setup::SettingChange& change : result.changes) {
+    out += fmt::format("{} = '{}'    (it was '{}'{})\n", change.name, change.after, change.before,
+                       change.needs_restart ? "; needs a restart of the server" : "");
+    pending = true;
+  }
+  if (result.restart_needed)
+    out += "Next: restart the server, then run \"holdfast backup\".\n";
+  else if (pending)
+    out += "Next: run \"holdfast backup\".\n";
+  else
+    out += "The server archives to this repository. Next: run \"holdfast backup\".\n";
+  return out;
+}
+
+Json json(const setup::InitResult& result) {
+  Json changes = Json::array();
+  for (const setup::SettingChange& change : result.changes)
+    changes.push(Json::object()
+                     .set("name", change.name)
+                     .set("before", change.before)
+                     .set("after", change.after)
+                     .set("needs_restart", change.needs_restart));
+  return document("holdfast.init.v1")
+      .set("repository_id", to_hex(result.repository_id.view()))
+      .set("repository_created", result.repository_created)
+      .set("sealed", result.sealed)
+      .set("lineage_created", result.lineage_created)
+      .set("lineage", lineage_json(result.lineage))
+      .set("changes", std::move(changes))
+      .set("restart_needed", result.restart_needed);
+}
+
+std::string text(const setup::RepositoryInfo& info) {
+  std::string out = fields({{"repository", info.url},
+                            {"id", to_hex(info.id.view())},
+                            {"sealed", info.sealed ? "yes, AES-256-GCM" : "no"},
+                            {"created", to_local(info.created)}});
+  if (info.clusters.empty()) out += "\nThere is no cluster in it. Next: run \"holdfast init\".\n";
+  for (const setup::RepositoryInfo::Cluster& cluster : info.clusters)
+    for (const setup::LineageInfo& lineage : cluster.lineages) {
+      out += fmt::format("\ncluster {}, lineage {}: PostgreSQL {}, system identifier {}\n",
+                         cluster.name, repo::to_string(lineage.lineage.name),
+                         lineage.lineage.name.major, lineage.lineage.system_identifier);
+      if (lineage.backup_count > lineage.backups.size())
+        out += fmt::format("  {} backups, the newest {}:\n", lineage.backup_count,
+                           lineage.backups.size());
+      std::string listing = lineage.backups.empty() ? "no backup\n" : text(lineage.backups);
+      for (size_t at = 0; at < listing.size();) {
+        size_t end = listing.find('\n', at);
+        out += "  " + listing.substr(at, end - at) + "\n";
+        at = end + 1;
+      }
+      for (const setup::LineageInfo::Timeline& timeline : lineage.timelines)
+        out += fmt::format(
+            "  WAL of timeline {}: {} to {}{}\n", to_string(timeline.timeline),
+            segment_name(timeline.timeline, timeline.first_segment,
+                         lineage.lineage.wal_segment_bytes),
+            segment_name(timeline.timeline, timeline.last_segment,
+                         lineage.lineage.wal_segment_bytes),
+            timeline.last ? fmt::format(", archived {}", to_local(timeline.last->pushed)) : "");
+      if (lineage.recoverable_from && lineage.recoverable_to)
+        out += fmt::format("  recoverable: any moment from {} to {}\n",
+                           to_local(*lineage.recoverable_from), to_local(*lineage.recoverable_to));
+      else
+        out += "  recoverable: nothing yet. Next: run \"holdfast backup\".\n";
+    }
+  return out;
+}
+
+Json json(const setup::RepositoryInfo& info) {
+  Json clusters = Json::array();
+  for (const setup::RepositoryInfo::Cluster& cluster : info.clusters) {
+    Json lineages = Json::array();
+    for (const setup::LineageInfo& lineage : cluster.lineages) {
+      Json backups = Json::array();
+      for (const repo::Backup& backup : lineage.backups) backups.push(backup_json(backup));
+      Json timelines = Json::array();
+      for (const setup::LineageInfo::Timeline& timeline : lineage.timelines) {
+        const uint32_t bytes = lineage.lineage.wal_segment_bytes;
+        Json one =
+            Json::object()
+                .set("timeline", timeline.timeline.value)
+                .set("first_segment",
+                     segment_name(timeline.timeline, timeline.first_segment, bytes))
+                .set("last_segment", segment_name(timeline.timeline, timeline.last_segment, bytes));
+        if (timeline.last) one.set("last_pushed", to_rfc3339(timeline.last->pushed));
+        timelines.push(std::move(one));
+      }
+      Json one = lineage_json(lineage.lineage);
+      one.set("backup_count", lineage.backup_count)
+          .set("backups", std::move(backups))
+          .set("timelines", std::move(timelines));
+      one.set("recoverable_from",
+              lineage.recoverable_from ? Json(to_rfc3339(*lineage.recoverable_from)) : Json());
+      one.set("recoverable_to",
+              lineage.recoverable_to ? Json(to_rfc3339(*lineage.recoverable_to)) : Json());
+      lineages.push(std::move(one));
+    }
+    clusters.push(Json::object().set("name", cluster.name).set("lineages", std::move(lineages)));
+  }
+  return document("holdfast.info.v1")
+      .set("url", info.url)
+      .set("repository_id", to_hex(info.id.view()))
+      .set("sealed", info.sealed)
+      .set("created", to_rfc3339(info.created))
+      .set("clusters", std::move(clusters));
+}
+
+std::string text(const backup::BackupResult& result) {
+  const repo::Backup& backup = result.backup;
+  const Microseconds took = backup.finished - backup.started;
+  std::string out = fields(
+      {{"backup", backup.id},
+       {"cluster",
+        fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},
+       {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
+       {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
+       {"WAL", fmt::format("{} to {}, timeline {}", pg::to_string(backup.start_lsn),
+                           pg::to_string(backup.stop_lsn), pg::to_string(backup.stop_timeline))},
+       {"took", to_human(took)}});
+  for (const repo::DamagedBlock& block : result.damaged)
+    out += fmt::format("damaged: block {} of \"{}\"\n", block.block, block.path);
+  if (backup.damaged)
+    out += fmt::format(
+        "The cluster has {} damaged pages. The backup was kept and is marked damaged: it counts "
+        "for nothing. Next: repair the "
+        "pages, then back up again.\n",
+        backup.damaged_blocks);
+  else
+    out += fmt::format("Everything from {} on can be recovered.\n", to_local(backup.stop_time));
+  return out;
+}
+
+Json json(const backup::BackupResult& result) {
+  Json damaged = Json::array();
+  for (const repo::DamagedBlock& block : result.damaged)
+    damaged.push(Json::object()
+                     .set("path", block.path)
+                     .set("block", block.block)
+                     .set("reason", int{block.reason}));
+  return document("holdfast.backup.v1")
+      .set("backup", backup_json(result.backup))
+      .set("damaged", std::move(damaged));
+}
+
+std::string text(const std::vector<repo::Backup>& backups) {
+  if (backups.empty()) return "There is no backup. Next: run \"holdfast backup\".\n";
+  std::vector<std::vector<std::string>> rows;
+  for (const repo::Backup& backup : backups)
+    rows.push_back({backup.id, backup.type, to_local(backup.stop_time),
+                    to_human_bytes(backup.bytes), to_human_bytes(backup.stored_bytes),
+                    pg::to_string(backup.stop_timeline), pg::to_string(backup.stop_lsn),
+                    backup_state(backup)});
+  return table(
+      {"backup", "type", "recovers from", "cluster", "stored", "timeline", "stop LSN", "state"},
+      rows);
+}
+
+Json json(const std::vector<repo::Backup>& backups) {
+  Json list = Json::array();
+  for (const repo::Backup& backup : backups) list.push(backup_json(backup));
+  return document("holdfast.backup_list.v1").set("backups", std::move(list));
+}
+
+std::string text(const repo::Backup& backup) {
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"backup", backup.id},
+      {"type", backup.type},
+      {"state", backup_state(backup)},
+      {"cluster",
+       fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},
+      {"server",
+       fmt::format("PostgreSQL {}, system identifier {}", backup.major, backup.system_identifier)},
+      {"started", to_local(backup.started)},
+      {"finished", to_local(backup.finished)},
+      {"recovers from", to_local(backup.stop_time)},
+      {"start LSN", fmt::format("{}, timeline {}, segment {}", pg::to_string(backup.start_lsn),
+                                pg::to_string(backup.start_timeline), backup.start_segment)},
+      {"stop LSN", fmt::format("{}, timeline {}, segment {}", pg::to_string(backup.stop_lsn),
+                               pg::to_string(backup.stop_timeline), backup.stop_segment)},
+      {"label", backup.label},
+      {"host", backup.host},
+      {"data directory", fmt::format("{} ({}:{}, mode {:04o})", backup.data_directory,
+                                     backup.data_user, backup.data_group, backup.data_mode)},
+      {"page checksums", backup.data_checksums ? "on, verified" : "off"},
+      {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
+      {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
+      {"made by", fmt::format("holdfast {}", backup.tool)}};
+  for (const repo::Tablespace& tablespace : backup.tablespaces)
+    lines.emplace_back("tablespace", fmt::format("{} at {}", tablespace.oid, tablespace.path));
+  for (const std::string& file : backup.external_files) lines.emplace_back("outside", file);
+  return fields(lines) +
+         fmt::format("Restore it with: holdfast restore --into DIR --backup {}\n", backup.id);
+}
+
+Json json(const repo::Backup& backup) {
+  return document("holdfast.backup_show.v1").set("backup", backup_json(backup));
+}
+
+Json json(const recovery::Plan& plan) {
+  Json ranges = Json::array();
+  for (const recovery::WalRange& range : plan.ranges)
+    ranges.push(
+        Json::object()
+            .set("timeline", range.timeline.value)
+            .set("first", segment_name(range.timeline, range.first, plan.backup.wal_segment_bytes))
+            .set("last", segment_name(range.timeline, range.last, plan.backup.wal_segment_bytes)));
+  Json notes = Json::array();
+  for (const std::string& note : plan.notes) notes.push(note);
+  Json abandoned = Json::array();
+  for (const recovery::AbandonedBranch& branch : plan.abandoned)
+    abandoned.push(Json::object()
+                       .set("timeline", branch.timeline.value)
+                       .set("forked_at", pg::to_string(branch.forked_at))
+                       .set("last_commit",
+                            branch.last_commit ? Json(to_rfc3339(*branch.last_commit)) : Json()));
+  return Json::object()
+      .set("backup", plan.backup.id)
+      .set("why", plan.why_this_backup)
+      .set("target", to_string(plan.target))
+      .set("ran_to_the_end", plan.ran_to_the_end)
+      .set("timeline", plan.timeline.value)
+      .set("wal", std::move(ranges))
+      .set("segments", plan.segments)
+      .set("stored_wal_bytes", plan.stored_wal_bytes)
+      .set("end_lsn", pg::to_string(plan.end_lsn))
+      .set("last_commit", plan.last_commit ? Json(to_rfc3339(*plan.last_commit)) : Json())
+      .set("abandoned", std::move(abandoned))
+      .set("notes", std::move(notes));
+}
+
+std::string text(const restore::RestoreResult& result) {
+  const recovery::Plan& plan = result.plan;
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"backup", fmt::format("{} ({})", plan.backup.id, plan.why_this_backup)},
+      {"target", to_string(plan.target)},
+      {"WAL", fmt::format("{} segments to replay, timeline {}", plan.segments,
+                          pg::to_string(plan.timeline))},
+      {"files", fmt::format("{}, {} in {}", result.files, to_human_bytes(result.bytes),
+                            to_human(result.lay_time))}};
+  for (const std::string& file : result.outside_files) lines.emplace_back("outside", file);
+  for (const auto& [from, to] : result.moved_aside)
+    lines.emplace_back("moved aside", fmt::format("{} to {}", from, to));
+  for (const std::string& note : plan.notes) lines.emplace_back("note", note);
+  if (result.started) {
+    lines.emplace_back("replay", to_human(result.replay_time));
+    if (result.recovered_to_lsn.is_valid())
+      lines.emplace_back(
+          "recovered to",
+          fmt::format("{}{}", pg::to_string(result.recovered_to_lsn),
+                      result.recovered_to_time
+                          ? fmt::format(", last commit {}", to_local(*result.recovered_to_time))
+                          : ""));
+    if (result.new_timeline.is_valid())
+      lines.emplace_back("timeline", pg::to_string(result.new_timeline));
+  }
+  std::string out = fields(lines);
+  const std::string connect =
+      result.socket_directory.empty()
+          ? std::string()
+          : fmt::format("psql -h {} -p {}", shell_quote(result.socket_directory), result.port);
+  if (!result.started)
+    out += fmt::format("Restored to \"{}\"; recovery begins when the server is started on it.\n",
+                       result.directory);
+  else if (result.new_timeline.is_valid())
+    out += fmt::format("Recovered and open for work (process {}). Connect with: {}\n",
+                       result.server_pid, connect);
+  else if (result.server_pid != 0)
+    out += fmt::format(
+        "Recovery waits at its target; look with: {}  Finish it with: holdfast finish {}\n",
+        connect, shell_quote(result.directory));
+  else
+    out += fmt::format("Recovered to the target and shut down. The cluster is in \"{}\".\n",
+                       result.directory);
+  return out;
+}
+
+Json json(const restore::RestoreResult& result) {
+  Json moved = Json::array();
+  for (const auto& [from, to] : result.moved_aside)
+    moved.push(Json::object().set("from", from).set("to", to));
+  Json outside = Json::array();
+  for (const std::string& file : result.outside_files) outside.push(file);
+  return document("holdfast.restore.v1")
+      .set("plan", json(result.plan))
+      .set("directory", result.directory)
+      .set("files", result.files)
+      .set("bytes", result.bytes)
+      .set("outside_files", std::move(outside))
+      .set("moved_aside", std::move(moved))
+      .set("started", result.started)
+      .set("finished", result.finished)
+      .set("server_pid", result.server_pid)
+      .set("socket_directory", result.socket_directory)
+      .set("port", result.port)
+      .set("new_timeline",
+           result.new_timeline.is_valid() ? Json(result.new_timeline.value) : Json())
+      .set("recovered_to_lsn", result.recovered_to_lsn.is_valid()
+                                   ? Json(pg::to_string(result.recovered_to_lsn))
+                                   : Json())
+      .set("recovered_to_time",
+           result.recovered_to_time ? Json(to_rfc3339(*result.recovered_to_time)) : Json())
+      .set("plan_seconds", seconds(result.plan_time))
+      .set("lay_seconds", seconds(result.lay_time))
+      .set("replay_seconds", seconds(result.replay_time))
+      .set("promote_seconds", seconds(result.promote_time));
+}
+
+std::string text(const restore::FinishResult& result) {
+  return fmt::format("Recovery is finished: the server is open for work on timeline {}.\n",
+                     pg::to_string(result.new_timeline));
+}
+
+Json json(const restore::FinishResult& result) {
+  return document("holdfast.finish.v1").set("new_timeline", result.new_timeline.value);
+}
+
+}  // namespace holdfast::view
