@@ -1,0 +1,126 @@
+#include "cli/wal_commands.h"
+
+#include <cstdio>
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "archive/wal_get.h"
+#include "archive/wal_list.h"
+#include "archive/wal_push.h"
+#include "archive/wal_salvage.h"
+#include "archive/wal_spool.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "store/open_store.h"
+#include "view/wal.h"
+
+namespace holdfast::cli {
+namespace {
+
+std::chrono::milliseconds timeout(const config::Settings& settings) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+      parse_duration(settings.text("wal.timeout")));
+}
+
+int read_ahead(const config::Settings& settings) {
+  return static_cast<int>(settings.integer("wal.read_ahead", 0, 256));
+}
+
+std::string spool_directory(const config::Settings& settings) {
+  return settings.is_set("wal.spool") ? absolute_path(settings.text("wal.spool")) : std::string();
+}
+
+// This program again, with the same settings, as the process that reads ahead.
+std::vector<std::string> read_ahead_command(const Call& call) {
+  std::vector<std::string> words = {program_path()};
+  if (!call.settings.config_file().empty())
+    words.insert(words.end(), {"--config", call.settings.config_file()});
+  words.insert(words.end(), {"--cluster", call.settings.cluster()});
+  for (const config::Setting& setting : config::settings_table())
+    if (auto given = call.arguments.sources.options.find(std::string(setting.key));
+        given != call.arguments.sources.options.end())
+      words.insert(words.end(), {std::string(setting.option), given->second});
+  words.insert(words.end(), {"wal", "get", "--read-ahead-worker"});
+  return words;
+}
+
+int run_read_ahead_worker(const Call& call) {
+  std::unique_ptr<store::Store> source = store::open_store(call.settings.repository_url());
+  archive::run_read_ahead({.data_directory = ".",
+                           .cluster = call.settings.cluster(),
+                           .repository_id = call.settings.repository_id(),
+                           .spool_directory = spool_directory(call.settings),
+                           .read_ahead = read_ahead(call.settings),
+                           .timeout = timeout(call.settings)},
+                          *source, call.settings.key(), call.reporter, call.stop);
+  return 0;
+}
+
+}  // namespace
+
+int run_wal_push(const Call& call) {
+  const OpenRepository opened(call);
+  const archive::PushResult result = archive::push(
+      {.path = call.arguments.words.front(),
+       .cluster = call.settings.cluster(),
+       .look_ahead = static_cast<int>(call.settings.integer("wal.look_ahead", 0, 256)),
+       .compression = call.settings.compression()},
+      opened.repository, call.reporter, call.stop);
+  log_debug("{} \"{}\"{}", result.was_there ? "found" : "archived", result.file,
+            result.looked_ahead.empty()
+                ? ""
+                : fmt::format(" and {} behind it", result.looked_ahead.size()));
+  return 0;
+}
+
+int run_wal_get(const Call& call) {
+  if (call.arguments.read_ahead_worker) return run_read_ahead_worker(call);
+  std::unique_ptr<store::Store> source = store::open_store(call.settings.repository_url());
+  const archive::GetResult result =
+      archive::get({.file_name = call.arguments.words[0],
+                    .destination = call.arguments.words[1],
+                    .data_directory = ".",
+                    .cluster = call.settings.cluster(),
+                    .repository_id = call.settings.repository_id(),
+                    .timeout = timeout(call.settings),
+                    .read_ahead = read_ahead(call.settings),
+                    .spool_directory = spool_directory(call.settings),
+                    .read_ahead_command = read_ahead_command(call)},
+                   *source, call.settings.key(), call.reporter, call.stop);
+  return result.outcome == archive::GetOutcome::kPlaced ? 0 : 1;
+}
+
+int run_wal_list(const Call& call) {
+  const OpenRepository opened(call);
+  const archive::WalListing listing = archive::list({.cluster = call.settings.cluster()},
+                                                    opened.repository, call.reporter, call.stop);
+  const std::string text =
+      call.arguments.json ? view::json(listing).dump() + "\n" : view::text(listing);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
+std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
+    const Call& call, const OpenRepository& opened) {
+  return [&call, &opened](const std::string& pg_wal) {
+    const archive::SalvageResult result =
+        archive::salvage({.wal_directory = pg_wal,
+                          .cluster = call.settings.cluster(),
+                          .compression = call.settings.compression()},
+                         opened.repository, call.reporter, call.stop);
+    if (!result.pushed.empty())
+      call.reporter.note(fmt::format("saved {} WAL files that were not archived yet, up to {}",
+                                     result.pushed.size(), pg::to_string(result.readable_end)));
+    std::vector<std::string> left;
+    for (const archive::SalvageResult::Refused& refused : result.refused) {
+      call.reporter.warning(
+          fmt::format("WAL file \"{}\" could not be saved: {}", refused.file, refused.reason));
+      left.push_back(refused.file);
+    }
+    return left;
+  };
+}
+
+}  // namespace holdfast::cli

@@ -1,0 +1,21 @@
+// wal_commands.h: the commands that a server runs for its WAL, and what restore needs of them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/call.h"
+
+namespace holdfast::cli {
+
+int run_wal_push(const Call& call);
+int run_wal_get(const Call& call);
+int run_wal_list(const Call& call);
+
+// Saves what an old pg_wal still holds (archive::salvage) and returns the files that could not be
+// saved. `call` and `opened` must outlive it.
+std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
+    const Call& call, const OpenRepository& opened);
+
+}  // namespace holdfast::cli

@@ -1,0 +1,100 @@
+#include "view/wal.h"
+
+#include <fmt/format.h>
+
+#include "view/table.h"
+
+namespace holdfast::view {
+namespace {
+
+std::string time_or_dash(const std::optional<Time>& time) { return time ? to_local(*time) : "-"; }
+Json time_or_null(const std::optional<Time>& time) {
+  return time ? Json(to_rfc3339(*time)) : Json();
+}
+
+}  // namespace
+
+std::string text(const archive::WalListing& listing) {
+  std::string out;
+  uint64_t segments = 0, gaps = 0;
+  for (const archive::WalLineage& lineage : listing.lineages) {
+    out += fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.cluster,
+                       repo::to_string(lineage.lineage.name));
+    std::vector<std::vector<std::string>> rows;
+    for (const archive::WalTimeline& timeline : lineage.timelines) {
+      const std::string id = pg::to_string(timeline.timeline);
+      for (const archive::WalRange& range : timeline.ranges) {
+        segments += range.segment_count;
+        rows.push_back({id, range.first_segment, range.last_segment,
+                        fmt::format("{}", range.segment_count), to_human_bytes(range.stored_bytes),
+                        time_or_dash(range.first_commit), time_or_dash(range.last_commit)});
+      }
+      for (const archive::WalGap& gap : timeline.gaps) {
+        gaps += gap.segment_count;
+        rows.push_back({id, gap.first_segment, gap.last_segment,
+                        fmt::format("{}", gap.segment_count), "MISSING", "-", "-"});
+      }
+      for (const archive::WalPartial& partial : timeline.partials)
+        rows.push_back(
+            {id, partial.segment, "", "1", to_human_bytes(partial.stored_bytes), "-", "-"});
+    }
+    out += table({"timeline", "first segment", "last segment", "segments", "stored", "first commit",
+                  "last commit"},
+                 rows);
+  }
+  if (gaps > 0)
+    out += fmt::format(
+        "{} segments are missing: no recovery can go across the gap. Next: run \"holdfast "
+        "backup\", so that there is a backup behind it.\n",
+        gaps);
+  else
+    out += fmt::format("{} segments, no gap.\n", segments);
+  return out;
+}
+
+Json json(const archive::WalListing& listing) {
+  Json lineages = Json::array();
+  for (const archive::WalLineage& lineage : listing.lineages) {
+    Json timelines = Json::array();
+    for (const archive::WalTimeline& timeline : lineage.timelines) {
+      Json ranges = Json::array();
+      for (const archive::WalRange& range : timeline.ranges)
+        ranges.push(Json::object()
+                        .set("first_segment", range.first_segment)
+                        .set("last_segment", range.last_segment)
+                        .set("segments", range.segment_count)
+                        .set("stored_bytes", range.stored_bytes)
+                        .set("start_lsn", pg::to_string(range.start_lsn))
+                        .set("end_lsn", pg::to_string(range.end_lsn))
+                        .set("first_commit", time_or_null(range.first_commit))
+                        .set("last_commit", time_or_null(range.last_commit))
+                        .set("last_pushed", time_or_null(range.last_pushed)));
+      Json gaps = Json::array();
+      for (const archive::WalGap& gap : timeline.gaps)
+        gaps.push(Json::object()
+                      .set("first_segment", gap.first_segment)
+                      .set("last_segment", gap.last_segment)
+                      .set("segments", gap.segment_count));
+      Json partials = Json::array();
+      for (const archive::WalPartial& partial : timeline.partials)
+        partials.push(Json::object()
+                          .set("segment", partial.segment)
+                          .set("digest", to_hex(partial.digest.view()))
+                          .set("stored_bytes", partial.stored_bytes)
+                          .set("readable_end", pg::to_string(partial.readable_end))
+                          .set("host", partial.host));
+      timelines.push(Json::object()
+                         .set("timeline", timeline.timeline.value)
+                         .set("ranges", std::move(ranges))
+                         .set("gaps", std::move(gaps))
+                         .set("partials", std::move(partials)));
+    }
+    lineages.push(Json::object()
+                      .set("cluster", lineage.lineage.name.cluster)
+                      .set("lineage", repo::to_string(lineage.lineage.name))
+                      .set("timelines", std::move(timelines)));
+  }
+  return Json::object().set("schema", "holdfast.wal_list.v1").set("lineages", std::move(lineages));
+}
+
+}  // namespace holdfast::view

@@ -1,0 +1,14 @@
+// wal.h: the WAL archive as text and JSON.
+#pragma once
+
+#include <string>
+
+#include "archive/wal_list.h"
+#include "base/json.h"
+
+namespace holdfast::view {
+
+std::string text(const archive::WalListing& listing);
+Json json(const archive::WalListing& listing);
+
+}  // namespace holdfast::view

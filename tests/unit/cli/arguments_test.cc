@@ -1,0 +1,109 @@
+#include "cli/arguments.h"
+
+#include <gtest/gtest.h>
+
+#include "support/error_of.h"
+
+namespace holdfast::cli {
+namespace {
+
+Arguments parse(std::vector<const char*> words) {
+  words.insert(words.begin(), "holdfast");
+  return parse_arguments(static_cast<int>(words.size()), words.data());
+}
+
+TEST(Arguments, GlobalOptionsStandBeforeOrAfterTheCommand) {
+  for (const std::vector<const char*>& words :
+       {std::vector<const char*>{"--repo", "/r", "-c", "shop", "-j", "3", "--json", "backup"},
+        {"backup", "--repo", "/r", "-c", "shop", "-j", "3", "--json"},
+        {"--repo=/r", "backup", "--cluster", "shop", "--jobs=3", "--json"}}) {
+    const Arguments arguments = parse(words);
+    EXPECT_EQ(arguments.command, "backup");
+    EXPECT_TRUE(arguments.json);
+    EXPECT_EQ(arguments.sources.options.at("repo.url"), "/r");
+    EXPECT_EQ(arguments.sources.options.at("cluster"), "shop");
+    EXPECT_EQ(arguments.sources.options.at("jobs"), "3");
+  }
+}
+
+TEST(Arguments, EveryCommandIsKnownByItsName) {
+  const struct {
+    std::vector<const char*> words;
+    const char* command;
+  } cases[] = {{{"init"}, "init"},
+               {{"info"}, "info"},
+               {{"backup", "--full"}, "backup"},
+               {{"backup", "list"}, "backup list"},
+               {{"backup", "show", "latest"}, "backup show"},
+               {{"wal", "push", "pg_wal/x"}, "wal push"},
+               {{"wal", "get", "x", "pg_wal/RECOVERYXLOG"}, "wal get"},
+               {{"wal", "get", "--read-ahead-worker"}, "wal get"},
+               {{"wal", "list"}, "wal list"},
+               {{"restore", "--into", "/d"}, "restore"},
+               {{"finish", "/d"}, "finish"},
+               {{"demo", "--keep"}, "demo"}};
+  for (const auto& c : cases) EXPECT_EQ(parse(c.words).command, c.command);
+}
+
+TEST(Arguments, WhatCannotBeCarriedOutIsAUsageError) {
+  const struct {
+    std::vector<const char*> words;
+    const char* part;  // of the message
+  } cases[] = {
+      {{"bakcup"}, "bakcup"},
+      {{"backup", "stray"}, "stray"},
+      {{"backup", "--ful"}, "--ful"},
+      {{"backup", "--checkpoint", "slow"}, "slow"},
+      {{"backup", "show"}, "ID"},
+      {{"wal"}, "subcommand"},
+      {{"wal", "push"}, "PATH"},
+      {{"wal", "get", "x"}, "wal get needs a file's name and a path"},
+      {{"restore"}, "restore needs to know where to"},
+      {{"restore", "--into", "/d", "--in-place"}, "restore needs to know where to"},
+      {{"restore", "--into", "/d", "--to-xid", "7", "--to-latest"},
+       "more than one recovery target"},
+      {{"restore", "--into", "/d", "--to-xid", "2"}, "invalid transaction id \"2\""},
+      {{"restore", "--into", "/d", "--to-xid", "7x"}, "invalid transaction id \"7x\""},
+      {{"restore", "--into", "/d", "--exclusive"}, "--exclusive needs a target"},
+      {{"restore", "--into", "/d", "--to-name", "n", "--exclusive"}, "--exclusive needs a target"},
+      {{"restore", "--into", "/d", "--port", "0"}, "port"},
+      {{"restore", "--into", "/d", "--action", "dance"}, "dance"}};
+  for (const auto& c : cases) {
+    const Error error = error_of([&] { parse(c.words); });
+    EXPECT_EQ(error.code(), ErrorCode::kUsage) << c.words.front();
+    EXPECT_NE(error.message().find(c.part), std::string::npos) << error.message();
+    EXPECT_NE(error.hint().find("--help"), std::string::npos);
+  }
+}
+
+TEST(Arguments, TargetsAreRead) {
+  using recovery::TargetKind;
+  EXPECT_EQ(parse({"restore", "--into", "/d"}).target.kind, TargetKind::kLatest);
+  EXPECT_EQ(parse({"restore", "--into", "/d", "--to-immediate"}).target.kind,
+            TargetKind::kImmediate);
+  const recovery::Target lsn =
+      parse({"restore", "--into", "/d", "--to-lsn", "0/3000148", "--exclusive", "--timeline", "3"})
+          .target;
+  EXPECT_EQ(lsn.kind, TargetKind::kLsn);
+  EXPECT_EQ(pg::to_string(lsn.lsn), "0/3000148");
+  EXPECT_TRUE(lsn.exclusive);
+  EXPECT_EQ(lsn.timeline->value, 3U);
+  const recovery::Target time =
+      parse({"restore", "--into", "/d", "--to", "2026-11-22 08:22:39.5+00", "--backup", "latest"})
+          .target;
+  EXPECT_EQ(to_rfc3339(time.time), "2026-11-22T08:22:39.5Z");
+  EXPECT_EQ(time.backup, "latest");
+  EXPECT_EQ(parse({"restore", "--into", "/d", "--to-xid", "4294967295"}).target.xid, 4294967295U);
+  EXPECT_EQ(parse({"restore", "--into", "/d", "--to-name", "before upgrade"}).target.name,
+            "before upgrade");
+}
+
+TEST(Arguments, VersionAndHelpAreOutputWithoutACommand) {
+  EXPECT_EQ(parse({"--version"}).output, "holdfast " HOLDFAST_VERSION "\n");
+  EXPECT_TRUE(parse({"--version"}).command.empty());
+  EXPECT_NE(parse({"restore", "--help"}).output.find("--to-xid XID"), std::string::npos);
+  EXPECT_NE(parse({}).output.find("backup"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace holdfast::cli
