@@ -12,6 +12,7 @@
 #include <chrono>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/reporter.h"
 #include "base/time.h"
@@ -35,6 +36,9 @@ struct BackupOptions {
 struct BackupResult {
   repo::Backup backup;
   std::vector<repo::DamagedBlock> damaged;  // the first 100
+  // Configuration files outside the data directory that could not be read and are not in the
+  // backup.
+  std::vector<std::string> unreadable_files;
 };
 
 // Throws kServerUnavailable, kPermission (cannot read the data directory; run as its owner),

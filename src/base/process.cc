@@ -345,6 +345,8 @@ std::string shell_quote(std::string_view word) {
 
 std::string program_path() { return read_link("/proc/self/exe"); }
 
+pid_t process_id() { return getpid(); }
+
 std::string host_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};
   if (gethostname(name.data(), name.size()) != 0) throw_errno("find", "host name");

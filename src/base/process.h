@@ -86,8 +86,9 @@ std::string run_checked(const SpawnOptions& options);
 // "'it'\''s'": one word for a POSIX shell.
 std::string shell_quote(std::string_view word);
 
-// The path of the running program, and this host's name.
+// The path of the running program, its process id, and this host's name.
 std::string program_path();
+pid_t process_id();
 std::string host_name();
 
 }  // namespace holdfast

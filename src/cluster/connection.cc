@@ -1,19 +1,18 @@
-// libpq is used through its asynchronous calls only: each wait is a poll() of the socket in rounds of kRound, between which a stop request
-// is looked at. libpq's own connect_timeout does not hold for PQconnectPoll, so the deadline is kept here.
+// libpq is used through its asynchronous calls only: each wait is a poll() of the socket in rounds
+// of kRound, between which a stop request is looked at. libpq's own connect_timeout does not hold
+// for PQconnectPoll, so the deadline is kept here.
 #include "cluster/connection.h"
-
-#include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <poll.h>
+#include <unistd.h>
 #include <utility>
 
-#include <libpq-fe.h>
-
 #include <fmt/format.h>
+#include <libpq-fe.h>
 
 #include "base/task_group.h"
 
@@ -27,8 +26,9 @@ constexpr milliseconds kRound{200};
 constexpr int kDefaultConnectSeconds = 10;
 constexpr int kOldestMajor = 13;
 
-// Settings of a session in which nothing ends by itself and nothing depends on the role. Those that a server does not have are left
-// out by the join with pg_settings (idle_session_timeout came with 14, transaction_timeout with 17).
+// Settings of a session in which nothing ends by itself and nothing depends on the role. Those that
+// a server does not have are left out by the join with pg_settings (idle_session_timeout came with
+// 14, transaction_timeout with 17).
 constexpr std::string_view kPrepareSession = R"(
   SELECT pg_catalog.set_config(s.name, w.value, false)
     FROM pg_catalog.pg_settings s
@@ -55,12 +55,15 @@ struct OptionsDeleter {
   void operator()(PQconninfoOption* options) const { PQconninfoFree(options); }
 };
 
-std::string field(const PGresult* result, int code) { return trimmed(PQresultErrorField(result, code)); }
+std::string field(const PGresult* result, int code) {
+  return trimmed(PQresultErrorField(result, code));
+}
 
 // connect_timeout as conninfo, else the environment, says; checks that conninfo can be read at all.
 std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
   char* problem = nullptr;
-  std::unique_ptr<PQconninfoOption, OptionsDeleter> options(PQconninfoParse(conninfo.c_str(), &problem));
+  std::unique_ptr<PQconninfoOption, OptionsDeleter> options(
+      PQconninfoParse(conninfo.c_str(), &problem));
   if (!options) {
     std::string detail = trimmed(problem);
     PQfreemem(problem);
@@ -74,7 +77,8 @@ std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
     if (std::string_view(option->keyword) == "connect_timeout" && option->val != nullptr)
       text = option->val;
-  if (const char* environment = std::getenv("PGCONNECT_TIMEOUT"); text.empty() && environment != nullptr)
+  if (const char* environment = std::getenv("PGCONNECT_TIMEOUT");
+      text.empty() && environment != nullptr)
     text = environment;
   int seconds = kDefaultConnectSeconds;
   if (!text.empty()) {
@@ -91,35 +95,46 @@ std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
 // What to look at, by the words that libpq and the server use.
 std::string connect_hint(std::string_view problem) {
   auto says = [&](std::string_view words) { return problem.find(words) != std::string_view::npos; };
-  if (says("starting up") || says("not yet accepting") || says("not accepting connections") || says("in recovery mode"))
-    return "The server is starting or recovering; its log tells how far it is. Try again when it accepts connections.";
+  if (says("starting up") || says("not yet accepting") || says("not accepting connections") ||
+      says("in recovery mode"))
+    return "The server is starting or recovering; its log tells how far it is. Try again when it "
+           "accepts connections.";
   if (says("shutting down")) return "The server is being stopped; start it again first.";
   if (says("no pg_hba.conf entry") || says("pg_hba.conf rejects"))
-    return "Let the role in by a line in pg_hba.conf, for example \"local all postgres peer\", and reload the server.";
+    return "Let the role in by a line in pg_hba.conf, for example \"local all postgres peer\", and "
+           "reload the server.";
   if (says("Peer authentication failed") || says("Ident authentication failed"))
-    return fmt::format("The server lets in only the operating system user of the role's name, and this is the user with id {}. Run the "
-                       "command as that user, or name another role in conninfo.",
-                       geteuid());
+    return fmt::format(
+        "The server lets in only the operating system user of the role's name, and this is the "
+        "user with id {}. Run the "
+        "command as that user, or name another role in conninfo.",
+        geteuid());
   if (says("authentication failed") || says("no password supplied"))
-    return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs the command.";
+    return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs "
+           "the command.";
   if (says("role \"")) return "Create the role, or name another in conninfo (user=...).";
-  if (says("database \"")) return "Name a database that exists in conninfo, for example dbname=postgres.";
+  if (says("database \""))
+    return "Name a database that exists in conninfo, for example dbname=postgres.";
   if (says("too many clients") || says("remaining connection slots"))
     return "All connections are taken; raise max_connections or end some sessions.";
-  return "Is the server running, and do host and port of conninfo name its socket directory (unix_socket_directories) or address? "
+  return "Is the server running, and do host and port of conninfo name its socket directory "
+         "(unix_socket_directories) or address? "
          "pg_lsclusters or \"ps -fC postgres\" shows what runs.";
 }
 
 // What the operator can do, where the server's own words leave that open.
 std::string statement_hint(std::string_view message, std::string hint) {
   auto says = [&](std::string_view words) { return message.find(words) != std::string_view::npos; };
-  if (says("WAL level not sufficient")) return "Set wal_level = replica in postgresql.conf and restart the server.";
+  if (says("WAL level not sufficient"))
+    return "Set wal_level = replica in postgresql.conf and restart the server.";
   if (says("full_page_writes"))
-    return "Set full_page_writes = on on the primary, let a checkpoint pass, and take the backup again.";
+    return "Set full_page_writes = on on the primary, let a checkpoint pass, and take the backup "
+           "again.";
   if (says("standby was promoted"))
     return "What was copied belongs to two timelines and cannot be used. Take the backup again.";
   if (says("backup is not in progress"))
-    return "The session that started the backup was replaced by another, as a connection pooler does. Connect to the server itself.";
+    return "The session that started the backup was replaced by another, as a connection pooler "
+           "does. Connect to the server itself.";
   return hint;
 }
 
@@ -171,7 +186,8 @@ struct Connection::Impl {
   [[noreturn]] void throw_refused(const PGresult* result);
 };
 
-// Waits until the socket is ready or the deadline has passed (the caller finds out which); a stop request ends the session.
+// Waits until the socket is ready or the deadline has passed (the caller finds out which); a stop
+// request ends the session.
 void Connection::Impl::wait_socket(short events, std::optional<SteadyTime> deadline) {
   for (;;) {
     if (stop.stop_requested()) interrupt();
@@ -210,7 +226,8 @@ void Connection::Impl::throw_lost() {
   throw Error({.code = ErrorCode::kServerUnavailable,
                .message = "the connection to the server was lost",
                .detail = problem,
-               .hint = "Look into the server's log: it was stopped, it crashed, or somebody ended the session. A connection pooler in "
+               .hint = "Look into the server's log: it was stopped, it crashed, or somebody ended "
+                       "the session. A connection pooler in "
                        "between must not be in transaction mode."});
 }
 
@@ -220,21 +237,27 @@ void Connection::Impl::throw_refused(const PGresult* result) {
   if (sqlstate.empty()) throw_lost();  // libpq's own error: there was no answer
   std::string detail = field(result, PG_DIAG_MESSAGE_DETAIL);
   if (!detail.empty() && detail.back() != '.') detail += '.';
-  detail += fmt::format("{}The server answered with SQLSTATE {}.", detail.empty() ? "" : " ", sqlstate);
+  detail +=
+      fmt::format("{}The server answered with SQLSTATE {}.", detail.empty() ? "" : " ", sqlstate);
   // Class 57P: the server or an administrator ended the session, not the statement.
   if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate == "57P05") {
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "the server ended the session: " + message,
                  .detail = detail,
-                 .hint = "Look into the server's log for who stopped it, and try again when it accepts connections."});
+                 .hint = "Look into the server's log for who stopped it, and try again when it "
+                         "accepts connections."});
   }
   if (sqlstate == "42501")
     throw Error({.code = ErrorCode::kPermission,
                  .message = message,
                  .detail = fmt::format("{} The session's role is \"{}\".", detail, user),
-                 .hint = "As a superuser, in the database that conninfo names, run:\n" + backup_role_grants(major, user)});
-  throw Error({.code = ErrorCode::kServer, .message = message, .detail = detail, .hint = statement_hint(message, field(result, PG_DIAG_MESSAGE_HINT))});
+                 .hint = "As a superuser, in the database that conninfo names, run:\n" +
+                         backup_role_grants(major, user)});
+  throw Error({.code = ErrorCode::kServer,
+               .message = message,
+               .detail = detail,
+               .hint = statement_hint(message, field(result, PG_DIAG_MESSAGE_HINT))});
 }
 
 // Sends one statement and waits for its last result.
@@ -243,9 +266,11 @@ Result Connection::Impl::execute(std::string_view sql, std::span<const Value> pa
   std::string statement(sql);
   std::vector<const char*> values;
   values.reserve(parameters.size());
-  for (const Value& parameter : parameters) values.push_back(parameter ? parameter->c_str() : nullptr);
+  for (const Value& parameter : parameters)
+    values.push_back(parameter ? parameter->c_str() : nullptr);
   if (stop.stop_requested()) interrupt();
-  if (PQsendQueryParams(connection, statement.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0) == 0)
+  if (PQsendQueryParams(connection, statement.c_str(), static_cast<int>(values.size()), nullptr,
+                        values.data(), nullptr, nullptr, 0) == 0)
     throw_lost();
 
   for (;;) {  // until all is sent; the server may have to be read from before it reads on
@@ -272,7 +297,8 @@ Result Connection::Impl::execute(std::string_view sql, std::span<const Value> pa
   }
   if (!last) throw_lost();
   hand_on_notices();
-  if (PQresultStatus(last.get()) == PGRES_FATAL_ERROR || PQresultStatus(last.get()) == PGRES_BAD_RESPONSE) {
+  if (PQresultStatus(last.get()) == PGRES_FATAL_ERROR ||
+      PQresultStatus(last.get()) == PGRES_BAD_RESPONSE) {
     throw_refused(last.get());
   }
   return last;
@@ -283,7 +309,9 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
   establish(options);
   check_server();
   execute(kPrepareSession, {});
-  Result who(execute("SELECT current_user, current_setting('is_superuser'), current_setting('server_version')", {}));
+  Result who(execute(
+      "SELECT current_user, current_setting('is_superuser'), current_setting('server_version')",
+      {}));
   user = PQgetvalue(who.get(), 0, 0);
   superuser = std::string_view(PQgetvalue(who.get(), 0, 1)) == "on";
   version = PQgetvalue(who.get(), 0, 2);
@@ -296,10 +324,21 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   std::optional<SteadyTime> deadline;
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
 
-  // Of a keyword given twice the last value holds: conninfo may change what stands before it, not what stands behind.
-  const char* const keywords[] = {"fallback_application_name", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
-                                  "tcp_user_timeout", "dbname", "client_encoding", "replication", nullptr};
-  const char* const values[] = {options.application_name.c_str(), "1", "30", "10", "6", "90000", options.conninfo.c_str(), "UTF8", "false", nullptr};
+  // Of a keyword given twice the last value holds: conninfo may change what stands before it, not
+  // what stands behind.
+  const char* const keywords[] = {"fallback_application_name",
+                                  "keepalives",
+                                  "keepalives_idle",
+                                  "keepalives_interval",
+                                  "keepalives_count",
+                                  "tcp_user_timeout",
+                                  "dbname",
+                                  "client_encoding",
+                                  "replication",
+                                  nullptr};
+  const char* const values[] = {
+      options.application_name.c_str(), "1",    "30",    "10",   "6", "90000",
+      options.conninfo.c_str(),         "UTF8", "false", nullptr};
   connection = PQconnectStartParams(keywords, values, 1);
   if (connection == nullptr) throw std::bad_alloc();
   PQsetNoticeReceiver(connection, &Impl::take_notice, this);
@@ -309,10 +348,12 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   std::string problem;
   while (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
     wait_socket(state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
-    if (deadline && std::chrono::steady_clock::now() >= *deadline) {
-      problem = fmt::format("No answer from {}{}{} within {} s.", trimmed(PQhost(connection)).empty() ? "the server" : trimmed(PQhost(connection)),
-                            trimmed(PQport(connection)).empty() ? "" : ", port ", trimmed(PQport(connection)),
-                            std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
+    if (timeout && deadline && std::chrono::steady_clock::now() >= *deadline) {
+      problem = fmt::format(
+          "No answer from {}{}{} within {} s.",
+          trimmed(PQhost(connection)).empty() ? "the server" : trimmed(PQhost(connection)),
+          trimmed(PQport(connection)).empty() ? "" : ", port ", trimmed(PQport(connection)),
+          std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
       break;
     }
     state = PQconnectPoll(connection);
@@ -361,7 +402,8 @@ std::vector<Row> Connection::query(std::string_view sql, std::span<const Value> 
     row.resize(static_cast<size_t>(column_count));
     for (int c = 0; c < column_count; ++c) {
       if (PQgetisnull(result.get(), r, c) != 0) continue;
-      row[static_cast<size_t>(c)].emplace(PQgetvalue(result.get(), r, c), static_cast<size_t>(PQgetlength(result.get(), r, c)));
+      row[static_cast<size_t>(c)].emplace(PQgetvalue(result.get(), r, c),
+                                          static_cast<size_t>(PQgetlength(result.get(), r, c)));
     }
   }
   return rows;
@@ -371,24 +413,26 @@ Row Connection::query_row(std::string_view sql, std::span<const Value> parameter
   std::vector<Row> rows = query(sql, parameters);
   if (rows.size() != 1)
     throw Error({.code = ErrorCode::kServer,
-                 .message = fmt::format("the server answered with {} rows where one was expected", rows.size()),
+                 .message = fmt::format("the server answered with {} rows where one was expected",
+                                        rows.size()),
                  .detail = fmt::format("The statement was: {}", sql)});
   return std::move(rows.front());
 }
 
 std::string Connection::query_value(std::string_view sql, std::span<const Value> parameters) {
   Row row = query_row(sql, parameters);
-  if (row.size() != 1 || !row.front())
-    throw Error({.code = ErrorCode::kServer,
-                 .message = "the server answered with nothing where one value was expected",
-                 .detail = fmt::format("The statement was: {}", sql)});
-  return std::move(*row.front());
+  if (row.size() == 1)
+    if (Value& value = row.front()) return std::move(*value);
+  throw Error({.code = ErrorCode::kServer,
+               .message = "the server answered with nothing where one value was expected",
+               .detail = fmt::format("The statement was: {}", sql)});
 }
 
 void Connection::check_alive() {
   impl_->ensure_open();
   if (impl_->stop.stop_requested()) impl_->interrupt();
-  // Something came: a notice, or a goodbye and the end of the stream, which takes a second read to be seen.
+  // Something came: a notice, or a goodbye and the end of the stream, which takes a second read to
+  // be seen.
   for (int reads = 0; reads < 2; ++reads) {
     pollfd socket{.fd = PQsocket(impl_->connection), .events = POLLIN, .revents = 0};
     if (poll(&socket, 1, 0) <= 0) break;
@@ -410,14 +454,19 @@ pid_t Connection::backend_pid() const {
 
 std::string backup_role_grants(int server_major, std::string_view role) {
   std::string name = quote_identifier(role);
-  std::string functions = server_major >= 15 ? "pg_backup_start(text, boolean), pg_backup_stop(boolean)"
-                                             : "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean)";
+  std::string functions =
+      server_major >= 15
+          ? "pg_backup_start(text, boolean), pg_backup_stop(boolean)"
+          : "pg_start_backup(text, boolean, boolean), pg_stop_backup(boolean, boolean)";
+  // 16 can include files in pg_hba.conf and pg_ident.conf, and shows them in these two views.
+  std::string ident_function = server_major >= 16 ? ", pg_ident_file_mappings()" : "";
+  std::string ident_view = server_major >= 16 ? ", pg_ident_file_mappings" : "";
   return fmt::format(
       "GRANT pg_monitor TO {0};\n"
       "GRANT EXECUTE ON FUNCTION {1}, pg_switch_wal(), pg_create_restore_point(text), "
-      "pg_show_all_file_settings(), pg_hba_file_rules() TO {0};\n"
-      "GRANT SELECT ON pg_file_settings, pg_hba_file_rules TO {0};",
-      name, functions);
+      "pg_show_all_file_settings(), pg_hba_file_rules(){2} TO {0};\n"
+      "GRANT SELECT ON pg_file_settings, pg_hba_file_rules{3} TO {0};",
+      name, functions, ident_function, ident_view);
 }
 
 std::string quote_identifier(std::string_view name) {

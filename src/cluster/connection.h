@@ -1,11 +1,12 @@
 // connection.h: one session on a PostgreSQL server, by SQL in text form.
 //
-// Whatever is asked of the server here is short text: settings, positions, the two calls of a backup. The session is made fit for a
-// long backup: every timeout by which the server could end it is off, keepalives notice a server that went away, and what it prints
-// does not depend on the role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog).
+// Whatever is asked of the server here is short text: settings, positions, the two calls of a
+// backup. The session is made fit for a long backup: every timeout by which the server could end it
+// is off, keepalives notice a server that went away, and what it prints does not depend on the
+// role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog).
 //
-// A stop request is seen within a second, also while the server works: the statement is cancelled, the session ends, and the call
-// throws kInterrupted. One thread at a time.
+// A stop request is seen within a second, also while the server works: the statement is cancelled,
+// the session ends, and the call throws kInterrupted. One thread at a time.
 //
 // Facts: libpq of PostgreSQL 15, "Asynchronous Command Processing"; SQLSTATEs from errcodes.txt.
 #pragma once
@@ -17,6 +18,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/error.h"
@@ -33,7 +35,8 @@ struct Notice {
 };
 
 struct ConnectionOptions {
-  // A libpq connection string or URI; what it leaves out comes from libpq's environment and defaults.
+  // A libpq connection string or URI; what it leaves out comes from libpq's environment and
+  // defaults.
   std::string conninfo;
   // What pg_stat_activity shows, unless conninfo names something else.
   std::string application_name = "holdfast";
@@ -46,10 +49,11 @@ using Row = std::vector<Value>;
 
 class Connection {
  public:
-  // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says; 0 waits for ever), for all hosts
-  // of conninfo together. `stop` holds for the whole life of the connection.
-  // Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when nobody answers or the server does not let us
-  // in, kUnsupported for a server older than 13, kInterrupted.
+  // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says;
+  // 0 waits for ever), for all hosts of conninfo together. `stop` holds for the whole life of the
+  // connection. Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when
+  // nobody answers or the server does not let us in, kUnsupported for a server older than 13,
+  // kInterrupted.
   static Connection connect(const ConnectionOptions& options, std::stop_token stop);
 
   ~Connection();  // ends the session
@@ -57,14 +61,17 @@ class Connection {
   Connection& operator=(Connection&&) noexcept;
 
   // Runs one statement with $1, $2, ... and returns its rows, empty for a statement without any.
-  // Throws kServer (SQLSTATE in the detail), kPermission for 42501 with the GRANTs that the backup role needs, kServerUnavailable when
-  // the connection is lost, kInterrupted. After the last two the connection can only be destroyed.
+  // Throws kServer (SQLSTATE in the detail), kPermission for 42501 with the GRANTs that the backup
+  // role needs, kServerUnavailable when the connection is lost, kInterrupted. After the last two
+  // the connection can only be destroyed.
   std::vector<Row> query(std::string_view sql, std::span<const Value> parameters = {});
-  // The same for a statement that gives exactly one row; and one row of one value that is not NULL. Throws kServer otherwise.
+  // The same for a statement that gives exactly one row; and one row of one value that is not NULL.
+  // Throws kServer otherwise.
   Row query_row(std::string_view sql, std::span<const Value> parameters = {});
   std::string query_value(std::string_view sql, std::span<const Value> parameters = {});
 
-  // Throws kServerUnavailable when the server has ended the session or gone away; asks the server nothing when nothing came.
+  // Throws kServerUnavailable when the server has ended the session or gone away; asks the server
+  // nothing when nothing came.
   void check_alive();
 
   int server_major() const;                   // 15
@@ -80,8 +87,8 @@ class Connection {
   std::unique_ptr<Impl> impl_;
 };
 
-// The statements that let `role` do all that Holdfast asks of a server of this major by SQL, one a line, to be run by a superuser in the
-// database that Holdfast connects to.
+// The statements that let `role` do all that Holdfast asks of a server of this major by SQL, one a
+// line, to be run by a superuser in the database that Holdfast connects to.
 std::string backup_role_grants(int server_major, std::string_view role);
 
 // "name" as an SQL identifier and 'text' as an SQL literal, quoted.

@@ -1,17 +1,16 @@
-// The walk goes depth first. To give paths in the order of their bytes, a directory stands twice among its parent's names: as "name" when
-// it is named, and as "name/" when it is entered, for "a" < "a-b" < "a/b".
+// The walk goes depth first: a directory is named, then entered, then its next sibling is named.
+// This is the order of the bytes of paths in which a slash is the lowest: "a" < "a/b" < "a-b".
 #include "cluster/data_directory.h"
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <dirent.h>
+#include <fcntl.h>
 #include <optional>
 #include <set>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,7 +42,9 @@ std::optional<uint32_t> parse_oid(std::string_view text) {
 
 // "pg_tblspc/16385", and not what lies below.
 bool is_tablespace(std::string_view path) {
-  if (!path.starts_with(kTablespaces) || path.size() <= kTablespaces.size() + 1 || path[kTablespaces.size()] != '/') return false;
+  if (!path.starts_with(kTablespaces) || path.size() <= kTablespaces.size() + 1 ||
+      path[kTablespaces.size()] != '/')
+    return false;
   return parse_oid(path.substr(kTablespaces.size() + 1)).has_value();
 }
 
@@ -65,19 +66,17 @@ class Walk {
   }
 
  private:
-  // One name of a directory, once to be looked at and, when it is a directory, once more to be entered.
-  struct Step {
-    std::string key;
-    bool enter = false;
-  };
-
   void note_tablespaces();
   void enter(const std::string& directory);
   void look_at(const std::string& path);
-  void give(const std::string& path, EntryType type, const struct stat& status, std::string link_target);
+  void give(const std::string& path, EntryType type, const struct stat& status,
+            std::string link_target);
   void give_link(const std::string& path, pg::BackupTreatment treatment, const struct stat& link);
   bool is_entered(const std::string& path, unsigned char type) const;
-  std::string full_path(std::string_view path) const { return path.empty() ? root_ : join_path(root_, path); }
+  bool is_tablespace_directory(const std::string& path) const;
+  std::string full_path(std::string_view path) const {
+    return path.empty() ? root_ : join_path(root_, path);
+  }
 
   std::string root_;
   Reporter& reporter_;
@@ -91,7 +90,8 @@ class Walk {
 void Walk::note_tablespaces() {
   for (const TablespaceLink& link : read_tablespace_links(root_)) {
     if (link.target.empty()) continue;
-    if (std::optional<struct stat> status = stat_if_exists(full_path(fmt::format("{}/{}", kTablespaces, link.oid))))
+    if (std::optional<struct stat> status =
+            stat_if_exists(full_path(fmt::format("{}/{}", kTablespaces, link.oid))))
       tablespace_directories_.emplace(status->st_dev, status->st_ino);
   }
 }
@@ -102,42 +102,38 @@ bool Walk::is_entered(const std::string& path, unsigned char type) const {
   return pg::backup_treatment(path, pg::PathType::kDirectory) == pg::BackupTreatment::kKeep;
 }
 
+bool Walk::is_tablespace_directory(const std::string& path) const {
+  std::optional<struct stat> status = stat_if_exists(full_path(path));
+  return status && tablespace_directories_.contains({status->st_dev, status->st_ino});
+}
+
 void Walk::enter(const std::string& directory) {
-  std::optional<std::vector<DirectoryEntry>> entries = list_directory_if_exists(full_path(directory));
+  std::optional<std::vector<DirectoryEntry>> entries =
+      list_directory_if_exists(full_path(directory));
   if (!entries) {
-    // The data directory itself was looked at before; a tablespace's link is checked where it is given.
+    // The data directory itself was looked at before; a tablespace's link is checked where it is
+    // given.
     ++totals_.vanished_count;
     return;
   }
   bool in_tablespace = is_tablespace(directory);
   std::vector<std::string> names;
-  std::vector<Step> steps;
-  for (const DirectoryEntry& entry : *entries) {
-    if (in_tablespace && entry.name != version_directory_) continue;  // another major's, or somebody else's
-    std::string path = directory.empty() ? entry.name : fmt::format("{}/{}", directory, entry.name);
-    if (is_entered(path, entry.type)) {
-      if (std::optional<struct stat> status = stat_if_exists(full_path(path));
-          status && entry.type == DT_DIR && tablespace_directories_.contains({status->st_dev, status->st_ino}))
-        continue;
-      steps.push_back({.key = path + "/", .enter = true});
-    }
-    steps.push_back({.key = std::move(path)});
-    names.push_back(entry.name);
-  }
-  entries.reset();
-  std::ranges::sort(steps, {}, &Step::key);
-
+  for (const DirectoryEntry& entry : *entries) names.push_back(entry.name);
   // Only where relations lie does "_init" in a name mean anything.
   bool holds_relations = pg::parse_relation_path(directory + "/1", version_directory_).has_value();
-  pg::UnloggedRelations unlogged(holds_relations ? std::span<const std::string>(names) : std::span<const std::string>());
+  pg::UnloggedRelations unlogged(holds_relations ? std::span<const std::string>(names)
+                                                 : std::span<const std::string>());
   names = {};
-  for (Step& step : steps) {
-    if (step.enter) {
-      step.key.pop_back();
-      enter(step.key);
-    } else if (!holds_relations || !unlogged.leaves_out(base_name(step.key))) {
-      look_at(step.key);
-    }
+
+  for (const DirectoryEntry& entry : *entries) {
+    if (in_tablespace && entry.name != version_directory_)
+      continue;  // another major's, or somebody else's
+    if (holds_relations && unlogged.leaves_out(entry.name)) continue;
+    std::string path = directory.empty() ? entry.name : fmt::format("{}/{}", directory, entry.name);
+    bool entered = is_entered(path, entry.type);
+    if (entered && entry.type == DT_DIR && is_tablespace_directory(path)) continue;
+    look_at(path);
+    if (entered) enter(path);
   }
 }
 
@@ -157,15 +153,19 @@ void Walk::look_at(const std::string& path) {
       return;
     case pg::BackupTreatment::kSkipAndWarn:
       reporter_.warning(type == pg::PathType::kSymbolicLink
-                            ? fmt::format("\"{}\" is a symbolic link and is left out; what it points to is not part of the backup", path)
+                            ? fmt::format("\"{}\" is a symbolic link and is left out; what it "
+                                          "points to is not part of the backup",
+                                          path)
                             : fmt::format("\"{}\" is a special file and is left out", path));
       return;
     case pg::BackupTreatment::kRefuse:
       throw Error({.code = ErrorCode::kUnsupported,
                    .message = fmt::format("\"{}\" is a symbolic link", full_path(path)),
-                   .detail = "PostgreSQL knows links in pg_tblspc and for pg_wal only; without what this one points to the backup would not be "
+                   .detail = "PostgreSQL knows links in pg_tblspc and for pg_wal only; without "
+                             "what this one points to the backup would not be "
                              "complete.",
-                   .hint = "Stop the server and move the directory back into the data directory, or make a tablespace where the data should "
+                   .hint = "Stop the server and move the directory back into the data directory, "
+                           "or make a tablespace where the data should "
                            "lie."});
     case pg::BackupTreatment::kKeep:
     case pg::BackupTreatment::kDirectoryOnly:
@@ -175,7 +175,8 @@ void Walk::look_at(const std::string& path) {
   give(path, type == pg::PathType::kFile ? EntryType::kFile : EntryType::kDirectory, *status, "");
 }
 
-void Walk::give_link(const std::string& path, pg::BackupTreatment treatment, const struct stat& link) {
+void Walk::give_link(const std::string& path, pg::BackupTreatment treatment,
+                     const struct stat& link) {
   std::string full = full_path(path);
   std::string target = read_link(full);
   std::optional<struct stat> followed = stat_if_exists(full);
@@ -185,15 +186,19 @@ void Walk::give_link(const std::string& path, pg::BackupTreatment treatment, con
       ++totals_.vanished_count;
       return;
     }
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the directory of tablespace {} is missing", base_name(path)),
-                 .detail = fmt::format("\"{}\" points to \"{}\", where there is no directory.", full, target),
-                 .hint = "Mount the file system that holds the tablespace, then try again."});
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("the directory of tablespace {} is missing", base_name(path)),
+         .detail =
+             fmt::format("\"{}\" points to \"{}\", where there is no directory.", full, target),
+         .hint = "Mount the file system that holds the tablespace, then try again."});
   }
-  give(path, is_link_of_tablespace ? EntryType::kTablespaceLink : EntryType::kDirectory, followed ? *followed : link, std::move(target));
+  give(path, is_link_of_tablespace ? EntryType::kTablespaceLink : EntryType::kDirectory,
+       followed ? *followed : link, std::move(target));
 }
 
-void Walk::give(const std::string& path, EntryType type, const struct stat& status, std::string link_target) {
+void Walk::give(const std::string& path, EntryType type, const struct stat& status,
+                std::string link_target) {
   DataEntry entry{.path = path,
                   .type = type,
                   .bytes = type == EntryType::kFile ? static_cast<uint64_t>(status.st_size) : 0,
@@ -216,10 +221,12 @@ void Walk::give(const std::string& path, EntryType type, const struct stat& stat
 int read_major(const std::string& data_directory) {
   std::optional<Bytes> text = read_if_exists(join_path(data_directory, "PG_VERSION"), 64);
   if (!text)
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("\"{}\" is not a PostgreSQL data directory", data_directory),
-                 .detail = "It has no file PG_VERSION.",
-                 .hint = "Name the directory that SHOW data_directory prints, for example /var/lib/postgresql/15/main."});
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("\"{}\" is not a PostgreSQL data directory", data_directory),
+         .detail = "It has no file PG_VERSION.",
+         .hint = "Name the directory that SHOW data_directory prints, for example "
+                 "/var/lib/postgresql/15/main."});
   return pg::parse_version_file(as_text(*text));
 }
 
@@ -234,7 +241,7 @@ ControlFileCopy read_control_file(const std::string& data_directory) {
     if (pg::crc_is_valid(bytes) || bytes == before || reads == kControlFileReads) {
       Context reading("reading \"{}\"", path);
       pg::ControlFile control = pg::parse_control_file(bytes);
-      return {.bytes = std::move(bytes), .control = std::move(control)};
+      return {.bytes = std::move(bytes), .control = control};
     }
     before = std::move(bytes);
     wait_for({}, kControlFilePause);
@@ -249,13 +256,15 @@ std::vector<TablespaceLink> read_tablespace_links(const std::string& data_direct
     if (!oid || (entry.type != DT_LNK && entry.type != DT_DIR)) continue;
     std::string path = join_path(directory, entry.name);
     if (!lstat_if_exists(path)) continue;
-    links.push_back({.oid = *oid, .target = entry.type == DT_LNK ? read_link(path) : std::string()});
+    links.push_back(
+        {.oid = *oid, .target = entry.type == DT_LNK ? read_link(path) : std::string()});
   }
   std::ranges::sort(links, {}, &TablespaceLink::oid);
   return links;
 }
 
-WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter, const std::function<void(const DataEntry&)>& visit) {
+WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
+                               const std::function<void(const DataEntry&)>& visit) {
   return Walk(absolute_path(data_directory), reporter, visit).run();
 }
 

@@ -1,19 +1,19 @@
 // data_directory.h: the files of a cluster, read while its server may be running.
 //
-// A running server makes, grows, shrinks and removes files at any time: what vanishes between being named and being looked at was
-// dropped, and replay of the WAL makes the copy right. What is there and cannot be read is an error.
+// A running server makes, grows, shrinks and removes files at any time: what vanishes between being
+// named and being looked at was dropped, and replay of the WAL makes the copy right. What is there
+// and cannot be read is an error.
 //
 // Memory: the names of the directories on the way to one file, never those of the whole cluster.
 //
 // Facts: basebackup.c, controldata_utils.c (get_controlfile), PostgreSQL 13 to 18.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/bytes.h"
@@ -23,20 +23,23 @@
 
 namespace holdfast::cluster {
 
-// The major that PG_VERSION names. Throws kNotFound when `data_directory` is no data directory, kPermission when it cannot be read.
+// The major that PG_VERSION names. Throws kNotFound when `data_directory` is no data directory,
+// kPermission when it cannot be read.
 int read_major(const std::string& data_directory);
 
 struct ControlFileCopy {
   Bytes bytes;  // the very bytes of which the CRC is right: what a backup must store
   pg::ControlFile control;
 };
-// One read of the whole file; again, up to 10 times 10 ms apart, while it meets a write of the server's. Throws kCorrupt when the
-// same wrong bytes are read twice, kNotFound, and what pg::parse_control_file throws.
+// One read of the whole file; again, up to 10 times 10 ms apart, while it meets a write of the
+// server's. Throws kCorrupt when the same wrong bytes are read twice, kNotFound, and what
+// pg::parse_control_file throws.
 ControlFileCopy read_control_file(const std::string& data_directory);
 
 struct TablespaceLink {
   uint32_t oid = 0;
-  std::string target;  // as the link says; empty for a directory in place of a link (allow_in_place_tablespaces)
+  std::string target = {};  // as the link says; empty for a directory in place of a link
+                            // (allow_in_place_tablespaces)
 };
 // pg_tblspc, by oid.
 std::vector<TablespaceLink> read_tablespace_links(const std::string& data_directory);
@@ -44,15 +47,17 @@ std::vector<TablespaceLink> read_tablespace_links(const std::string& data_direct
 enum class EntryType : uint8_t { kFile, kDirectory, kTablespaceLink };
 
 struct DataEntry {
-  std::string path;  // relative to the data directory; a tablespace's files are named below pg_tblspc/<oid>/
+  std::string path;  // relative to the data directory; a tablespace's files are named below
+                     // pg_tblspc/<oid>/
   EntryType type = EntryType::kFile;
   uint64_t bytes = 0;  // of a file, when it was looked at
   mode_t mode = 0;     // permission bits alone
   uid_t owner = 0;
   gid_t group = 0;
-  Time modified_at;
-  // Of a tablespace's link; and of a directory that is a link here and is kept as a directory (pg_wal on a disk of its own).
-  std::string link_target;
+  Time modified_at = {};
+  // Of a tablespace's link; and of a directory that is a link here and is kept as a directory
+  // (pg_wal on a disk of its own).
+  std::string link_target = {};
 };
 
 struct WalkTotals {
@@ -62,12 +67,15 @@ struct WalkTotals {
   uint64_t vanished_count = 0;
 };
 
-// Calls `visit` for everything that a base backup keeps (pg/backup_exclusions.h), without the data directory itself, in the bytewise order
-// of path; global/pg_control among the rest (who backs up copies it last). A tablespace's link comes before its contents, of which only
-// this major's directory is walked; a tablespace that lies inside the data directory is walked below pg_tblspc alone. What is left
-// out although the operator may want it (sockets, links that the server does not expect) is a warning of `reporter`.
-// Throws kNotFound when the data directory or a tablespace is missing, kPermission for what cannot be read, kUnsupported for a link in the
-// place of data, and what `visit` throws.
-WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter, const std::function<void(const DataEntry&)>& visit);
+// Calls `visit` for everything that a base backup keeps (pg/backup_exclusions.h), without the data
+// directory itself: a directory, all that is below it, then its next sibling, siblings in the order
+// of their bytes. global/pg_control comes among the rest (who backs up copies it last). Of a
+// tablespace only this major's directory is walked; one that lies inside the data directory is
+// walked below pg_tblspc alone. What is left out although the operator may want it (sockets, links
+// that the server does not expect) is a warning of `reporter`. Throws kNotFound when the data
+// directory or a tablespace is missing, kPermission for what cannot be read, kUnsupported for a
+// link in the place of data, and what `visit` throws.
+WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
+                               const std::function<void(const DataEntry&)>& visit);
 
 }  // namespace holdfast::cluster

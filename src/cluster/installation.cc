@@ -1,9 +1,8 @@
 #include "cluster/installation.h"
 
-#include <unistd.h>
-
 #include <charconv>
 #include <cstdlib>
+#include <unistd.h>
 #include <vector>
 
 #include <fmt/format.h>
@@ -26,7 +25,8 @@ std::vector<std::string> path_directories() {
   std::string_view rest = path != nullptr ? path : "";
   while (!rest.empty()) {
     size_t colon = rest.find(':');
-    if (std::string_view directory = rest.substr(0, colon); directory.starts_with('/')) directories.emplace_back(directory);
+    if (std::string_view directory = rest.substr(0, colon); directory.starts_with('/'))
+      directories.emplace_back(directory);
     if (colon == std::string_view::npos) break;
     rest.remove_prefix(colon + 1);
   }
@@ -66,20 +66,28 @@ Installation given_installation(int major, const std::string& bin_directory) {
   if (!found)
     throw Error({.code = ErrorCode::kNotFound,
                  .message = fmt::format("no PostgreSQL server program in \"{}\"", bin_directory),
-                 .detail = fmt::format("\"{}\" is missing or does not answer to --version.", join_path(bin_directory, "postgres")),
-                 .hint = fmt::format("Set bindir to the directory that holds postgres and initdb of PostgreSQL {}.", major)});
+                 .detail = fmt::format("\"{}\" is missing or does not answer to --version.",
+                                       join_path(bin_directory, "postgres")),
+                 .hint = fmt::format(
+                     "Set bindir to the directory that holds postgres and initdb of PostgreSQL {}.",
+                     major)});
   if (found->major != major)
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = fmt::format("the programs in \"{}\" are those of PostgreSQL {}, not {}", bin_directory, found->major, major),
-                 .detail = fmt::format("A data directory of PostgreSQL {} can be started by PostgreSQL {} only; found is version {}.", major,
-                                       major, found->version),
-                 .hint = fmt::format("Install PostgreSQL {}, or set bindir to where it is.", major)});
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = fmt::format("the programs in \"{}\" are those of PostgreSQL {}, not {}",
+                                bin_directory, found->major, major),
+         .detail = fmt::format("A data directory of PostgreSQL {} can be started by PostgreSQL {} "
+                               "only; found is version {}.",
+                               major, major, found->version),
+         .hint = fmt::format("Install PostgreSQL {}, or set bindir to where it is.", major)});
   return *found;
 }
 
 }  // namespace
 
-std::string Installation::program(std::string_view name) const { return join_path(bin_directory, name); }
+std::string Installation::program(std::string_view name) const {
+  return join_path(bin_directory, name);
+}
 
 std::optional<std::string> parse_postgres_version(std::string_view output) {
   if (!output.starts_with(kBanner)) return std::nullopt;
@@ -95,19 +103,23 @@ Installation find_installation(int major, const std::optional<std::string>& bin_
   if (bin_directory) return given_installation(major, *bin_directory);
 
   std::vector<std::string> candidates = {fmt::format("/usr/lib/postgresql/{}/bin", major)};
-  if (std::optional<std::string> directory = bindir_of_pg_config()) candidates.push_back(*directory);
-  if (std::optional<std::string> directory = find_in_path("postgres")) candidates.push_back(*directory);
+  if (std::optional<std::string> directory = bindir_of_pg_config())
+    candidates.push_back(*directory);
+  if (std::optional<std::string> directory = find_in_path("postgres"))
+    candidates.push_back(*directory);
   std::string seen;
   for (const std::string& candidate : candidates) {
     std::optional<Installation> found = ask(candidate);
     if (found && found->major == major) return *found;
-    seen += fmt::format("{}\"{}\" {}", seen.empty() ? "" : "; ", candidate,
-                        found ? fmt::format("holds version {}", found->version) : std::string("holds none"));
+    seen += fmt::format(
+        "{}\"{}\" {}", seen.empty() ? "" : "; ", candidate,
+        found ? fmt::format("holds version {}", found->version) : std::string("holds none"));
   }
   throw Error({.code = ErrorCode::kNotFound,
                .message = fmt::format("PostgreSQL {} is not installed on this host", major),
                .detail = fmt::format("Looked at: {}.", seen),
-               .hint = fmt::format("Install PostgreSQL {0} (on Debian: apt-get install postgresql-{0}), or set bindir to the directory of its "
+               .hint = fmt::format("Install PostgreSQL {0} (on Debian: apt-get install "
+                                   "postgresql-{0}), or set bindir to the directory of its "
                                    "programs.",
                                    major)});
 }

@@ -17,19 +17,23 @@ void check_label(const std::string& label) {
   throw Error({.code = ErrorCode::kUsage,
                .message = "the backup's label cannot be used",
                .detail = has_line_break ? std::string("It contains a line break.")
-                                        : fmt::format("It has {} bytes; the server takes {}.", label.size(), kMaxLabelBytes),
+                                        : fmt::format("It has {} bytes; the server takes {}.",
+                                                      label.size(), kMaxLabelBytes),
                .hint = "Choose a short label of one line."});
 }
 
 }  // namespace
 
-OnlineBackup::OnlineBackup(Connection connection, const StartOptions& options) : connection_(std::move(connection)) {
+OnlineBackup::OnlineBackup(Connection connection, const StartOptions& options)
+    : connection_(std::move(connection)) {
   check_label(options.label);
   from_standby_ = connection_.query_value("SELECT pg_is_in_recovery()") == "t";
   // The third argument of 13 and 14 is "exclusive", and true unless said otherwise.
-  const char* sql = connection_.server_major() >= kRenamedCallsMajor ? "SELECT pg_backup_start($1, $2::boolean)"
-                                                                     : "SELECT pg_start_backup($1, $2::boolean, false)";
-  const std::array<Value, 2> parameters = {options.label, options.fast_checkpoint ? "true" : "false"};
+  const char* sql = connection_.server_major() >= kRenamedCallsMajor
+                        ? "SELECT pg_backup_start($1, $2::boolean)"
+                        : "SELECT pg_start_backup($1, $2::boolean, false)";
+  const std::array<Value, 2> parameters = {options.label,
+                                           options.fast_checkpoint ? "true" : "false"};
   Context starting("starting a backup on the server");
   Row row = connection_.query_row(sql, parameters);
   start_lsn_ = pg::parse_lsn(row.at(0).value_or(""));

@@ -1,10 +1,12 @@
 // online_backup.h: a running server kept in backup mode for as long as its files are copied.
 //
-// Uses the non-exclusive backup API, which belongs to a session: when the session ends without stop(), whatever the reason, the server
-// forgets the backup and nothing is left behind in the data directory. stop() never waits for archiving (a broken archive would hold it
-// for ever, and cancelling loses the label); the caller checks its own archive afterwards.
+// Uses the non-exclusive backup API, which belongs to a session: when the session ends without
+// stop(), whatever the reason, the server forgets the backup and nothing is left behind in the data
+// directory. stop() never waits for archiving (a broken archive would hold it for ever, and
+// cancelling loses the label); the caller checks its own archive afterwards.
 //
-// Facts: xlogfuncs.c, PostgreSQL 13 to 18; 13 and 14 have pg_start_backup(label, fast, exclusive), 15 renamed the calls.
+// Facts: xlogfuncs.c, PostgreSQL 13 to 18; 13 and 14 have pg_start_backup(label, fast, exclusive),
+// 15 renamed the calls.
 #pragma once
 
 #include <string>
@@ -29,8 +31,9 @@ class OnlineBackup {
     std::string tablespace_map;  // the same; empty when there are no tablespaces
   };
 
-  // Takes the connection over and starts the backup: from here on the server writes full pages and awaits our stop().
-  // Throws what Connection::query throws, with a hint for the refusals of which the cause is known; kUsage for a bad label.
+  // Takes the connection over and starts the backup: from here on the server writes full pages and
+  // awaits our stop(). Throws what Connection::query throws, with a hint for the refusals of which
+  // the cause is known; kUsage for a bad label.
   OnlineBackup(Connection connection, const StartOptions& options);
   ~OnlineBackup();  // without stop(): ends the session, and thereby the backup
   OnlineBackup(OnlineBackup&&) noexcept = default;
@@ -42,12 +45,14 @@ class OnlineBackup {
 
   // The session, for questions while the backup runs.
   Connection& connection() { return connection_; }
-  // Throws kServerUnavailable when the session has ended and the backup with it: what is being copied is worth nothing.
+  // Throws kServerUnavailable when the session has ended and the backup with it: what is being
+  // copied is worth nothing.
   void check_alive();
 
-  // Ends the backup. On a primary the server closes the WAL segment that holds the stop position, so that it will be archived.
-  // REQUIRES: not stopped yet. Throws kServer when the server says that the copy is not usable (a standby was promoted, or
-  // replayed WAL that was written without full pages).
+  // Ends the backup. On a primary the server closes the WAL segment that holds the stop position,
+  // so that it will be archived. REQUIRES: not stopped yet. Throws kServer when the server says
+  // that the copy is not usable (a standby was promoted, or replayed WAL that was written without
+  // full pages).
   Stopped stop();
 
  private:

@@ -1,15 +1,14 @@
 #include "cluster/running_server.h"
 
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <climits>
 #include <signal.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <charconv>
-#include <climits>
 #include <vector>
 
 #include <fmt/format.h>
@@ -66,7 +65,8 @@ bool is_postgres(pid_t pid) {
   return name.starts_with("postgres") || name.starts_with("postmaster");
 }
 
-// The link's text: "/var/lib/postgresql/15/main", with " (deleted)" behind it when the directory is gone. Empty when not for us to see.
+// The link's text: "/var/lib/postgresql/15/main", with " (deleted)" behind it when the directory is
+// gone. Empty when not for us to see.
 std::string working_directory(pid_t pid) {
   std::array<char, PATH_MAX> buffer;
   ssize_t count = readlink(fmt::format("/proc/{}/cwd", pid).c_str(), buffer.data(), buffer.size());
@@ -74,8 +74,8 @@ std::string working_directory(pid_t pid) {
 }
 
 bool works_in(pid_t pid, const std::string& data_directory) {
-  struct stat here {};
-  struct stat there {};
+  struct stat here{};
+  struct stat there{};
   std::string link = fmt::format("/proc/{}/cwd", pid);
   if (stat(data_directory.c_str(), &here) == 0 && stat(link.c_str(), &there) == 0)
     if (here.st_dev == there.st_dev && here.st_ino == there.st_ino) return true;
@@ -83,15 +83,20 @@ bool works_in(pid_t pid, const std::string& data_directory) {
   return named == data_directory || named == data_directory + " (deleted)";
 }
 
-// Where /proc does not say (another user's process), the name decides: rather refuse than restore over a server.
+// Where /proc does not say (another user's process), the name decides: rather refuse than restore
+// over a server.
 bool is_server_of(pid_t pid, const std::string& data_directory) {
   if (!is_alive(pid) || !is_postgres(pid)) return false;
   return working_directory(pid).empty() || works_in(pid, data_directory);
 }
 
-bool has_attached_processes(int shared_memory_id) {
+// A segment's id can be another program's by now; its key tells.
+bool has_attached_processes(const PostmasterPid& file) {
+  if (!file.shared_memory_key || !file.shared_memory_id) return false;
   shmid_ds segment{};
-  return shmctl(shared_memory_id, IPC_STAT, &segment) == 0 && segment.shm_nattch > 0;
+  if (shmctl(*file.shared_memory_id, IPC_STAT, &segment) != 0) return false;
+  return static_cast<uint32_t>(segment.shm_perm.__key) == *file.shared_memory_key &&
+         segment.shm_nattch > 0;
 }
 
 // Any postgres process that works there.
@@ -107,29 +112,39 @@ std::optional<pid_t> find_process(const std::string& data_directory) {
 
 PostmasterPid parse_postmaster_pid(std::string_view text) {
   std::vector<std::string_view> lines = split_lines(text);
-  auto line = [&](size_t index) { return index < lines.size() ? lines[index] : std::string_view(); };
+  auto line = [&](size_t index) {
+    return index < lines.size() ? lines[index] : std::string_view();
+  };
   std::optional<pid_t> pid = parse_whole<pid_t>(line(0));
   if (!pid || *pid == 0 || *pid == INT_MIN)
     throw Error({.code = ErrorCode::kCorrupt,
                  .message = "damaged postmaster.pid",
-                 .detail = fmt::format("Its first line is \"{}\", where a process id should be.", line(0).substr(0, 64)),
+                 .detail = fmt::format("Its first line is \"{}\", where a process id should be.",
+                                       line(0).substr(0, 64)),
                  .hint = "If no server runs on the data directory, remove the file."});
-  PostmasterPid file{.pid = *pid < 0 ? -*pid : *pid, .single_user = *pid < 0, .data_directory = std::string(line(1))};
+  PostmasterPid file{.pid = *pid < 0 ? -*pid : *pid,
+                     .single_user = *pid < 0,
+                     .data_directory = std::string(line(1))};
   // A start time beyond the year 9999 is no time.
-  if (std::optional<int64_t> seconds = parse_whole<int64_t>(line(2)); seconds && *seconds > 0 && *seconds < 253402300800)
+  if (std::optional<int64_t> seconds = parse_whole<int64_t>(line(2));
+      seconds && *seconds > 0 && *seconds < 253402300800)
     file.started_at = Time(std::chrono::seconds(*seconds));
   file.port = parse_whole<uint16_t>(line(3)).value_or(0);
   file.socket_directory = std::string(trimmed(line(4)));
   file.listen_address = std::string(trimmed(line(5)));
   // Line 7 is "<key> <id>", padded.
   std::string_view memory = trimmed(line(6));
-  if (size_t space = memory.rfind(' '); space != std::string_view::npos) file.shared_memory_id = parse_whole<int>(memory.substr(space + 1));
+  if (size_t space = memory.rfind(' '); space != std::string_view::npos) {
+    file.shared_memory_key = parse_whole<uint32_t>(memory.substr(0, space));
+    file.shared_memory_id = parse_whole<int>(memory.substr(space + 1));
+  }
   file.status = std::string(trimmed(line(7)));
   return file;
 }
 
 std::optional<PostmasterPid> read_postmaster_pid(const std::string& data_directory) {
-  std::optional<Bytes> text = read_if_exists(join_path(data_directory, "postmaster.pid"), kMaxPidFileBytes);
+  std::optional<Bytes> text =
+      read_if_exists(join_path(data_directory, "postmaster.pid"), kMaxPidFileBytes);
   if (!text || text->empty()) return std::nullopt;
   return parse_postmaster_pid(as_text(*text));
 }
@@ -137,11 +152,12 @@ std::optional<PostmasterPid> read_postmaster_pid(const std::string& data_directo
 std::optional<RunningServer> find_running_server(const std::string& data_directory) {
   std::string directory = absolute_path(data_directory);
   std::optional<PostmasterPid> file = read_postmaster_pid(directory);
-  if (file && is_server_of(file->pid, directory)) return RunningServer{.pid = file->pid, .is_postmaster = true, .file = file};
+  if (file && is_server_of(file->pid, directory))
+    return RunningServer{.pid = file->pid, .is_postmaster = true, .file = file};
   std::optional<pid_t> process = find_process(directory);
   if (process) return RunningServer{.pid = *process, .is_postmaster = false, .file = file};
   // A postmaster of another pid namespace, seen by the memory that it shares with its sessions.
-  if (file && file->shared_memory_id && has_attached_processes(*file->shared_memory_id))
+  if (file && has_attached_processes(*file))
     return RunningServer{.pid = file->pid, .is_postmaster = false, .file = file};
   return std::nullopt;
 }
@@ -149,12 +165,17 @@ std::optional<RunningServer> find_running_server(const std::string& data_directo
 void require_no_running_server(const std::string& data_directory, std::string_view purpose) {
   std::optional<RunningServer> server = find_running_server(data_directory);
   if (!server) return;
-  throw Error({.code = ErrorCode::kBusy,
-               .message = fmt::format("a PostgreSQL server is running on \"{}\"", data_directory),
-               .detail = server->is_postmaster ? fmt::format("Its process id is {}.", server->pid)
-                                               : fmt::format("Process {} of a server still uses its files or its shared memory.", server->pid),
-               .hint = fmt::format("Stop it before {}: pg_ctl -D {} stop, or systemctl stop postgresql@<version>-<cluster>.", purpose,
-                                   data_directory)});
+  throw Error(
+      {.code = ErrorCode::kBusy,
+       .message = fmt::format("a PostgreSQL server is running on \"{}\"", data_directory),
+       .detail =
+           server->is_postmaster
+               ? fmt::format("Its process id is {}.", server->pid)
+               : fmt::format("Process {} of a server still uses its files or its shared memory.",
+                             server->pid),
+       .hint = fmt::format("Stop it before {}: pg_ctl -D {} stop, or systemctl stop "
+                           "postgresql@<version>-<cluster>.",
+                           purpose, data_directory)});
 }
 
 }  // namespace holdfast::cluster

@@ -1,53 +1,63 @@
-// running_server.h: whether a server works on a data directory, judged by its files and processes alone.
+// running_server.h: whether a server works on a data directory, judged by its files and processes
+// alone.
 //
-// postmaster.pid outlives a crash, and its pid can be another process by now; a server whose data directory was deleted runs on without
-// any file for up to a minute; sessions outlive a postmaster that was killed. So three things are asked: the process that
-// postmaster.pid names, the shared memory that it names, and every postgres process whose working directory this is.
+// postmaster.pid outlives a crash, and its pid can be another process by now; a server whose data
+// directory was deleted runs on without any file for up to a minute; sessions outlive a postmaster
+// that was killed. So three things are asked: the process that postmaster.pid names, the shared
+// memory that it names, and every postgres process whose working directory this is.
 //
-// Facts: miscinit.c (CreateLockFile), pidfile.h, PostgreSQL 13 to 18. A postmaster's working directory is its data directory.
+// Facts: miscinit.c (CreateLockFile), pidfile.h, PostgreSQL 13 to 18. A postmaster's working
+// directory is its data directory.
 #pragma once
-
-#include <sys/types.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <sys/types.h>
 
 #include "base/time.h"
 
 namespace holdfast::cluster {
 
-// The lines of postmaster.pid. A server writes the later ones while it starts, so all but the first may be missing.
+// The lines of postmaster.pid. A server writes the later ones while it starts, so all but the first
+// may be missing.
 struct PostmasterPid {
   pid_t pid = 0;
   bool single_user = false;  // a negative pid: "postgres --single"
-  std::string data_directory;
-  std::optional<Time> started_at;
+  std::string data_directory = {};
+  std::optional<Time> started_at = {};
   uint16_t port = 0;
-  std::string socket_directory;  // the first one; empty without
-  std::string listen_address;
-  std::optional<int> shared_memory_id;
-  // "starting", "stopping", "ready", "standby" (accepts read-only connections); empty so far.
-  std::string status;
+  std::string socket_directory = {};  // the first one; empty without
+  std::string listen_address = {};
+  // The System V segment by which a server's processes find each other.
+  std::optional<uint32_t> shared_memory_key = {};
+  std::optional<int> shared_memory_id = {};
+  // "starting", "stopping", "ready" (accepts connections, perhaps read-only ones), "standby"
+  // (recovers without accepting any); empty so far.
+  std::string status = {};
 };
 
 // Throws kCorrupt unless the first line is a pid; later lines that make no sense count as missing.
 PostmasterPid parse_postmaster_pid(std::string_view text);
-// nullopt when there is no such file, or an empty one (a server that is just starting, or did not get any further).
+// nullopt when there is no such file, or an empty one (a server that is just starting, or did not
+// get any further).
 std::optional<PostmasterPid> read_postmaster_pid(const std::string& data_directory);
 
 struct RunningServer {
   pid_t pid = 0;
-  // The postmaster itself. Otherwise a process that it left behind, which still reads and writes these files.
+  // The postmaster itself. Otherwise a process that it left behind, which still reads and writes
+  // these files.
   bool is_postmaster = true;
-  std::optional<PostmasterPid> file;
+  std::optional<PostmasterPid> file = {};
 };
 
-// nullopt when nothing runs there that this user can see. A data directory that is missing is asked for all the same.
+// nullopt when nothing runs there that this user can see. A data directory that is missing is asked
+// for all the same.
 std::optional<RunningServer> find_running_server(const std::string& data_directory);
 
-// Throws kBusy when find_running_server finds one; `purpose` completes the hint: "Stop it before <purpose>".
+// Throws kBusy when find_running_server finds one; `purpose` completes the hint: "Stop it before
+// <purpose>".
 void require_no_running_server(const std::string& data_directory, std::string_view purpose);
 
 }  // namespace holdfast::cluster

@@ -1,13 +1,12 @@
 #include "cluster/server_facts.h"
 
-#include <pwd.h>
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
+#include <pwd.h>
 #include <set>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
@@ -22,15 +21,16 @@ T parse_number(std::string_view text, std::string_view what) {
   T value{};
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    throw Error({.code = ErrorCode::kInvalidText, .message = fmt::format("invalid {} \"{}\"", what, text)});
+    throw Error(
+        {.code = ErrorCode::kInvalidText, .message = fmt::format("invalid {} \"{}\"", what, text)});
   return value;
 }
 
 // A value that the server always has.
 const std::string& required(const Row& row, size_t column, std::string_view what) {
-  if (column >= row.size() || !row[column])
-    throw Error({.code = ErrorCode::kServer, .message = fmt::format("the server gave no {}", what)});
-  return *row[column];
+  if (column < row.size())
+    if (const Value& value = row[column]) return *value;
+  throw Error({.code = ErrorCode::kServer, .message = fmt::format("the server gave no {}", what)});
 }
 
 // "2026-11-22 08:22:39.544793+00", which DateStyle ISO and TimeZone UTC make.
@@ -54,11 +54,13 @@ class Settings {
   // Throws kPermission when the server hides the setting from this role.
   std::string visible_text(const std::string& name, const Connection& connection) const {
     if (auto found = values_.find(name); found != values_.end()) return found->second;
-    throw Error({.code = ErrorCode::kPermission,
-                 .message = fmt::format("the server does not show the setting \"{}\" to role \"{}\"", name, connection.role()),
-                 .detail = "Settings that name files are shown to members of pg_read_all_settings alone.",
-                 .hint = "As a superuser, in the database that conninfo names, run:\n" +
-                         backup_role_grants(connection.server_major(), connection.role())});
+    throw Error(
+        {.code = ErrorCode::kPermission,
+         .message = fmt::format("the server does not show the setting \"{}\" to role \"{}\"", name,
+                                connection.role()),
+         .detail = "Settings that name files are shown to members of pg_read_all_settings alone.",
+         .hint = "As a superuser, in the database that conninfo names, run:\n" +
+                 backup_role_grants(connection.server_major(), connection.role())});
   }
   bool on(const std::string& name) const { return text(name) == "on"; }
   template <typename T>
@@ -76,8 +78,8 @@ ArchiveMode parse_archive_mode(const std::string& text) {
   return ArchiveMode::kOff;
 }
 
-// 16 shows its files of the three kinds in pg_file_settings, pg_hba_file_rules and pg_ident_file_mappings; a server before 16 has no
-// includes in the latter two.
+// 16 shows its files of the three kinds in pg_file_settings, pg_hba_file_rules and
+// pg_ident_file_mappings; a server before 16 has no includes in the latter two.
 std::vector<std::string> included_files(Connection& connection, const ServerFacts& facts) {
   std::string sql = "SELECT DISTINCT sourcefile FROM pg_file_settings";
   if (facts.major >= 16) {
@@ -86,18 +88,22 @@ std::vector<std::string> included_files(Connection& connection, const ServerFact
   }
   std::set<std::string> files;
   for (const Row& row : connection.query(sql))
-    if (row[0] && !row[0]->empty()) files.insert(*row[0]);
-  for (const std::string& own : {facts.config_file, facts.hba_file, facts.ident_file}) files.erase(own);
+    if (const Value& file = row.at(0); file && !file->empty()) files.insert(*file);
+  for (const std::string& own : {facts.config_file, facts.hba_file, facts.ident_file})
+    files.erase(own);
   return {files.begin(), files.end()};
 }
 
 std::optional<std::string> owner_name(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return std::nullopt;  // on another host, or not for us to see
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0)
+    return std::nullopt;  // on another host, or not for us to see
   std::array<char, 4096> buffer;
   passwd entry{};
   passwd* found = nullptr;
-  if (getpwuid_r(status.st_uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return std::string(entry.pw_name);
+  if (getpwuid_r(status.st_uid, &entry, buffer.data(), buffer.size(), &found) == 0 &&
+      found != nullptr)
+    return std::string(entry.pw_name);
   return fmt::format("{}", status.st_uid);
 }
 
@@ -129,19 +135,24 @@ void read_settings(const Settings& settings, ServerFacts& facts) {
   facts.port = settings.number<uint16_t>("port");
 }
 
-// The checkpoint's timeline can lag behind the one that a standby replays or a primary was just promoted to.
+// The checkpoint's timeline can lag behind the one that a standby replays or a primary was just
+// promoted to.
 void read_position(Connection& connection, ServerFacts& facts) {
   Row control = connection.query_row(
-      "SELECT s.system_identifier, s.catalog_version_no, c.checkpoint_lsn, c.redo_lsn, c.timeline_id, "
+      "SELECT s.system_identifier, s.catalog_version_no, c.checkpoint_lsn, c.redo_lsn, "
+      "c.timeline_id, "
       "r.min_recovery_end_timeline, pg_is_in_recovery() "
       "FROM pg_control_system() s, pg_control_checkpoint() c, pg_control_recovery() r");
-  facts.system_identifier = parse_signed_system_identifier(required(control, 0, "system identifier"));
-  facts.catalog_version = parse_number<uint32_t>(required(control, 1, "catalog version"), "catalog version");
+  facts.system_identifier =
+      parse_signed_system_identifier(required(control, 0, "system identifier"));
+  facts.catalog_version =
+      parse_number<uint32_t>(required(control, 1, "catalog version"), "catalog version");
   facts.checkpoint_lsn = pg::parse_lsn(required(control, 2, "checkpoint position"));
   facts.redo_lsn = pg::parse_lsn(required(control, 3, "REDO position"));
   facts.in_recovery = required(control, 6, "recovery state") == "t";
   if (facts.in_recovery) {
-    uint32_t checkpoint_timeline = parse_number<uint32_t>(required(control, 4, "timeline"), "timeline");
+    uint32_t checkpoint_timeline =
+        parse_number<uint32_t>(required(control, 4, "timeline"), "timeline");
     uint32_t recovery_timeline = parse_number<uint32_t>(control[5].value_or("0"), "timeline");
     facts.timeline = {std::max(checkpoint_timeline, recovery_timeline)};
     Row row = connection.query_row("SELECT pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()");
@@ -149,19 +160,25 @@ void read_position(Connection& connection, ServerFacts& facts) {
     facts.flush_lsn = std::max(facts.insert_lsn, pg::parse_lsn(row[1].value_or("0/0")));
     return;
   }
-  Row row = connection.query_row("SELECT pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), pg_walfile_name(pg_current_wal_insert_lsn())");
+  Row row = connection.query_row(
+      "SELECT pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), "
+      "pg_walfile_name(pg_current_wal_insert_lsn())");
   facts.insert_lsn = pg::parse_lsn(required(row, 0, "insert position"));
   facts.flush_lsn = pg::parse_lsn(required(row, 1, "flush position"));
-  pg::WalFileName name = pg::parse_wal_file_name(required(row, 2, "WAL file name"), facts.wal_segment_size);
+  pg::WalFileName name =
+      pg::parse_wal_file_name(required(row, 2, "WAL file name"), facts.wal_segment_size);
   if (name.kind != pg::WalFileKind::kSegment)
-    throw Error({.code = ErrorCode::kServer, .message = fmt::format("the server gave an unknown WAL file name \"{}\"", *row[2])});
+    throw Error(
+        {.code = ErrorCode::kServer,
+         .message = fmt::format("the server gave an unknown WAL file name \"{}\"", *row[2])});
   facts.timeline = name.segment.timeline;
 }
 
 std::vector<Tablespace> read_tablespaces(Connection& connection) {
   std::vector<Tablespace> tablespaces;
-  for (const Row& row : connection.query("SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace "
-                                         "WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid")) {
+  for (const Row& row :
+       connection.query("SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace "
+                        "WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid")) {
     std::string location = row[2].value_or("");
     if (!location.starts_with('/')) location.clear();  // "pg_tblspc/16385": in place
     tablespaces.push_back({.oid = parse_number<uint32_t>(required(row, 0, "tablespace"), "OID"),
@@ -187,15 +204,18 @@ ServerFacts read_server_facts(Connection& connection) {
   read_files(connection, settings, facts);
   read_position(connection, facts);
   facts.tablespaces = read_tablespaces(connection);
-  if (facts.logging_collector) facts.current_log_file = connection.query_row("SELECT pg_current_logfile()").front();
+  if (facts.logging_collector)
+    facts.current_log_file = connection.query_row("SELECT pg_current_logfile()").front();
   return facts;
 }
 
 ArchiverStatus read_archiver_status(Connection& connection) {
   Row row = connection.query_row(
-      "SELECT archived_count, last_archived_wal, last_archived_time, failed_count, last_failed_wal, last_failed_time "
+      "SELECT archived_count, last_archived_wal, last_archived_time, failed_count, "
+      "last_failed_wal, last_failed_time "
       "FROM pg_stat_archiver");
-  return {.archived_count = parse_number<uint64_t>(required(row, 0, "archived count"), "archived count"),
+  return {.archived_count =
+              parse_number<uint64_t>(required(row, 0, "archived count"), "archived count"),
           .last_archived_wal = row[1],
           .last_archived_time = optional_time(row[2]),
           .failed_count = parse_number<uint64_t>(required(row, 3, "failed count"), "failed count"),

@@ -1,13 +1,13 @@
 // server_facts.h: what init, check and backup must know of a running server, asked once.
 //
-// Facts: pg_settings, pg_control_*(), pg_file_settings, pg_hba_file_rules, pg_stat_archiver, PostgreSQL 13 to 18.
+// Facts: pg_settings, pg_control_*(), pg_file_settings, pg_hba_file_rules, pg_stat_archiver,
+// PostgreSQL 13 to 18.
 #pragma once
-
-#include <sys/types.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 #include "base/time.h"
@@ -20,7 +20,8 @@ namespace holdfast::cluster {
 struct Tablespace {
   uint32_t oid = 0;
   std::string name;
-  std::string location;  // an absolute path; empty for one inside the data directory (allow_in_place_tablespaces)
+  std::string location;  // an absolute path; empty for one inside the data directory
+                         // (allow_in_place_tablespaces)
 };
 
 enum class ArchiveMode : uint8_t { kOff, kOn, kAlways };
@@ -36,16 +37,19 @@ struct ServerFacts {
   std::string config_file;
   std::string hba_file;
   std::string ident_file;
-  // What those three include, and other files that the settings came from; sorted, without the three. Files that hba_file and ident_file
-  // include are known from 16 on (no server before has them).
+  // What those three include, and other files that the settings came from; sorted, without the
+  // three. Files that hba_file and ident_file include are known from 16 on (no server before has
+  // them).
   std::vector<std::string> included_files;
-  // The owner of the data directory by this host's names; nullopt when the directory cannot be seen from here.
+  // The owner of the data directory by this host's names; nullopt when the directory cannot be seen
+  // from here.
   std::optional<std::string> unix_user;
 
   // WAL and archiving.
   std::string wal_level;  // "minimal", "replica", "logical"
   ArchiveMode archive_mode = ArchiveMode::kOff;
-  std::string archive_command;  // empty when unset (the server shows "(disabled)" while archive_mode is off)
+  std::string archive_command;  // empty when unset (the server shows "(disabled)" while
+                                // archive_mode is off)
   std::string archive_library;  // 15 and later
   pg::WalSegmentSize wal_segment_size;
   uint32_t block_size = 0;
@@ -53,11 +57,13 @@ struct ServerFacts {
   bool full_page_writes = false;
   bool summarize_wal = false;  // 17 and later
 
-  // Where it is. A standby has no current position: its insert and flush LSN are what it has replayed and received.
+  // Where it is. A standby has no current position: its insert and flush LSN are what it has
+  // replayed and received.
   bool in_recovery = false;
   pg::TimelineId timeline;
   pg::Lsn insert_lsn;  // primary: pg_current_wal_insert_lsn(); standby: the replay position
-  pg::Lsn flush_lsn;   // primary: pg_current_wal_flush_lsn(); standby: what it has received, at least what it has replayed
+  pg::Lsn flush_lsn;   // primary: pg_current_wal_flush_lsn(); standby: what it has received, at
+                       // least what it has replayed
   pg::Lsn checkpoint_lsn;
   pg::Lsn redo_lsn;
 
@@ -67,7 +73,8 @@ struct ServerFacts {
   std::string log_destination;
   bool logging_collector = false;
   std::string log_directory;
-  std::optional<std::string> current_log_file;  // of the collector, relative to the data directory unless absolute
+  std::optional<std::string>
+      current_log_file;  // of the collector, relative to the data directory unless absolute
   std::string log_timezone;
 
   // How it listens, for commands that connect to it again.
@@ -84,7 +91,8 @@ struct ArchiverStatus {
   std::optional<std::string> last_failed_wal;
   std::optional<Time> last_failed_time;
 
-  // The last attempt failed. An archiver that dies of an exit status above 125 is not counted by the server and not seen here.
+  // The last attempt failed. An archiver that dies of an exit status above 125 is not counted by
+  // the server and not seen here.
   bool is_failing() const;
 };
 
@@ -92,7 +100,8 @@ struct ArchiverStatus {
 ServerFacts read_server_facts(Connection& connection);
 ArchiverStatus read_archiver_status(Connection& connection);
 
-// The system identifier is an unsigned number that SQL shows as a signed one: "-1" is 2^64-1. Throws kInvalidText.
+// The system identifier is an unsigned number that SQL shows as a signed one: "-1" is 2^64-1.
+// Throws kInvalidText.
 uint64_t parse_signed_system_identifier(std::string_view text);
 
 }  // namespace holdfast::cluster

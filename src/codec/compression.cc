@@ -152,6 +152,8 @@ size_t Compressor::bound(size_t raw_bytes) const {
 
 Compressor::Result Compressor::compress(ByteView raw, std::span<std::byte> into) {
   HF_CHECK(into.size() >= bound(raw.size()));
+  // LZ4's high compressor would follow the null pointer of an empty view.
+  if (raw.empty()) return {.algorithm = Compression::kNone, .bytes = 0};
   size_t bytes = raw.size();
   switch (state_->setting.algorithm) {
     case Compression::kZstd:

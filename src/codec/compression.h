@@ -1,8 +1,9 @@
 // compression.h: zstd, lz4 or none, one buffer at a time.
 //
-// A frame's raw length is always known from outside (it stands in our own headers), so decompression never trusts a length
-// that the compressed bytes claim and never writes beyond the caller's buffer. Contexts are kept between calls: a page loop
-// allocates nothing. One Compressor or Decompressor serves one thread.
+// A frame's raw length is always known from outside (it stands in our own headers), so
+// decompression never trusts a length that the compressed bytes claim and never writes beyond the
+// caller's buffer. Contexts are kept between calls: a page loop allocates nothing. One Compressor
+// or Decompressor serves one thread.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,8 @@ struct CompressionSetting {
   int level = 3;  // zstd -7..19; lz4: 0 and 1 the fast compressor, 2..12 the high one; none: 0
   bool operator==(const CompressionSetting&) const = default;
 };
-// "zstd:3", "zstd", "lz4", "lz4:9", "none". Throws kConfiguration with a hint that names what is possible.
+// "zstd:3", "zstd", "lz4", "lz4:9", "none". Throws kConfiguration with a hint that names what is
+// possible.
 CompressionSetting parse_compression(std::string_view text);
 std::string to_string(CompressionSetting setting);
 
@@ -35,7 +37,8 @@ class Compressor {
   // What a frame of `raw_bytes` can need at most.
   size_t bound(size_t raw_bytes) const;
   struct Result {
-    Compression algorithm;  // kNone when compression would not have made it smaller: then `into` holds the raw bytes
+    Compression algorithm;  // kNone when compression would not have made it smaller: then `into`
+                            // holds the raw bytes
     size_t bytes;
   };
   // Compresses `raw` into the front of `into`. REQUIRES: into.size() >= bound(raw.size()).
@@ -52,7 +55,8 @@ class Decompressor {
   ~Decompressor();
   Decompressor(Decompressor&&) noexcept;
 
-  // Fills `into` exactly; throws kCorrupt when `frame` is damaged or holds more or less than into.size() bytes.
+  // Fills `into` exactly; throws kCorrupt when `frame` is damaged or holds more or less than
+  // into.size() bytes.
   void decompress(Compression algorithm, ByteView frame, std::span<std::byte> into);
 
  private:

@@ -24,6 +24,8 @@ Bytes16 canonical(XXH128_hash_t hash) {
 
 // --- XXH3 ---------------------------------------------------------------------------------------
 
+uint64_t xxh3_64(ByteView bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
 Bytes16 xxh3_128(ByteView bytes) { return canonical(XXH3_128bits(bytes.data(), bytes.size())); }
 
 struct FreeXxh3 {

@@ -2,8 +2,9 @@
 //
 //   XXH3-128        finds accidents (bit rot, a cut file), never attackers; 10 GB/s and more
 //   SHA-256         says that two contents are the same, to anybody
-//   content digest  says that two contents are the same, to this repository alone: AES-256(k2, GMAC(k1, nonce 0, content)), both keys
-//                   drawn for the repository; several GB/s. Without the keys nobody can make two contents that collide.
+//   content digest  says that two contents are the same, to this repository alone:
+//                   AES-256(k2, GMAC(k1, nonce 0, content)), both keys drawn for the repository;
+//                   several GB/s. Without the keys nobody can make two contents that collide.
 #pragma once
 
 #include <memory>
@@ -15,6 +16,9 @@ namespace holdfast::codec {
 
 // In XXH3's canonical (big-endian) form.
 Bytes16 xxh3_128(ByteView bytes);
+
+// XXH3-64 with seed 0: for choosing places by content, never as a check.
+uint64_t xxh3_64(ByteView bytes);
 
 class Xxh3 {
  public:

@@ -1,6 +1,8 @@
 #include "codec/seal.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 
 #include <openssl/crypto.h>
 
@@ -18,6 +20,30 @@ constexpr size_t kOrdinalAt = kAssociatedBytes - 8;
 static_assert(kAssociatedBytes == 56);
 static_assert(kSealBytes == kGcmTagBytes && kSealBytes == sizeof(Bytes16));
 
+// Which ordinals were sealed, as closed ranges: a pack's extents are one range.
+class OrdinalSet {
+ public:
+  // False when it is there.
+  bool add(uint64_t ordinal) {
+    Ranges::iterator above = ranges_.upper_bound(ordinal);
+    Ranges::iterator below = above == ranges_.begin() ? ranges_.end() : std::prev(above);
+    if (below != ranges_.end() && ordinal <= below->second) return false;
+    if (below != ranges_.end() && ordinal == below->second + 1)
+      below->second = ordinal;
+    else
+      below = ranges_.emplace_hint(above, ordinal, ordinal);
+    if (above != ranges_.end() && above->first == ordinal + 1) {
+      below->second = above->second;
+      ranges_.erase(above);
+    }
+    return true;
+  }
+
+ private:
+  using Ranges = std::map<uint64_t, uint64_t>;
+  Ranges ranges_;
+};
+
 }  // namespace
 
 struct ObjectSeal::State {
@@ -27,8 +53,7 @@ struct ObjectSeal::State {
   CipherContext encrypt;
   CipherContext decrypt;
   Xxh3 xxh3;
-  uint64_t next_ordinal = 0;
-  bool ordinals_used_up = false;
+  OrdinalSet sealed;
 
   ByteView associate(uint64_t ordinal) {
     store_le(associated.data() + kOrdinalAt, ordinal);
@@ -74,10 +99,7 @@ ObjectSeal::ObjectSeal(ObjectSeal&&) noexcept = default;
 
 void ObjectSeal::seal(uint64_t ordinal, std::span<std::byte> unit) {
   HF_CHECK(unit.size() >= kSealBytes);
-  HF_CHECK(!state_->ordinals_used_up && ordinal >= state_->next_ordinal);
-  state_->ordinals_used_up = ordinal == UINT64_MAX;
-  state_->next_ordinal = ordinal + 1;
-
+  HF_CHECK(state_->sealed.add(ordinal));
   std::span<std::byte> plain = unit.first(unit.size() - kSealBytes);
   std::span<std::byte, kSealBytes> check = unit.last<kSealBytes>();
   if (state_->unit_key) {

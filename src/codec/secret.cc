@@ -61,6 +61,8 @@ SecretKey::~SecretKey() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
 SecretKey::SecretKey(const SecretKey&) = default;
 SecretKey& SecretKey::operator=(const SecretKey&) = default;
 
+void wipe(std::span<std::byte> secret) { OPENSSL_cleanse(secret.data(), secret.size()); }
+
 // --- Derivations --------------------------------------------------------------------------------
 
 Bytes hkdf_sha256(ByteView key, ByteView salt, std::string_view info, size_t length) {

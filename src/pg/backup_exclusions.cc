@@ -9,26 +9,30 @@ namespace holdfast::pg {
 
 namespace {
 
-// Directories whose contents belong to the running server, or come from the WAL archive. At the top of the data directory only.
-constexpr std::string_view kEmptied[] = {"pg_wal",        "pg_replslot",  "pg_dynshmem", "pg_notify",
-                                         "pg_serial",     "pg_snapshots", "pg_stat_tmp", "pg_subtrans"};
+// Directories whose contents belong to the running server, or come from the WAL archive. At the top
+// of the data directory only.
+constexpr std::string_view kEmptied[] = {"pg_wal",    "pg_replslot",  "pg_dynshmem", "pg_notify",
+                                         "pg_serial", "pg_snapshots", "pg_stat_tmp", "pg_subtrans"};
 
 // Left out by name in any directory, as the server does.
 constexpr std::string_view kSkippedAnywhere[] = {
-    "postmaster.pid", "postmaster.opts", "postgresql.auto.conf.tmp", "current_logfiles.tmp",
-    "backup_label",   "tablespace_map",  "backup_manifest",          ".DS_Store",
-    "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed into place (16+)
+    "postmaster.pid",      "postmaster.opts", "postgresql.auto.conf.tmp", "current_logfiles.tmp",
+    "backup_label",        "tablespace_map",  "backup_manifest",          ".DS_Store",
+    "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed
+                            // into place (16+)
 };
 constexpr std::string_view kSkippedPrefixes[] = {"pgsql_tmp", "pg_internal.init"};
 
-// Not on the server's list. The signal files are a restore's to write: one that came with a backup of a standby would turn a
-// plain restore into a standby.
-constexpr std::string_view kSkippedAtTop[] = {"backup_label.old", "tablespace_map.old", "recovery.done",  "recovery.conf",
-                                              "lost+found",       "recovery.signal",    "standby.signal"};
+// Not on the server's list. The signal files are a restore's to write: one that came with a backup
+// of a standby would turn a plain restore into a standby.
+constexpr std::string_view kSkippedAtTop[] = {
+    "backup_label.old", "tablespace_map.old", "recovery.done", "recovery.conf",
+    "lost+found",       "recovery.signal",    "standby.signal"};
 
 // A link in the place of one of these (or below it) would leave data out of the backup.
-constexpr std::string_view kNeeded[] = {"base",         "global",      "pg_commit_ts", "pg_logical", "pg_multixact",
-                                        "pg_twophase",  "pg_xact",     "pg_tblspc",    "pg_stat"};
+constexpr std::string_view kNeeded[] = {"base",       "global",       "pg_commit_ts",
+                                        "pg_logical", "pg_multixact", "pg_twophase",
+                                        "pg_xact",    "pg_tblspc",    "pg_stat"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -36,7 +40,8 @@ bool contains(std::span<const std::string_view> names, std::string_view name) {
 
 bool skipped_by_name(std::string_view name) {
   return contains(kSkippedAnywhere, name) ||
-         std::ranges::any_of(kSkippedPrefixes, [&](std::string_view prefix) { return name.starts_with(prefix); });
+         std::ranges::any_of(kSkippedPrefixes,
+                             [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 // "pg_tblspc/16384" and nothing below it.
@@ -47,7 +52,8 @@ bool is_tablespace_link(std::string_view path) {
   return !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// Where relations lie, so that a name such as "t3_16384" is a temporary relation's: global/, base/<n>/, pg_tblspc/<n>/PG_*/<n>/.
+// Where relations lie, so that a name such as "t3_16384" is a temporary relation's: global/,
+// base/<n>/, pg_tblspc/<n>/PG_*/<n>/.
 bool is_relation_directory(std::string_view directory) {
   auto depth = std::ranges::count(directory, '/');
   return (depth == 0 && directory == "global") || (depth == 1 && directory.starts_with("base/")) ||
@@ -62,14 +68,16 @@ BackupTreatment backup_treatment(std::string_view path, PathType type) {
   bool at_top = first_slash == std::string_view::npos;
 
   if (contains(kEmptied, top)) {
-    bool is_the_directory = at_top && (type == PathType::kDirectory || type == PathType::kSymbolicLink);
+    bool is_the_directory =
+        at_top && (type == PathType::kDirectory || type == PathType::kSymbolicLink);
     return is_the_directory ? BackupTreatment::kDirectoryOnly : BackupTreatment::kSkip;
   }
 
   // A name that is left out takes everything below it along, so each component is looked at.
   size_t last_slash = path.rfind('/');
   std::string_view name = last_slash == std::string_view::npos ? path : path.substr(last_slash + 1);
-  std::string_view directory = last_slash == std::string_view::npos ? std::string_view() : path.substr(0, last_slash);
+  std::string_view directory =
+      last_slash == std::string_view::npos ? std::string_view() : path.substr(0, last_slash);
   for (std::string_view rest = path; !rest.empty();) {
     size_t slash = rest.find('/');
     if (skipped_by_name(rest.substr(0, slash))) return BackupTreatment::kSkip;
@@ -99,13 +107,15 @@ BackupTreatment backup_treatment(std::string_view path, PathType type) {
 UnloggedRelations::UnloggedRelations(std::span<const std::string> names) {
   for (const std::string& name : names) {
     std::optional<RelationFile> file = parse_relation_file_name(name);
-    if (file && !file->temporary_of && file->fork == Fork::kInit) file_numbers_.insert(file->locator.file_number);
+    if (file && !file->temporary_of && file->fork == Fork::kInit)
+      file_numbers_.insert(file->locator.file_number);
   }
 }
 
 bool UnloggedRelations::leaves_out(std::string_view name) const {
   std::optional<RelationFile> file = parse_relation_file_name(name);
-  return file && !file->temporary_of && file->fork != Fork::kInit && file_numbers_.contains(file->locator.file_number);
+  return file && !file->temporary_of && file->fork != Fork::kInit &&
+         file_numbers_.contains(file->locator.file_number);
 }
 
 }  // namespace holdfast::pg

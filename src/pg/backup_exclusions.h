@@ -1,8 +1,9 @@
 // backup_exclusions.h: what a base backup takes from a data directory, and what it leaves.
 //
-// One table for everybody who walks a data directory: the backup, which takes what is kept, and a restore in place, which clears
-// what a backup would have taken. Left out is what the server's own base backup leaves out (it is rebuilt at start, or belongs to
-// the running server), and what other tools have learned to leave out.
+// One table for everybody who walks a data directory: the backup, which takes what is kept, and a
+// restore in place, which clears what a backup would have taken. Left out is what the server's own
+// base backup leaves out (it is rebuilt at start, or belongs to the running server), and what other
+// tools have learned to leave out.
 //
 // Facts: basebackup.c (excludeDirContents, excludeFiles), PostgreSQL 13 to 18.
 #pragma once
@@ -19,19 +20,21 @@ namespace holdfast::pg {
 enum class PathType : uint8_t { kFile, kDirectory, kSymbolicLink, kSpecial };
 
 enum class BackupTreatment : uint8_t {
-  kKeep,            // a file with its bytes, a directory to descend into, a tablespace's link
-  kDirectoryOnly,   // an empty directory in the backup, also where a link stands; nothing below it
-  kSkip,            // left out with all that is below it
-  kSkipAndWarn,     // left out, and the operator should know: a socket, a link that the server does not expect
-  kRefuse,          // a link in the place of data that a backup must have: to go on would lose that data
+  kKeep,           // a file with its bytes, a directory to descend into, a tablespace's link
+  kDirectoryOnly,  // an empty directory in the backup, also where a link stands; nothing below it
+  kSkip,           // left out with all that is below it
+  kSkipAndWarn,    // left out, and the operator should know: a socket, a link that the server does
+                   // not expect
+  kRefuse,  // a link in the place of data that a backup must have: to go on would lose that data
 };
 
-// `path` is relative to the data directory, without "./" in front; a tablespace's files are named below pg_tblspc/<oid>/.
-// Does not know what only the directory as a whole tells: see UnloggedRelations.
+// `path` is relative to the data directory, without "./" in front; a tablespace's files are named
+// below pg_tblspc/<oid>/. Does not know what only the directory as a whole tells: see
+// UnloggedRelations.
 BackupTreatment backup_treatment(std::string_view path, PathType type);
 
-// The relations of one directory that have an init fork: unlogged ones. Their other forks are rebuilt from it when recovery ends
-// and are left out of a backup.
+// The relations of one directory that have an init fork: unlogged ones. Their other forks are
+// rebuilt from it when recovery ends and are left out of a backup.
 class UnloggedRelations {
  public:
   // The names in one database's directory of one tablespace.

@@ -1,8 +1,8 @@
 #include "pg/backup_label.h"
 
-#include <fmt/core.h>
-
 #include <charconv>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 
@@ -11,17 +11,19 @@ namespace holdfast::pg {
 namespace {
 
 [[noreturn]] void fail(std::string detail) {
-  throw Error({.code = ErrorCode::kCorrupt,
-               .message = "invalid backup label",
-               .detail = std::move(detail),
-               .hint = "The file must be kept exactly as the server returned it, with its line ends."});
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = "invalid backup label",
+       .detail = std::move(detail),
+       .hint = "The file must be kept exactly as the server returned it, with its line ends."});
 }
 
 // "0/4000060": as parse_lsn(), but the fault is the file's and not somebody's typing.
 std::optional<Lsn> read_lsn(std::string_view text) {
   size_t slash = text.find('/');
-  bool shaped = slash != std::string_view::npos && slash >= 1 && slash <= 8 && text.size() - slash - 1 >= 1 &&
-                text.size() - slash - 1 <= 8 && text.find_first_not_of("0123456789abcdefABCDEF/") == std::string_view::npos &&
+  bool shaped = slash != std::string_view::npos && slash >= 1 && slash <= 8 &&
+                text.size() - slash - 1 >= 1 && text.size() - slash - 1 <= 8 &&
+                text.find_first_not_of("0123456789abcdefABCDEF/") == std::string_view::npos &&
                 text.find('/', slash + 1) == std::string_view::npos;
   return shaped ? std::optional(parse_lsn(text)) : std::nullopt;
 }
@@ -77,10 +79,12 @@ BackupLabel parse_backup_label(std::string_view text, WalSegmentSize size) {
     if (key == "START WAL LOCATION") {
       Location location = require_location(value, key);
       WalFileName name = parse_wal_file_name(location.segment, size);
-      if (name.kind != WalFileKind::kSegment) fail(fmt::format("\"{}\" is not the name of a WAL segment.", location.segment));
+      if (name.kind != WalFileKind::kSegment)
+        fail(fmt::format("\"{}\" is not the name of a WAL segment.", location.segment));
       if (name.segment.segment_number != segment_of(location.lsn, size)) {
-        fail(fmt::format("The start LSN {} does not lie in segment {}; the WAL segment size is {} bytes.",
-                         to_string(location.lsn), location.segment, size.bytes()));
+        fail(fmt::format(
+            "The start LSN {} does not lie in segment {}; the WAL segment size is {} bytes.",
+            to_string(location.lsn), location.segment, size.bytes()));
       }
       label.start_lsn = location.lsn;
       label.start_segment = location.segment;
@@ -111,10 +115,11 @@ BackupLabel parse_backup_label(std::string_view text, WalSegmentSize size) {
   }
   if (!has_start) fail("The line START WAL LOCATION is missing.");
   if (!has_checkpoint) fail("The line CHECKPOINT LOCATION is missing.");
-  // A backup history file is named for the stop timeline, but its START lines stay those of the start.
+  // A backup history file is named for the stop timeline, but its START lines stay those of the
+  // start.
   if (told_timeline && *told_timeline != label.start_timeline) {
-    fail(fmt::format("START TIMELINE is {}, but the start segment {} lies on timeline {}.", told_timeline->value,
-                     label.start_segment, label.start_timeline.value));
+    fail(fmt::format("START TIMELINE is {}, but the start segment {} lies on timeline {}.",
+                     told_timeline->value, label.start_segment, label.start_timeline.value));
   }
   return label;
 }

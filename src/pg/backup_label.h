@@ -1,4 +1,5 @@
-// backup_label.h: what the stop call of an online backup returns, and the server reads at the first start after a restore.
+// backup_label.h: what the stop call of an online backup returns, and the server reads at the first
+// start after a restore.
 //
 //   START WAL LOCATION: 0/4000060 (file 000000010000000000000004)
 //   CHECKPOINT LOCATION: 0/40000B8
@@ -10,10 +11,12 @@
 //   INCREMENTAL FROM LSN: 0/B000028        these two in incremental backups of 17+ only
 //   INCREMENTAL FROM TLI: 1
 //
-// The file is always kept and written byte for byte as the server gave it; this only reads it. The backup history file in pg_wal
-// has the same lines and some more, and can be read too. START TIME is in the server's log_timezone and meant for people.
+// The file is always kept and written byte for byte as the server gave it; this only reads it. The
+// backup history file in pg_wal has the same lines and some more, and can be read too. START TIME
+// is in the server's log_timezone and meant for people.
 //
-// Facts: xlogbackup.c (build_backup_content), xlogrecovery.c (read_backup_label), PostgreSQL 13 to 18.
+// Facts: xlogbackup.c (build_backup_content), xlogrecovery.c (read_backup_label), PostgreSQL 13
+// to 18.
 #pragma once
 
 #include <optional>
@@ -42,8 +45,9 @@ struct BackupLabel {
   std::optional<TimelineId> stop_timeline;
 };
 
-// Throws kCorrupt when the two lines are missing that the server cannot do without, when a value is unreadable, or when the
-// segment or START TIMELINE contradicts the start LSN's line. Unknown lines are passed over.
+// Throws kCorrupt when the two lines are missing that the server cannot do without, when a value is
+// unreadable, or when the segment or START TIMELINE contradicts the start LSN's line. Unknown lines
+// are passed over.
 BackupLabel parse_backup_label(std::string_view text, WalSegmentSize size);
 
 }  // namespace holdfast::pg

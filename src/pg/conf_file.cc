@@ -1,8 +1,8 @@
 #include "pg/conf_file.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 
@@ -16,7 +16,8 @@ constexpr std::string_view kEndMarker = "# holdfast: end";
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Bytes above 127 count as letters: names and words may be in any encoding.
 bool is_letter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
 }
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -57,8 +58,9 @@ class Scanner {
     if (size_t length = number_length(); length > 0) return std::string(take(length));
     if (rest_.empty() || !is_letter(rest_.front())) return std::nullopt;
     size_t length = 1;
-    while (length < rest_.size() && (is_letter(rest_[length]) || is_digit(rest_[length]) ||
-                                     std::string_view("-._:/").find(rest_[length]) != std::string_view::npos)) {
+    while (length < rest_.size() &&
+           (is_letter(rest_[length]) || is_digit(rest_[length]) ||
+            std::string_view("-._:/").find(rest_[length]) != std::string_view::npos)) {
       ++length;
     }
     return std::string(take(length));
@@ -76,7 +78,8 @@ class Scanner {
     while (end < rest_.size() && (is_letter(rest_[end]) || is_digit(rest_[end]))) ++end;
     return end - start;
   }
-  // An integer with its unit (16MB, 0x1F) or a real number (0.9, 1e3); the longest that fits, 0 when none does.
+  // An integer with its unit (16MB, 0x1F) or a real number (0.9, 1e3); the longest that fits, 0
+  // when none does.
   size_t number_length() const {
     size_t start = !rest_.empty() && (rest_.front() == '-' || rest_.front() == '+') ? 1 : 0;
     auto digits_at = [&](size_t from, auto accepts) {
@@ -85,7 +88,9 @@ class Scanner {
       return end - from;
     };
     auto is_hex = [](char c) { return is_digit(c) || (to_lower(c) >= 'a' && to_lower(c) <= 'f'); };
-    auto is_unit = [](char c) { return is_letter(c) && c != '_' && static_cast<unsigned char>(c) < 0x80; };
+    auto is_unit = [](char c) {
+      return is_letter(c) && c != '_' && static_cast<unsigned char>(c) < 0x80;
+    };
     size_t longest = 0;
     // Decimal integer, with units.
     size_t decimal = digits_at(start, is_digit);
@@ -93,7 +98,8 @@ class Scanner {
     // Hexadecimal integer, with units.
     if (rest_.substr(std::min(start, rest_.size())).starts_with("0x")) {
       size_t hex = digits_at(start + 2, is_hex);
-      if (hex > 0) longest = std::max(longest, start + 2 + hex + digits_at(start + 2 + hex, is_unit));
+      if (hex > 0)
+        longest = std::max(longest, start + 2 + hex + digits_at(start + 2 + hex, is_unit));
     }
     // Real number: digits, point, digits, exponent.
     size_t end = start + decimal;
@@ -153,7 +159,8 @@ class Scanner {
     }
     if (c < '0' || c > '7') return c;
     unsigned value = static_cast<unsigned>(c - '0');
-    for (int digits = 1; digits < 3 && i < rest_.size() && rest_[i] >= '0' && rest_[i] <= '7'; ++digits) {
+    for (int digits = 1; digits < 3 && i < rest_.size() && rest_[i] >= '0' && rest_[i] <= '7';
+         ++digits) {
       value = value * 8 + static_cast<unsigned>(rest_[i++] - '0');
     }
     return static_cast<char>(value & 0xFF);
@@ -202,7 +209,8 @@ std::string quote_conf_value(std::string_view value) {
       case '\0':
         throw Error({.code = ErrorCode::kInvalidText,
                      .message = "a PostgreSQL setting cannot hold a NUL byte",
-                     .detail = fmt::format("The value starts with \"{}\".", value.substr(0, value.find('\0')).substr(0, 100)),
+                     .detail = fmt::format("The value starts with \"{}\".",
+                                           value.substr(0, value.find('\0')).substr(0, 100)),
                      .hint = ""});
       case '\'':
       case '\\':
@@ -242,13 +250,15 @@ std::optional<std::string> ConfFile::value(std::string_view name) const {
 size_t ConfFile::remove_names(std::span<const std::string_view> names) {
   return std::erase_if(lines_, [&](const ConfLine& line) {
     return line.kind == ConfLineKind::kSetting &&
-           std::ranges::any_of(names, [&](std::string_view name) { return same_name(line.name, name); });
+           std::ranges::any_of(names,
+                               [&](std::string_view name) { return same_name(line.name, name); });
   });
 }
 
 size_t ConfFile::remove_settings(std::span<const ConfSetting> settings) {
   return std::erase_if(lines_, [&](const ConfLine& line) {
-    return line.kind == ConfLineKind::kSetting && std::ranges::any_of(settings, [&](const ConfSetting& setting) {
+    return line.kind == ConfLineKind::kSetting &&
+           std::ranges::any_of(settings, [&](const ConfSetting& setting) {
              return same_name(line.name, setting.name) && line.value == setting.value;
            });
   });
@@ -259,22 +269,27 @@ void ConfFile::set_block(std::span<const ConfSetting> settings) {
   if (!lines_.empty() && !lines_.back().text.ends_with('\n')) lines_.back().text.push_back('\n');
   lines_.push_back(parse_line(fmt::format("{}\n", kBeginMarker)));
   for (const ConfSetting& setting : settings) {
-    lines_.push_back(parse_line(fmt::format("{} = {}\n", setting.name, quote_conf_value(setting.value))));
+    lines_.push_back(
+        parse_line(fmt::format("{} = {}\n", setting.name, quote_conf_value(setting.value))));
     HF_CHECK(lines_.back().kind == ConfLineKind::kSetting && lines_.back().value == setting.value);
   }
   lines_.push_back(parse_line(fmt::format("{}\n", kEndMarker)));
 }
 
 std::optional<std::vector<ConfSetting>> ConfFile::remove_block() {
-  auto end = std::ranges::find_if(lines_, [](const ConfLine& line) { return is_marker(line, kEndMarker); });
+  // The last begin, and the end that follows it: an earlier marker that lost its other half is not
+  // ours to widen the block to.
+  auto is_begin = [](const ConfLine& line) { return is_marker(line, kBeginMarker); };
+  auto is_end = [](const ConfLine& line) { return is_marker(line, kEndMarker); };
+  auto last_begin = std::find_if(lines_.rbegin(), lines_.rend(), is_begin);
+  if (last_begin == lines_.rend()) return std::nullopt;
+  auto begin = last_begin.base() - 1;
+  auto end = std::find_if(begin, lines_.end(), is_end);
   if (end == lines_.end()) return std::nullopt;
-  // The nearest begin before the end: an earlier one whose end was lost is not ours to widen the block to.
-  auto begin = end;
-  while (begin != lines_.begin() && !is_marker(*begin, kBeginMarker)) --begin;
-  if (!is_marker(*begin, kBeginMarker)) return std::nullopt;
   std::vector<ConfSetting> settings;
   for (auto line = begin; line != end; ++line) {
-    if (line->kind == ConfLineKind::kSetting) settings.push_back({.name = line->name, .value = line->value});
+    if (line->kind == ConfLineKind::kSetting)
+      settings.push_back({.name = line->name, .value = line->value});
   }
   lines_.erase(begin, end + 1);
   return settings;

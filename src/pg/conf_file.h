@@ -1,16 +1,19 @@
 // conf_file.h: PostgreSQL's configuration text: postgresql.conf, postgresql.auto.conf.
 //
-//   name [=] value      # comment           value: word, number, or 'quoted', with '' and backslash escapes
+//   name [=] value # comment
 //
-// A line is one setting; of several assignments of one name the last counts; names ignore case. What is not changed stays byte
-// for byte. Settings of our own stand in a marked block at the end, so that they win, and so that exactly they can be taken out:
+// A value is a word, a number or 'quoted', with '' and backslash escapes. A line is one setting; of
+// several assignments of one name the last counts; names ignore case. What is not changed stays
+// byte for byte. Settings of our own stand in a marked block at the end, so that they win, and so
+// that exactly they can be taken out:
 //
 //   # holdfast: begin
 //   recovery_target_time = '2026-11-22 08:22:39.544793+00'
 //   # holdfast: end
 //
-// ALTER SYSTEM rewrites postgresql.auto.conf, keeps the settings and drops the comments, markers included: remove_settings()
-// takes settings out by name and value where the block is no longer to be found.
+// ALTER SYSTEM rewrites postgresql.auto.conf, keeps the settings and drops the comments, markers
+// included: remove_settings() takes settings out by name and value where the block is no longer to
+// be found.
 //
 // Facts: guc-file.l (DeescapeQuotedString too), guc.c (write_auto_conf_file), PostgreSQL 13 to 18.
 #pragma once
@@ -47,7 +50,8 @@ struct ConfLine {
   std::string value;  // unquoted
 };
 
-// 'it''s': as a value that the server reads back exactly. Throws kInvalidText for a NUL byte, which no setting can hold.
+// 'it''s': as a value that the server reads back exactly. Throws kInvalidText for a NUL byte, which
+// no setting can hold.
 std::string quote_conf_value(std::string_view value);
 
 class ConfFile {
@@ -65,7 +69,8 @@ class ConfFile {
   size_t remove_settings(std::span<const ConfSetting> settings);
   // Puts our block at the end, in place of an earlier one.
   void set_block(std::span<const ConfSetting> settings);
-  // Takes out our block with its markers, and nothing else; returns its settings, nullopt when there is no whole block.
+  // Takes out our block with its markers, and nothing else; returns its settings, nullopt when
+  // there is no whole block.
   std::optional<std::vector<ConfSetting>> remove_block();
 
   std::string to_text() const;

@@ -1,9 +1,9 @@
 #include "pg/control_file.h"
 
-#include <fmt/core.h>
-
 #include <array>
 #include <bit>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "pg/crc32c.h"
@@ -15,7 +15,8 @@ namespace holdfast::pg {
 
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "pg_control is in the server's byte order; only little-endian is known");
+static_assert(std::endian::native == std::endian::little,
+              "pg_control is in the server's byte order; only little-endian is known");
 
 // Offsets that all of 13 to 18 share: the structs grew at the end only.
 constexpr size_t kSystemIdentifier = 0;
@@ -74,7 +75,8 @@ std::optional<size_t> crc_offset(uint32_t control_version) {
                .hint = std::move(hint)});
 }
 
-// Seconds since 1970; what a server writes lies in this era, and the bound keeps the arithmetic in range.
+// Seconds since 1970; what a server writes lies in this era, and the bound keeps the arithmetic in
+// range.
 Time unix_seconds(int64_t seconds, std::string_view field) {
   constexpr int64_t kLimit = int64_t{1} << 40;
   if (seconds < -kLimit || seconds > kLimit) {
@@ -90,24 +92,32 @@ T at(ByteView bytes, size_t offset) {
 
 bool flag(ByteView bytes, size_t offset, std::string_view field) {
   auto value = at<uint8_t>(bytes, offset);
-  if (value > 1) fail(fmt::format("The field {} is {} where only 0 and 1 are possible.", field, value), "");
+  if (value > 1)
+    fail(fmt::format("The field {} is {} where only 0 and 1 are possible.", field, value), "");
   return value == 1;
 }
 
 [[noreturn]] void refuse_version(uint32_t version) {
-  // A server of the other byte order writes its version number back to front, which looks like a huge one.
+  // A server of the other byte order writes its version number back to front, which looks like a
+  // huge one.
   uint32_t swapped = __builtin_bswap32(version);
   if (version > 0xFFFF && swapped <= 0xFFFF) {
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = "the cluster was made by a big-endian server",
-                 .detail = fmt::format("The control file's version reads as {}, with its bytes swapped as {}.", version, swapped),
-                 .hint = "Only clusters of little-endian servers (x86-64, ARM64, POWER LE) are supported."});
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = "the cluster was made by a big-endian server",
+         .detail =
+             fmt::format("The control file's version reads as {}, with its bytes swapped as {}.",
+                         version, swapped),
+         .hint =
+             "Only clusters of little-endian servers (x86-64, ARM64, POWER LE) are supported."});
   }
   throw Error({.code = ErrorCode::kUnsupported,
                .message = fmt::format("unknown control file version {}", version),
-               .detail = fmt::format("This program knows the control files of PostgreSQL {} to {}: versions 1300, 1700 and 1800.",
+               .detail = fmt::format("This program knows the control files of PostgreSQL {} to {}: "
+                                     "versions 1300, 1700 and 1800.",
                                      kFirstMajor, kLastMajor),
-               .hint = "Compare the data directory's PG_VERSION with the versions that this program supports; if it is one of "
+               .hint = "Compare the data directory's PG_VERSION with the versions that this "
+                       "program supports; if it is one of "
                        "them, the control file is damaged."});
 }
 
@@ -140,7 +150,8 @@ ControlFile parse_control_file(ByteView bytes) {
   if (!crc_offset(version)) refuse_version(version);
   if (!crc_is_valid(bytes)) {
     fail("Its CRC does not fit its content.",
-         "If a server is writing it at this moment, another read will succeed; otherwise take it from a backup.");
+         "If a server is writing it at this moment, another read will succeed; otherwise take it "
+         "from a backup.");
   }
 
   ControlFile control;
@@ -148,24 +159,31 @@ ControlFile parse_control_file(ByteView bytes) {
   control.catalog_version = at<uint32_t>(bytes, kCatalogVersion);
   std::optional<int> major = major_by_catalog_version(control.catalog_version);
   if (!major || version_of(*major).control_version != version) {
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = fmt::format("unknown catalog version {}", control.catalog_version),
-                 .detail = fmt::format("The control file has version {}. No released PostgreSQL {} to {} has both numbers.", version,
-                                       kFirstMajor, kLastMajor),
-                 .hint = "Clusters of beta versions and of forks that changed the catalog are not supported."});
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = fmt::format("unknown catalog version {}", control.catalog_version),
+         .detail = fmt::format(
+             "The control file has version {}. No released PostgreSQL {} to {} has both numbers.",
+             version, kFirstMajor, kLastMajor),
+         .hint =
+             "Clusters of beta versions and of forks that changed the catalog are not supported."});
   }
   control.major = *major;
-  if (at<uint32_t>(bytes, kMaxAlign) != 8 || std::bit_cast<double>(at<uint64_t>(bytes, kFloatFormat)) != 1234567.0) {
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = "the cluster was made on an unsupported architecture",
-                 .detail = fmt::format("Its alignment is {} (8 is supported), or its floating-point format is foreign.",
-                                       at<uint32_t>(bytes, kMaxAlign)),
-                 .hint = "Only clusters of 64-bit little-endian servers are supported."});
+  if (at<uint32_t>(bytes, kMaxAlign) != 8 ||
+      std::bit_cast<double>(at<uint64_t>(bytes, kFloatFormat)) != 1234567.0) {
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = "the cluster was made on an unsupported architecture",
+         .detail = fmt::format(
+             "Its alignment is {} (8 is supported), or its floating-point format is foreign.",
+             at<uint32_t>(bytes, kMaxAlign)),
+         .hint = "Only clusters of 64-bit little-endian servers are supported."});
   }
 
   control.system_identifier = at<uint64_t>(bytes, kSystemIdentifier);
   auto state = at<uint32_t>(bytes, kState);
-  if (state > static_cast<uint32_t>(ClusterState::kInProduction)) fail(fmt::format("The cluster state is {}.", state), "");
+  if (state > static_cast<uint32_t>(ClusterState::kInProduction))
+    fail(fmt::format("The cluster state is {}.", state), "");
   control.state = static_cast<ClusterState>(state);
   control.updated_at = unix_seconds(at<int64_t>(bytes, kUpdatedAt), "time of the last update");
 
@@ -187,7 +205,8 @@ ControlFile parse_control_file(ByteView bytes) {
   control.backup_end_required = flag(bytes, kBackupEndRequired, "backup_end_required");
 
   auto wal_level = at<uint32_t>(bytes, kWalLevel);
-  if (wal_level > static_cast<uint32_t>(WalLevel::kLogical)) fail(fmt::format("The WAL level is {}.", wal_level), "");
+  if (wal_level > static_cast<uint32_t>(WalLevel::kLogical))
+    fail(fmt::format("The WAL level is {}.", wal_level), "");
   control.wal_level = static_cast<WalLevel>(wal_level);
   control.wal_log_hints = flag(bytes, kWalLogHints, "wal_log_hints");
   control.max_connections = at<int32_t>(bytes, kMaxConnections);
@@ -201,16 +220,20 @@ ControlFile parse_control_file(ByteView bytes) {
   control.blocks_per_relation_segment = at<uint32_t>(bytes, kRelationSegmentBlocks);
   control.wal_block_bytes = at<uint32_t>(bytes, kWalBlockBytesAt);
   auto segment_bytes = at<uint32_t>(bytes, kWalSegmentBytes);
-  if (!WalSegmentSize::is_valid(segment_bytes)) fail(fmt::format("The WAL segment size is {}.", segment_bytes), "");
+  if (!WalSegmentSize::is_valid(segment_bytes))
+    fail(fmt::format("The WAL segment size is {}.", segment_bytes), "");
   control.wal_segment_size = WalSegmentSize(segment_bytes);
   control.data_checksum_version = at<uint32_t>(bytes, kChecksumVersion);
   if (control.block_bytes != kPageBytes || control.wal_block_bytes != kWalBlockBytes ||
       control.blocks_per_relation_segment == 0) {
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = "the cluster was built with unusual block sizes",
-                 .detail = fmt::format("Its data blocks have {} bytes, its WAL blocks {}, its relation segments {} blocks.",
-                                       control.block_bytes, control.wal_block_bytes, control.blocks_per_relation_segment),
-                 .hint = fmt::format("Blocks of {} bytes are supported, PostgreSQL's default.", kPageBytes)});
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = "the cluster was built with unusual block sizes",
+         .detail = fmt::format(
+             "Its data blocks have {} bytes, its WAL blocks {}, its relation segments {} blocks.",
+             control.block_bytes, control.wal_block_bytes, control.blocks_per_relation_segment),
+         .hint =
+             fmt::format("Blocks of {} bytes are supported, PostgreSQL's default.", kPageBytes)});
   }
   return control;
 }

@@ -1,8 +1,10 @@
-// control_file.h: global/pg_control, the 8192 bytes in which a cluster says who it is and from where to recover.
+// control_file.h: global/pg_control, the 8192 bytes in which a cluster says who it is and from
+// where to recover.
 //
-// The layout differs by major (four of them share one version number, see version.h); only the first 300 bytes or so are used and
-// a CRC-32C protects them. The server rewrites the file in place, so who copies it from a running cluster checks the CRC of the
-// very bytes that it keeps, and reads again when that fails (crc_is_valid).
+// The layout differs by major (four of them share one version number, see version.h); only the
+// first 300 bytes or so are used and a CRC-32C protects them. The server rewrites the file in
+// place, so who copies it from a running cluster checks the CRC of the very bytes that it keeps,
+// and reads again when that fails (crc_is_valid).
 //
 // Facts: pg_control.h, PostgreSQL 13 to 18; little-endian, 64 bit.
 #pragma once
@@ -56,7 +58,8 @@ struct ControlFile {
   uint32_t oldest_active_xid = 0;
   Time checkpoint_time;
 
-  // Recovery: replay must reach these before the cluster is consistent. Invalid (0) when there is nothing to reach.
+  // Recovery: replay must reach these before the cluster is consistent. Invalid (0) when there is
+  // nothing to reach.
   Lsn minimum_recovery_lsn;
   TimelineId minimum_recovery_timeline;
   Lsn backup_start_lsn;
@@ -84,13 +87,14 @@ struct ControlFile {
   bool has_checksums() const { return data_checksum_version == 1; }
 };
 
-// Reads the file. `bytes` may be longer than kControlFileBytes only by a mistake of the caller's, and is refused.
-// Throws kCorrupt when the size, CRC or a value is wrong, and kUnsupported for a major, byte order, block size or alignment that
-// Holdfast does not know.
+// Reads the file. `bytes` may be longer than kControlFileBytes only by a mistake of the caller's,
+// and is refused. Throws kCorrupt when the size, CRC or a value is wrong, and kUnsupported for a
+// major, byte order, block size or alignment that Holdfast does not know.
 ControlFile parse_control_file(ByteView bytes);
 
-// Whether the CRC fits the bytes: false for a read that met a write, and for damage. Also false where the version is not known,
-// because the CRC's place is not known then; parse_control_file says which.
+// Whether the CRC fits the bytes: false for a read that met a write, and for damage. Also false
+// where the version is not known, because the CRC's place is not known then; parse_control_file
+// says which.
 bool crc_is_valid(ByteView bytes);
 
 }  // namespace holdfast::pg

@@ -1,5 +1,5 @@
-// The portable way is "slicing by 8": eight tables advance the sum by eight bytes with eight look-ups that do not wait for each
-// other.
+// The portable way is "slicing by 8": eight tables advance the sum by eight bytes with eight
+// look-ups that do not wait for each other.
 #include "pg/crc32c.h"
 
 #include <array>
@@ -33,8 +33,8 @@ uint32_t advance_portable(uint32_t state, const std::byte* at, size_t count) {
   for (; count >= 8; at += 8, count -= 8) {
     uint64_t word = load_le<uint64_t>(at) ^ state;
     state = kTables[7][word & 0xFF] ^ kTables[6][word >> 8 & 0xFF] ^ kTables[5][word >> 16 & 0xFF] ^
-            kTables[4][word >> 24 & 0xFF] ^ kTables[3][word >> 32 & 0xFF] ^ kTables[2][word >> 40 & 0xFF] ^
-            kTables[1][word >> 48 & 0xFF] ^ kTables[0][word >> 56];
+            kTables[4][word >> 24 & 0xFF] ^ kTables[3][word >> 32 & 0xFF] ^
+            kTables[2][word >> 40 & 0xFF] ^ kTables[1][word >> 48 & 0xFF] ^ kTables[0][word >> 56];
   }
   for (; count > 0; ++at, --count) {
     state = (state >> 8) ^ kTables[0][(state ^ std::to_integer<uint32_t>(*at)) & 0xFF];
@@ -43,11 +43,14 @@ uint32_t advance_portable(uint32_t state, const std::byte* at, size_t count) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) uint32_t advance_sse42(uint32_t state, const std::byte* at, size_t count) {
+__attribute__((target("sse4.2"))) uint32_t advance_sse42(uint32_t state, const std::byte* at,
+                                                         size_t count) {
   uint64_t wide = state;
-  for (; count >= 8; at += 8, count -= 8) wide = __builtin_ia32_crc32di(wide, load_le<uint64_t>(at));
+  for (; count >= 8; at += 8, count -= 8)
+    wide = __builtin_ia32_crc32di(wide, load_le<uint64_t>(at));
   state = static_cast<uint32_t>(wide);
-  for (; count > 0; ++at, --count) state = __builtin_ia32_crc32qi(state, std::to_integer<uint8_t>(*at));
+  for (; count > 0; ++at, --count)
+    state = __builtin_ia32_crc32qi(state, std::to_integer<uint8_t>(*at));
   return state;
 }
 
@@ -70,6 +73,8 @@ void Crc32c::update(ByteView bytes) { state_ = advance(state_, bytes); }
 
 uint32_t crc32c(ByteView bytes) { return ~advance(0xFFFFFFFF, bytes); }
 
-uint32_t crc32c_portable(ByteView bytes) { return ~advance_portable(0xFFFFFFFF, bytes.data(), bytes.size()); }
+uint32_t crc32c_portable(ByteView bytes) {
+  return ~advance_portable(0xFFFFFFFF, bytes.data(), bytes.size());
+}
 
 }  // namespace holdfast::pg

@@ -1,9 +1,9 @@
 #include "pg/lsn.h"
 
-#include <fmt/core.h>
-
 #include <charconv>
 #include <optional>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 
@@ -42,10 +42,11 @@ TimelineId parse_timeline_id(std::string_view text) {
   uint32_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 10);
   if (error != std::errc() || end != text.data() + text.size() || text.front() == '0') {
-    throw Error({.code = ErrorCode::kInvalidText,
-                 .message = fmt::format("invalid timeline \"{}\"", text),
-                 .detail = "A timeline is a decimal number from 1 to 4294967295 without leading zeros.",
-                 .hint = "File names show the timeline in hexadecimal: 0000000A is timeline 10."});
+    throw Error(
+        {.code = ErrorCode::kInvalidText,
+         .message = fmt::format("invalid timeline \"{}\"", text),
+         .detail = "A timeline is a decimal number from 1 to 4294967295 without leading zeros.",
+         .hint = "File names show the timeline in hexadecimal: 0000000A is timeline 10."});
   }
   return {value};
 }

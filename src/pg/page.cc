@@ -1,6 +1,7 @@
-// The checksum runs 32 independent sums over the page seen as 64 rows of 32 integers: made for vector units. The sums are kept in
-// vectors of eight, which the compiler maps to the widest registers that the function's target has; the same body is compiled for
-// AVX2 and for the baseline, and the processor is asked once.
+// The checksum runs 32 independent sums over the page seen as 64 rows of 32 integers: made for
+// vector units. The sums are kept in vectors of eight, which the compiler maps to the widest
+// registers that the function's target has; the same body is compiled for AVX2 and for the
+// baseline, and the processor is asked once.
 #include "pg/page.h"
 
 #include <array>
@@ -60,7 +61,9 @@ constexpr size_t kVectors = kRowBytes / sizeof(Lanes);
   return static_cast<uint16_t>(result % 65535 + 1);
 }
 
-uint16_t checksum_baseline(const std::byte* page, uint32_t block) { return checksum_body(page, block); }
+uint16_t checksum_baseline(const std::byte* page, uint32_t block) {
+  return checksum_body(page, block);
+}
 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) uint16_t checksum_avx2(const std::byte* page, uint32_t block) {
@@ -74,8 +77,8 @@ bool has_avx2() {
 #endif
 
 bool has_sane_header(const PageHeader& header) {
-  return (header.flags & ~kLegalFlags) == 0 && header.lower <= header.upper && header.upper <= header.special &&
-         header.special <= kPageBytes && header.special % 8 == 0;
+  return (header.flags & ~kLegalFlags) == 0 && header.lower <= header.upper &&
+         header.upper <= header.special && header.special <= kPageBytes && header.special % 8 == 0;
 }
 
 }  // namespace
@@ -93,7 +96,8 @@ PageHeader read_page_header(PageView page) {
 }
 
 bool is_new(PageView page) {
-  // All bytes are equal to their neighbour and the first is zero: memcmp compares at the speed of memory.
+  // All bytes are equal to their neighbour and the first is zero: memcmp compares at the speed of
+  // memory.
   return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
 
@@ -104,7 +108,9 @@ uint16_t checksum(PageView page, BlockNumber block) {
   return checksum_baseline(page.data(), block.value);
 }
 
-uint16_t checksum_portable(PageView page, BlockNumber block) { return checksum_baseline(page.data(), block.value); }
+uint16_t checksum_portable(PageView page, BlockNumber block) {
+  return checksum_baseline(page.data(), block.value);
+}
 
 PageVerdict verify_page(PageView page, BlockNumber block, bool has_checksums) {
   PageHeader header = read_page_header(page);

@@ -1,11 +1,13 @@
 // page.h: the 8 kB pages of relation files: header, checksum, verification.
 //
-//   page := lsn high u32, lsn low u32, checksum u16, flags u16, lower u16, upper u16, special u16, size|version u16, prune xid u32
-//           then line pointers up to `lower`, a hole, data from `upper`
+//   page   := header, line pointers up to `lower`, a hole, data from `upper`
+//   header := lsn high u32, lsn low u32, checksum u16, flags u16,
+//             lower u16, upper u16, special u16, size|version u16, prune xid u32
 //
-// A page with upper = 0 is new and valid only if all its bytes are zero. FSM and VM pages keep data in the "hole". The checksum
-// covers the page and its number within the whole fork, not within the file: callers add segment number times blocks per segment.
-// Files of pg_xact, pg_multixact and the like have no page header; see relation_file.h for which files have.
+// A page with upper = 0 is new and valid only if all its bytes are zero. FSM and VM pages keep data
+// in the "hole". The checksum covers the page and its number within the whole fork, not within the
+// file: callers add segment number times blocks per segment. Files of pg_xact, pg_multixact and the
+// like have no page header; see relation_file.h for which files have.
 //
 // Sketch: checksum() above 3 GB/s on one core, no memory.
 //
@@ -52,10 +54,12 @@ uint16_t checksum(PageView page, BlockNumber block);
 
 enum class PageVerdict : uint8_t { kValid, kNew, kBadChecksum, kBadHeader };
 
-// What the server would say on reading the page. With `has_checksums` false only the header is judged.
+// What the server would say on reading the page. With `has_checksums` false only the header is
+// judged.
 PageVerdict verify_page(PageView page, BlockNumber block, bool has_checksums = true);
 
-// checksum() without the wider instructions that it uses where the processor has them; for the test that compares the two.
+// checksum() without the wider instructions that it uses where the processor has them; for the test
+// that compares the two.
 uint16_t checksum_portable(PageView page, BlockNumber block);
 
 }  // namespace holdfast::pg

@@ -1,9 +1,9 @@
 #include "pg/relation_file.h"
 
-#include <fmt/core.h>
-
 #include <array>
 #include <charconv>
+
+#include <fmt/core.h>
 
 namespace holdfast::pg {
 
@@ -71,7 +71,8 @@ std::optional<RelationFile> parse_relation_file_name(std::string_view name) {
   return file;
 }
 
-std::optional<RelationFile> parse_relation_path(std::string_view path, std::string_view version_directory) {
+std::optional<RelationFile> parse_relation_path(std::string_view path,
+                                                std::string_view version_directory) {
   std::optional<uint32_t> tablespace;
   std::optional<uint32_t> database;
   std::string_view top = take_component(path);
@@ -83,6 +84,8 @@ std::optional<RelationFile> parse_relation_path(std::string_view path, std::stri
     database = parse_oid(take_component(path));
   } else if (top == "pg_tblspc") {
     tablespace = parse_oid(take_component(path));
+    // The built-in tablespaces lie elsewhere.
+    if (tablespace == kDefaultTablespace || tablespace == kGlobalTablespace) return std::nullopt;
     if (take_component(path) != version_directory) return std::nullopt;
     database = parse_oid(take_component(path));
   }
@@ -101,7 +104,8 @@ std::string relation_path(const RelationFile& file, std::string_view version_dir
   } else if (file.locator.tablespace == kDefaultTablespace) {
     path = fmt::format("base/{}/", file.locator.database);
   } else {
-    path = fmt::format("pg_tblspc/{}/{}/{}/", file.locator.tablespace, version_directory, file.locator.database);
+    path = fmt::format("pg_tblspc/{}/{}/{}/", file.locator.tablespace, version_directory,
+                       file.locator.database);
   }
   if (file.temporary_of) path += fmt::format("t{}_", *file.temporary_of);
   path += fmt::format("{}", file.locator.file_number);

@@ -1,9 +1,9 @@
 #include "pg/tablespace_map.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <charconv>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 
@@ -21,16 +21,18 @@ TablespaceMapEntry parse_line(std::string_view line) {
   if (blank != std::string_view::npos) {
     auto [end, error] = std::from_chars(line.data(), line.data() + blank, entry.oid);
     std::string_view path = line.substr(blank + 1);
-    if (error == std::errc() && end == line.data() + blank && entry.oid != 0 && path.starts_with('/') &&
-        path.find('\0') == std::string_view::npos) {
+    if (error == std::errc() && end == line.data() + blank && entry.oid != 0 &&
+        path.starts_with('/') && path.find('\0') == std::string_view::npos) {
       entry.path = path;
       return entry;
     }
   }
-  throw Error({.code = ErrorCode::kCorrupt,
-               .message = "invalid tablespace map",
-               .detail = fmt::format("The line \"{}\" is not a tablespace's OID and its absolute path.", line.substr(0, 200)),
-               .hint = "The file must be kept exactly as the server returned it."});
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = "invalid tablespace map",
+       .detail = fmt::format("The line \"{}\" is not a tablespace's OID and its absolute path.",
+                             line.substr(0, 200)),
+       .hint = "The file must be kept exactly as the server returned it."});
 }
 
 }  // namespace
@@ -54,7 +56,8 @@ std::vector<TablespaceMapEntry> parse_tablespace_map(std::string_view text, int 
   for (size_t i = 0; i < text.size(); ++i) {
     char c = text[i];
     bool has_next = i + 1 < text.size();
-    if (c == '\\' && has_next && (major >= kFirstMajorThatEscapesBackslash || is_line_end(text[i + 1]))) {
+    if (c == '\\' && has_next &&
+        (major >= kFirstMajorThatEscapesBackslash || is_line_end(text[i + 1]))) {
       line.push_back(text[++i]);
     } else if (is_line_end(c)) {
       end_line();
@@ -74,10 +77,13 @@ std::string format_tablespace_map(std::span<const TablespaceMapEntry> entries, i
       char c = entry.path[i];
       if (c == '\\' && major < kFirstMajorThatEscapesBackslash) {
         if (i + 1 == entry.path.size() || is_line_end(entry.path[i + 1])) {
-          throw Error({.code = ErrorCode::kUnsupported,
-                       .message = fmt::format("tablespace path \"{}\" cannot be written for PostgreSQL {}", entry.path, major),
-                       .detail = "This version cannot tell a backslash before a line break from an escaped line break.",
-                       .hint = "Restore the tablespace to another path."});
+          throw Error(
+              {.code = ErrorCode::kUnsupported,
+               .message = fmt::format("tablespace path \"{}\" cannot be written for PostgreSQL {}",
+                                      entry.path, major),
+               .detail = "This version cannot tell a backslash before a line break from an escaped "
+                         "line break.",
+               .hint = "Restore the tablespace to another path."});
         }
       } else if (c == '\\' || is_line_end(c)) {
         text.push_back('\\');

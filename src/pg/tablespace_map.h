@@ -1,7 +1,8 @@
 // tablespace_map.h: the file that tells a starting server which links to make in pg_tblspc.
 //
-// One line per tablespace: `<oid> <absolute path>\n`, in any order. In the path a backslash stands before a line feed, a carriage
-// return and, from 14 on, a backslash: 13 neither writes nor reads that last one, so the text depends on the server's major.
+// One line per tablespace: `<oid> <absolute path>\n`, in any order. In the path a backslash stands
+// before a line feed, a carriage return and, from 14 on, a backslash: 13 neither writes nor reads
+// that last one, so the text depends on the server's major.
 //
 // Facts: xlog.c (do_pg_backup_start, read_tablespace_map), PostgreSQL 13 to 18.
 #pragma once
@@ -21,11 +22,12 @@ struct TablespaceMapEntry {
   auto operator<=>(const TablespaceMapEntry&) const = default;
 };
 
-// Throws kCorrupt for a line that is not an OID, a blank and an absolute path, and for an OID that comes twice.
+// Throws kCorrupt for a line that is not an OID, a blank and an absolute path, and for an OID that
+// comes twice.
 std::vector<TablespaceMapEntry> parse_tablespace_map(std::string_view text, int major);
 
-// The text for a server of `major`. Throws kUnsupported for a path that 13 cannot hold: one with a backslash before a line break,
-// or at its end.
+// The text for a server of `major`. Throws kUnsupported for a path that 13 cannot hold: one with a
+// backslash before a line break, or at its end.
 std::string format_tablespace_map(std::span<const TablespaceMapEntry> entries, int major);
 
 }  // namespace holdfast::pg

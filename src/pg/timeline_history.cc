@@ -1,9 +1,9 @@
 #include "pg/timeline_history.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <charconv>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 #include "pg/wal_file_name.h"
@@ -15,13 +15,16 @@ namespace {
 constexpr std::string_view kBlank = " \t\r\v\f";
 
 [[noreturn]] void fail(TimelineId timeline, std::string detail) {
-  throw Error({.code = ErrorCode::kCorrupt,
-               .message = fmt::format("invalid timeline history file \"{}\"", history_file_name(timeline)),
-               .detail = std::move(detail),
-               .hint = "Compare it with the server's copy in pg_wal."});
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("invalid timeline history file \"{}\"", history_file_name(timeline)),
+       .detail = std::move(detail),
+       .hint = "Compare it with the server's copy in pg_wal."});
 }
 
-void skip_blank(std::string_view& text) { text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size())); }
+void skip_blank(std::string_view& text) {
+  text.remove_prefix(std::min(text.find_first_not_of(kBlank), text.size()));
+}
 
 // Takes a number off the front of `text`; nullopt when none is there.
 std::optional<uint32_t> take_number(std::string_view& text, int base) {
@@ -34,13 +37,15 @@ std::optional<uint32_t> take_number(std::string_view& text, int base) {
 
 std::optional<TimelineHistoryEntry> parse_line(std::string_view line) {
   std::optional<uint32_t> id = take_number(line, 10);
-  if (!id || *id == 0 || line.empty() || kBlank.find(line.front()) == std::string_view::npos) return std::nullopt;
+  if (!id || *id == 0 || line.empty() || kBlank.find(line.front()) == std::string_view::npos)
+    return std::nullopt;
   skip_blank(line);
   std::optional<uint32_t> high = take_number(line, 16);
   if (!high || !line.starts_with('/')) return std::nullopt;
   line.remove_prefix(1);
   std::optional<uint32_t> low = take_number(line, 16);
-  if (!low || (!line.empty() && kBlank.find(line.front()) == std::string_view::npos)) return std::nullopt;
+  if (!low || (!line.empty() && kBlank.find(line.front()) == std::string_view::npos))
+    return std::nullopt;
   skip_blank(line);
   return TimelineHistoryEntry{
       .timeline = {*id}, .switch_lsn = {uint64_t{*high} << 32 | *low}, .reason = std::string(line)};
@@ -52,14 +57,16 @@ std::string find_fault(TimelineId timeline, std::span<const TimelineHistoryEntry
   Lsn left_at;
   for (const TimelineHistoryEntry& entry : ancestors) {
     if (entry.timeline <= last) {
-      return fmt::format("Timeline {} follows timeline {}: the ids must increase.", entry.timeline.value, last.value);
+      return fmt::format("Timeline {} follows timeline {}: the ids must increase.",
+                         entry.timeline.value, last.value);
     }
     if (entry.timeline >= timeline) {
-      return fmt::format("Timeline {} cannot be an ancestor of timeline {}.", entry.timeline.value, timeline.value);
+      return fmt::format("Timeline {} cannot be an ancestor of timeline {}.", entry.timeline.value,
+                         timeline.value);
     }
     if (entry.switch_lsn < left_at) {
-      return fmt::format("Timeline {} was left at {}, before it began at {}.", entry.timeline.value, to_string(entry.switch_lsn),
-                         to_string(left_at));
+      return fmt::format("Timeline {} was left at {}, before it began at {}.", entry.timeline.value,
+                         to_string(entry.switch_lsn), to_string(left_at));
     }
     last = entry.timeline;
     left_at = entry.switch_lsn;
@@ -75,7 +82,9 @@ TimelineHistory::TimelineHistory(TimelineId timeline, std::vector<TimelineHistor
 }
 
 bool TimelineHistory::contains(TimelineId timeline) const {
-  return timeline == timeline_ || std::ranges::find(ancestors_, timeline, &TimelineHistoryEntry::timeline) != ancestors_.end();
+  return timeline == timeline_ ||
+         std::ranges::find(ancestors_, timeline, &TimelineHistoryEntry::timeline) !=
+             ancestors_.end();
 }
 
 TimelineId TimelineHistory::timeline_at(Lsn lsn) const {
@@ -108,7 +117,8 @@ bool TimelineHistory::is_ancestor(TimelineId timeline, Lsn end) const {
 std::string TimelineHistory::to_text() const {
   std::string text;
   for (const TimelineHistoryEntry& entry : ancestors_) {
-    text += fmt::format("{}\t{}\t{}\n", entry.timeline.value, to_string(entry.switch_lsn), entry.reason);
+    text += fmt::format("{}\t{}\t{}\n", entry.timeline.value, to_string(entry.switch_lsn),
+                        entry.reason);
   }
   return text;
 }
@@ -122,10 +132,13 @@ TimelineHistory parse_timeline_history(TimelineId timeline, std::string_view tex
     skip_blank(line);
     if (line.empty() || line.front() == '#') continue;
     std::optional<TimelineHistoryEntry> entry = parse_line(line);
-    if (!entry) fail(timeline, fmt::format("The line \"{}\" is not a timeline and an LSN.", line.substr(0, 200)));
+    if (!entry)
+      fail(timeline,
+           fmt::format("The line \"{}\" is not a timeline and an LSN.", line.substr(0, 200)));
     ancestors.push_back(std::move(*entry));
   }
-  if (std::string fault = find_fault(timeline, ancestors); !fault.empty()) fail(timeline, std::move(fault));
+  if (std::string fault = find_fault(timeline, ancestors); !fault.empty())
+    fail(timeline, std::move(fault));
   return TimelineHistory(timeline, std::move(ancestors));
 }
 

@@ -1,10 +1,10 @@
 #include "pg/version.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
+
+#include <fmt/core.h>
 
 #include "base/error.h"
 
@@ -29,10 +29,11 @@ std::span<const Version> known_versions() { return kVersions; }
 const Version& version_of(int major) {
   const auto* found = std::ranges::find(kVersions, major, &Version::major);
   if (found == kVersions.end()) {
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = fmt::format("PostgreSQL {} is not supported", major),
-                 .detail = fmt::format("This program knows PostgreSQL {} to {}.", kFirstMajor, kLastMajor),
-                 .hint = major > kLastMajor ? "A newer Holdfast may know it." : ""});
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = fmt::format("PostgreSQL {} is not supported", major),
+         .detail = fmt::format("This program knows PostgreSQL {} to {}.", kFirstMajor, kLastMajor),
+         .hint = major > kLastMajor ? "A newer Holdfast may know it." : ""});
   }
   return *found;
 }
@@ -55,13 +56,16 @@ int parse_version_file(std::string_view text) {
   std::string_view digits = text.substr(0, text.find_first_of("\r\n"));
   int major = 0;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), major);
-  bool rest_is_line_end = text.substr(digits.size()).find_first_not_of("\r\n") == std::string_view::npos;
-  if (error != std::errc() || end != digits.data() + digits.size() || major < 10 || major > 999 || !rest_is_line_end) {
-    throw Error({.code = ErrorCode::kCorrupt,
-                 .message = "invalid PG_VERSION file",
-                 .detail = fmt::format("It should hold a major version such as 17, and starts with \"{}\".",
-                                       digits.substr(0, 20)),
-                 .hint = "Check that the path is a PostgreSQL data directory of version 10 or later."});
+  bool rest_is_line_end =
+      text.substr(digits.size()).find_first_not_of("\r\n") == std::string_view::npos;
+  if (error != std::errc() || end != digits.data() + digits.size() || major < 10 || major > 999 ||
+      !rest_is_line_end) {
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = "invalid PG_VERSION file",
+         .detail = fmt::format("It should hold a major version such as 17, and starts with \"{}\".",
+                               digits.substr(0, 20)),
+         .hint = "Check that the path is a PostgreSQL data directory of version 10 or later."});
   }
   return major;
 }

@@ -1,9 +1,12 @@
-// version.h: the PostgreSQL majors that Holdfast knows, and the numbers by which each is recognised.
+// version.h: the PostgreSQL majors that Holdfast knows, and the numbers by which each is
+// recognised.
 //
-// None of these numbers changes within a released major. 13 to 16 share one pg_control version: a major is recognised by its
-// catalog version or its WAL page magic, never by the pg_control version alone.
+// None of these numbers changes within a released major. 13 to 16 share one pg_control version: a
+// major is recognised by its catalog version or its WAL page magic, never by the pg_control version
+// alone.
 //
-// Facts: catversion.h, xlog_internal.h (XLOG_PAGE_MAGIC), pg_control.h (PG_CONTROL_VERSION), relpath.h, PostgreSQL 13 to 18.
+// Facts: catversion.h, xlog_internal.h (XLOG_PAGE_MAGIC), pg_control.h (PG_CONTROL_VERSION),
+// relpath.h, PostgreSQL 13 to 18.
 #pragma once
 
 #include <cstdint>
@@ -32,10 +35,12 @@ const Version& version_of(int major);
 std::optional<int> major_by_catalog_version(uint32_t catalog_version);
 std::optional<int> major_by_wal_magic(uint16_t magic);
 
-// The directory that a server of this major uses in every tablespace: "PG_15_202209061". Throws kUnsupported.
+// The directory that a server of this major uses in every tablespace: "PG_15_202209061". Throws
+// kUnsupported.
 std::string tablespace_version_directory(int major);
 
-// The content of a PG_VERSION file ("17\n") -> 17. Throws kCorrupt for anything else; the major need not be a known one.
+// The content of a PG_VERSION file ("17\n") -> 17. Throws kCorrupt for anything else; the major
+// need not be a known one.
 int parse_version_file(std::string_view text);
 
 }  // namespace holdfast::pg

@@ -1,8 +1,8 @@
 #include "pg/wal_file_name.h"
 
-#include <fmt/core.h>
-
 #include <optional>
+
+#include <fmt/core.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -38,8 +38,10 @@ std::optional<SegmentName> parse_segment(std::string_view digits, WalSegmentSize
   std::optional<uint32_t> timeline = parse_group(digits.substr(0, kGroupDigits));
   std::optional<uint32_t> high = parse_group(digits.substr(kGroupDigits, kGroupDigits));
   std::optional<uint32_t> low = parse_group(digits.substr(2 * kGroupDigits));
-  if (!timeline || !high || !low || *timeline == 0 || *low >= size.segments_per_high_part()) return std::nullopt;
-  return SegmentName{.timeline = {*timeline}, .segment_number = *high * size.segments_per_high_part() + *low};
+  if (!timeline || !high || !low || *timeline == 0 || *low >= size.segments_per_high_part())
+    return std::nullopt;
+  return SegmentName{.timeline = {*timeline},
+                     .segment_number = *high * size.segments_per_high_part() + *low};
 }
 
 }  // namespace
@@ -54,9 +56,13 @@ WalSegmentSize::WalSegmentSize(uint64_t bytes) {
   bytes_ = narrow<uint32_t>(bytes);
 }
 
-Lsn start_lsn(uint64_t segment_number, WalSegmentSize size) { return {segment_number * size.bytes()}; }
+Lsn start_lsn(uint64_t segment_number, WalSegmentSize size) {
+  return {segment_number * size.bytes()};
+}
 
-Lsn end_lsn(uint64_t segment_number, WalSegmentSize size) { return start_lsn(segment_number, size) + size.bytes(); }
+Lsn end_lsn(uint64_t segment_number, WalSegmentSize size) {
+  return start_lsn(segment_number, size) + size.bytes();
+}
 
 uint64_t segment_of(Lsn lsn, WalSegmentSize size) { return lsn.value / size.bytes(); }
 
@@ -87,14 +93,16 @@ WalFileName parse_wal_file_name(std::string_view name, WalSegmentSize size) {
   if (name.size() == kGroupDigits + kHistorySuffix.size() && name.ends_with(kHistorySuffix)) {
     std::optional<uint32_t> timeline = parse_group(name.substr(0, kGroupDigits));
     if (!timeline || *timeline == 0) return {};
-    return {.kind = WalFileKind::kHistory, .segment = {.timeline = {*timeline}, .segment_number = 0}};
+    return {.kind = WalFileKind::kHistory,
+            .segment = {.timeline = {*timeline}, .segment_number = 0}};
   }
   std::optional<SegmentName> segment = parse_segment(name.substr(0, kSegmentDigits), size);
   if (!segment) return {};
   std::string_view rest = name.substr(kSegmentDigits);
   if (rest.empty()) return {.kind = WalFileKind::kSegment, .segment = *segment};
   if (rest == kPartialSuffix) return {.kind = WalFileKind::kPartial, .segment = *segment};
-  if (rest.size() == 1 + kGroupDigits + kBackupSuffix.size() && rest.front() == '.' && rest.ends_with(kBackupSuffix)) {
+  if (rest.size() == 1 + kGroupDigits + kBackupSuffix.size() && rest.front() == '.' &&
+      rest.ends_with(kBackupSuffix)) {
     std::optional<uint32_t> offset = parse_group(rest.substr(1, kGroupDigits));
     if (offset && *offset < size.bytes()) {
       return {.kind = WalFileKind::kBackupHistory, .segment = *segment, .offset = *offset};

@@ -1,12 +1,13 @@
 // wal_file_name.h: the names of files in pg_wal and in a WAL archive.
 //
-//   TTTTTTTTHHHHHHHHLLLLLLLL                    segment: timeline, high and low part of its number
-//   TTTTTTTTHHHHHHHHLLLLLLLL.partial            last, unfinished segment of a timeline that was left
-//   TTTTTTTTHHHHHHHHLLLLLLLL.OOOOOOOO.backup    backup history file: segment and offset of a backup's start
-//   TTTTTTTT.history                            timeline history
+//   TTTTTTTTHHHHHHHHLLLLLLLL                  segment: timeline, high and low part of its number
+//   TTTTTTTTHHHHHHHHLLLLLLLL.partial          last, unfinished segment of a timeline that ended
+//   TTTTTTTTHHHHHHHHLLLLLLLL.OOOOOOOO.backup  backup history: segment and offset of a start LSN
+//   TTTTTTTT.history                          timeline history
 //
-// All upper-case hexadecimal, 8 digits a group. With segment size S there are 2^32/S segments to one high part, so the low part
-// is always below that and a name can be read only by who knows S. Segment numbers start at 1: 0 is never used.
+// All upper-case hexadecimal, 8 digits a group. With segment size S there are 2^32/S segments to
+// one high part, so the low part is always below that and a name can be read only by who knows S.
+// Segment numbers start at 1: 0 is never used.
 //
 // Facts: xlog_internal.h, PostgreSQL 13 to 18.
 #pragma once
@@ -29,7 +30,8 @@ class WalSegmentSize {
   explicit WalSegmentSize(uint64_t bytes);
 
   static constexpr bool is_valid(uint64_t bytes) {
-    return bytes >= (uint64_t{1} << 20) && bytes <= (uint64_t{1} << 30) && (bytes & (bytes - 1)) == 0;
+    return bytes >= (uint64_t{1} << 20) && bytes <= (uint64_t{1} << 30) &&
+           (bytes & (bytes - 1)) == 0;
   }
   constexpr uint32_t bytes() const { return bytes_; }
   constexpr uint64_t segments_per_high_part() const { return (uint64_t{1} << 32) / bytes_; }
@@ -52,8 +54,8 @@ Lsn start_lsn(uint64_t segment_number, WalSegmentSize size);
 Lsn end_lsn(uint64_t segment_number, WalSegmentSize size);
 // The number of the segment that holds the byte at `lsn`.
 uint64_t segment_of(Lsn lsn, WalSegmentSize size);
-// The last segment needed to read up to `end`, which is exclusive: a boundary belongs to the segment before it.
-// REQUIRES: end.is_valid().
+// The last segment needed to read up to `end`, which is exclusive: a boundary belongs to the
+// segment before it. REQUIRES: end.is_valid().
 uint64_t last_segment_before_end(Lsn end, WalSegmentSize size);
 
 std::string segment_file_name(SegmentName segment, WalSegmentSize size);
@@ -63,15 +65,16 @@ std::string history_file_name(TimelineId timeline);
 
 enum class WalFileKind : uint8_t { kSegment, kPartial, kHistory, kBackupHistory, kOther };
 
-// `segment` is set for kSegment, kPartial and kBackupHistory; for kHistory its timeline is. `offset` is set for kBackupHistory.
+// `segment` is set for kSegment, kPartial and kBackupHistory; for kHistory its timeline is.
+// `offset` is set for kBackupHistory.
 struct WalFileName {
   WalFileKind kind = WalFileKind::kOther;
   SegmentName segment;
   uint32_t offset = 0;
 };
 
-// Never throws. What is not exactly a name that a server with this segment size writes is kOther: lower-case digits, timeline 0,
-// a low part or an offset that is too large.
+// Never throws. What is not exactly a name that a server with this segment size writes is kOther:
+// lower-case digits, timeline 0, a low part or an offset that is too large.
 WalFileName parse_wal_file_name(std::string_view name, WalSegmentSize size);
 
 }  // namespace holdfast::pg

@@ -7,9 +7,16 @@
 // target that cannot be reached is refused here, before a byte is written, with the nearest that
 // can.
 //
-// Rules (postgresql.md of the server, 9.1): a backup serves a target that lies after its stop LSN,
-// on a timeline that descends from the backup's stop timeline and was not forked before its stop
-// LSN. Damaged backups are not chosen, only taken when named. The newest that serves is chosen.
+// Rules: a backup serves a target that lies after its stop LSN, on a timeline that descends from
+// the backup's stop timeline and was not forked before its stop LSN. Damaged backups are not
+// chosen, only taken when named. First the timeline is chosen: the newest to which some backup
+// leads (for kImmediate the backup's own); then the newest backup on the way to it that serves.
+//
+// A time target stops the server at the first commit or abort that is later, wherever that stands;
+// a time behind which none is archived would make recovery fail and is carried out as kLatest. A
+// restore point whose name was used again is carried out as the LSN of the newest one.
+//
+// Facts: xlogrecovery.c (recoveryStopsBefore, recoveryStopsAfter), PostgreSQL 13 to 18.
 #pragma once
 
 #include <optional>
@@ -30,8 +37,9 @@ struct WalRange {
   uint64_t last = 0;
 };
 
-// The unfinished last segment of the plan's timeline, archived as .partial (of a server that is gone: salvaged). A server never asks for
-// one; who lays the plan puts it into pg_wal under the segment's own name, where recovery finds it when the archive has no more.
+// The unfinished last segment of the plan's timeline, archived as .partial (of a server that is
+// gone: salvaged). A server never asks for one; who lays the plan puts it into pg_wal under the
+// segment's own name, where recovery finds it when the archive has no more.
 struct WalTail {
   pg::SegmentName segment;
   Bytes16 partial;
@@ -40,7 +48,7 @@ struct WalTail {
 
 struct AbandonedBranch {
   pg::TimelineId timeline;
-  pg::Lsn forked_at;  // from the plan's path
+  pg::Lsn forked_at;  // where it and the plan's path part
   std::optional<Time> last_commit;
 };
 
@@ -51,10 +59,12 @@ struct Plan {
   bool ran_to_the_end = false;   // the target lay after the last commit: recovery goes to the end
   pg::TimelineId timeline;       // the decimal recovery_target_timeline
   std::vector<WalRange> ranges;  // in order of replay
-  uint64_t segments = 0;                   // the tail included
+  std::optional<WalTail> tail;   // behind them
+  uint64_t segments = 0;         // the tail included
   uint64_t stored_wal_bytes = 0;
   pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
                     // known
+  std::optional<pg::Lsn> last_record;  // kLatest: the start of the last complete record
   std::optional<Time> last_commit;  // the latest commit that recovery will reach as far as is known
   repo::ParameterFloors floors;     // from the backup and the WAL up to the end
   std::vector<repo::WalTablespace> tablespaces_created;  // by WAL to be replayed
@@ -63,15 +73,18 @@ struct Plan {
 };
 
 // Throws kTargetUnreachable (with the nearest target that can be reached, and the option for it),
-// kNotFound (no backup, no such backup), kCorrupt (a gap in the WAL that the recovery needs, naming
-// the first missing segment).
+// kNotFound (no backup, no such backup), kUsage (`exclusive` with a target that has no such side),
+// kCorrupt (a gap in the WAL that the recovery needs, naming the first missing segment; segments
+// that do not join).
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target);
 
 // The settings that make PostgreSQL carry it out, in order, values unquoted: restore_command, every
 // recovery_target* (those not used as empty text, so that a stale one in the configuration does not
 // count), recovery_target_timeline, recovery_target_action. Parameter floors are the restoring
-// room's business. REQUIRES: restore_command is not empty.
+// room's business. A server that reaches the end of WAL without a target promotes whatever the
+// action; so for kLatest with another action the last record becomes its target. REQUIRES:
+// restore_command is not empty.
 std::vector<std::pair<std::string, std::string>> recovery_settings(
     const Plan& plan, const std::string& restore_command, TargetAction action);
 

@@ -1,7 +1,8 @@
-// survey.h: reads the metadata of the segments that a recovery replays, in order, up to where its target lies.
+// survey.h: reads the metadata of the segments that a recovery replays, in order, up to where its
+// target lies.
 //
-// Metadata tells in which segment a moment lies; the record itself is found by reading that segment, together with the one before it,
-// because a record may begin there.
+// Metadata tells in which segment a moment lies; the record itself is found by reading that
+// segment, together with the one before it, because a record may begin there.
 #pragma once
 
 #include <functional>
@@ -16,11 +17,11 @@ namespace holdfast::recovery {
 
 // Where the server will stop, and what it has replayed by then.
 struct Reach {
-  bool found = false;              // the target's record; else the WAL was read to its end, or to a hole
-  pg::Lsn stop_lsn;                // found: of the record at which it stops
-  pg::Lsn end_lsn;                 // of the last record that was seen; found: of what is replayed
-  pg::Lsn last_record;             // the start of the last record that is complete
-  uint64_t last_segment = 0;       // the last that is needed
+  bool found = false;         // the target's record; else the WAL was read to its end, or to a hole
+  pg::Lsn stop_lsn;           // found: of the record at which it stops
+  pg::Lsn end_lsn;            // of the last record that was seen; found: of what is replayed
+  pg::Lsn last_record;        // the start of the last record that is complete
+  uint64_t last_segment = 0;  // the last that is needed
   std::optional<Time> last_commit;
   std::optional<pg::SegmentName> hole;
   uint64_t segments = 0;
@@ -36,17 +37,20 @@ class Survey {
   Reach to_the_end(uint64_t first);
   // Up to the first record at or behind `lsn`.
   Reach to_lsn(uint64_t first, pg::Lsn lsn);
-  // Up to the first commit or abort that is later than `time` (or just as late, when exclusive) and, if there is one, before the path's
-  // limit.
+  // Up to the first commit or abort that is later than `time` (or just as late, when exclusive)
+  // and, if there is one, before the path's limit.
   Reach to_time(uint64_t first, Time time, bool exclusive);
   // All segments up to the one that holds the byte before `end`.
   Reach to_backup_end(uint64_t first, pg::Lsn end);
 
-  // The newest end of that transaction, and the newest restore point of that name, in [first, last]; newest segments are read first.
+  // The newest end of that transaction, and the newest restore point of that name, in [first,
+  // last]; newest segments are read first.
   std::optional<pg::TransactionEnd> find_transaction(uint32_t xid, uint64_t first, uint64_t last);
-  std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first, uint64_t last);
+  std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first,
+                                                         uint64_t last);
 
-  // The start of the last record that is complete before the first missing byte at or behind `segment_number`; nullopt: there is none.
+  // The start of the last record that is complete before the first missing byte at or behind
+  // `segment_number`; nullopt: there is none.
   std::optional<pg::Lsn> last_complete_record_before(uint64_t segment_number);
 
   repo::WalSegmentInfo info(const PathSegment& segment) const;
@@ -57,7 +61,8 @@ class Survey {
   // The moments of [first, last] in order, those that run over a segment's end included.
   std::vector<pg::WalEvent> read_events(uint64_t first, uint64_t last);
   // The last record that begins and ends in that segment.
-  std::optional<pg::Lsn> last_complete_record(const PathSegment& segment, const repo::WalSegmentInfo& here);
+  std::optional<pg::Lsn> last_complete_record(const PathSegment& segment,
+                                              const repo::WalSegmentInfo& here);
   Bytes read_content(const PathSegment& segment) const;
   const repo::WalArchive& archive_;
   const WalPath& path_;

@@ -4,11 +4,13 @@
 //   timeline 2               |--x-|----|--~     ~: an unfinished segment, archived as .partial
 //   path        ...|----|----|----|----|--~
 //
-// A server asks for each segment under the newest timeline of its history first. So the segment that holds a switch point comes from
-// the newer timeline, which copied what the older one had written in it.
+// A server asks for each segment under the newest timeline of its history first. So the segment
+// that holds a switch point comes from the newer timeline, which copied what the older one had
+// written in it.
 //
-// A timeline that has its history file alone has no WAL yet: its path is that of its parent, and nothing behind the switch point belongs
-// to it (limit), although the parent may have archived more.
+// A timeline that has its history file alone has no WAL yet: its path is that of its parent, and
+// nothing behind the switch point belongs to it (limit), although the parent may have archived
+// more.
 //
 // Facts: xlogrecovery.c (XLogFileReadAnyTLI), PostgreSQL 13 to 18.
 #pragma once
@@ -30,8 +32,10 @@ struct PathSegment {
 
 class WalPath {
  public:
-  // Lists the segments of each timeline of the history from `first_segment` on. Memory: one range for each stretch without a hole.
-  WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history, uint64_t first_segment);
+  // Lists the segments of each timeline of the history from `first_segment` on. Memory: one range
+  // for each stretch without a hole.
+  WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
+          uint64_t first_segment);
 
   // The timeline that has WAL: the history's own, or the nearest ancestor that has.
   pg::TimelineId timeline() const { return timeline_; }
@@ -44,12 +48,14 @@ class WalPath {
   std::optional<uint64_t> last() const;
   // nullopt where there is a hole, and outside.
   std::optional<PathSegment> at(uint64_t segment_number) const;
-  // The first segment at or behind `from` that is missing although a later one is there; or `from` itself when nothing from there on is.
+  // The first segment at or behind `from` that is missing although a later one is there; or `from`
+  // itself when nothing from there on is.
   std::optional<pg::SegmentName> first_hole(uint64_t from) const;
 
  private:
   pg::SegmentName expected_name(uint64_t segment_number) const;
-  void list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first, uint64_t end);
+  void list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
+                 uint64_t end);
   void find_tail(const repo::WalArchive& archive, uint64_t segment_number);
 
   pg::WalSegmentSize size_;

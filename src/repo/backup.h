@@ -12,7 +12,8 @@
 
 namespace holdfast::repo {
 
-// Parameters that recovery must not have lower than they were (postgresql.md of the server: hot standby's floors).
+// Parameters that recovery must not have lower than they were (postgresql.md of the server: hot
+// standby's floors).
 struct ParameterFloors {
   int64_t max_connections = 0;
   int64_t max_worker_processes = 0;
@@ -35,11 +36,11 @@ struct Backup {
   uint64_t system_identifier = 0;
   int major = 0;
   uint32_t catalog_version = 0;
-  Time started, finished;                    // by our clock
-  Time start_time, stop_time;                // by the server's
+  Time started, finished;      // by our clock
+  Time start_time, stop_time;  // by the server's
   pg::Lsn start_lsn, stop_lsn, checkpoint_lsn;
   pg::TimelineId start_timeline, stop_timeline;
-  std::string start_segment, stop_segment;   // file names
+  std::string start_segment, stop_segment;  // file names
   uint32_t wal_segment_bytes = 0, block_bytes = 0, blocks_per_segment = 0;
   bool data_checksums = false;
   bool from_standby = false;
@@ -55,33 +56,41 @@ struct Backup {
   Bytes16 manifest_object;
   uint64_t manifest_bytes = 0;
   Bytes32 manifest_sha256;
+  Bytes16 refs_object;
+  uint64_t refs_bytes = 0;
+  Bytes32 refs_sha256;
 };
 Json to_json(const Backup& backup);
 Backup backup_from_json(const Json& body);
 
 // Ids, oldest first, page by page; nothing is opened.
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage);
-std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage, const std::string& id);
-// "latest", an id, or a unique prefix of one. Throws kNotFound (naming the nearest ids) or kUsage (prefix of several).
-Backup resolve_backup(const Repository& repository, const LineageName& lineage, std::string_view text);
+std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
+                                  const std::string& id);
+// "latest", an id, or a unique prefix of one. Throws kNotFound (naming the nearest ids) or kUsage
+// (prefix of several).
+Backup resolve_backup(const Repository& repository, const LineageName& lineage,
+                      std::string_view text);
 
 // One backup being made. Makes intent, packs, manifest, refs; exists only after commit().
 class BackupWriter {
  public:
-  BackupWriter(const Repository& repository, const Lineage& lineage, std::string backup_id, codec::CompressionSetting compression, const Clock& clock);
+  BackupWriter(const Repository& repository, const Lineage& lineage, std::string backup_id,
+               codec::CompressionSetting compression, const Clock& clock);
   ~BackupWriter();
 
   const std::string& id() const;
   // One for each worker; hand them back with finish_worker.
   ExtentWriter make_worker();
-  void finish_worker(ExtentWriter worker);   // any thread
+  void finish_worker(ExtentWriter worker);  // any thread
 
   // In manifest order, one thread at a time.
   ManifestWriter& manifest();
 
   // Finishes what is open, puts manifest, copy and refs, all durable. After it: commit.
   void seal_contents();
-  // Fills files, bytes, stored_bytes, packs, manifest_* of `backup`, checks that every pack is there, and puts the commit object.
+  // Fills files, bytes, stored_bytes, packs, manifest_* of `backup`, checks that every pack is
+  // there, and puts the commit object.
   Backup commit(Backup backup);
 
  private:

@@ -1,6 +1,7 @@
 // file_map.h: which extent holds which block of a file.
 //
-// Normative: docs/design/repository-format.md, "File maps". A block that no run covers is all zeros.
+// Normative: docs/design/repository-format.md, "File maps". A block that no run covers is all
+// zeros.
 #pragma once
 
 #include <cstdint>
@@ -51,8 +52,8 @@ std::vector<MapRootEntry> decode_map_root(ByteView bytes);
 struct FileLocation {
   enum class Kind : uint8_t { kNone = 0, kDirect = 1, kLeaf = 2, kRoot = 3 };
   Kind kind = Kind::kNone;
-  ExtentRef ref;               // unless kNone
-  std::vector<MapRun> runs;    // kDirect only
+  ExtentRef ref;             // unless kNone
+  std::vector<MapRun> runs;  // kDirect only
   bool operator==(const FileLocation&) const = default;
 };
 
@@ -63,22 +64,26 @@ bool is_all_zero(ByteView block);
 
 // The leaf that holds the byte at `offset`, and the number of leaves that `file_bytes` have.
 constexpr uint64_t leaf_index_of(uint64_t offset) { return offset / kLeafBytes; }
-constexpr uint64_t leaf_count_of(uint64_t file_bytes) { return (file_bytes + kLeafBytes - 1) / kLeafBytes; }
+constexpr uint64_t leaf_count_of(uint64_t file_bytes) {
+  return (file_bytes + kLeafBytes - 1) / kLeafBytes;
+}
 
-// Makes one leaf: takes the blocks of one 16 MiB stretch of a file, leaves out those that are all zeros, cuts the others into extents of
-// kExtentBlocks and appends these. One thread at a time; begin() makes it ready for the next leaf, its buffer is kept.
+// Makes one leaf: takes the blocks of one 16 MiB stretch of a file, leaves out those that are all
+// zeros, cuts the others into extents of kExtentBlocks and appends these. One thread at a time;
+// begin() makes it ready for the next leaf, its buffer is kept.
 //
 //   LeafBuilder leaf(writer, block_bytes);
 //   leaf.begin(file_tag(path), index);
-//   while (...) leaf.add(first_block, bytes);     // ascending, with or without gaps; best in pieces of many blocks
-//   map.add(writer, leaf.finish());
+//   while (...) leaf.add(first_block, bytes);     // ascending, with or without gaps; best in
+//   pieces of many blocks map.add(writer, leaf.finish());
 class LeafBuilder {
  public:
   // `extents` must outlive the builder.
   LeafBuilder(ExtentWriter& extents, uint32_t block_bytes);
   void begin(uint64_t file_tag, uint64_t leaf_index);
-  // `raw`: adjacent blocks from block `first_block` of the file on, all of this leaf and behind those added before. Whole blocks; only the file's
-  // last may be shorter, and then nothing can be added behind it.
+  // `raw`: adjacent blocks from block `first_block` of the file on, all of this leaf and behind
+  // those added before. Whole blocks; only the file's last may be shorter, and then nothing can be
+  // added behind it.
   void add(uint64_t first_block, ByteView raw);
   // Bytes that no add() covered, and blocks of zeros, are absent from it.
   MapLeaf finish();
@@ -88,20 +93,21 @@ class LeafBuilder {
   ExtentWriter* extents_;
   uint32_t block_bytes_;
   uint64_t file_tag_ = 0;
-  uint64_t next_block_ = 0;       // the lowest that may come
+  uint64_t next_block_ = 0;  // the lowest that may come
   MapLeaf leaf_;
   Bytes pending_;                 // blocks that do not fill an extent yet
   std::vector<uint64_t> blocks_;  // theirs
 };
 
-// Collects the leaves of one file and says where it is. add() may be called by several workers at once, each with its own writer, in any order;
-// memory: leaf 0, and 60 bytes for each other leaf.
+// Collects the leaves of one file and says where it is. add() may be called by several workers at
+// once, each with its own writer, in any order; memory: leaf 0, and 60 bytes for each other leaf.
 class FileMapBuilder {
  public:
   // `block_bytes`: pg_control's. Leaves without extents may be added or left out.
   void add(ExtentWriter& extents, MapLeaf leaf, uint32_t block_bytes);
-  // The location of a file of `file_bytes` bytes, after every leaf was added; what it needs is appended to `extents`. The builder is then ready for the
-  // next file. Throws kUnsupported when the file is larger than kMaxFileBytes.
+  // The location of a file of `file_bytes` bytes, after every leaf was added; what it needs is
+  // appended to `extents`. The builder is then ready for the next file. Throws kUnsupported when
+  // the file is larger than kMaxFileBytes.
   FileLocation finish(ExtentWriter& extents, uint64_t file_bytes, uint32_t block_bytes);
 
  private:
@@ -111,28 +117,34 @@ class FileMapBuilder {
 };
 
 // A file that lies in memory (backup_label, a configuration file), in one call.
-FileLocation append_file(ExtentWriter& extents, std::string_view path, ByteView content, uint32_t block_bytes);
+FileLocation append_file(ExtentWriter& extents, std::string_view path, ByteView content,
+                         uint32_t block_bytes);
 
 // --- Reading
 
-// Reads one file after the other by its location. One thread at a time; several readers, each with its own ExtentReader, may read different leaves
-// of one file. Memory: the root, one leaf, one extent.
+// Reads one file after the other by its location. One thread at a time; several readers, each with
+// its own ExtentReader, may read different leaves of one file. Memory: the root, one leaf, one
+// extent.
 class FileReader {
  public:
   // `extents` must outlive the reader.
   FileReader(ExtentReader& extents, uint32_t block_bytes);
 
-  // `file_bytes`: ManifestEntry::size. Reads the root, if there is one. Throws kCorrupt, as every call here does.
+  // `file_bytes`: ManifestEntry::size. Reads the root, if there is one. Throws kCorrupt, as every
+  // call here does.
   void open(const FileLocation& location, uint64_t file_bytes);
   uint64_t file_bytes() const { return file_bytes_; }
   uint64_t leaf_count() const { return leaf_count_of(file_bytes_); }
 
-  // One leaf: read at most once while it is asked for again; without extents when it is all zeros. Valid until the next call.
+  // One leaf: read at most once while it is asked for again; without extents when it is all zeros.
+  // Valid until the next call.
   const MapLeaf& leaf(uint64_t leaf_index);
-  // Every stretch of the leaf that is stored, extent by extent: bytes of the file from `offset` on. What is not handed over is zeros.
-  // The view is valid during the call.
-  void for_each_piece(uint64_t leaf_index, const std::function<void(uint64_t offset, ByteView bytes)>& take);
-  // [offset, offset + into.size()) of the file, zeros where nothing is stored; less where the file ends. Reads the extents it touches, no others.
+  // Every stretch of the leaf that is stored, extent by extent: bytes of the file from `offset` on.
+  // What is not handed over is zeros. The view is valid during the call.
+  void for_each_piece(uint64_t leaf_index,
+                      const std::function<void(uint64_t offset, ByteView bytes)>& take);
+  // [offset, offset + into.size()) of the file, zeros where nothing is stored; less where the file
+  // ends. Reads the extents it touches, no others.
   size_t read_range(uint64_t offset, std::span<std::byte> into);
 
  private:

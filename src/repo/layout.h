@@ -3,6 +3,7 @@
 // Normative: docs/design/repository-format.md, "Names".
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,7 @@ namespace holdfast::repo {
 
 // A cluster's name: [a-z0-9][a-z0-9_-]{0,62}. Throws kUsage.
 void check_cluster_name(std::string_view name);
+bool is_cluster_name(std::string_view name);
 
 // One system identifier of one major: "15-1".
 struct LineageName {
@@ -23,11 +25,16 @@ struct LineageName {
   int count = 1;
   auto operator<=>(const LineageName&) const = default;
 };
-std::string to_string(const LineageName& lineage);                       // "15-1"
-std::string lineage_folder(const LineageName& lineage);                  // "clusters/main/15-1/"
+std::string to_string(const LineageName& lineage);  // "15-1"
+// nullopt when `text` is not what to_string() writes.
+std::optional<LineageName> parse_lineage_name(std::string_view cluster, std::string_view text);
+std::string cluster_folder(std::string_view cluster);    // "clusters/main/"
+std::string lineage_folder(const LineageName& lineage);  // "clusters/main/15-1/"
 
 inline constexpr std::string_view kRepositoryName = "repo.json";
 inline constexpr std::string_view kClustersFolder = "clusters/";
+inline constexpr std::string_view kKeysFolder = "keys/";
+inline constexpr std::string_view kKeyCopiesFolder = "keys.copy/";
 std::string key_name(const Bytes16& key_id);
 std::string key_copy_name(const Bytes16& key_id);
 
@@ -39,16 +46,20 @@ std::string manifest_copy_name(const LineageName& lineage, std::string_view back
 std::string pack_name(const LineageName& lineage, const Bytes16& pack_id);
 std::string redirect_name(const LineageName& lineage, const Bytes16& pack_id);
 std::string refs_name(const LineageName& lineage, std::string_view backup_id);
-std::string mark_name(const LineageName& lineage, std::string_view backup_id, const Bytes16& mark_id);
+std::string mark_name(const LineageName& lineage, std::string_view backup_id,
+                      const Bytes16& mark_id);
 std::string marks_folder(const LineageName& lineage, std::string_view backup_id);
 std::string intent_name(const LineageName& lineage, const Bytes16& intent_id);
+std::string doomed_folder(const LineageName& lineage);
 
-std::string wal_folder(const LineageName& lineage);                                     // "…/wal/"
-std::string wal_timeline_folder(const LineageName& lineage, pg::TimelineId timeline);   // "…/wal/00000001/"
-// The object of any file that a server archives: a segment, "<segment>.<offset>.backup", "<timeline>.history". For a partial segment
-// `partial` (the first 16 bytes of the SHA-256 of its bytes) completes the name. REQUIRES: file.kind is not kOther.
-std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file, pg::WalSegmentSize size,
-                            const Bytes16* partial = nullptr);
+std::string wal_folder(const LineageName& lineage);  // "…/wal/"
+std::string wal_timeline_folder(const LineageName& lineage,
+                                pg::TimelineId timeline);  // "…/wal/00000001/"
+// The object of any file that a server archives: a segment, "<segment>.<offset>.backup",
+// "<timeline>.history". For a partial segment `partial` (the first 16 bytes of the SHA-256 of its
+// bytes) completes the name. REQUIRES: file.kind is not kOther.
+std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file,
+                            pg::WalSegmentSize size, const Bytes16* partial = nullptr);
 
 // "20261122T082239Z-1f2e3d"
 std::string make_backup_id(Time start, RandomSource& random);

@@ -1,6 +1,7 @@
 // manifest.h: all files of one backup, in order.
 //
-// Normative: docs/design/repository-format.md, "Manifests". Written and read as a stream: memory is one block and the root of first keys.
+// Normative: docs/design/repository-format.md, "Manifests". Written and read as a stream: memory is
+// one block and the root of first keys.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +21,19 @@ enum class EntryType : uint8_t { kFile = 1, kDirectory = 2, kSymlink = 3 };
 
 struct ManifestEntry {
   ManifestRoot root = ManifestRoot::kData;
-  std::string path;            // relative to the data directory; absolute for kOutside
+  std::string path;  // relative to the data directory; absolute for kOutside
   EntryType type = EntryType::kFile;
-  uint32_t mode = 0600;        // permission bits
-  uint32_t owner = 0;          // index into the owner table
+  uint32_t mode = 0600;  // permission bits
+  uint32_t owner = 0;    // index into the owner table
   Time modified;
-  uint64_t size = 0;           // files
+  uint64_t size = 0;  // files
   bool has_damaged_blocks = false;
   bool pages_verified = false;
-  FileLocation location;       // files
-  std::string target;          // symbolic links
+  FileLocation location;  // files
+  std::string target;     // symbolic links
 };
-// The order of a manifest: root, then path bytewise with '/' before every other byte. Negative, 0, positive.
+// The order of a manifest: root, then path bytewise with '/' before every other byte. Negative, 0,
+// positive.
 int compare_paths(std::string_view a, std::string_view b);
 bool manifest_less(const ManifestEntry& a, const ManifestEntry& b);
 
@@ -57,23 +59,31 @@ struct ManifestSummary {
   std::vector<Owner> owners;
 };
 
+// Whether a restore may lay something there: 1 to 4096 bytes, no empty, "." or ".." component, no
+// zero byte; absolute for kOutside, relative for the others.
+bool is_manifest_path(ManifestRoot root, std::string_view path);
+
 // Takes entries in manifest order (HF_CHECK) and appends blocks through `extents`.
 class ManifestWriter {
  public:
-  ManifestWriter(const Repository& repository, LineageName lineage, std::string backup_id, uint32_t block_bytes, ExtentWriter& extents);
+  ManifestWriter(const Repository& repository, LineageName lineage, std::string backup_id,
+                 uint32_t block_bytes, ExtentWriter& extents);
   ~ManifestWriter();
   // The owner's index, adding it when new (at most 65536).
   uint32_t owner(const Owner& owner);
+  // Throws kInternal for a path that is_manifest_path() refuses.
   void add(const ManifestEntry& entry);
-  void add_damaged(DamagedBlock block);   // at most 100,000 are kept; the count is exact
+  void add_damaged(DamagedBlock block);  // at most 100,000 are kept; the count is exact
   struct Committed {
     Bytes16 object_id;
     uint64_t bytes = 0;
     Bytes32 sha256;
     ManifestSummary summary;
+    uint64_t files = 0;  // entries that are files
     uint64_t damaged_blocks = 0;
   };
-  // Puts the MANI object and its copy. The caller has still to finish `extents` before (blocks must be durable): call close_blocks() first.
+  // First close_blocks(), which appends the last block; then the caller finishes `extents`, so that
+  // the blocks are durable; then commit(), which puts the MANI object and its copy.
   void close_blocks();
   Committed commit();
 
@@ -82,11 +92,12 @@ class ManifestWriter {
   std::unique_ptr<State> state_;
 };
 
-// Reads a manifest; the copy when the first is absent or damaged (told by `warn`). Throws kCorrupt when neither holds.
+// Reads a manifest; the copy when the first is absent or damaged (told by `warn`). Throws kCorrupt
+// when neither holds.
 class ManifestReader {
  public:
-  ManifestReader(const Repository& repository, LineageName lineage, const std::string& backup_id, const Bytes32& sha256,
-                 const std::function<void(std::string_view)>& warn);
+  ManifestReader(const Repository& repository, LineageName lineage, const std::string& backup_id,
+                 const Bytes32& sha256, const std::function<void(std::string_view)>& warn);
   ~ManifestReader();
   const ManifestSummary& summary() const;
   const std::vector<DamagedBlock>& damaged() const;

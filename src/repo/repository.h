@@ -28,14 +28,19 @@ struct Lineage {
 
 class Repository {
  public:
-  // Reads repo.json and, when the repository is sealed, unwraps the data key. `target` and `random` must outlive the result.
-  // Throws kNotFound "there is no repository at …" (an empty or foreign directory), kStoreUnavailable, kWrongKey (sealed and no key, or
-  // another), kConfiguration (a key was given, the repository is not sealed), kUnsupported (a required feature is unknown), kWrongCluster when `expected_id` is given and differs.
-  static Repository open(store::Store& target, const KeySource& key, const std::optional<Bytes16>& expected_id = std::nullopt,
+  // Reads repo.json and, when the repository is sealed, unwraps the data key. `target` and `random`
+  // must outlive the result. Throws kNotFound "there is no repository at …" (an empty or foreign
+  // directory), kStoreUnavailable, kWrongKey (sealed and no key, or another), kConfiguration (a key
+  // was given, the repository is not sealed), kUnsupported (a required feature is unknown),
+  // kWrongCluster when `expected_id` is given and differs.
+  static Repository open(store::Store& target, const KeySource& key,
+                         const std::optional<Bytes16>& expected_id = std::nullopt,
                          RandomSource& random = system_random());
-  // Makes one: key objects first, repo.json by create. Sealed when `key` is not empty. Throws kAlreadyExists when repo.json is there, kUnsupported when the store
-  // cannot put-if-absent (it is tried).
-  static Repository create(store::Store& target, const KeySource& key, const Clock& clock, RandomSource& random = system_random());
+  // Makes one: key objects first, repo.json by create. Sealed when `key` is not empty. Throws
+  // kAlreadyExists when repo.json is there, kUnsupported when the store cannot put-if-absent (it is
+  // tried).
+  static Repository create(store::Store& target, const KeySource& key, const Clock& clock,
+                           RandomSource& random = system_random());
 
   store::Store& store() const { return *store_; }
   RandomSource& random() const { return *random_; }
@@ -50,7 +55,8 @@ class Repository {
   std::optional<Lineage> newest_lineage(const std::string& cluster) const;
   // The lineage of a system identifier; nullopt when this repository has none for that cluster.
   std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;
-  // Puts lineage.json; lineage.name.count is chosen as the next for its major. Throws kAlreadyExists when the system identifier has one.
+  // Puts lineage.json; lineage.name.count is chosen as the next for its major. Throws
+  // kAlreadyExists when the system identifier has one.
   Lineage create_lineage(Lineage lineage) const;
 
   // A document by its name; nullopt when absent.

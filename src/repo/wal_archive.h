@@ -1,6 +1,8 @@
-// wal_archive.h: archived WAL as objects. Normative: docs/design/repository-format.md, "The WAL archive".
+// wal_archive.h: archived WAL as objects. Normative: docs/design/repository-format.md, "The WAL
+// archive".
 //
-// What may be put, in which order, and what joins what is decided by the room `archive`; here is only the format.
+// What may be put, in which order, and what joins what is decided by the room `archive`; here is
+// only the format.
 #pragma once
 
 #include <functional>
@@ -16,11 +18,11 @@
 namespace holdfast::repo {
 
 struct WalCommits {
-  uint64_t count = 0;                 // commits and aborts of top-level transactions, prepared ones included
-  Time first_time, last_time;         // of the first and the last in LSN order
-  Time lowest_time, highest_time;     // commit times are not monotonic
+  uint64_t count = 0;  // commits and aborts of top-level transactions, prepared ones included
+  Time first_time, last_time;      // of the first and the last in LSN order
+  Time lowest_time, highest_time;  // commit times are not monotonic
   uint32_t lowest_xid = 0, highest_xid = 0;
-  pg::Lsn last_lsn;                   // of the last such record
+  pg::Lsn last_lsn;  // of the last such record
 };
 struct WalRestorePoint {
   std::string name;
@@ -33,35 +35,48 @@ struct WalTablespace {
   pg::Lsn lsn;
 };
 
+// What makes two contents of WAL files equal, with their length. The one digest of the archive's
+// metadata.
+Bytes32 wal_content_sha256(ByteView content);
+// What completes the name of a partial segment: the first half of that.
+Bytes16 partial_digest(const Bytes32& sha256);
+
 // Section 1 of a segment object.
 struct WalSegmentInfo {
-  std::string file_name;              // as the server offered it
+  std::string file_name;  // as the server offered it
   pg::TimelineId timeline;
   uint64_t bytes = 0;
-  bool complete = true;               // false for .partial
-  Bytes32 sha256;                     // of the content
+  bool complete = true;  // false for .partial
+  Bytes32 sha256;        // of the content
   uint64_t system_identifier = 0;
   uint16_t wal_magic = 0;
   uint32_t segment_bytes = 0;
-  std::string host, pgdata;           // who pushed it
+  std::string host, pgdata;  // who pushed it
   Time pushed;
-  pg::Lsn start_lsn;                  // of the segment
-  pg::Lsn first_record, last_record, last_record_end;   // invalid when no record begins in it
-  pg::Lsn previous_record;            // the link of the first record
-  uint32_t carried_in = 0;            // bytes of a record that began before
-  uint32_t carried_out = 0;           // bytes of the last record that the next segment must hold
+  pg::Lsn start_lsn;                                   // of the segment
+  pg::Lsn first_record, last_record, last_record_end;  // invalid when no record begins in it
+  pg::Lsn previous_record;                             // the link of the first record
+  uint32_t carried_in = 0;                             // bytes of a record that began before
+  uint32_t carried_out = 0;  // bytes of the last record that the next segment must hold
   bool starts_with_overwrite = false;
   bool ends_with_switch = false;
+  // Records can be read up to here: the end of the segment, or of what was written when it is
+  // partial. Less in a complete segment is damage that the server itself offered.
+  pg::Lsn readable_end;
   pg::TimelineId highest_page_timeline;
   WalCommits commits;
   std::vector<WalRestorePoint> restore_points;
   std::vector<WalTablespace> creates_tablespaces;
-  std::optional<ParameterFloors> parameter_floors;      // the highest of any parameter change in it
+  std::optional<ParameterFloors> parameter_floors;  // the highest of any parameter change in it
 };
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);
 
-struct WalFileInfo {                   // history and backup history files
+// Whether the WAL of `second` can be the continuation of `first`, the segment before it. Says no
+// only where both ends are known.
+bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second);
+
+struct WalFileInfo {  // history and backup history files
   std::string file_name;
   uint64_t bytes = 0;
   Bytes32 sha256;
@@ -78,29 +93,48 @@ class WalArchive {
   pg::WalSegmentSize segment_size() const;
   std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
 
-  // Durable when it returns. False: the name is taken (and was made durable). 4 MiB beyond `content` in memory.
-  bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info, ByteView content, codec::Compressor& compressor) const;
+  // Durable when it returns. False: the name is taken (and was made durable). 4 MiB beyond
+  // `content` in memory. `before_commit`, when given, is called when all bytes were sent and the
+  // name is not yet to be seen; it may wait for its turn, or throw to give up.
+  bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info, ByteView content,
+                   codec::Compressor& compressor,
+                   const std::function<void()>& before_commit = {}) const;
   bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content) const;
 
   // nullopt: absent. One small read.
-  std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
+  std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file,
+                                             const Bytes16* partial = nullptr) const;
   std::optional<WalFileInfo> file_info(const pg::WalFileName& file) const;
-  // The content, in pieces of at most 4 MiB to `take`, and its SHA-256 checked at the end: throws kCorrupt after the pieces were handed over, so the caller
-  // publishes nothing before this returns. False: absent.
-  bool read_segment(const pg::WalFileName& file, const std::function<void(ByteView)>& take, const Bytes16* partial = nullptr) const;
-  std::optional<Bytes> read_file(const pg::WalFileName& file) const;   // history, backup history
+  // The content, in pieces of at most 4 MiB to `take`, and its SHA-256 checked at the end: throws
+  // kCorrupt after the pieces were handed over, so the caller publishes nothing before this
+  // returns. False: absent.
+  bool read_segment(const pg::WalFileName& file, const std::function<void(ByteView)>& take,
+                    const Bytes16* partial = nullptr) const;
+  std::optional<Bytes> read_file(const pg::WalFileName& file) const;  // history, backup history
 
   // What is there, in order, without opening objects.
-  std::vector<pg::TimelineId> timelines() const;         // that have segments or a history file
+  std::vector<pg::TimelineId> timelines() const;  // that have segments or a history file
   std::vector<pg::TimelineId> history_timelines() const;
   // Segments of a timeline in order from `from` on, page by page; `visit` returns false to end.
-  void for_each_segment(pg::TimelineId timeline, uint64_t from_segment_number, const std::function<bool(uint64_t segment_number, uint64_t stored_bytes)>& visit) const;
+  void for_each_segment(
+      pg::TimelineId timeline, uint64_t from_segment_number,
+      const std::function<bool(uint64_t segment_number, uint64_t stored_bytes)>& visit) const;
   std::optional<uint64_t> first_segment(pg::TimelineId timeline) const;
-  std::optional<uint64_t> last_segment(pg::TimelineId timeline) const;   // reads one folder from the end
+  std::optional<uint64_t> last_segment(
+      pg::TimelineId timeline) const;  // reads one folder from the end
   // Is any segment of that timeline later than `segment_number` archived? For the proof of absence.
   bool any_segment_after(pg::TimelineId timeline, uint64_t segment_number) const;
   // The digests that tell the partial segments kept under one segment's name apart.
   std::vector<Bytes16> partials(pg::SegmentName segment) const;
+  // Every object of a timeline's folder in the order of names: segments, partial ones with their
+  // digest, backup history files.
+  struct Entry {
+    pg::WalFileName file;
+    std::optional<Bytes16> partial;
+    uint64_t stored_bytes = 0;
+  };
+  void for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
+                      const std::function<bool(const Entry&)>& visit) const;
 
   void make_durable(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
 

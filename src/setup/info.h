@@ -11,17 +11,17 @@ namespace holdfast::setup {
 
 struct LineageInfo {
   repo::Lineage lineage;
-  std::vector<repo::Backup> backups;  // the newest ten, oldest first
+  std::vector<repo::Backup> backups = {};  // the newest ten, oldest first
   uint64_t backup_count = 0;
   struct Timeline {
     pg::TimelineId timeline;
     uint64_t first_segment = 0, last_segment = 0;
-    std::optional<repo::WalSegmentInfo> last;  // of the last segment
+    std::optional<repo::WalSegmentInfo> last = {};  // of the last segment
   };
-  std::vector<Timeline> timelines;
+  std::vector<Timeline> timelines = {};
   // What can be recovered: from the stop of the oldest undamaged backup to the last commit archived
   // on the newest timeline, as far as the end of the archive tells.
-  std::optional<Time> recoverable_from, recoverable_to;
+  std::optional<Time> recoverable_from = {}, recoverable_to = {};
 };
 struct RepositoryInfo {
   std::string url;
@@ -30,9 +30,9 @@ struct RepositoryInfo {
   Time created;
   struct Cluster {
     std::string name;
-    std::vector<LineageInfo> lineages;
+    std::vector<LineageInfo> lineages = {};
   };
-  std::vector<Cluster> clusters;
+  std::vector<Cluster> clusters = {};
 };
 // `cluster` empty: all.
 RepositoryInfo info(const repo::Repository& repository, const std::string& cluster);

@@ -47,6 +47,43 @@ struct MemoryStore::State {
     return found->second;
   }
 
+  ListPage list(const ListRequest& request) {
+    ListPage page;
+    MutexLock lock(mutex);
+    Objects::const_iterator at = request.after < request.prefix
+                                     ? objects.lower_bound(request.prefix)
+                                     : objects.upper_bound(request.after);
+    while (at != objects.end() && at->first.starts_with(request.prefix)) {
+      ListEntry entry{
+          .name = at->first, .bytes = at->second.bytes->size(), .modified = at->second.modified};
+      if (size_t slash = at->first.find('/', request.prefix.size());
+          request.folders && slash != std::string::npos) {
+        // One entry for the folder, then on behind it: "0" comes right after "/".
+        entry = {.name = at->first.substr(0, slash + 1), .bytes = 0, .modified = Time{}};
+        at = objects.lower_bound(at->first.substr(0, slash) + "0");
+        if (entry.name <= request.after) continue;
+      } else {
+        ++at;
+      }
+      if (page.entries.size() == request.limit) {
+        page.more = true;
+        break;
+      }
+      page.entries.push_back(std::move(entry));
+    }
+    return page;
+  }
+
+  bool remove(const std::string& name) {
+    MutexLock lock(mutex);
+    return objects.erase(name) > 0;
+  }
+  void replace(const std::string& name, Bytes bytes) {
+    auto shared = std::make_shared<const Bytes>(std::move(bytes));
+    MutexLock lock(mutex);
+    objects[name].bytes = std::move(shared);
+  }
+
   const Clock& clock;
   Mutex mutex;
   Objects objects HF_GUARDED_BY(mutex);
@@ -111,31 +148,7 @@ std::optional<ObjectInfo> MemoryStore::info(const std::string& name) {
 
 ListPage MemoryStore::list(const ListRequest& request) {
   check_list_request(request);
-  ListPage page;
-  State& state = *state_;
-  MutexLock lock(state.mutex);
-  const Objects& objects = state.objects;
-  Objects::const_iterator at = request.after < request.prefix ? objects.lower_bound(request.prefix)
-                                                              : objects.upper_bound(request.after);
-  while (at != objects.end() && at->first.starts_with(request.prefix)) {
-    ListEntry entry{
-        .name = at->first, .bytes = at->second.bytes->size(), .modified = at->second.modified};
-    if (size_t slash = at->first.find('/', request.prefix.size());
-        request.folders && slash != std::string::npos) {
-      // One entry for the folder, then on behind it: "0" comes right after "/".
-      entry = {.name = at->first.substr(0, slash + 1), .bytes = 0, .modified = Time{}};
-      at = objects.lower_bound(at->first.substr(0, slash) + "0");
-      if (entry.name <= request.after) continue;
-    } else {
-      ++at;
-    }
-    if (page.entries.size() == request.limit) {
-      page.more = true;
-      break;
-    }
-    page.entries.push_back(std::move(entry));
-  }
-  return page;
+  return state_->list(request);
 }
 
 void MemoryStore::make_durable(const std::string& name) {
@@ -146,9 +159,7 @@ Time MemoryStore::now() { return state_->clock.now(); }
 
 bool MemoryStore::remove(const std::string& name) {
   check_name(name);
-  State& state = *state_;
-  MutexLock lock(state.mutex);
-  return state.objects.erase(name) > 0;
+  return state_->remove(name);
 }
 
 void MemoryStore::edit(const std::string& name, const std::function<void(Bytes&)>& change) {
@@ -156,9 +167,7 @@ void MemoryStore::edit(const std::string& name, const std::function<void(Bytes&)
   if (!object) throw_no_object(name);
   Bytes bytes = *object->bytes;
   change(bytes);
-  State& state = *state_;
-  MutexLock lock(state.mutex);
-  state.objects[name].bytes = std::make_shared<const Bytes>(std::move(bytes));
+  state_->replace(name, std::move(bytes));
 }
 
 }  // namespace holdfast::store

@@ -9,13 +9,15 @@
 
 namespace holdfast::store {
 
-// `url` is a path, absolute or from the working directory, or file:// and an absolute path (taken as it stands, without %-escapes).
-// Throws kConfiguration for any other scheme. Nothing is touched before the first call on the result.
+// `url` is a path, absolute or from the working directory, or file:// and an absolute path (taken
+// as it stands, without %-escapes). Throws kConfiguration for any other scheme. Nothing is touched
+// before the first call on the result.
 std::unique_ptr<Store> open_store(const std::string& url);
 std::unique_ptr<Remover> open_remover(const std::string& url);
 // What `init` does first: makes the place that the URL names, fine when it exists.
 void create_store(const std::string& url);
-// Removes what killed writers left behind in the engine's own places (never objects); returns how many.
+// Removes what killed writers left behind in the engine's own places (never objects); returns how
+// many.
 int sweep_uploads(const std::string& url);
 
 }  // namespace holdfast::store

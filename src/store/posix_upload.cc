@@ -119,7 +119,7 @@ bool PosixUpload::link_as(const std::string& name) {
   }
   // A network file system may have made the link, lost the answer, and found a name taken when it
   // asked again: taken by this file.
-  struct stat there {};
+  struct stat there{};
   if (failed != 0 && lstat(target.c_str(), &there) == 0 && is_same_file(there, status()))
     failed = 0;
   if (failed == EEXIST) {

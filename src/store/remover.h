@@ -1,4 +1,5 @@
-// remover.h: the only way to make an object go away. Handed to expire alone; no other room ever holds one.
+// remover.h: the only way to make an object go away. Handed to expire alone; no other room ever
+// holds one.
 #pragma once
 
 #include <string>

@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "codec/compression.h"
 
-// Input: algorithm u8, raw length u24, frame.
+// Input: algorithm u8, raw length u24 (as much of it as makes 256 KiB), frame.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace holdfast;
   if (size < 4) return 0;
   ByteView input = std::as_bytes(std::span(data, size));
-  size_t raw_bytes = load_le<uint32_t>(input.data()) >> 8;
+  size_t raw_bytes = (load_le<uint32_t>(input.data()) >> 8) & 0x3FFFF;
   static codec::Decompressor decompressor;
   Bytes into(raw_bytes);
   codec::Compression algorithm = static_cast<codec::Compression>(data[0]);

@@ -7,6 +7,8 @@
 namespace holdfast::cli {
 namespace {
 
+using test::error_of;
+
 Arguments parse(std::vector<const char*> words) {
   words.insert(words.begin(), "holdfast");
   return parse_arguments(static_cast<int>(words.size()), words.data());

@@ -8,6 +8,8 @@
 namespace holdfast::config {
 namespace {
 
+using test::error_of;
+
 class SettingsTest : public ::testing::Test {
  protected:
   std::string file(std::string_view text) {

@@ -1,0 +1,170 @@
+#include "archive/wal_list.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/task_group.h"
+#include "repo/wal_archive.h"
+
+namespace holdfast::archive {
+namespace {
+
+// Builds one timeline's ranges while its objects pass by in order.
+class TimelineReader {
+ public:
+  TimelineReader(const repo::WalArchive& archive, pg::TimelineId timeline, Reporter& reporter)
+      : archive_(archive), reporter_(reporter) {
+    listed_.timeline = timeline;
+  }
+
+  WalTimeline read(const std::stop_token& stop) {
+    if (std::optional<Bytes> text = archive_.read_file(
+            {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
+      listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
+      // The first segment of a timeline is the one in which it began.
+      if (std::optional<pg::Lsn> start = listed_.history->start_of(listed_.timeline))
+        expected_ = pg::segment_of(*start, archive_.segment_size());
+    }
+    archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
+      throw_if_stopped(stop);
+      take(entry);
+      return true;
+    });
+    finish_range();
+    return std::move(listed_);
+  }
+
+ private:
+  void take(const repo::WalArchive::Entry& entry) {
+    switch (entry.file.kind) {
+      case pg::WalFileKind::kSegment:
+        take_segment(entry.file.segment.segment_number, entry.stored_bytes);
+        break;
+      case pg::WalFileKind::kPartial:
+        take_partial(entry);
+        break;
+      default:
+        ++listed_.backup_history_count;
+    }
+  }
+
+  void take_segment(uint64_t number, uint64_t stored_bytes) {
+    if (expected_ && number != *expected_) {
+      finish_range();
+      if (number > *expected_)
+        listed_.gaps.push_back({.first_segment = name_of(*expected_),
+                                .last_segment = name_of(number - 1),
+                                .segment_count = number - *expected_});
+    }
+    if (!range_first_) range_first_ = number;
+    stored_bytes_ += stored_bytes;
+    expected_ = number + 1;
+  }
+
+  void take_partial(const repo::WalArchive::Entry& entry) {
+    WalPartial partial{
+        .segment = pg::partial_file_name(entry.file.segment, archive_.segment_size()),
+        .digest = *entry.partial,
+        .stored_bytes = entry.stored_bytes,
+        .readable_end = {},
+        .host = {}};
+    if (std::optional<repo::WalSegmentInfo> info = info_of(entry.file, &partial.digest)) {
+      partial.readable_end = info->readable_end;
+      partial.host = info->host;
+    }
+    listed_.partials.push_back(std::move(partial));
+  }
+
+  void finish_range() {
+    if (!range_first_) return;
+    const uint64_t first = *range_first_;
+    const uint64_t last = *expected_ - 1;
+    WalRange range{.first_segment = name_of(first),
+                   .last_segment = name_of(last),
+                   .segment_count = last - first + 1,
+                   .stored_bytes = stored_bytes_,
+                   .start_lsn = pg::start_lsn(first, archive_.segment_size()),
+                   .end_lsn = pg::end_lsn(last, archive_.segment_size()),
+                   .first_commit = {},
+                   .last_commit = {},
+                   .first_pushed = {},
+                   .last_pushed = {}};
+    if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(first), nullptr)) {
+      if (info->commits.count > 0) range.first_commit = info->commits.first_time;
+      range.first_pushed = info->pushed;
+    }
+    if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(last), nullptr)) {
+      if (info->commits.count > 0) range.last_commit = info->commits.last_time;
+      range.last_pushed = info->pushed;
+    }
+    listed_.ranges.push_back(std::move(range));
+    range_first_.reset();
+    stored_bytes_ = 0;
+  }
+
+  std::string name_of(uint64_t number) const {
+    return pg::segment_file_name({.timeline = listed_.timeline, .segment_number = number},
+                                 archive_.segment_size());
+  }
+  pg::WalFileName segment_file(uint64_t number) const {
+    return {.kind = pg::WalFileKind::kSegment,
+            .segment = {.timeline = listed_.timeline, .segment_number = number}};
+  }
+
+  // Beyond the four places of `catch`: a list shows what is there, also where one object is
+  // damaged.
+  std::optional<repo::WalSegmentInfo> info_of(const pg::WalFileName& file,
+                                              const Bytes16* partial) const {
+    try {
+      return archive_.segment_info(file, partial);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt) throw;
+      reporter_.warning(error.message());
+      return std::nullopt;
+    }
+  }
+
+  const repo::WalArchive& archive_;
+  Reporter& reporter_;
+  WalTimeline listed_;
+  std::optional<uint64_t> expected_;     // the number that would follow
+  std::optional<uint64_t> range_first_;  // of the range that is being read
+  uint64_t stored_bytes_ = 0;
+};
+
+}  // namespace
+
+bool WalListing::has_gaps() const {
+  return std::ranges::any_of(lineages, [](const WalLineage& lineage) {
+    return std::ranges::any_of(lineage.timelines,
+                               [](const WalTimeline& timeline) { return !timeline.gaps.empty(); });
+  });
+}
+
+WalListing list(const ListOptions& options, const repo::Repository& repository, Reporter& reporter,
+                std::stop_token stop) {
+  WalListing listing;
+  for (const repo::Lineage& lineage : repository.lineages(options.cluster)) {
+    if (options.lineage && lineage.name != *options.lineage) continue;
+    repo::WalArchive archive(repository, lineage);
+    WalLineage listed{.lineage = lineage, .timelines = {}};
+    for (pg::TimelineId timeline : archive.timelines())
+      listed.timelines.push_back(TimelineReader(archive, timeline, reporter).read(stop));
+    listing.lineages.push_back(std::move(listed));
+  }
+  if (listing.lineages.empty())
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = options.lineage
+                        ? fmt::format("cluster \"{}\" has no lineage \"{}\"", options.cluster,
+                                      repo::to_string(*options.lineage))
+                        : fmt::format("cluster \"{}\" is not in the repository", options.cluster),
+         .detail = fmt::format("The repository is \"{}\".", repository.store().url()),
+         .hint = "\"holdfast info\" shows what is in it."});
+  return listing;
+}
+
+}  // namespace holdfast::archive

@@ -1,0 +1,50 @@
+// wal_salvage.h: into the archive with what an old pg_wal still holds, before it is emptied
+// (restore --in-place, `wal salvage DIR`).
+//
+// The server must be down. History files go first, then complete segments in order, by the rules of
+// intake.h; the last segment of each timeline, which the crash left unfinished, becomes
+// <segment>.partial. Files that the server kept for reuse under future names are passed over. What
+// is refused is reported with its reason and left where it is: whoever empties the directory moves
+// it aside.
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "pg/lsn.h"
+#include "repo/repository.h"
+
+namespace holdfast::archive {
+
+struct SalvageOptions {
+  std::string wal_directory;        // the old pg_wal
+  std::string data_directory = {};  // empty: the one that holds it, if it is called pg_wal
+  std::string cluster;
+  std::string host = {};  // empty: this host's name
+  codec::CompressionSetting compression = {};
+};
+
+struct SalvageResult {
+  struct Refused {
+    std::string file;
+    std::string reason;  // message and detail
+  };
+  repo::LineageName lineage;
+  std::vector<std::string> pushed;  // names as archived, .partial included
+  uint64_t already_archived = 0;
+  uint64_t unused = 0;           // recycled or never written
+  std::vector<Refused> refused;  // left behind, and not in the archive
+  pg::Lsn readable_end;  // the end of the last record that was found, on the newest timeline
+};
+
+// Throws when the directory or its cluster cannot be identified, and when the store fails: then
+// nothing may be emptied.
+SalvageResult salvage(const SalvageOptions& options, const repo::Repository& repository,
+                      Reporter& reporter, std::stop_token stop,
+                      const Clock& clock = system_clock());
+
+}  // namespace holdfast::archive

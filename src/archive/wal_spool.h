@@ -1,0 +1,104 @@
+// wal_spool.h: segments fetched before the server asks for them.
+//
+//   <spool>/lock                 flocked by the one process that reads ahead
+//   <spool>/asked                the segment that was asked for last, its name
+//   <spool>/<segment>            content ++ trailer; whole and verified, made by rename
+//   <spool>/<segment>.fetching   one on its way
+//   trailer := magic "HFSPOOL1"[8] repository-id[16] system-identifier u64 name[24] sha256[32] 88
+//   bytes
+//
+// The process that reads ahead is a child of its own that outlives the `wal get` which started it
+// and ends when nothing was asked for some seconds. It keeps at most N segments behind the one that
+// was asked for last, of the same timeline; all others are removed. What is not archived yet is not
+// remembered as missing. Nothing in the spool needs to survive anything: a file is served only when
+// its trailer names this repository, this system and this segment and its content has that SHA-256;
+// any other is removed.
+//
+// The spool lies in pg_wal unless told otherwise: no base backup copies that, and it is the
+// server's own.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/reporter.h"
+#include "pg/wal_file_name.h"
+#include "repo/keys.h"
+#include "repo/wal_archive.h"
+#include "store/store.h"
+
+namespace holdfast::archive {
+
+// "<data directory>/pg_wal/holdfast_spool"
+std::string default_spool_directory(const std::string& data_directory);
+
+// Larger segments are not read ahead.
+inline constexpr uint32_t kLargestSpooledSegment = uint32_t{64} << 20;
+
+class Spool {
+ public:
+  struct Owner {
+    Bytes16 repository_id;
+    uint64_t system_identifier = 0;
+    pg::WalSegmentSize segment_size;
+  };
+  Spool(std::string directory, Owner owner);
+
+  // --- for who asks
+
+  // Makes the directory when it is missing; its parent must exist.
+  void prepare();
+  // The content of a spooled segment, verified, and no longer spooled; nullopt when there is none.
+  std::optional<Bytes> take(const std::string& segment);
+  // Whether a living process is fetching it at this moment.
+  bool is_coming(const std::string& segment) const;
+  void note_asked(const std::string& segment);
+  bool has_reader() const;  // somebody reads ahead
+
+  // --- for who reads ahead
+
+  std::optional<std::string> asked() const;
+  bool holds(const std::string& segment) const;
+  // False: it is not in the archive.
+  bool fetch(const repo::WalArchive& archive, const pg::SegmentName& segment);
+  // Removes every file that is not of `timeline` with a number in [first, last].
+  void keep_only(pg::TimelineId timeline, uint64_t first, uint64_t last);
+  void clear();
+  std::string lock_path() const;
+
+ private:
+  std::string path(const std::string& name) const;
+
+  std::string directory_;
+  Owner owner_;
+};
+
+struct ReadAheadOptions {
+  std::string data_directory = ".";
+  std::string cluster;
+  std::optional<Bytes16> repository_id = std::nullopt;
+  std::string spool_directory = {};  // empty: default_spool_directory()
+  int read_ahead = 8;
+  int jobs = 2;
+  std::chrono::milliseconds timeout = std::chrono::seconds(60);    // of the store
+  std::chrono::milliseconds idle_time = std::chrono::seconds(10);  // unasked for so long: it ends
+  std::chrono::milliseconds poll_time = std::chrono::milliseconds(50);
+};
+
+struct ReadAheadResult {
+  uint64_t fetched = 0;
+  bool was_busy = false;  // another process reads ahead into this spool
+};
+
+// Reads ahead until nothing was asked for `idle_time`; the spool is empty then. The spool's
+// directory must exist. Throws like get(), also when stopped: the process ends, and the next `wal
+// get` starts another.
+ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& source,
+                               const repo::KeySource& key, Reporter& reporter,
+                               std::stop_token stop);
+
+}  // namespace holdfast::archive

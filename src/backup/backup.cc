@@ -1,0 +1,222 @@
+#include "backup/backup.h"
+
+#include <sys/stat.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "backup/data_copy.h"
+#include "backup/outside_files.h"
+#include "backup/owners.h"
+#include "backup/preflight.h"
+#include "backup/wal_wait.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "cluster/data_directory.h"
+#include "cluster/online_backup.h"
+#include "pg/backup_label.h"
+#include "pg/version.h"
+#include "repo/layout.h"
+
+namespace holdfast::backup {
+namespace {
+
+constexpr mode_t kMadeFileMode = 0600;
+
+Time server_time(cluster::Connection& connection) {
+  return parse_time(connection.query_value("SELECT clock_timestamp()"));
+}
+
+cluster::Connection connect(const BackupOptions& options, Reporter& reporter,
+                            std::stop_token stop) {
+  return cluster::Connection::connect(
+      {.conninfo = options.conninfo,
+       .application_name = "holdfast backup",
+       .on_notice = [&reporter](const cluster::Notice& notice) { reporter.note(notice.message); }},
+      std::move(stop));
+}
+
+struct stat stat_of(const std::string& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) throw_errno("stat", path);
+  return status;
+}
+
+// What is known before a byte is copied.
+repo::Backup describe(const BackupOptions& options, const std::string& id,
+                      const repo::Lineage& lineage, const cluster::ServerFacts& facts,
+                      const std::string& data_directory, const pg::ControlFile& control) {
+  struct stat status = stat_of(data_directory);
+  repo::Backup backup;
+  backup.id = id;
+  backup.type = "full";
+  backup.lineage = lineage.name;
+  backup.system_identifier = facts.system_identifier;
+  backup.major = facts.major;
+  backup.catalog_version = facts.catalog_version;
+  backup.wal_segment_bytes = facts.wal_segment_size.bytes();
+  backup.block_bytes = control.block_bytes;
+  backup.blocks_per_segment = control.blocks_per_relation_segment;
+  backup.data_checksums = control.has_checksums();
+  backup.label = options.label.empty() ? "holdfast " + id : options.label;
+  backup.host = host_name();
+  backup.tool = options.tool_version;
+  backup.data_directory = data_directory;
+  backup.data_user = user_name(status.st_uid);
+  backup.data_group = group_name(status.st_gid);
+  backup.data_mode = status.st_mode & 07777;
+  for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(data_directory))
+    backup.tablespaces.push_back({.oid = link.oid, .path = link.target});
+  backup.floors = {.max_connections = control.max_connections,
+                   .max_worker_processes = control.max_worker_processes,
+                   .max_wal_senders = control.max_wal_senders,
+                   .max_prepared_transactions = control.max_prepared_transactions,
+                   .max_locks_per_transaction = control.max_locks_per_transaction};
+  return backup;
+}
+
+std::vector<std::string> configuration_files(const cluster::ServerFacts& facts) {
+  std::vector<std::string> files = facts.included_files;
+  files.insert(files.end(), {facts.config_file, facts.hba_file, facts.ident_file});
+  return files;
+}
+
+// Root 2: backup_label, global/pg_control, tablespace_map, in the manifest's order.
+void add_last_files(const cluster::OnlineBackup::Stopped& stopped, ByteView control_bytes,
+                    const std::string& data_directory, uint32_t block_bytes,
+                    repo::BackupWriter& writer, repo::ExtentWriter& extents, OwnerIndex& owners) {
+  struct stat control = stat_of(join_path(data_directory, pg::kControlFilePath));
+  uint32_t owner = owners.index(control.st_uid, control.st_gid);
+  auto add = [&](std::string_view path, ByteView content, mode_t mode) {
+    repo::ManifestEntry entry;
+    entry.root = repo::ManifestRoot::kDataLast;
+    entry.path = path;
+    entry.mode = mode;
+    entry.owner = owner;
+    entry.modified = system_clock().now();
+    entry.size = content.size();
+    entry.location = repo::append_file(extents, path, content, block_bytes);
+    writer.manifest().add(entry);
+  };
+  add("backup_label", as_bytes(stopped.backup_label), kMadeFileMode);
+  add(pg::kControlFilePath, control_bytes, control.st_mode & 07777);
+  if (!stopped.tablespace_map.empty())
+    add("tablespace_map", as_bytes(stopped.tablespace_map), kMadeFileMode);
+}
+
+// What the stop call says of the WAL that the backup needs.
+void describe_wal(const cluster::OnlineBackup::Stopped& stopped, pg::Lsn start_lsn,
+                  pg::WalSegmentSize size, repo::Backup& backup) {
+  pg::BackupLabel label = pg::parse_backup_label(stopped.backup_label, size);
+  if (label.start_lsn != start_lsn)
+    throw Error({.code = ErrorCode::kServer,
+                 .message = "the server gave the label of another backup",
+                 .detail = fmt::format("It starts at {}, this backup at {}.",
+                                       pg::to_string(label.start_lsn), pg::to_string(start_lsn)),
+                 .hint = "Take the backup again, without a connection pooler between."});
+  backup.start_lsn = start_lsn;
+  backup.checkpoint_lsn = label.checkpoint_lsn;
+  backup.start_timeline = label.start_timeline;
+  backup.start_segment = label.start_segment;
+  backup.stop_lsn = stopped.stop_lsn;
+  backup.stop_timeline = label.start_timeline;  // a primary stays on its timeline
+  backup.stop_segment = pg::segment_file_name(
+      {backup.stop_timeline, pg::last_segment_before_end(stopped.stop_lsn, size)}, size);
+}
+
+}  // namespace
+
+BackupResult backup(const BackupOptions& options, const repo::Repository& repository,
+                    Reporter& reporter, std::stop_token stop) {
+  const Clock& clock = system_clock();
+  check_label(options.label);
+
+  // Look at the server, its files and the repository; nothing has been begun.
+  cluster::Connection connection = connect(options, reporter, stop);
+  cluster::ServerFacts facts = cluster::read_server_facts(connection);
+  check_server(facts);
+  repo::Lineage lineage = lineage_of(repository, options.cluster, facts);
+  std::string data_directory = check_data_directory(options.pgdata, facts);
+  pg::ControlFile control = cluster::read_control_file(data_directory).control;
+  check_control_file(control, facts, data_directory);
+  uint64_t expected_bytes = measure_data_directory(data_directory);
+
+  // Start. From here on the server writes full pages and waits for our stop call; if we die, it
+  // forgets the backup.
+  BackupResult result;
+  Time started = clock.now();
+  std::string id = repo::make_backup_id(started, repository.random());
+  repo::Backup description = describe(options, id, lineage, facts, data_directory, control);
+  description.started = started;
+  repo::BackupWriter writer(repository, lineage, id, options.compression, clock);
+  reporter.phase("starting", 0);
+  description.start_time = server_time(connection);
+  cluster::OnlineBackup online(std::move(connection), {.label = description.label,
+                                                       .fast_checkpoint = options.fast_checkpoint});
+  description.from_standby = online.from_standby();
+  check_control_file(cluster::read_control_file(data_directory).control, facts, data_directory,
+                     online.start_lsn());
+  reporter.note(fmt::format("backup {} starts at {}, timeline {}", id,
+                            pg::to_string(online.start_lsn()), pg::to_string(facts.timeline)));
+
+  // Copy the data directory, then what lies outside it.
+  reporter.phase("copying", expected_bytes);
+  DataCopyResult copied = copy_data_directory(
+      {.source = {.data_directory = data_directory,
+                  .version_directory = pg::tablespace_version_directory(facts.major),
+                  .block_bytes = control.block_bytes,
+                  .blocks_per_segment = control.blocks_per_relation_segment,
+                  .has_checksums = control.has_checksums(),
+                  .start_lsn = online.start_lsn()},
+       .jobs = options.jobs,
+       .current_lsn =
+           [&online] {
+             return pg::parse_lsn(
+                 online.connection().query_value("SELECT pg_current_wal_insert_lsn()"));
+           },
+       .check_alive = [&online] { online.check_alive(); }},
+      writer, reporter, stop);
+  repo::ExtentWriter extents = writer.make_worker();
+  OwnerIndex owners(writer.manifest());
+  OutsideFiles outside = keep_outside_files(configuration_files(facts), data_directory,
+                                            control.block_bytes, writer, extents, owners, reporter);
+
+  // pg_control last of all files, as basebackup.c does; the bytes kept are those whose CRC was
+  // checked. Then stop.
+  reporter.phase("finishing", 0);
+  cluster::ControlFileCopy last_control = cluster::read_control_file(data_directory);
+  cluster::OnlineBackup::Stopped stopped = online.stop();
+  // Asked after the stop: no commit before the stop position carries a later time.
+  description.stop_time = server_time(online.connection());
+  describe_wal(stopped, online.start_lsn(), facts.wal_segment_size, description);
+  reporter.note(fmt::format("backup stops at {}", pg::to_string(stopped.stop_lsn)));
+
+  // Everything but the commit object.
+  add_last_files(stopped, last_control.bytes, data_directory, control.block_bytes, writer, extents,
+                 owners);
+  writer.finish_worker(std::move(extents));
+  writer.seal_contents();
+
+  // A backup exists only with the WAL that it needs.
+  reporter.phase("waiting for WAL", 0);
+  wait_for_wal(
+      repo::WalArchive(repository, lineage),
+      {.timeline = description.stop_timeline,
+       .start_lsn = description.start_lsn,
+       .end_lsn = description.stop_lsn},
+      {.timeout = options.archive_timeout,
+       .archiver = [&online] { return cluster::read_archiver_status(online.connection()); }},
+      clock, reporter, stop);
+
+  // Commit: from here on the backup exists.
+  description.external_files = outside.kept;
+  description.damaged_blocks = copied.damaged_blocks;
+  description.damaged = copied.damaged_blocks > 0;
+  description.finished = clock.now();
+  result.backup = writer.commit(std::move(description));
+  result.damaged = std::move(copied.damaged);
+  result.unreadable_files = std::move(outside.unreadable);
+  return result;
+}
+
+}  // namespace holdfast::backup

@@ -1,0 +1,66 @@
+// page_check.h: whether pages read under a running server are whole.
+//
+// A read can meet a write: it then sees parts of two states of a page. That is harmless for a page
+// that changes after the backup's start, for replay begins with a full image of it. So a page that
+// does not verify is read again a few times, and it is accepted when
+//
+//   - it verifies now, or another reader's write changed it between two reads (it is being
+//   written), or
+//   - its LSN lies within [backup start, current insert position]: it was changed since the backup
+//   began.
+//
+// The upper bound of the last rule matters: damage can carry any LSN. The worker that reads knows
+// the start alone, so it hands such a page over as a fault with `harmless_from` set, for the one
+// who holds the session to judge.
+//
+// Facts: basebackup.c (sendFile), bufpage.c, PostgreSQL 13 to 18.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/bytes.h"
+#include "pg/lsn.h"
+#include "pg/page.h"
+
+namespace holdfast::backup {
+
+// Stands in the manifest (repo::DamagedBlock::reason).
+enum class FaultReason : uint8_t { kChecksum = 1, kPageHeader = 2 };
+
+struct PageFault {
+  uint32_t page = 0;  // from the first page of the span that was checked; who collects faults makes
+                      // it the file's
+  FaultReason reason = FaultReason::kChecksum;
+  // Set when the page's own LSN is not before the backup's start: no damage if the server has
+  // written that far.
+  pg::Lsn harmless_from = {};
+};
+
+class PageChecker {
+ public:
+  // Reads the page again that is number `page` of the span; false when the file ends before it now.
+  using Reread = std::function<bool(uint32_t page, std::span<std::byte, pg::kPageBytes> into)>;
+
+  // `pause` is called between two rounds of reading again.
+  PageChecker(pg::Lsn start_lsn, std::function<void()> pause);
+
+  // Verifies whole adjacent pages, of which the first has number `first` in its fork. A page that
+  // another read shows differently is replaced in `pages` by what was read last. What remains
+  // faulty is returned, in order; valid until the next call. Rounds of reading are made for all
+  // failing pages together, so that a file full of damage costs no more pauses than one page.
+  std::span<const PageFault> check(std::span<std::byte> pages, pg::BlockNumber first,
+                                   const Reread& reread);
+
+ private:
+  bool settle(std::span<std::byte, pg::kPageBytes> page, pg::BlockNumber block, uint32_t index,
+              const Reread& reread);
+
+  pg::Lsn start_lsn_;
+  std::function<void()> pause_;
+  std::vector<PageFault> faults_;
+};
+
+}  // namespace holdfast::backup

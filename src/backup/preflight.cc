@@ -1,0 +1,154 @@
+#include "backup/preflight.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "backup/owners.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "pg/version.h"
+
+namespace holdfast::backup {
+namespace {
+
+constexpr size_t kMaxLabelBytes = 1000;
+constexpr std::string_view kConfigureHint =
+    "Run \"holdfast init --configure-server\", then restart the server.";
+
+[[noreturn]] void refuse_directory(const std::string& configured,
+                                   const cluster::ServerFacts& facts) {
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("\"{}\" is not the data directory of the server", configured),
+       .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
+       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
+}
+
+void check_is_readable(const std::string& directory) {
+  std::optional<struct stat> status = stat_if_exists(directory);
+  if (!status)
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("there is no data directory \"{}\" on this host", directory),
+         .detail = "A backup reads the files of the cluster where they lie.",
+         .hint = "Run the backup on the server's own host."});
+  if (faccessat(AT_FDCWD, directory.c_str(), R_OK | X_OK, AT_EACCESS) == 0) return;
+  std::string owner = user_name(status->st_uid);
+  throw Error(
+      {.code = ErrorCode::kPermission,
+       .message = fmt::format("cannot read the data directory \"{}\"", directory),
+       .detail = fmt::format("It belongs to \"{}\", and this program runs as \"{}\".", owner,
+                             user_name(geteuid())),
+       .hint = fmt::format("Run it as the owner: runuser -u {} -- holdfast backup", owner)});
+}
+
+}  // namespace
+
+void check_server(const cluster::ServerFacts& facts) {
+  pg::version_of(facts.major);  // throws for one that is not known
+  if (facts.in_recovery)
+    throw Error({.code = ErrorCode::kUnsupported,
+                 .message = "the server is a standby",
+                 .detail = "Backups are taken from the primary.",
+                 .hint = "Name the primary in conninfo and run the backup on its host."});
+  if (facts.wal_level == "minimal")
+    throw Error({.code = ErrorCode::kServer,
+                 .message = "wal_level of the server is \"minimal\"",
+                 .detail = "Such WAL cannot be recovered from; wal_level must be \"replica\" or "
+                           "\"logical\".",
+                 .hint = std::string(kConfigureHint)});
+  if (facts.archive_mode == cluster::ArchiveMode::kOff)
+    throw Error({.code = ErrorCode::kServer,
+                 .message = "archive_mode of the server is \"off\"",
+                 .detail = "Without the WAL that is written while it is taken a backup cannot be "
+                           "recovered.",
+                 .hint = std::string(kConfigureHint)});
+  if (facts.archive_command.empty() && facts.archive_library.empty())
+    throw Error({.code = ErrorCode::kServer,
+                 .message = "archive_command of the server is not set",
+                 .detail = "Without the WAL that is written while it is taken a backup cannot be "
+                           "recovered.",
+                 .hint = "Run \"holdfast init --configure-server\"."});
+}
+
+repo::Lineage lineage_of(const repo::Repository& repository, const std::string& cluster,
+                         const cluster::ServerFacts& facts) {
+  if (std::optional<repo::Lineage> lineage =
+          repository.find_lineage(cluster, facts.system_identifier))
+    return *lineage;
+  std::optional<repo::Lineage> newest = repository.newest_lineage(cluster);
+  if (!newest)
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("the repository has no cluster \"{}\"", cluster),
+                 .hint = fmt::format("Run \"holdfast init -c {}\" first.", cluster)});
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("the server is not cluster \"{}\" of the repository", cluster),
+       .detail = fmt::format("Its system identifier is {}, that of lineage {} is {}.",
+                             facts.system_identifier, repo::to_string(newest->name),
+                             newest->system_identifier),
+       .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; otherwise "
+               "correct conninfo."});
+}
+
+std::string check_data_directory(const std::string& configured, const cluster::ServerFacts& facts) {
+  std::string directory = absolute_path(configured.empty() ? facts.data_directory : configured);
+  // stat_if_exists throws for a parent directory that cannot be entered; the answer to that is the
+  // same.
+  struct stat status{};
+  if (stat(directory.c_str(), &status) != 0 && errno == EACCES)
+    throw Error({.code = ErrorCode::kPermission,
+                 .message = fmt::format("cannot read the data directory \"{}\"", directory),
+                 .detail = fmt::format("A directory on the way to it cannot be entered by \"{}\".",
+                                       user_name(geteuid())),
+                 .hint = "Run holdfast as the user who runs the server, for example: runuser -u "
+                         "postgres -- holdfast backup"});
+  check_is_readable(directory);
+  if (configured.empty()) return directory;
+  struct stat servers{};
+  bool is_seen = stat(facts.data_directory.c_str(), &servers) == 0;
+  bool is_same = is_seen ? servers.st_dev == status.st_dev && servers.st_ino == status.st_ino
+                         : directory == absolute_path(facts.data_directory);
+  if (!is_same) refuse_directory(directory, facts);
+  return directory;
+}
+
+void check_control_file(const pg::ControlFile& control, const cluster::ServerFacts& facts,
+                        const std::string& data_directory, pg::Lsn start_lsn) {
+  bool is_same = control.system_identifier == facts.system_identifier &&
+                 control.catalog_version == facts.catalog_version;
+  if (!is_same)
+    throw Error(
+        {.code = ErrorCode::kWrongCluster,
+         .message = fmt::format("data directory \"{}\" is not the server's", data_directory),
+         .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
+                               control.system_identifier, facts.system_identifier),
+         .hint = "Correct pgdata or conninfo in the configuration."});
+  bool knows_checkpoint =
+      control.state == pg::ClusterState::kInProduction && control.redo_lsn >= start_lsn;
+  if (start_lsn.is_valid() && !knows_checkpoint)
+    throw Error(
+        {.code = ErrorCode::kWrongCluster,
+         .message = fmt::format("data directory \"{}\" is not the server's", data_directory),
+         .detail = fmt::format("It is a copy or a standby of the same cluster: its pg_control says "
+                               "\"{}\" with the last checkpoint at {}, while the server has just "
+                               "made one at {}.",
+                               pg::to_string(control.state), pg::to_string(control.redo_lsn),
+                               pg::to_string(start_lsn)),
+         .hint = "Run the backup on the host of the server that conninfo names."});
+}
+
+void check_label(const std::string& label) {
+  bool is_plain = std::ranges::all_of(label, [](char c) { return c >= ' ' && c <= '~'; });
+  if (label.size() <= kMaxLabelBytes && is_plain) return;
+  throw Error(
+      {.code = ErrorCode::kUsage,
+       .message = "invalid backup label",
+       .detail = fmt::format("A label is at most {} printable ASCII characters.", kMaxLabelBytes)});
+}
+
+}  // namespace holdfast::backup

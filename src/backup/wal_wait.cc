@@ -1,0 +1,114 @@
+#include "backup/wal_wait.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/task_group.h"
+
+namespace holdfast::backup {
+namespace {
+
+// The first looks come quickly: often the segment is being pushed just now.
+constexpr std::chrono::milliseconds kFirstPause{50};
+constexpr std::chrono::milliseconds kLongestPause{1000};
+constexpr std::chrono::seconds kWarningInterval{10};
+
+bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& file,
+                      const std::string& name) {
+  std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
+  if (!info) return false;
+  if (info->system_identifier != archive.lineage().system_identifier)
+    throw Error(
+        {.code = ErrorCode::kWrongCluster,
+         .message = fmt::format("archived WAL segment \"{}\" is of another cluster", name),
+         .detail = fmt::format("Its system identifier is {}, that of the backup is {}.",
+                               info->system_identifier, archive.lineage().system_identifier)});
+  if (!info->complete || info->bytes != archive.segment_size().bytes())
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("archived WAL segment \"{}\" is not whole", name),
+                 .detail = fmt::format("It has {} of {} bytes.", info->bytes,
+                                       archive.segment_size().bytes())});
+  return true;
+}
+
+std::string last_failure(const cluster::ArchiverStatus& status) {
+  if (!status.is_failing()) return "";
+  return fmt::format("The server's last failed attempt was to archive \"{}\" at {}.",
+                     status.last_failed_wal.value_or("?"), to_local(*status.last_failed_time));
+}
+
+class Waiting {
+ public:
+  Waiting(const WalWait& wait, const Clock& clock, Reporter& reporter, const std::stop_token& stop)
+      : wait_(wait),
+        clock_(clock),
+        reporter_(reporter),
+        stop_(stop),
+        started_(clock.steady()),
+        warned_(started_) {}
+
+  template <typename IsThere>
+  void until(const std::string& name, const IsThere& is_there) {
+    for (std::chrono::milliseconds pause = kFirstPause; !is_there();
+         pause = std::min(pause * 2, kLongestPause)) {
+      throw_if_stopped(stop_);
+      if (clock_.steady() - started_ >= wait_.timeout) fail(name);
+      if (clock_.steady() - warned_ >= kWarningInterval) warn(name);
+      wait_for(stop_, pause);
+    }
+  }
+
+ private:
+  void warn(const std::string& name) {
+    warned_ = clock_.steady();
+    std::string failure = last_failure(wait_.archiver());
+    if (failure.empty())
+      reporter_.note(fmt::format("still waiting for WAL segment {}", name));
+    else
+      reporter_.warning(fmt::format("archiving fails: {}", failure));
+  }
+
+  [[noreturn]] void fail(const std::string& name) {
+    std::string failure = last_failure(wait_.archiver());
+    throw Error(
+        {.code = ErrorCode::kServer,
+         .message = fmt::format("WAL file \"{}\" did not reach the archive within {}", name,
+                                to_human(wait_.timeout)),
+         .detail = "Without it the backup could not be recovered, so there is no new backup." +
+                   (failure.empty() ? failure : " " + failure),
+         .hint = "Look for the output of archive_command in the server's log, and run the command "
+                 "by hand as the server's user."});
+  }
+
+  const WalWait& wait_;
+  const Clock& clock_;
+  Reporter& reporter_;
+  const std::stop_token& stop_;
+  std::chrono::steady_clock::time_point started_;
+  std::chrono::steady_clock::time_point warned_;
+};
+
+}  // namespace
+
+void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, const WalWait& wait,
+                  const Clock& clock, Reporter& reporter, const std::stop_token& stop) {
+  Waiting waiting(wait, clock, reporter, stop);
+  pg::WalSegmentSize size = archive.segment_size();
+  if (needed.timeline.value > 1) {
+    std::string name = pg::history_file_name(needed.timeline);
+    pg::WalFileName file = pg::parse_wal_file_name(name, size);
+    waiting.until(name, [&] { return archive.file_info(file).has_value(); });
+  }
+  uint64_t last = pg::last_segment_before_end(needed.end_lsn, size);
+  for (uint64_t number = pg::segment_of(needed.start_lsn, size); number <= last; ++number) {
+    std::string name = pg::segment_file_name({needed.timeline, number}, size);
+    pg::WalFileName file = pg::parse_wal_file_name(name, size);
+    waiting.until(name, [&] { return is_whole_segment(archive, file, name); });
+  }
+}
+
+}  // namespace holdfast::backup

@@ -1,0 +1,38 @@
+// wal_wait.h: waits until the archive holds the WAL without which a backup cannot be recovered.
+//
+// The archive itself is asked, not the server: what the server takes for archived may have gone
+// elsewhere.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <stop_token>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "cluster/server_facts.h"
+#include "pg/lsn.h"
+#include "repo/wal_archive.h"
+
+namespace holdfast::backup {
+
+struct NeededWal {
+  pg::TimelineId timeline;
+  pg::Lsn start_lsn;  // [start_lsn, end_lsn)
+  pg::Lsn end_lsn;
+};
+
+struct WalWait {
+  std::chrono::seconds timeout{3600};
+  // What pg_stat_archiver says, for a warning every few seconds while the archiver fails, and for
+  // the error at the end.
+  std::function<cluster::ArchiverStatus()> archiver = {};
+};
+
+// Every segment of `needed`, whole, and from timeline 2 on the timeline's history file. Throws
+// kServer, naming the first file that is missing, after `timeout`; kWrongCluster when a segment is
+// another cluster's; kInterrupted.
+void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, const WalWait& wait,
+                  const Clock& clock, Reporter& reporter, const std::stop_token& stop);
+
+}  // namespace holdfast::backup

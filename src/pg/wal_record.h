@@ -1,0 +1,162 @@
+// wal_record.h: one WAL record: its header, the way to its main data, and the kinds of record that
+// name moments.
+//
+//   record := header, fragment header*, payload*        the payloads in their headers' order
+//   header := total length u32, xid u32, previous record's LSN u64,
+//             info u8, resource manager u8, padding u16, CRC-32C u32
+//
+// Main data is the last payload.
+// The CRC covers the bytes behind the header first and then the header up to the CRC. wal_reader.h
+// finds records in segments. Block references are walked over, not decoded.
+//
+// Facts: xlogrecord.h, xlogreader.c (DecodeXLogRecord), xact.h, xactdesc.c (ParseCommitRecord),
+// pg_control.h, xlog_internal.h, tablespace.h, PostgreSQL 13 to 18.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "pg/control_file.h"
+#include "pg/lsn.h"
+
+namespace holdfast::pg {
+
+inline constexpr size_t kWalRecordHeaderBytes = 24;
+// No server writes longer ones: 16+ stop at 1020 MiB, earlier ones at what palloc can hold.
+inline constexpr uint32_t kMaxWalRecordBytes = uint32_t{1} << 30;
+
+// Resource managers that are looked into, or that a rule depends on.
+inline constexpr uint8_t kRmXlog = 0;
+inline constexpr uint8_t kRmTransaction = 1;
+inline constexpr uint8_t kRmTablespace = 5;
+inline constexpr uint8_t kRmLogicalMessage = 21;  // the last built-in one
+inline constexpr uint8_t kRmFirstCustom = 128;    // extensions' own, 15+
+
+inline constexpr uint8_t kWalInfoOpcode = 0xF0;
+
+struct WalRecordHeader {
+  uint32_t total_bytes = 0;
+  uint32_t xid = 0;  // may be a subtransaction's; 0 when none
+  Lsn previous_lsn = {};
+  uint8_t info = 0;
+  uint8_t resource_manager = 0;
+  uint32_t crc = 0;
+};
+// REQUIRES: 24 bytes.
+WalRecordHeader read_wal_record_header(ByteView record);
+
+bool is_valid_resource_manager(uint8_t resource_manager, int major);
+
+// A record as wal_reader.h hands it out. The views live as long as the callback runs.
+struct WalRecord {
+  WalRecordHeader header;
+  int major = 0;
+  Lsn lsn;      // of its first byte
+  Lsn end_lsn;  // behind it and its padding, as the server counts; for XLOG_SWITCH the end of the
+                // segment
+  // The record from its header on; of one longer than kMaxKeptBytes (wal_reader.h) only that much.
+  ByteView bytes;
+  // The main data, cut likewise. main_data_bytes is its true length.
+  ByteView main_data;
+  size_t main_data_bytes = 0;
+
+  uint8_t opcode() const { return header.info & kWalInfoOpcode; }
+  bool is_switch() const { return header.resource_manager == kRmXlog && opcode() == 0x40; }
+};
+
+// What a record's fragment headers say. `problem` is empty when they are sound.
+struct WalRecordBody {
+  size_t main_data_offset = 0;  // from the record's start
+  size_t main_data_bytes = 0;
+  int block_count = 0;
+  std::optional<uint32_t> top_level_xid = {};  // 14+, wal_level = logical
+  std::string_view problem = {};
+};
+// `record` may be the front of a record of `total_bytes`; the fragment headers must be in it.
+WalRecordBody walk_wal_record(ByteView record, size_t total_bytes, int major);
+
+// --- Moments ------------------------------------------------------------------------------------
+
+struct TransactionEnd {
+  Lsn lsn;
+  Lsn end_lsn;
+  uint32_t xid = 0;  // of COMMIT PREPARED and ROLLBACK PREPARED: the prepared transaction's
+  Time time = {};    // taken before the record is inserted: not monotonic in LSN order
+  bool committed = false;
+  bool two_phase = false;
+  bool operator==(const TransactionEnd&) const = default;
+};
+struct RestorePoint {
+  Lsn lsn;
+  Lsn end_lsn;
+  Time time = {};
+  std::string name;
+  bool operator==(const RestorePoint&) const = default;
+};
+struct Checkpoint {
+  Lsn lsn;
+  Lsn end_lsn;
+  Lsn redo_lsn;
+  TimelineId timeline;
+  TimelineId previous_timeline;
+  bool shutdown = false;
+  bool full_page_writes = false;
+  uint64_t next_xid = 0;
+  uint32_t oldest_active_xid = 0;
+  Time time = {};
+  bool operator==(const Checkpoint&) const = default;
+};
+struct BackupEnd {
+  Lsn lsn;
+  Lsn end_lsn;
+  Lsn start_lsn;  // redo LSN of the backup that ends here
+  bool operator==(const BackupEnd&) const = default;
+};
+struct ParameterChange {
+  Lsn lsn;
+  Lsn end_lsn;
+  int32_t max_connections = 0;
+  int32_t max_worker_processes = 0;
+  int32_t max_wal_senders = 0;
+  int32_t max_prepared_transactions = 0;
+  int32_t max_locks_per_transaction = 0;
+  WalLevel wal_level = WalLevel::kMinimal;
+  bool wal_log_hints = false;
+  bool track_commit_timestamp = false;
+  bool operator==(const ParameterChange&) const = default;
+};
+struct TablespaceCreate {
+  Lsn lsn;
+  Lsn end_lsn;
+  uint32_t oid = 0;
+  std::string path;
+  bool operator==(const TablespaceCreate&) const = default;
+};
+struct EndOfRecovery {
+  Lsn lsn;
+  Lsn end_lsn;
+  Time time = {};
+  TimelineId timeline;
+  TimelineId previous_timeline;
+  bool operator==(const EndOfRecovery&) const = default;
+};
+// A record of these kinds whose CRC is right and whose content is not what this major writes.
+struct MalformedRecord {
+  Lsn lsn;
+  Lsn end_lsn;
+  std::string problem;
+  bool operator==(const MalformedRecord&) const = default;
+};
+
+using WalEvent = std::variant<TransactionEnd, RestorePoint, Checkpoint, BackupEnd, ParameterChange,
+                              TablespaceCreate, EndOfRecovery, MalformedRecord>;
+
+// nullopt for every other kind of record. Never throws.
+std::optional<WalEvent> decode_wal_event(const WalRecord& record);
+
+}  // namespace holdfast::pg

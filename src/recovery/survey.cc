@@ -1,0 +1,264 @@
+#include "recovery/survey.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "pg/wal_reader.h"
+
+namespace holdfast::recovery {
+namespace {
+
+pg::WalFileName file_name(const PathSegment& segment) {
+  return {.kind = segment.partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+          .segment = segment.name};
+}
+
+const Bytes16* digest_of(const PathSegment& segment) {
+  return segment.partial ? &*segment.partial : nullptr;
+}
+
+void raise(repo::ParameterFloors& floors, const repo::ParameterFloors& by) {
+  floors.max_connections = std::max(floors.max_connections, by.max_connections);
+  floors.max_worker_processes = std::max(floors.max_worker_processes, by.max_worker_processes);
+  floors.max_wal_senders = std::max(floors.max_wal_senders, by.max_wal_senders);
+  floors.max_prepared_transactions =
+      std::max(floors.max_prepared_transactions, by.max_prepared_transactions);
+  floors.max_locks_per_transaction =
+      std::max(floors.max_locks_per_transaction, by.max_locks_per_transaction);
+}
+
+[[noreturn]] void throw_not_joined(const repo::WalSegmentInfo& first,
+                                   const repo::WalSegmentInfo& second) {
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("archived WAL segment \"{}\" is not the continuation of \"{}\"",
+                              second.file_name, first.file_name),
+       .detail = fmt::format("The first was pushed from \"{}\" on host \"{}\", the second from "
+                             "\"{}\" on host \"{}\".",
+                             first.pgdata, first.host, second.pgdata, second.host),
+       .hint = fmt::format("Recovery can go up to {}: --to-lsn {}.",
+                           pg::to_string(first.last_record_end),
+                           pg::to_string(first.last_record_end))});
+}
+
+bool is_later(Time time, Time target, bool exclusive) {
+  return exclusive ? time >= target : time > target;
+}
+
+}  // namespace
+
+repo::WalSegmentInfo Survey::info(const PathSegment& segment) const {
+  std::optional<repo::WalSegmentInfo> info =
+      archive_.segment_info(file_name(segment), digest_of(segment));
+  if (!info) {
+    const pg::WalSegmentSize size = archive_.segment_size();
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("WAL segment \"{}\" has vanished from the archive",
+                                        pg::segment_file_name(segment.name, size)),
+                 .detail = "It was listed a moment ago.",
+                 .hint = "Check whether somebody expires or removes WAL from this repository, then "
+                         "run the command again."});
+  }
+  return std::move(*info);
+}
+
+Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
+  Reach reach;
+  reach.hole = path_.first_hole(first);
+  std::optional<repo::WalSegmentInfo> before;
+  for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
+    repo::WalSegmentInfo here = info(*segment);
+    if (before && !repo::joins(*before, here)) throw_not_joined(*before, here);
+    ++reach.segments;
+    reach.last_segment = number;
+    if (here.parameter_floors) raise(reach.floors, *here.parameter_floors);
+    std::ranges::copy(here.creates_tablespaces, std::back_inserter(reach.tablespaces));
+    if (stops_here(here, reach)) {
+      reach.found = true;
+      reach.hole.reset();
+      return reach;
+    }
+    if (here.commits.count > 0) reach.last_commit = here.commits.last_time;
+    if (here.last_record_end.is_valid()) {
+      reach.end_lsn = here.last_record_end;
+      // An unfinished record is none; the one before it is in the same segment only if it began
+      // there.
+      if (here.carried_out == 0)
+        reach.last_record = here.last_record;
+      else if (here.first_record < here.last_record)
+        reach.last_record = here.first_record;
+    }
+    before = std::move(here);
+  }
+  return reach;
+}
+
+Bytes Survey::read_content(const PathSegment& segment) const {
+  Bytes content;
+  content.reserve(archive_.segment_size().bytes());
+  const bool present = archive_.read_segment(
+      file_name(segment),
+      [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); },
+      digest_of(segment));
+  if (!present) info(segment);  // throws
+  return content;
+}
+
+std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) {
+  std::vector<pg::WalEvent> events;
+  pg::WalReader reader(archive_.segment_size());
+  for (uint64_t number = first; number <= last; ++number) {
+    const std::optional<PathSegment> segment = path_.at(number);
+    if (!segment) continue;
+    std::ranges::move(pg::scan_segment(reader, read_content(*segment), segment->name).events,
+                      std::back_inserter(events));
+  }
+  return events;
+}
+
+Reach Survey::to_the_end(uint64_t first) {
+  return walk(first, [](const repo::WalSegmentInfo&, Reach&) { return false; });
+}
+
+Reach Survey::to_backup_end(uint64_t first, pg::Lsn end) {
+  const uint64_t last = pg::last_segment_before_end(end, archive_.segment_size());
+  return walk(first, [&](const repo::WalSegmentInfo&, Reach& reach) {
+    reach.stop_lsn = reach.end_lsn = end;
+    return reach.last_segment >= last;
+  });
+}
+
+// The server stops at a record that starts at or behind the LSN, and it must be complete: one that
+// runs over the end of its segment needs the next.
+Reach Survey::to_lsn(uint64_t first, pg::Lsn lsn) {
+  bool begun = false;
+  Reach reach = walk(first, [&](const repo::WalSegmentInfo& here, Reach& so_far) {
+    // The record that began in the segment before, or one that begins here, is complete here.
+    if (begun && (here.carried_out == 0 || here.first_record.is_valid())) return true;
+    if (begun || !here.last_record.is_valid() || here.last_record < lsn) return false;
+    const std::optional<pg::Lsn> complete =
+        last_complete_record(*path_.at(so_far.last_segment), here);
+    if (complete && *complete >= lsn) return true;
+    begun = true;
+    return false;
+  });
+  if (!reach.found) return reach;
+  reach.stop_lsn = reach.end_lsn = lsn;
+  // The last commit before it: by the metadata up to the segment before, and by the records of the
+  // last two.
+  const uint64_t from = std::max(first, reach.last_segment - 1);
+  for (const pg::WalEvent& event : read_events(from, reach.last_segment)) {
+    const auto* end = std::get_if<pg::TransactionEnd>(&event);
+    if (end != nullptr && end->lsn < lsn) reach.last_commit = end->time;
+  }
+  std::erase_if(reach.tablespaces,
+                [&](const repo::WalTablespace& created) { return created.lsn > lsn; });
+  return reach;
+}
+
+// A commit record that runs over the end of a segment is counted in neither segment's metadata when
+// each was looked at alone. So the records are read from the last segment before that has commits,
+// and, where no later commit is known, from the last one of all that has.
+Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
+  uint64_t read_from = first;
+  std::optional<pg::TransactionEnd> stop;
+  std::optional<Time> last_commit;
+  auto look = [&](uint64_t last) {
+    for (const pg::WalEvent& event : read_events(read_from, last)) {
+      const auto* end = std::get_if<pg::TransactionEnd>(&event);
+      if (end == nullptr || (path_.limit() && end->lsn >= *path_.limit())) continue;
+      if (is_later(end->time, time, exclusive)) {
+        stop = *end;
+        return true;
+      }
+      last_commit = end->time;
+    }
+    return false;
+  };
+  Reach reach = walk(first, [&](const repo::WalSegmentInfo& here, Reach& so_far) {
+    if (here.commits.count == 0) return false;
+    if (is_later(here.commits.highest_time, time, exclusive) && look(so_far.last_segment))
+      return true;
+    read_from = so_far.last_segment;
+    return false;
+  });
+  if (!reach.found && reach.last_segment > read_from && look(reach.last_segment)) {
+    reach.found = true;
+    reach.hole.reset();
+  }
+  if (!reach.found) return reach;
+  reach.stop_lsn = reach.end_lsn = stop->lsn;
+  if (last_commit) reach.last_commit = last_commit;
+  std::erase_if(reach.tablespaces,
+                [&](const repo::WalTablespace& created) { return created.lsn > stop->lsn; });
+  return reach;
+}
+
+std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_t first,
+                                                           uint64_t last) {
+  for (uint64_t number = last; number >= first && number > 0; --number) {
+    const std::optional<PathSegment> segment = path_.at(number);
+    if (!segment) continue;
+    const repo::WalSegmentInfo here = info(*segment);
+    uint32_t lowest = here.commits.lowest_xid, highest = here.commits.highest_xid;
+    bool possible = here.commits.count > 0;
+    const std::optional<PathSegment> before =
+        here.carried_in > 0 && number > first ? path_.at(number - 1) : std::nullopt;
+    if (before) {
+      const repo::WalCommits commits = info(*before).commits;
+      if (commits.count > 0) {
+        lowest = possible ? std::min(lowest, commits.lowest_xid) : commits.lowest_xid;
+        highest = possible ? std::max(highest, commits.highest_xid) : commits.highest_xid;
+        possible = true;
+      }
+    }
+    if (!possible || xid < lowest || xid > highest) continue;
+    std::optional<pg::TransactionEnd> found;
+    for (const pg::WalEvent& event : read_events(before ? number - 1 : number, number)) {
+      const auto* end = std::get_if<pg::TransactionEnd>(&event);
+      if (end == nullptr || end->xid != xid || (path_.limit() && end->lsn >= *path_.limit()))
+        continue;
+      found = *end;
+    }
+    if (found) return found;
+  }
+  return std::nullopt;
+}
+
+std::vector<repo::WalRestorePoint> Survey::find_restore_points(const std::string& name,
+                                                               uint64_t first, uint64_t last) {
+  std::vector<repo::WalRestorePoint> found;
+  for (uint64_t number = first; number <= last; ++number) {
+    const std::optional<PathSegment> segment = path_.at(number);
+    if (!segment) continue;
+    for (repo::WalRestorePoint& point : info(*segment).restore_points) {
+      if (point.name == name && !(path_.limit() && point.lsn >= *path_.limit()))
+        found.push_back(std::move(point));
+    }
+  }
+  return found;
+}
+
+std::optional<pg::Lsn> Survey::last_complete_record(const PathSegment& segment,
+                                                    const repo::WalSegmentInfo& here) {
+  if (!here.first_record.is_valid()) return std::nullopt;
+  if (here.carried_out == 0) return here.last_record;
+  if (here.first_record == here.last_record) return std::nullopt;
+  const std::optional<pg::Lsn> complete =
+      pg::scan_segment(read_content(segment), segment.name).summary.last_complete_record_lsn;
+  return complete && *complete >= here.first_record ? complete : std::nullopt;
+}
+
+std::optional<pg::Lsn> Survey::last_complete_record_before(uint64_t segment_number) {
+  for (uint64_t number = segment_number; number-- > 0;) {
+    const std::optional<PathSegment> segment = path_.at(number);
+    if (!segment) return std::nullopt;
+    if (std::optional<pg::Lsn> complete = last_complete_record(*segment, info(*segment)))
+      return complete;
+  }
+  return std::nullopt;
+}
+
+}  // namespace holdfast::recovery

@@ -1,0 +1,123 @@
+#include "recovery/wal_path.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace holdfast::recovery {
+namespace {
+
+constexpr uint64_t kNoEnd = std::numeric_limits<uint64_t>::max();
+
+}  // namespace
+
+// From the newest timeline to the oldest: each gives its segments up to where the newer one takes
+// over.
+WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
+                 uint64_t first_segment)
+    : size_(archive.segment_size()), history_(history), timeline_(history.timeline()) {
+  std::vector<pg::TimelineId> timelines;
+  for (const pg::TimelineHistoryEntry& entry : history.ancestors())
+    timelines.push_back(entry.timeline);
+  timelines.push_back(history.timeline());
+
+  bool found_any = false;  // a newer timeline has WAL
+  uint64_t end = kNoEnd;   // where the newer one takes over
+  for (auto timeline = timelines.rbegin(); timeline != timelines.rend(); ++timeline) {
+    const pg::Lsn switch_lsn = history.start_of(*timeline).value_or(pg::Lsn{});
+    const uint64_t own_first = std::max(pg::segment_of(switch_lsn, size_), uint64_t{1});
+    const uint64_t first = std::max(own_first, first_segment);
+    if (first < end) {
+      std::vector<WalRange> newer = std::exchange(runs_, {});
+      list_runs(archive, *timeline, first, end);
+      if (!found_any) {
+        timeline_ = *timeline;
+        find_tail(archive, runs_.empty() ? first : runs_.back().last + 1);
+        found_any = !runs_.empty() || tail_;
+      }
+      runs_.insert(runs_.end(), newer.begin(), newer.end());
+    }
+    if (first_segment >= own_first && found_any) break;
+    if (found_any)
+      end = std::min(end, own_first);
+    else if (timeline + 1 != timelines.rend())
+      limit_ = limit_ ? std::min(*limit_, switch_lsn) : switch_lsn;
+  }
+  if (!found_any) {
+    timeline_ = history.timeline();
+    limit_.reset();
+  }
+}
+
+void WalPath::list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
+                        uint64_t end) {
+  archive.for_each_segment(timeline, first, [&](uint64_t number, uint64_t) {
+    if (number >= end) return false;
+    if (!runs_.empty() && runs_.back().last + 1 == number)
+      runs_.back().last = number;
+    else
+      runs_.push_back({.timeline = timeline, .first = number, .last = number});
+    return true;
+  });
+}
+
+// Several unfinished copies of one segment may be archived: a longer one was salvaged later,
+// another comes from a server that went on by itself. The one that joins the segment before it and
+// reaches farthest is taken.
+void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number) {
+  const pg::SegmentName name{.timeline = timeline_, .segment_number = segment_number};
+  std::optional<repo::WalSegmentInfo> before;
+  if (!runs_.empty()) {
+    before = archive.segment_info(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = timeline_, .segment_number = segment_number - 1}});
+  }
+  pg::Lsn reaches = pg::start_lsn(segment_number, size_);
+  for (const Bytes16& digest : archive.partials(name)) {
+    std::optional<repo::WalSegmentInfo> info =
+        archive.segment_info({.kind = pg::WalFileKind::kPartial, .segment = name}, &digest);
+    if (!info || (before && !repo::joins(*before, *info))) continue;
+    const pg::Lsn end = std::max(info->last_record_end, info->readable_end);
+    if (end <= reaches) continue;
+    reaches = end;
+    tail_ = PathSegment{.name = name, .partial = digest};
+  }
+}
+
+std::optional<uint64_t> WalPath::last() const {
+  if (tail_) return tail_->name.segment_number;
+  if (!runs_.empty()) return runs_.back().last;
+  return std::nullopt;
+}
+
+std::optional<PathSegment> WalPath::at(uint64_t segment_number) const {
+  for (const WalRange& run : runs_) {
+    if (segment_number >= run.first && segment_number <= run.last)
+      return PathSegment{.name = {.timeline = run.timeline, .segment_number = segment_number},
+                         .partial = std::nullopt};
+  }
+  if (tail_ && tail_->name.segment_number == segment_number) return tail_;
+  return std::nullopt;
+}
+
+pg::SegmentName WalPath::expected_name(uint64_t segment_number) const {
+  // The newest timeline that covers any of it: that of its last byte.
+  return {
+      .timeline = std::min(timeline_, history_.timeline_at(pg::end_lsn(segment_number, size_) - 1)),
+      .segment_number = segment_number};
+}
+
+std::optional<pg::SegmentName> WalPath::first_hole(uint64_t from) const {
+  const std::optional<uint64_t> end = last();
+  if (!end || *end < from) return expected_name(from);
+  uint64_t next = from;
+  for (const WalRange& run : runs_) {
+    if (run.last < next) continue;
+    if (run.first > next) return expected_name(next);
+    next = run.last + 1;
+  }
+  if (next <= *end && !(tail_ && tail_->name.segment_number == next)) return expected_name(next);
+  return std::nullopt;
+}
+
+}  // namespace holdfast::recovery

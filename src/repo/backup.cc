@@ -1,0 +1,504 @@
+#include "repo/backup.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/mutex.h"
+#include "base/process.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr std::string_view kJsonSuffix = ".json";
+constexpr Microseconds kIntentLife = std::chrono::hours(7 * 24);
+constexpr Microseconds kIntentRenewal = std::chrono::hours(24);  // so long before its end
+
+constexpr uint16_t kRefsSelf = 1;
+constexpr uint16_t kRefsPacks = 2;
+constexpr uint8_t kEveryExtent = 0;
+constexpr size_t kPacksPerSection = 16384;
+
+struct Floor {
+  const char* name;
+  int64_t ParameterFloors::* value;
+};
+constexpr Floor kFloors[] = {
+    {"max_connections", &ParameterFloors::max_connections},
+    {"max_worker_processes", &ParameterFloors::max_worker_processes},
+    {"max_wal_senders", &ParameterFloors::max_wal_senders},
+    {"max_prepared_transactions", &ParameterFloors::max_prepared_transactions},
+    {"max_locks_per_transaction", &ParameterFloors::max_locks_per_transaction},
+};
+
+Json named_object(const Bytes16& object, uint64_t bytes, const Bytes32& sha256) {
+  return Json::object()
+      .set("object", to_hex(object.view()))
+      .set("bytes", bytes)
+      .set("sha256", to_hex(sha256.view()));
+}
+
+}  // namespace
+
+Json to_json(const Backup& backup) {
+  Json tablespaces = Json::array();
+  for (const Tablespace& tablespace : backup.tablespaces)
+    tablespaces.push(Json::object().set("oid", tablespace.oid).set("path", tablespace.path));
+  Json external_files = Json::array();
+  for (const std::string& path : backup.external_files) external_files.push(path);
+  Json floors = Json::object();
+  for (const Floor& floor : kFloors) floors.set(floor.name, backup.floors.*floor.value);
+
+  Json body = Json::object();
+  body.set("id", backup.id)
+      .set("type", backup.type)
+      .set("parent", backup.parent.empty() ? Json() : Json(backup.parent))
+      .set("cluster", backup.lineage.cluster)
+      .set("lineage", to_string(backup.lineage))
+      .set("system_identifier", std::to_string(backup.system_identifier))
+      .set("major", backup.major)
+      .set("catalog_version", backup.catalog_version)
+      .set("started", to_json(backup.started))
+      .set("finished", to_json(backup.finished))
+      .set("start_time", to_json(backup.start_time))
+      .set("stop_time", to_json(backup.stop_time))
+      .set("start_lsn", to_json(backup.start_lsn))
+      .set("stop_lsn", to_json(backup.stop_lsn))
+      .set("checkpoint_lsn", to_json(backup.checkpoint_lsn))
+      .set("start_timeline", backup.start_timeline.value)
+      .set("stop_timeline", backup.stop_timeline.value)
+      .set("start_segment", backup.start_segment)
+      .set("stop_segment", backup.stop_segment)
+      .set("wal_segment_bytes", backup.wal_segment_bytes)
+      .set("block_bytes", backup.block_bytes)
+      .set("blocks_per_segment", backup.blocks_per_segment)
+      .set("data_checksums", backup.data_checksums)
+      .set("from_standby", backup.from_standby)
+      .set("damaged", backup.damaged)
+      .set("damaged_blocks", backup.damaged_blocks)
+      .set("label", backup.label)
+      .set("host", backup.host)
+      .set("tool", backup.tool)
+      .set("data_directory", Json::object()
+                                 .set("path", backup.data_directory)
+                                 .set("mode", fmt::format("{:04o}", backup.data_mode))
+                                 .set("user", backup.data_user)
+                                 .set("group", backup.data_group))
+      .set("tablespaces", std::move(tablespaces))
+      .set("external_files", std::move(external_files))
+      .set("parameters", std::move(floors))
+      .set("files", backup.files)
+      .set("bytes", backup.bytes)
+      .set("stored_bytes", backup.stored_bytes)
+      .set("new_bytes", backup.new_bytes)
+      .set("packs", backup.packs)
+      .set("manifest",
+           named_object(backup.manifest_object, backup.manifest_bytes, backup.manifest_sha256))
+      .set("refs", named_object(backup.refs_object, backup.refs_bytes, backup.refs_sha256));
+  return body;
+}
+
+Backup backup_from_json(const Json& body) {
+  Backup backup;
+  backup.id = body.at("id").as_string();
+  backup.type = body.at("type").as_string();
+  if (const Json& parent = body.at("parent"); !parent.is_null()) backup.parent = parent.as_string();
+  std::optional<LineageName> lineage =
+      parse_lineage_name(body.at("cluster").as_string(), body.at("lineage").as_string());
+  if (!lineage) throw_member("lineage", "It is no lineage's name.");
+  backup.lineage = *lineage;
+  backup.system_identifier = text_number_member(body, "system_identifier");
+  backup.major = number_member<int>(body, "major");
+  backup.catalog_version = number_member<uint32_t>(body, "catalog_version");
+  backup.started = time_member(body, "started");
+  backup.finished = time_member(body, "finished");
+  backup.start_time = time_member(body, "start_time");
+  backup.stop_time = time_member(body, "stop_time");
+  backup.start_lsn = lsn_member(body, "start_lsn");
+  backup.stop_lsn = lsn_member(body, "stop_lsn");
+  backup.checkpoint_lsn = lsn_member(body, "checkpoint_lsn");
+  backup.start_timeline.value = number_member<uint32_t>(body, "start_timeline");
+  backup.stop_timeline.value = number_member<uint32_t>(body, "stop_timeline");
+  backup.start_segment = body.at("start_segment").as_string();
+  backup.stop_segment = body.at("stop_segment").as_string();
+  backup.wal_segment_bytes = number_member<uint32_t>(body, "wal_segment_bytes");
+  backup.block_bytes = number_member<uint32_t>(body, "block_bytes");
+  backup.blocks_per_segment = number_member<uint32_t>(body, "blocks_per_segment");
+  backup.data_checksums = body.at("data_checksums").as_bool();
+  backup.from_standby = body.at("from_standby").as_bool();
+  backup.damaged = body.at("damaged").as_bool();
+  backup.damaged_blocks = body.at("damaged_blocks").as_u64();
+  backup.label = body.at("label").as_string();
+  backup.host = body.at("host").as_string();
+  backup.tool = body.at("tool").as_string();
+
+  const Json& directory = body.at("data_directory");
+  backup.data_directory = directory.at("path").as_string();
+  const uint64_t mode = text_number_member(directory, "mode", 8);
+  if (mode > 07777) throw_member("mode", "It is no file mode.");
+  backup.data_mode = static_cast<uint32_t>(mode);
+  backup.data_user = directory.at("user").as_string();
+  backup.data_group = directory.at("group").as_string();
+  for (const Json& item : body.at("tablespaces").items())
+    backup.tablespaces.push_back(
+        {.oid = number_member<uint32_t>(item, "oid"), .path = item.at("path").as_string()});
+  for (const Json& item : body.at("external_files").items())
+    backup.external_files.push_back(item.as_string());
+  const Json& floors = body.at("parameters");
+  for (const Floor& floor : kFloors) backup.floors.*floor.value = floors.at(floor.name).as_i64();
+
+  backup.files = body.at("files").as_u64();
+  backup.bytes = body.at("bytes").as_u64();
+  backup.stored_bytes = body.at("stored_bytes").as_u64();
+  backup.new_bytes = body.at("new_bytes").as_u64();
+  backup.packs = body.at("packs").as_u64();
+  const Json& manifest = body.at("manifest");
+  backup.manifest_object = hex_member<16>(manifest, "object");
+  backup.manifest_bytes = manifest.at("bytes").as_u64();
+  backup.manifest_sha256 = hex_member<32>(manifest, "sha256");
+  const Json& refs = body.at("refs");
+  backup.refs_object = hex_member<16>(refs, "object");
+  backup.refs_bytes = refs.at("bytes").as_u64();
+  backup.refs_sha256 = hex_member<32>(refs, "sha256");
+  return backup;
+}
+
+// --- Finding ------------------------------------------------------------------------------------
+
+std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
+  const std::string folder = backups_folder(lineage);
+  std::vector<std::string> ids;
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    std::string_view name = std::string_view(entry.name).substr(folder.size());
+    if (name.ends_with(kJsonSuffix)) {
+      name.remove_suffix(kJsonSuffix.size());
+      if (is_backup_id(name)) ids.emplace_back(name);
+    }
+    return true;
+  });
+  return ids;
+}
+
+std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
+                                  const std::string& id) {
+  if (!is_backup_id(id)) return std::nullopt;
+  const std::string name = backup_name(lineage, id);
+  Context reading("reading backup \"{}\"", id);
+  std::optional<Json> body = repository.read_document("backup", name);
+  if (!body) return std::nullopt;
+  Backup backup = backup_from_json(*body);
+  if (backup.id != id || backup.lineage != lineage)
+    throw_damaged(name, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
+                                    lineage_folder(backup.lineage)));
+  return backup;
+}
+
+namespace {
+
+std::string quoted_list(std::span<const std::string> ids) {
+  std::string text;
+  for (const std::string& id : ids) text += fmt::format("{}\"{}\"", text.empty() ? "" : ", ", id);
+  return text;
+}
+
+// Up to four ids around the place where `text` would stand.
+std::string nearest_ids(const std::vector<std::string>& ids, std::string_view text) {
+  const size_t place = static_cast<size_t>(std::ranges::lower_bound(ids, text) - ids.begin());
+  const size_t first = place > 2 ? place - 2 : 0;
+  return quoted_list(std::span(ids).subspan(first, std::min<size_t>(4, ids.size() - first)));
+}
+
+}  // namespace
+
+Backup resolve_backup(const Repository& repository, const LineageName& lineage,
+                      std::string_view text) {
+  const std::vector<std::string> ids = list_backup_ids(repository, lineage);
+  if (ids.empty())
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("cluster \"{}\" has no backup", lineage.cluster),
+                 .detail = fmt::format("The repository at \"{}\" holds none of its lineage \"{}\".",
+                                       repository.store().url(), to_string(lineage)),
+                 .hint = "Take one with \"holdfast backup\"."});
+  std::vector<std::string> matches;
+  if (text == "latest") {
+    matches.push_back(ids.back());
+  } else if (!text.empty()) {
+    for (const std::string& id : ids)
+      if (id.starts_with(text)) matches.push_back(id);
+  }
+  if (matches.empty())
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("cluster \"{}\" has no backup \"{}\"", lineage.cluster, text),
+         .detail =
+             fmt::format("It has {} backup(s); nearest: {}.", ids.size(), nearest_ids(ids, text)),
+         .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast list\" shows "
+                 "them."});
+  if (matches.size() > 1)
+    throw Error(
+        {.code = ErrorCode::kUsage,
+         .message = fmt::format("\"{}\" is the beginning of {} backups", text, matches.size()),
+         .detail = fmt::format("Among them: {}.", quoted_list(std::span(matches).first(
+                                                      std::min<size_t>(4, matches.size())))),
+         .hint = "Give more of the id."});
+  std::optional<Backup> backup = read_backup(repository, lineage, matches.front());
+  if (!backup)
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("backup \"{}\" was removed at this moment", matches.front()),
+         .hint = "\"holdfast list\" shows what there is."});
+  return *backup;
+}
+
+// --- Making -------------------------------------------------------------------------------------
+
+struct BackupWriter::State {
+  State(const Repository& r, const Lineage& l, std::string backup_id,
+        codec::CompressionSetting setting, const Clock& c)
+      : repository(&r),
+        lineage(l),
+        id(std::move(backup_id)),
+        compression(setting),
+        clock(&c),
+        manifest_extents(r, l.name, setting),
+        manifest(r, l.name, id, l.block_bytes, manifest_extents) {}
+
+  void put_intent() HF_REQUIRES(mutex);
+  void renew_intent() HF_REQUIRES(mutex);
+  void put_refs(const std::vector<PackSummary>& all);
+  std::optional<std::string> find_missing(const std::vector<PackSummary>& all) const;
+  std::optional<std::string> find_doomed(const std::vector<PackSummary>& all) const;
+
+  const Repository* repository;
+  Lineage lineage;
+  std::string id;
+  codec::CompressionSetting compression;
+  const Clock* clock;
+  Time started = clock->now();
+  ExtentWriter manifest_extents;
+  ManifestWriter manifest;
+
+  std::optional<ManifestWriter::Committed> sealed_manifest;
+  ObjectWriter::Committed sealed_refs;
+
+  Mutex mutex;
+  std::vector<PackSummary> packs HF_GUARDED_BY(mutex);
+  Time objects_from HF_GUARDED_BY(mutex);  // by the store's clock
+  Time intent_until HF_GUARDED_BY(mutex);
+};
+
+BackupWriter::BackupWriter(const Repository& repository, const Lineage& lineage,
+                           std::string backup_id, codec::CompressionSetting compression,
+                           const Clock& clock)
+    : state_(
+          std::make_unique<State>(repository, lineage, std::move(backup_id), compression, clock)) {
+  HF_CHECK(is_backup_id(state_->id));
+  MutexLock lock(state_->mutex);
+  state_->objects_from = repository.store().now();
+  state_->put_intent();
+}
+BackupWriter::~BackupWriter() = default;
+
+const std::string& BackupWriter::id() const { return state_->id; }
+ManifestWriter& BackupWriter::manifest() { return state_->manifest; }
+
+// Tells deletion that objects from `objects_from` on may be this backup's, although no commit names
+// them yet.
+void BackupWriter::State::put_intent() {
+  intent_until = repository->store().now() + kIntentLife;
+  Json body = Json::object();
+  body.set("what", "backup")
+      .set("backup", id)
+      .set("uses", Json::array())
+      .set("objects_from", to_json(objects_from))
+      .set("timeline", Json())
+      .set("wal_from", Json())
+      .set("host", host_name())
+      .set("pid", static_cast<int64_t>(process_id()))
+      .set("started", to_json(started))
+      .set("valid_until", to_json(intent_until));
+  const std::string name = intent_name(lineage.name, repository->random().bytes16());
+  if (!repository->create_document("intent", name, std::move(body)))
+    throw Error(
+        {.code = ErrorCode::kAlreadyExists,
+         .message = fmt::format("object \"{}\" already exists", name),
+         .detail =
+             "Its name was drawn at random: the random source of this system cannot be trusted."});
+}
+
+void BackupWriter::State::renew_intent() {
+  const Time now = repository->store().now();
+  if (now > intent_until)
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("backup \"{}\" has lost the protection of its objects", id),
+                 .detail = fmt::format("Its intent ended at {}, before it could be renewed; expiry "
+                                       "may have removed what it wrote.",
+                                       to_rfc3339(intent_until)),
+                 .hint = "Take the backup again."});
+  if (now + kIntentRenewal > intent_until) put_intent();
+}
+
+ExtentWriter BackupWriter::make_worker() {
+  return ExtentWriter(*state_->repository, state_->lineage.name, state_->compression);
+}
+
+void BackupWriter::finish_worker(ExtentWriter worker) {
+  const std::vector<PackSummary> finished = worker.finish();
+  MutexLock lock(state_->mutex);
+  state_->packs.insert(state_->packs.end(), finished.begin(), finished.end());
+  state_->renew_intent();
+}
+
+void BackupWriter::State::put_refs(const std::vector<PackSummary>& all) {
+  const std::string name = refs_name(lineage.name, id);
+  ObjectWriter object(repository->store(), repository->keyring(), kRefsKind, name,
+                      repository->random());
+  object.section(kRefsSelf, ByteWriter().text(name).view());
+  codec::Compressor compressor({});
+  for (size_t at = 0; at < all.size(); at += kPacksPerSection) {
+    const std::span<const PackSummary> part =
+        std::span(all).subspan(at, std::min(kPacksPerSection, all.size() - at));
+    ByteWriter out;
+    out.varint(part.size());
+    for (const PackSummary& pack : part)
+      out.bytes(pack.pack.view()).varint(pack.extents).u8(kEveryExtent);
+    object.compressed_section(kRefsPacks, out.view(), compressor);
+  }
+  sealed_refs = object.commit();
+}
+
+void BackupWriter::seal_contents() {
+  State& state = *state_;
+  HF_CHECK(!state.sealed_manifest);
+  state.manifest.close_blocks();
+  const std::vector<PackSummary> manifest_packs = state.manifest_extents.finish();
+  std::vector<PackSummary> all;
+  {
+    MutexLock lock(state.mutex);
+    state.packs.insert(state.packs.end(), manifest_packs.begin(), manifest_packs.end());
+    std::ranges::sort(state.packs);
+    state.renew_intent();
+    all = state.packs;
+  }
+  state.sealed_manifest = state.manifest.commit();
+  state.put_refs(all);
+}
+
+// The first object of this backup that is not there as it was written.
+std::optional<std::string> BackupWriter::State::find_missing(
+    const std::vector<PackSummary>& all) const {
+  auto is_there = [&](const std::string& name, uint64_t bytes) {
+    std::optional<store::ObjectInfo> info = repository->store().info(name);
+    return info && info->bytes == bytes;
+  };
+  for (const PackSummary& pack : all)
+    if (std::string name = pack_name(lineage.name, pack.pack); !is_there(name, pack.bytes))
+      return name;
+  for (std::string name : {manifest_name(lineage.name, id), manifest_copy_name(lineage.name, id)})
+    if (!is_there(name, sealed_manifest->bytes)) return name;
+  if (std::string name = refs_name(lineage.name, id); !is_there(name, sealed_refs.bytes))
+    return name;
+  return std::nullopt;
+}
+
+// The first object of this backup that is in a list of what will be removed.
+std::optional<std::string> BackupWriter::State::find_doomed(
+    const std::vector<PackSummary>& all) const {
+  std::set<std::string> ours = {manifest_name(lineage.name, id),
+                                manifest_copy_name(lineage.name, id), refs_name(lineage.name, id)};
+  for (const PackSummary& pack : all) ours.insert(pack_name(lineage.name, pack.pack));
+  std::optional<std::string> found;
+  store::for_each_entry(repository->store(), {.prefix = doomed_folder(lineage.name)},
+                        [&](const store::ListEntry& entry) {
+                          // A list that is gone by now has been spared or carried out: then an
+                          // object is missing.
+                          std::optional<Json> body =
+                              repository->read_document("doomed", entry.name);
+                          if (!body) return true;
+                          for (const Json& object : body->at("objects").items())
+                            if (ours.contains(object.as_string())) found = object.as_string();
+                          return !found;
+                        });
+  return found;
+}
+
+Backup BackupWriter::commit(Backup backup) {
+  State& state = *state_;
+  HF_CHECK(state.sealed_manifest.has_value());
+  std::vector<PackSummary> all;
+  {
+    MutexLock lock(state.mutex);
+    state.renew_intent();
+    all = state.packs;
+  }
+  const ManifestWriter::Committed& manifest = *state.sealed_manifest;
+  backup.id = state.id;
+  backup.lineage = state.lineage.name;
+  backup.system_identifier = state.lineage.system_identifier;
+  backup.major = state.lineage.name.major;
+  backup.catalog_version = state.lineage.catalog_version;
+  backup.wal_segment_bytes = state.lineage.wal_segment_bytes;
+  backup.block_bytes = state.lineage.block_bytes;
+  backup.blocks_per_segment = state.lineage.blocks_per_segment;
+  backup.files = manifest.files;
+  backup.bytes = manifest.summary.file_bytes;
+  backup.stored_bytes = 0;
+  for (const PackSummary& pack : all) backup.stored_bytes += pack.bytes;
+  backup.new_bytes = backup.stored_bytes;
+  backup.packs = all.size();
+  // A caller may count more than it knows the places of.
+  backup.damaged_blocks = std::max(backup.damaged_blocks, manifest.damaged_blocks);
+  backup.damaged = backup.damaged || backup.damaged_blocks > 0;
+  backup.manifest_object = manifest.object_id;
+  backup.manifest_bytes = manifest.bytes;
+  backup.manifest_sha256 = manifest.sha256;
+  backup.refs_object = state.sealed_refs.object_id;
+  backup.refs_bytes = state.sealed_refs.bytes;
+  backup.refs_sha256 = state.sealed_refs.sha256;
+
+  // Nothing that it names may be gone or be about to go.
+  std::optional<std::string> missing = state.find_missing(all);
+  std::optional<std::string> doomed = missing ? std::nullopt : state.find_doomed(all);
+  if (missing || doomed)
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("backup \"{}\" cannot be completed", state.id),
+         .detail =
+             missing
+                 ? fmt::format("The object \"{}\" that it wrote is missing or cut short.", *missing)
+                 : fmt::format("The object \"{}\" that it wrote is about to be removed.", *doomed),
+         .hint = "Take the backup again. If its objects were removed by an expiry, it had run "
+                 "longer than "
+                 "deletion waits."});
+
+  // From here on the backup exists.
+  const std::string name = backup_name(state.lineage.name, state.id);
+  if (!state.repository->create_document("backup", name, to_json(backup)))
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("backup \"{}\" already exists", state.id),
+                 .detail = "What stands there was left as it is."});
+
+  // A list of the doomed may have been put while the commit was: it did not see the commit, this
+  // sees the list.
+  doomed = state.find_doomed(all);
+  if (!doomed) return backup;
+  const std::string detail = fmt::format("The object \"{}\" is about to be removed.", *doomed);
+  Json mark = Json::object();
+  mark.set("backup", state.id)
+      .set("what", "damaged")
+      .set("at", to_json(state.clock->now()))
+      .set("by", host_name())
+      .set("detail", detail);
+  state.repository->create_document(
+      "mark", mark_name(state.lineage.name, state.id, state.repository->random().bytes16()),
+      std::move(mark));
+  throw Error({.code = ErrorCode::kConflict,
+               .message = fmt::format("backup \"{}\" was marked as damaged", state.id),
+               .detail = detail,
+               .hint = "Take the backup again."});
+}
+
+}  // namespace holdfast::repo

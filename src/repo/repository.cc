@@ -1,0 +1,303 @@
+#include "repo/repository.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr int64_t kFormat = 1;
+constexpr std::string_view kTool = "holdfast";
+constexpr size_t kDigestKeyBytes = 64;
+constexpr std::string_view kDigestKeyInfo = "holdfast content digest 1";
+constexpr size_t kMaxKeys = 64;
+constexpr std::string_view kJsonSuffix = ".json";
+
+// The folders directly below `prefix`, without it and without the slash.
+std::vector<std::string> folders_below(store::Store& store, const std::string& prefix) {
+  std::vector<std::string> names;
+  store::for_each_entry(
+      store, {.prefix = prefix, .folders = true}, [&](const store::ListEntry& entry) {
+        if (entry.is_folder())
+          names.push_back(entry.name.substr(prefix.size(), entry.name.size() - prefix.size() - 1));
+        return true;
+      });
+  return names;
+}
+
+[[noreturn]] void throw_no_repository(const store::Store& store) {
+  throw Error({.code = ErrorCode::kNotFound,
+               .message = fmt::format("there is no repository at \"{}\"", store.url()),
+               .detail = fmt::format("It has no \"{}\".", kRepositoryName),
+               .hint = "Check that the file system is mounted and that the name is right. A new "
+                       "repository is made by "
+                       "\"holdfast init\"."});
+}
+
+// --- Keys
+
+// The ids of key objects, also of those whose first place has lost them.
+std::vector<Bytes16> key_ids(store::Store& store) {
+  std::vector<Bytes16> ids;
+  for (std::string_view folder : {kKeysFolder, kKeyCopiesFolder}) {
+    store::ListPage page = store.list({.prefix = std::string(folder), .limit = kMaxKeys});
+    for (const store::ListEntry& entry : page.entries) {
+      std::string_view name = std::string_view(entry.name).substr(folder.size());
+      if (!name.ends_with(kJsonSuffix)) continue;
+      name.remove_suffix(kJsonSuffix.size());
+      std::optional<Bytes16> id = parse_hex_array<16>(name);
+      if (id && std::ranges::find(ids, *id) == ids.end()) ids.push_back(*id);
+    }
+  }
+  if (ids.size() > kMaxKeys) ids.resize(kMaxKeys);
+  return ids;
+}
+
+std::optional<codec::SecretKey> unwrap_from(store::Store& store, const std::string& place,
+                                            const Bytes16& key_id, const KeySource& source,
+                                            const Bytes16& repository_id) {
+  std::optional<Bytes> text = store::read_whole(store, place, kMaxDocumentBytes);
+  if (!text) return std::nullopt;
+  OpenDocument document = decode_open_document("key", key_name(key_id), *text);
+  if (document.repository_id != repository_id) return std::nullopt;
+  return unwrap_data_key(document.body, source, repository_id, key_id);
+}
+
+// Tries each key object in its two places. A damaged one is passed over, because the other place,
+// or another key object, may still open the repository; what was wrong is told when nothing does.
+codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
+                               const Bytes16& repository_id) {
+  std::vector<Bytes16> ids = key_ids(store);
+  std::optional<Error> damage;
+  for (const Bytes16& id : ids) {
+    for (const std::string& place : {key_name(id), key_copy_name(id)}) {
+      try {
+        std::optional<codec::SecretKey> key = unwrap_from(store, place, id, source, repository_id);
+        if (key) return *key;
+        if (store.info(place)) break;  // whole and not wrapped by this: its copy holds the same
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kCorrupt) throw;
+        damage = error;
+      }
+    }
+  }
+  if (damage) throw Error(*damage);
+  if (ids.empty())
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("the repository at \"{}\" has no key objects", store.url()),
+                 .detail = "It is sealed, and without them nobody can open it, whatever passphrase "
+                           "or key file is given.",
+                 .hint = "Take the folder \"keys\" from a copy of the repository."});
+  throw Error({.code = ErrorCode::kWrongKey,
+               .message = fmt::format("this {} does not open the repository at \"{}\"",
+                                      source.key_file ? "key file" : "passphrase", store.url()),
+               .detail = fmt::format("It was tried on {} key object(s).", ids.size()),
+               .hint = "Check which passphrase or key file belongs to this repository; passphrases "
+                       "are compared with "
+                       "every space in them."});
+}
+
+}  // namespace
+
+// --- Repository ---------------------------------------------------------------------------------
+
+Repository Repository::open(store::Store& target, const KeySource& key,
+                            const std::optional<Bytes16>& expected_id, RandomSource& random) {
+  std::string name(kRepositoryName);
+  std::optional<Bytes> text = store::read_whole(target, name, kMaxDocumentBytes);
+  if (!text) throw_no_repository(target);
+  OpenDocument document = decode_open_document("repository", name, *text);
+  const Json& body = document.body;
+
+  int64_t format = body.at("format").as_i64();
+  if (format != kFormat || !body.at("features").items().empty())
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = fmt::format("the repository at \"{}\" needs a newer version of this program",
+                                target.url()),
+         .detail = fmt::format(
+             "Its format is {} with the features {}; this program knows {} without any.", format,
+             body.at("features").dump(0), kFormat),
+         .hint = "Use the version of holdfast that made the repository, or a later one."});
+  if (hex_member<16>(body, "repository_id") != document.repository_id)
+    throw_damaged(name, "It states two different repository ids.");
+  if (expected_id && *expected_id != document.repository_id)
+    throw Error(
+        {.code = ErrorCode::kWrongCluster,
+         .message = fmt::format("another repository than expected is at \"{}\"", target.url()),
+         .detail = fmt::format("Its id is {}; expected was {}.",
+                               to_hex(document.repository_id.view()), to_hex(expected_id->view())),
+         .hint = "Check the repository's place in the configuration, and what is mounted there."});
+
+  Repository repository;
+  repository.store_ = &target;
+  repository.random_ = &random;
+  repository.created_ = time_member(body, "created");
+  Keyring& keyring = repository.keyring_;
+  keyring.repository_id = document.repository_id;
+  if (!body.at("sealed").as_bool()) {
+    if (!key.empty())
+      throw Error({.code = ErrorCode::kConfiguration,
+                   .message = fmt::format(
+                       "a key was given, but the repository at \"{}\" is not sealed", target.url()),
+                   .detail = "Everything in it can be read by whoever can read its files.",
+                   .hint = "Take the key out of the configuration if that is meant to be so; if it "
+                           "is not, this is not "
+                           "the repository that you sealed."});
+    keyring.content_digest_key = [&] {
+      std::optional<Bytes> digest_key = parse_hex(body.at("digest_key").as_string());
+      if (!digest_key || digest_key->size() != kDigestKeyBytes)
+        throw_member("digest_key", "It is not 64 bytes in hexadecimal.");
+      return *digest_key;
+    }();
+    return repository;
+  }
+
+  if (key.empty())
+    throw Error(
+        {.code = ErrorCode::kWrongKey,
+         .message =
+             fmt::format("the repository at \"{}\" is sealed, and no key was given", target.url()),
+         .hint = "Give --key-file, or set key_file, passphrase_file or passphrase_command in the "
+                 "configuration."});
+  keyring.data_key = find_data_key(target, key, keyring.repository_id);
+  keyring.content_digest_key = codec::hkdf_sha256(
+      keyring.data_key->view(), keyring.repository_id.view(), kDigestKeyInfo, kDigestKeyBytes);
+  return repository;
+}
+
+Repository Repository::create(store::Store& target, const KeySource& key, const Clock& clock,
+                              RandomSource& random) {
+  std::string name(kRepositoryName);
+  auto throw_exists = [&] {
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("there is already a repository at \"{}\"", target.url()),
+                 .hint = "Choose another place, or use what is there: nothing was changed."});
+  };
+  if (target.info(name)) throw_exists();
+
+  Bytes16 repository_id = random.bytes16();
+  Json body = Json::object();
+  body.set("repository_id", to_hex(repository_id.view()));
+  body.set("format", kFormat)
+      .set("features", Json::array())
+      .set("created", to_rfc3339(clock.now()));
+  body.set("tool", kTool).set("sealed", !key.empty());
+  if (key.empty()) {
+    Bytes digest_key(kDigestKeyBytes);
+    random.fill(digest_key);
+    body.set("digest_key", to_hex(digest_key));
+  } else {
+    // Before repo.json, so that no repository is ever without its keys.
+    Bytes16 key_id = random.bytes16();
+    Json wrapped =
+        wrap_data_key(codec::SecretKey::generate(random), key, repository_id, key_id, random);
+    Bytes text = encode_open_document(repository_id, "key", key_name(key_id), wrapped, random);
+    HF_CHECK(target.create(key_name(key_id), text));
+    HF_CHECK(target.create(key_copy_name(key_id), text));
+  }
+  Bytes text = encode_open_document(repository_id, "repository", name, body, random);
+  if (!target.create(name, text)) throw_exists();
+  // Every promise of the repository rests on this answer. The bytes are the same, so a store that
+  // replaces does no harm here.
+  if (target.create(name, text))
+    throw Error(
+        {.code = ErrorCode::kUnsupported,
+         .message = fmt::format("the store at \"{}\" replaces what it should keep", target.url()),
+         .detail = "An object was put twice under one name, and both times the store answered that "
+                   "the name was "
+                   "free. Two programs at work would overwrite each other's objects.",
+         .hint = "Do not use what was made there. Choose a store that can put an object only if "
+                 "its name is free."});
+  return open(target, key, repository_id, random);
+}
+
+std::vector<std::string> Repository::clusters() const {
+  std::vector<std::string> names = folders_below(*store_, std::string(kClustersFolder));
+  std::erase_if(names, [](const std::string& name) { return !is_cluster_name(name); });
+  return names;
+}
+
+std::vector<Lineage> Repository::lineages(const std::string& cluster) const {
+  check_cluster_name(cluster);
+  std::vector<Lineage> found;
+  for (const std::string& folder : folders_below(*store_, cluster_folder(cluster))) {
+    std::optional<LineageName> name = parse_lineage_name(cluster, folder);
+    if (!name) continue;
+    std::optional<Json> body = read_document("lineage", lineage_document_name(*name));
+    if (!body) continue;
+    Lineage lineage;
+    lineage.name = *name;
+    lineage.system_identifier = text_number_member(*body, "system_identifier");
+    lineage.catalog_version = number_member<uint32_t>(*body, "catalog_version");
+    lineage.wal_segment_bytes = number_member<uint32_t>(*body, "wal_segment_bytes");
+    lineage.block_bytes = number_member<uint32_t>(*body, "block_bytes");
+    lineage.blocks_per_segment = number_member<uint32_t>(*body, "blocks_per_segment");
+    lineage.created = time_member(*body, "created");
+    found.push_back(std::move(lineage));
+  }
+  std::ranges::sort(found, [](const Lineage& a, const Lineage& b) {
+    return std::tie(a.created, a.name) < std::tie(b.created, b.name);
+  });
+  return found;
+}
+
+std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) const {
+  std::vector<Lineage> all = lineages(cluster);
+  if (all.empty()) return std::nullopt;
+  return all.back();
+}
+
+std::optional<Lineage> Repository::find_lineage(const std::string& cluster,
+                                                uint64_t system_identifier) const {
+  std::vector<Lineage> all = lineages(cluster);
+  auto found = std::ranges::find(all, system_identifier, &Lineage::system_identifier);
+  if (found == all.end()) return std::nullopt;
+  return *found;
+}
+
+Lineage Repository::create_lineage(Lineage lineage) const {
+  check_cluster_name(lineage.name.cluster);
+  HF_CHECK(lineage.name.major > 0);
+  for (;;) {
+    lineage.name.count = 1;
+    for (const Lineage& other : lineages(lineage.name.cluster)) {
+      if (other.system_identifier == lineage.system_identifier)
+        throw Error({.code = ErrorCode::kAlreadyExists,
+                     .message = fmt::format(
+                         "cluster \"{}\" already has a lineage for the system identifier {}",
+                         lineage.name.cluster, lineage.system_identifier),
+                     .detail = fmt::format("It is \"{}\".", to_string(other.name))});
+      if (other.name.major == lineage.name.major)
+        lineage.name.count = std::max(lineage.name.count, other.name.count + 1);
+    }
+    Json body = Json::object();
+    body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
+    body.set("system_identifier", std::to_string(lineage.system_identifier))
+        .set("catalog_version", lineage.catalog_version)
+        .set("wal_segment_bytes", lineage.wal_segment_bytes)
+        .set("block_bytes", lineage.block_bytes)
+        .set("blocks_per_segment", lineage.blocks_per_segment)
+        .set("created", to_rfc3339(lineage.created));
+    if (create_document("lineage", lineage_document_name(lineage.name), std::move(body)))
+      return lineage;
+    // Somebody else took the number at this moment: look again.
+  }
+}
+
+std::optional<Json> Repository::read_document(std::string_view kind,
+                                              const std::string& name) const {
+  std::optional<Bytes> text = store::read_whole(*store_, name, kMaxDocumentBytes);
+  if (!text) return std::nullopt;
+  return decode_document(keyring_, kind, name, *text);
+}
+
+bool Repository::create_document(std::string_view kind, const std::string& name, Json body) const {
+  return store_->create(name, encode_document(keyring_, kind, name, std::move(body), *random_));
+}
+
+}  // namespace holdfast::repo

@@ -1,0 +1,538 @@
+#include "repo/wal_archive.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "codec/digest.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr uint16_t kMetadataSection = 1;
+constexpr uint16_t kContentSection = 2;
+constexpr size_t kPieceBytes = size_t{4} << 20;
+constexpr std::string_view kPartialMark = ".partial.";
+
+// --- metadata as JSON (fields.h); what is not known is null
+
+Json lsn_json(pg::Lsn lsn) { return lsn.is_valid() ? to_json(lsn) : Json(); }
+
+pg::Lsn lsn_or_none(const Json& object, std::string_view key) {
+  return object.at(key).is_null() ? pg::Lsn{} : lsn_member(object, key);
+}
+
+pg::TimelineId timeline_member(const Json& object, std::string_view key) {
+  return {number_member<uint32_t>(object, key)};
+}
+
+Json commits_json(const WalCommits& commits) {
+  Json json = Json::object();
+  json.set("count", commits.count);
+  if (commits.count == 0) return json;
+  json.set("first_time", to_json(commits.first_time))
+      .set("last_time", to_json(commits.last_time))
+      .set("lowest_time", to_json(commits.lowest_time))
+      .set("highest_time", to_json(commits.highest_time))
+      .set("lowest_xid", commits.lowest_xid)
+      .set("highest_xid", commits.highest_xid)
+      .set("last_lsn", lsn_json(commits.last_lsn));
+  return json;
+}
+
+WalCommits commits_from(const Json& json) {
+  WalCommits commits;
+  commits.count = json.at("count").as_u64();
+  if (commits.count == 0) return commits;
+  commits.first_time = time_member(json, "first_time");
+  commits.last_time = time_member(json, "last_time");
+  commits.lowest_time = time_member(json, "lowest_time");
+  commits.highest_time = time_member(json, "highest_time");
+  commits.lowest_xid = number_member<uint32_t>(json, "lowest_xid");
+  commits.highest_xid = number_member<uint32_t>(json, "highest_xid");
+  commits.last_lsn = lsn_or_none(json, "last_lsn");
+  return commits;
+}
+
+Json floors_json(const ParameterFloors& floors) {
+  Json json = Json::object();
+  json.set("max_connections", floors.max_connections)
+      .set("max_worker_processes", floors.max_worker_processes)
+      .set("max_wal_senders", floors.max_wal_senders)
+      .set("max_prepared_transactions", floors.max_prepared_transactions)
+      .set("max_locks_per_transaction", floors.max_locks_per_transaction);
+  return json;
+}
+
+ParameterFloors floors_from(const Json& json) {
+  return {.max_connections = json.at("max_connections").as_i64(),
+          .max_worker_processes = json.at("max_worker_processes").as_i64(),
+          .max_wal_senders = json.at("max_wal_senders").as_i64(),
+          .max_prepared_transactions = json.at("max_prepared_transactions").as_i64(),
+          .max_locks_per_transaction = json.at("max_locks_per_transaction").as_i64()};
+}
+
+Json file_info_json(const WalFileInfo& info) {
+  Json json = Json::object();
+  json.set("file", info.file_name)
+      .set("bytes", info.bytes)
+      .set("sha256", to_hex(info.sha256.view()))
+      .set("system_identifier", std::to_string(info.system_identifier))
+      .set("host", info.host)
+      .set("pushed", to_json(info.pushed));
+  return json;
+}
+
+WalFileInfo wal_file_info_from_json(const Json& json) {
+  return {.file_name = json.at("file").as_string(),
+          .bytes = json.at("bytes").as_u64(),
+          .sha256 = hex_member<32>(json, "sha256"),
+          .system_identifier = text_number_member(json, "system_identifier"),
+          .host = json.at("host").as_string(),
+          .pushed = time_member(json, "pushed")};
+}
+
+// --- section 1: the object's own name, and the metadata
+
+Bytes encode_metadata(const std::string& name, const Json& json) {
+  ByteWriter writer;
+  writer.text(name).text(json.dump(0));
+  return writer.take();
+}
+
+// Opens an object and reads its metadata; nullopt when there is none.
+struct Opened {
+  ObjectReader reader;
+  Json metadata;
+};
+std::optional<Opened> open_object(const Repository& repository, uint32_t kind,
+                                  const std::string& name) {
+  std::optional<ObjectReader> reader =
+      ObjectReader::open(repository.store(), repository.keyring(), kind, name, name);
+  if (!reader) return std::nullopt;
+  std::optional<ObjectReader::Section> section = reader->next();
+  if (!section || section->type != kMetadataSection)
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("object \"{}\" is damaged", name),
+                 .detail = "It does not begin with its metadata."});
+  std::string what = fmt::format("metadata of \"{}\"", name);
+  ByteReader fields = after_self(section->plain, what);
+  std::string_view text = fields.text(kMaxUnitBytes);
+  fields.expect_end();
+  return Opened{.reader = std::move(*reader), .metadata = Json::parse(text, what)};
+}
+
+[[noreturn]] void throw_damaged_content(const std::string& name, std::string detail) {
+  throw Error({.code = ErrorCode::kCorrupt,
+               .message = fmt::format("object \"{}\" is damaged", name),
+               .detail = std::move(detail),
+               .hint = "Another copy of the file may still lie in the server's pg_wal directory; "
+                       "a new base backup makes recovery independent of it."});
+}
+
+// "<segment>.partial.<digest>" -> the digest; nullopt for any other text.
+std::optional<Bytes16> digest_of_partial(std::string_view name) {
+  size_t mark = name.find(kPartialMark);
+  if (mark == std::string_view::npos) return std::nullopt;
+  std::optional<Bytes> bytes = parse_hex(name.substr(mark + kPartialMark.size()));
+  Bytes16 digest;
+  if (!bytes || bytes->size() != digest.bytes.size()) return std::nullopt;
+  std::ranges::copy(*bytes, digest.bytes.begin());
+  return digest;
+}
+
+}  // namespace
+
+Bytes32 wal_content_sha256(ByteView content) { return codec::sha256(content); }
+
+Bytes16 partial_digest(const Bytes32& sha256) {
+  Bytes16 digest;
+  std::copy_n(sha256.bytes.begin(), digest.bytes.size(), digest.bytes.begin());
+  return digest;
+}
+
+Json to_json(const WalSegmentInfo& info) {
+  Json restore_points = Json::array();
+  for (const WalRestorePoint& point : info.restore_points)
+    restore_points.push(Json::object()
+                            .set("name", point.name)
+                            .set("lsn", lsn_json(point.lsn))
+                            .set("time", to_json(point.time)));
+  Json tablespaces = Json::array();
+  for (const WalTablespace& tablespace : info.creates_tablespaces)
+    tablespaces.push(Json::object()
+                         .set("oid", tablespace.oid)
+                         .set("path", tablespace.path)
+                         .set("lsn", lsn_json(tablespace.lsn)));
+  Json json = Json::object();
+  json.set("segment", info.file_name)
+      .set("timeline", info.timeline.value)
+      .set("offset", 0)
+      .set("bytes", info.bytes)
+      .set("complete", info.complete)
+      .set("sha256", to_hex(info.sha256.view()))
+      .set("system_identifier", std::to_string(info.system_identifier))
+      .set("wal_magic", uint32_t{info.wal_magic})
+      .set("segment_bytes", info.segment_bytes)
+      .set("host", info.host)
+      .set("pgdata", info.pgdata)
+      .set("pushed", to_json(info.pushed))
+      .set("start_lsn", lsn_json(info.start_lsn))
+      .set("first_record", lsn_json(info.first_record))
+      .set("last_record", lsn_json(info.last_record))
+      .set("last_record_end", lsn_json(info.last_record_end))
+      .set("previous_record", lsn_json(info.previous_record))
+      .set("carried_in", info.carried_in)
+      .set("carried_out", info.carried_out)
+      .set("starts_with_overwrite", info.starts_with_overwrite)
+      .set("ends_with_switch", info.ends_with_switch)
+      .set("readable_end", lsn_json(info.readable_end))
+      .set("highest_page_timeline", info.highest_page_timeline.value)
+      .set("commits", commits_json(info.commits))
+      .set("restore_points", std::move(restore_points))
+      .set("creates_tablespaces", std::move(tablespaces))
+      .set("parameter_floors",
+           info.parameter_floors ? floors_json(*info.parameter_floors) : Json());
+  return json;
+}
+
+WalSegmentInfo wal_segment_info_from_json(const Json& json) {
+  WalSegmentInfo info;
+  info.file_name = json.at("segment").as_string();
+  info.timeline = timeline_member(json, "timeline");
+  info.bytes = json.at("bytes").as_u64();
+  info.complete = json.at("complete").as_bool();
+  info.sha256 = hex_member<32>(json, "sha256");
+  info.system_identifier = text_number_member(json, "system_identifier");
+  info.wal_magic = number_member<uint16_t>(json, "wal_magic");
+  info.segment_bytes = number_member<uint32_t>(json, "segment_bytes");
+  info.host = json.at("host").as_string();
+  info.pgdata = json.at("pgdata").as_string();
+  info.pushed = time_member(json, "pushed");
+  info.start_lsn = lsn_or_none(json, "start_lsn");
+  info.first_record = lsn_or_none(json, "first_record");
+  info.last_record = lsn_or_none(json, "last_record");
+  info.last_record_end = lsn_or_none(json, "last_record_end");
+  info.previous_record = lsn_or_none(json, "previous_record");
+  info.carried_in = number_member<uint32_t>(json, "carried_in");
+  info.carried_out = number_member<uint32_t>(json, "carried_out");
+  info.starts_with_overwrite = json.at("starts_with_overwrite").as_bool();
+  info.ends_with_switch = json.at("ends_with_switch").as_bool();
+  info.readable_end = lsn_or_none(json, "readable_end");
+  info.highest_page_timeline = timeline_member(json, "highest_page_timeline");
+  info.commits = commits_from(json.at("commits"));
+  for (const Json& point : json.at("restore_points").items())
+    info.restore_points.push_back({.name = point.at("name").as_string(),
+                                   .lsn = lsn_or_none(point, "lsn"),
+                                   .time = time_member(point, "time")});
+  for (const Json& tablespace : json.at("creates_tablespaces").items())
+    info.creates_tablespaces.push_back({.oid = number_member<uint32_t>(tablespace, "oid"),
+                                        .path = tablespace.at("path").as_string(),
+                                        .lsn = lsn_or_none(tablespace, "lsn")});
+  if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
+    info.parameter_floors = floors_from(floors);
+  return info;
+}
+
+bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second) {
+  // Where a crash lost the rest of a record, the server wrote on without it.
+  if (second.starts_with_overwrite) return true;
+  // What could not be read to its end has no known end.
+  if (first.readable_end != first.start_lsn + first.segment_bytes) return true;
+  if (first.carried_out != second.carried_in) return false;
+  return !first.last_record.is_valid() || !second.previous_record.is_valid() ||
+         first.last_record == second.previous_record;
+}
+
+// --- WalArchive
+
+WalArchive::WalArchive(const Repository& repository, const Lineage& lineage)
+    : repository_(&repository), lineage_(lineage) {}
+
+pg::WalSegmentSize WalArchive::segment_size() const {
+  return pg::WalSegmentSize(lineage_.wal_segment_bytes);
+}
+
+std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* partial) const {
+  return wal_object_name(lineage_.name, file, segment_size(), partial);
+}
+
+bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& info,
+                             ByteView content, codec::Compressor& compressor,
+                             const std::function<void()>& before_commit) const {
+  HF_CHECK(info.bytes == content.size());
+  std::optional<Bytes16> partial;
+  if (file.kind == pg::WalFileKind::kPartial) partial = partial_digest(info.sha256);
+  const Bytes16* digest = partial ? &*partial : nullptr;
+  const std::string name = object_name(file, digest);
+
+  ObjectWriter writer(repository_->store(), repository_->keyring(), kWalSegmentKind, name,
+                      repository_->random());
+  writer.section(kMetadataSection, encode_metadata(name, to_json(info)));
+  for (ByteView rest = content; !rest.empty();) {
+    ByteView piece = rest.first(std::min(rest.size(), kPieceBytes));
+    writer.compressed_section(kContentSection, piece, compressor);
+    rest = rest.subspan(piece.size());
+  }
+  if (before_commit) before_commit();
+  // Beyond the four places of `catch`: the store says by an error that a name is taken, or that
+  // it does not know whether the object was made. Both are answered by what stands there.
+  try {
+    writer.commit();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kStoreUnavailable) {
+      std::optional<WalSegmentInfo> there = segment_info(file, digest);
+      if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw;
+      make_durable(file, digest);
+      return true;
+    }
+    if (error.code() != ErrorCode::kAlreadyExists) throw;
+  }
+  make_durable(file, digest);
+  return false;
+}
+
+bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
+                          ByteView content) const {
+  HF_CHECK(info.bytes == content.size());
+  const std::string name = object_name(file);
+  ObjectWriter writer(repository_->store(), repository_->keyring(), kWalFileKind, name,
+                      repository_->random());
+  writer.section(kMetadataSection, encode_metadata(name, file_info_json(info)));
+  writer.section(kContentSection, content);
+  // As in put_segment.
+  try {
+    writer.commit();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kStoreUnavailable) {
+      std::optional<WalFileInfo> there = file_info(file);
+      if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw;
+      make_durable(file);
+      return true;
+    }
+    if (error.code() != ErrorCode::kAlreadyExists) throw;
+  }
+  make_durable(file);
+  return false;
+}
+
+std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& file,
+                                                       const Bytes16* partial) const {
+  std::optional<Opened> object =
+      open_object(*repository_, kWalSegmentKind, object_name(file, partial));
+  if (!object) return std::nullopt;
+  return wal_segment_info_from_json(object->metadata);
+}
+
+std::optional<WalFileInfo> WalArchive::file_info(const pg::WalFileName& file) const {
+  std::optional<Opened> object = open_object(*repository_, kWalFileKind, object_name(file));
+  if (!object) return std::nullopt;
+  return wal_file_info_from_json(object->metadata);
+}
+
+bool WalArchive::read_segment(const pg::WalFileName& file,
+                              const std::function<void(ByteView)>& take,
+                              const Bytes16* partial) const {
+  const std::string name = object_name(file, partial);
+  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name);
+  if (!object) return false;
+  const WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
+
+  codec::Sha256 digest;
+  uint64_t bytes = 0;
+  while (std::optional<ObjectReader::Section> section = object->reader.next()) {
+    if (section->type != kContentSection) {
+      object->reader.skip_unknown(*section);
+      continue;
+    }
+    Bytes piece = object->reader.expand(*section, kPieceBytes);
+    bytes += piece.size();
+    if (bytes > info.bytes)
+      throw_damaged_content(name, fmt::format("It holds more than its {} bytes.", info.bytes));
+    digest.update(piece);
+    take(piece);
+  }
+  if (bytes != info.bytes)
+    throw_damaged_content(name, fmt::format("It holds {} of its {} bytes.", bytes, info.bytes));
+  if (digest.finish() != info.sha256)
+    throw_damaged_content(name, "The SHA-256 of its content is not the one in its metadata.");
+  return true;
+}
+
+std::optional<Bytes> WalArchive::read_file(const pg::WalFileName& file) const {
+  const std::string name = object_name(file);
+  std::optional<Opened> object = open_object(*repository_, kWalFileKind, name);
+  if (!object) return std::nullopt;
+  const WalFileInfo info = wal_file_info_from_json(object->metadata);
+  std::optional<Bytes> content;
+  while (std::optional<ObjectReader::Section> section = object->reader.next()) {
+    if (section->type == kContentSection)
+      content = std::move(section->plain);
+    else
+      object->reader.skip_unknown(*section);
+  }
+  if (!content || content->size() != info.bytes || codec::sha256(*content) != info.sha256)
+    throw_damaged_content(name, "Its content is not the one that its metadata tells of.");
+  return content;
+}
+
+// --- listing
+
+std::vector<pg::TimelineId> WalArchive::timelines() const {
+  const std::string folder = wal_folder(lineage_.name);
+  std::vector<pg::TimelineId> found;
+  store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
+                        [&](const store::ListEntry& entry) {
+                          // "00000001.history" and "00000001/": what is neither is not ours to
+                          // judge.
+                          std::string text = entry.name.substr(folder.size());
+                          if (entry.is_folder())
+                            text = text.substr(0, text.size() - 1) + ".history";
+                          pg::WalFileName name = pg::parse_wal_file_name(text, segment_size());
+                          if (name.kind == pg::WalFileKind::kHistory &&
+                              (found.empty() || found.back() != name.segment.timeline))
+                            found.push_back(name.segment.timeline);
+                          return true;
+                        });
+  return found;
+}
+
+std::vector<pg::TimelineId> WalArchive::history_timelines() const {
+  const std::string folder = wal_folder(lineage_.name);
+  std::vector<pg::TimelineId> found;
+  store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
+                        [&](const store::ListEntry& entry) {
+                          pg::WalFileName name = pg::parse_wal_file_name(
+                              std::string_view(entry.name).substr(folder.size()), segment_size());
+                          if (name.kind == pg::WalFileKind::kHistory)
+                            found.push_back(name.segment.timeline);
+                          return true;
+                        });
+  return found;
+}
+
+void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
+                                const std::function<bool(const Entry&)>& visit) const {
+  const std::string root = wal_timeline_folder(lineage_.name, timeline);
+  // One folder to 4 GiB of WAL. Its entries in the order of names, from the wanted segment on.
+  auto visit_folder = [&](const std::string& folder, std::string after) {
+    bool go_on = true;
+    store::for_each_entry(
+        repository_->store(), {.prefix = folder, .after = std::move(after), .folders = true},
+        [&](const store::ListEntry& listed) {
+          std::string_view name = std::string_view(listed.name).substr(folder.size());
+          Entry entry{.file = {}, .partial = digest_of_partial(name), .stored_bytes = listed.bytes};
+          if (entry.partial) name = name.substr(0, name.rfind('.'));
+          entry.file = pg::parse_wal_file_name(name, segment_size());
+          bool is_known = entry.file.kind == pg::WalFileKind::kSegment ||
+                          entry.file.kind == pg::WalFileKind::kBackupHistory ||
+                          (entry.file.kind == pg::WalFileKind::kPartial && entry.partial);
+          if (!is_known || entry.file.segment.timeline != timeline ||
+              entry.file.segment.segment_number < from_segment_number)
+            return true;
+          go_on = visit(entry);
+          return go_on;
+        });
+    return go_on;
+  };
+
+  std::string after;
+  if (from_segment_number > 0) {
+    // Begin with the segment itself: nothing that sorts behind its predecessor and before it
+    // counts.
+    const uint64_t in_folder = segment_size().segments_per_high_part();
+    auto name_of = [&](uint64_t segment_number) {
+      return object_name({.kind = pg::WalFileKind::kSegment,
+                          .segment = {.timeline = timeline, .segment_number = segment_number}});
+    };
+    const std::string first = name_of(from_segment_number);
+    const std::string folder = first.substr(0, first.rfind('/') + 1);
+    if (!visit_folder(folder, from_segment_number % in_folder == 0
+                                  ? std::string()
+                                  : name_of(from_segment_number - 1)))
+      return;
+    after = folder;
+  }
+  store::for_each_entry(repository_->store(), {.prefix = root, .after = after, .folders = true},
+                        [&](const store::ListEntry& folder) {
+                          return !folder.is_folder() || visit_folder(folder.name, {});
+                        });
+}
+
+void WalArchive::for_each_segment(
+    pg::TimelineId timeline, uint64_t from_segment_number,
+    const std::function<bool(uint64_t segment_number, uint64_t stored_bytes)>& visit) const {
+  for_each_entry(timeline, from_segment_number, [&](const Entry& entry) {
+    return entry.file.kind != pg::WalFileKind::kSegment ||
+           visit(entry.file.segment.segment_number, entry.stored_bytes);
+  });
+}
+
+std::optional<uint64_t> WalArchive::first_segment(pg::TimelineId timeline) const {
+  std::optional<uint64_t> first;
+  for_each_segment(timeline, 0, [&](uint64_t segment_number, uint64_t) {
+    first = segment_number;
+    return false;
+  });
+  return first;
+}
+
+std::optional<uint64_t> WalArchive::last_segment(pg::TimelineId timeline) const {
+  std::vector<uint64_t> high_parts;  // one to 4 GiB of WAL
+  const std::string root = wal_timeline_folder(lineage_.name, timeline);
+  store::for_each_entry(
+      repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& folder) {
+        // "<root>/0000000100000002/" -> 2; a first segment of that name tells.
+        std::string name = folder.name.substr(root.size());
+        if (!folder.is_folder() || name.size() != 17) return true;
+        pg::WalFileName segment =
+            pg::parse_wal_file_name(name.substr(0, 16) + "00000000", segment_size());
+        if (segment.kind == pg::WalFileKind::kSegment)
+          high_parts.push_back(segment.segment.segment_number);
+        else if (name.substr(8, 8) == "00000000")
+          high_parts.push_back(0);  // segment 0 is never used
+        return true;
+      });
+  // From the end: a folder may hold other files alone.
+  const uint64_t in_folder = segment_size().segments_per_high_part();
+  for (size_t i = high_parts.size(); i-- > 0;) {
+    std::optional<uint64_t> last;
+    for_each_segment(timeline, high_parts[i], [&](uint64_t segment_number, uint64_t) {
+      if (segment_number >= high_parts[i] + in_folder) return false;
+      last = segment_number;
+      return true;
+    });
+    if (last) return last;
+  }
+  return std::nullopt;
+}
+
+bool WalArchive::any_segment_after(pg::TimelineId timeline, uint64_t segment_number) const {
+  bool found = false;
+  for_each_segment(timeline, segment_number + 1, [&](uint64_t, uint64_t) {
+    found = true;
+    return false;
+  });
+  return found;
+}
+
+std::vector<Bytes16> WalArchive::partials(pg::SegmentName segment) const {
+  std::vector<Bytes16> digests;
+  for_each_entry(segment.timeline, segment.segment_number, [&](const Entry& entry) {
+    if (entry.file.segment.segment_number != segment.segment_number) return false;
+    if (entry.partial) digests.push_back(*entry.partial);
+    return true;
+  });
+  return digests;
+}
+
+void WalArchive::make_durable(const pg::WalFileName& file, const Bytes16* partial) const {
+  repository_->store().make_durable(object_name(file, partial));
+}
+
+}  // namespace holdfast::repo

@@ -1,0 +1,62 @@
+// Ends a recovery that waits at its target. The server is asked by its promotion signal, which
+// needs no password and no permission in pg_hba.conf: a file "promote" in the data directory and
+// SIGUSR1 to the postmaster, as pg_ctl does it. A recovery that is paused at its target ends by it
+// as by pg_wal_replay_resume().
+//
+// Facts: pg_ctl.c (do_promote), xlogrecovery.c (recoveryPausesHere, CheckForStandbyTrigger),
+// PostgreSQL 13 to 18.
+#include <algorithm>
+#include <signal.h>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "cluster/data_directory.h"
+#include "cluster/running_server.h"
+#include "pg/wal_file_name.h"
+#include "restore/configuration.h"
+#include "restore/recover.h"
+#include "restore/restore.h"
+
+namespace holdfast::restore {
+namespace {
+
+// The newest history in pg_wal is that of the timeline which the promotion began; pg_control
+// follows only with the next checkpoint.
+pg::TimelineId newest_timeline(const std::string& data_directory, const pg::ControlFile& control) {
+  pg::TimelineId newest = control.timeline;
+  for (const DirectoryEntry& entry : list_directory(join_path(data_directory, "pg_wal"))) {
+    const pg::WalFileName file = pg::parse_wal_file_name(entry.name, control.wal_segment_size);
+    if (file.kind == pg::WalFileKind::kHistory) newest = std::max(newest, file.segment.timeline);
+  }
+  return newest;
+}
+
+}  // namespace
+
+FinishResult finish(const std::string& data_directory, Reporter& reporter, std::stop_token stop) {
+  const std::string directory = absolute_path(data_directory);
+  const pg::ControlFile before = cluster::read_control_file(directory).control;
+  const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);
+  if (!server || !server->is_postmaster) {
+    throw Error({.code = ErrorCode::kServerUnavailable,
+                 .message = fmt::format("no server runs on \"{}\"", directory),
+                 .detail = fmt::format("Its control file says: {}.", pg::to_string(before.state)),
+                 .hint = "Start it first; it then recovers to its target again and waits there, "
+                         "unless recovery_target_action says otherwise."});
+  }
+  if (before.state == pg::ClusterState::kInArchiveRecovery) {
+    reporter.phase("promoting", 0);
+    write_owned_file(join_path(directory, "promote"), {}, 0600, owner_of(directory));
+    if (kill(server->pid, SIGUSR1) != 0) throw_errno("signal the server on", directory);
+  }
+  wait_until_promoted(directory, stop);
+  if (remove_recovery_configuration(directory) && kill(server->pid, SIGHUP) != 0 && errno != ESRCH)
+    throw_errno("reload the configuration of", directory);
+  const FinishResult result{.new_timeline = newest_timeline(directory, before)};
+  reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
+                            pg::to_string(result.new_timeline)));
+  return result;
+}
+
+}  // namespace holdfast::restore

@@ -1,0 +1,59 @@
+// lay.h: writes the files of a backup into a data directory, several at a time, each extent
+// verified on its way.
+//
+// Workers take one leaf (16 MiB) of a file after the other from the manifest's stream, in file
+// order, each with a reader of its own. Directories and links are made as the manifest names them,
+// so a directory is there before what it holds. Blocks that the backup does not store are holes.
+//
+// What decides whether a server starts is not laid but handed back: pg_control, backup_label,
+// tablespace_map, and the files from outside the data directory.
+//
+// Sketch: bound by the disk's writes and the decompression; per worker one leaf's map and one
+// extent (2 MiB), plus one manifest block.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "repo/manifest.h"
+#include "repo/repository.h"
+#include "restore/owners.h"
+
+namespace holdfast::restore {
+
+struct LayOptions {
+  std::string directory;  // exists, empty but for what a restore in place keeps
+  // Where the link of a tablespace is to point, by the oid that its name is, and the recorded
+  // target.
+  std::function<std::string(const std::string& oid, const std::string& target)> tablespace_target;
+  int jobs = 2;
+};
+
+// A small file with its bytes.
+struct HeldFile {
+  repo::ManifestEntry entry;
+  Bytes content;
+};
+
+struct Laid {
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  std::vector<HeldFile> outside;  // from outside the data directory
+  std::vector<HeldFile> last;     // to be laid last: pg_control among them
+};
+
+// Durable when it returns, but for what is handed back. Throws kCorrupt for a damaged extent,
+// naming the file in its context; kAlreadyExists when a file is there already. Files of the signals
+// (recovery.signal, standby.signal) are left out.
+Laid lay_files(const LayOptions& options, const repo::Repository& repository,
+               const repo::Backup& backup, repo::ManifestReader& manifest, const Owners& owners,
+               Reporter& reporter, const std::stop_token& stop);
+
+// Makes what was written to the file system of `path` durable.
+void sync_file_system(const std::string& path);
+
+}  // namespace holdfast::restore

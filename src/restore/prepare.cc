@@ -1,0 +1,250 @@
+#include "restore/prepare.h"
+
+#include <algorithm>
+#include <array>
+#include <dirent.h>
+#include <fcntl.h>
+#include <set>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "cluster/data_directory.h"
+#include "cluster/running_server.h"
+#include "cluster/wal_directory.h"
+#include "pg/control_file.h"
+#include "pg/version.h"
+
+namespace holdfast::restore {
+namespace {
+
+constexpr std::string_view kMarkerText =
+    "A restore by holdfast is under way in this directory, or was interrupted: no server can be "
+    "started on it.\n"
+    "Run the same restore again.\n";
+
+std::string marker_path(const std::string& directory) { return join_path(directory, kMarkerName); }
+std::string control_path(const std::string& directory) {
+  return join_path(directory, pg::kControlFilePath);
+}
+
+bool is_unfinished_restore(const std::string& directory) {
+  return lstat_if_exists(marker_path(directory)) && !lstat_if_exists(control_path(directory));
+}
+
+void set_mode(const std::string& path, mode_t mode) {
+  if (chmod(path.c_str(), mode) != 0) throw_errno("change mode of", path);
+}
+
+void put_marker(const std::string& directory, const Owners& owners) {
+  write_owned_file(marker_path(directory), as_bytes(kMarkerText), 0600, owners.of_cluster());
+}
+
+bool is_link(const std::string& path) {
+  const std::optional<struct stat> status = lstat_if_exists(path);
+  return status && S_ISLNK(status->st_mode);
+}
+
+// Everything in a directory but the names to keep. A mount point cannot be removed: it is emptied.
+void clear_directory(const std::string& directory, const std::set<std::string>& keep) {
+  const std::optional<struct stat> here = stat_if_exists(directory);
+  for (const DirectoryEntry& entry : list_directory(directory)) {
+    if (keep.contains(entry.name) || entry.name == "lost+found") continue;
+    const std::string path = join_path(directory, entry.name);
+    if (entry.type != DT_DIR) {
+      remove_file(path);
+      continue;
+    }
+    const std::optional<struct stat> status = lstat_if_exists(path);
+    if (status && here && status->st_dev != here->st_dev)
+      clear_directory(path, {});
+    else
+      remove_tree(path);
+  }
+}
+
+std::string version_directory(const std::string& location, const repo::Backup& backup) {
+  return join_path(location, pg::tablespace_version_directory(backup.major));
+}
+
+// The tablespaces that the old cluster links to belong to it: its files in them are cleared, the
+// directories stay.
+void clear_tablespaces(const std::string& directory, const repo::Backup& backup) {
+  const std::string links = join_path(directory, "pg_tblspc");
+  if (!is_directory(links)) return;
+  for (const DirectoryEntry& entry : list_directory(links)) {
+    const std::string path = join_path(links, entry.name);
+    if (!is_link(path)) continue;
+    remove_tree(version_directory(path, backup));
+    remove_file(path);
+  }
+}
+
+void require_free_tablespaces(const std::string& directory, const repo::Backup& backup) {
+  std::set<std::string> linked;
+  if (const std::string links = join_path(directory, "pg_tblspc"); is_directory(links)) {
+    for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
+      linked.insert(absolute_path(link.target));
+  }
+  for (const repo::Tablespace& tablespace : backup.tablespaces) {
+    if (tablespace.path.empty() || linked.contains(absolute_path(tablespace.path))) continue;
+    const std::string version = version_directory(tablespace.path, backup);
+    if (!is_directory(version) || is_empty_directory(version)) continue;
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("tablespace directory \"{}\" is not empty", version),
+                 .detail = fmt::format("The backup lays tablespace {} there, and the data "
+                                       "directory \"{}\" does not show that the files are its own.",
+                                       tablespace.oid, directory),
+                 .hint = "Make sure that no other cluster uses it, then move it away and run the "
+                         "command again."});
+  }
+}
+
+// rename(2), and a copy where that would lead to another file system.
+void move_file(const std::string& from, const std::string& to,
+               const std::optional<OwnerIds>& owner) {
+  if (rename(from.c_str(), to.c_str()) == 0) return;
+  if (errno != EXDEV) throw_errno("move", from);
+  write_owned_file(to, read_file(from, size_t{1} << 31), 0600, owner);
+  remove_file(from);
+}
+
+std::vector<std::pair<std::string, std::string>> move_aside(const std::string& pg_wal,
+                                                            const ClearOptions& options,
+                                                            const Owners& owners) {
+  std::vector<std::pair<std::string, std::string>> moved;
+  for (const std::string& unsaved : options.unsaved) {
+    const std::string name = base_name(unsaved);
+    const std::string from = join_path(pg_wal, name);
+    if (!lstat_if_exists(from)) continue;
+    make_owned_directories(options.aside, 0700, owners.of_cluster());
+    const std::string to = join_path(options.aside, name);
+    move_file(from, to, owners.of_cluster());
+    moved.emplace_back(from, to);
+  }
+  if (!moved.empty()) {
+    fsync_directory(options.aside);
+    fsync_directory(pg_wal);
+  }
+  return moved;
+}
+
+bool looks_like_data_directory(const std::string& directory) {
+  return std::ranges::any_of(
+      std::array{"PG_VERSION", "global", "base", "pg_wal", "postgresql.auto.conf", kMarkerName},
+      [&](const char* name) { return lstat_if_exists(join_path(directory, name)).has_value(); });
+}
+
+}  // namespace
+
+void prepare_into(const std::string& directory, const repo::Backup& backup, const Owners& owners) {
+  if (lstat_if_exists(directory)) {
+    if (!is_directory(directory)) {
+      throw Error({.code = ErrorCode::kAlreadyExists,
+                   .message = fmt::format("\"{}\" is not a directory", directory),
+                   .detail = "",
+                   .hint = "Name a directory that does not exist or is empty."});
+    }
+    if (is_unfinished_restore(directory)) {
+      clear_directory(directory, {kMarkerName});
+    } else if (!is_empty_directory(directory)) {
+      throw Error({.code = ErrorCode::kAlreadyExists,
+                   .message = fmt::format("directory \"{}\" is not empty", directory),
+                   .detail = "A restore elsewhere never writes among other files.",
+                   .hint = "Name a directory that does not exist or is empty. To restore over the "
+                           "cluster's own data directory use "
+                           "--in-place."});
+    }
+    set_mode(directory, backup.data_mode);
+    set_owner(directory, owners.of_cluster());
+  } else {
+    make_owned_directories(directory, backup.data_mode, owners.of_cluster());
+  }
+  put_marker(directory, owners);
+}
+
+bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
+  cluster::require_no_running_server(directory, "restoring over its data directory");
+  if (!lstat_if_exists(directory)) return false;
+  if (!is_directory(directory)) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" is not a directory", directory),
+                 .detail = "",
+                 .hint = "Check cluster.pgdata in the configuration."});
+  }
+  const std::vector<DirectoryEntry> entries = list_directory(directory);
+  if (std::ranges::all_of(entries,
+                          [](const DirectoryEntry& entry) { return entry.name == "lost+found"; }))
+    return false;
+  if (!looks_like_data_directory(directory)) {
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("directory \"{}\" holds other files than a cluster's", directory),
+         .detail =
+             "A restore in place clears the directory, so it must be empty or a data directory.",
+         .hint = "Check cluster.pgdata in the configuration, or move the files away."});
+  }
+  // A destroyed cluster may have no control file, or a damaged one; then nobody can tell whose it
+  // was.
+  if (!lstat_if_exists(control_path(directory))) return true;
+  const Bytes bytes = read_file(control_path(directory));
+  if (!pg::crc_is_valid(bytes)) return true;
+  const pg::ControlFile control = pg::parse_control_file(bytes);
+  if (control.system_identifier == lineage.system_identifier) return true;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("data directory \"{}\" is of another cluster", directory),
+       .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
+                             control.system_identifier, lineage.system_identifier),
+       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+}
+
+std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
+                                     pg::WalSegmentSize size) {
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  if (!is_directory(pg_wal)) return {};
+  if (salvage) return salvage(pg_wal);
+  std::vector<std::string> unsaved;
+  for (const cluster::WalDirectoryFile& file : cluster::list_wal_directory(pg_wal, size)) {
+    if (file.status != cluster::ArchiveStatus::kDone) unsaved.push_back(file.name);
+  }
+  return unsaved;
+}
+
+// The order matters: first nothing can be started any more, then what cannot be replaced is put
+// away, then the rest goes.
+std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
+                                                                  const ClearOptions& options,
+                                                                  const repo::Backup& backup,
+                                                                  const Owners& owners) {
+  require_free_tablespaces(directory, backup);
+  if (!is_directory(directory)) {
+    make_owned_directories(directory, backup.data_mode, owners.of_cluster());
+    put_marker(directory, owners);
+    return {};
+  }
+  put_marker(directory, owners);
+  if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
+
+  std::vector<std::pair<std::string, std::string>> moved;
+  std::set<std::string> keep{kMarkerName};
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  if (is_directory(pg_wal)) {
+    moved = move_aside(pg_wal, options, owners);
+    clear_directory(pg_wal, {});
+    keep.insert("pg_wal");
+  }
+  clear_tablespaces(directory, backup);
+  clear_directory(directory, keep);
+  set_mode(directory, backup.data_mode);
+  set_owner(directory, owners.of_cluster());
+  return moved;
+}
+
+void remove_marker(const std::string& directory) {
+  remove_file(marker_path(directory));
+  fsync_directory(directory);
+}
+
+}  // namespace holdfast::restore

@@ -1,0 +1,57 @@
+// prepare.h: makes the place into which a backup is laid: a new directory, or the cluster's own
+// after it was cleared.
+//
+// While a restore is under way the directory holds the marker file kMarkerName and no
+// global/pg_control, so no server starts on it; a restore that was interrupted can be run again
+// over what it left. pg_control is the first thing to go and the last to be laid.
+//
+// In place nothing is lost that is not in the archive: WAL files of the old pg_wal that could not
+// be saved are moved aside, never deleted. Kept are the directory itself, pg_wal (a link to another
+// disk stays one), mount points below it, and tablespace directories.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "repo/backup.h"
+#include "restore/owners.h"
+
+namespace holdfast::restore {
+
+inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
+
+// `directory` absent, empty, or left over from an interrupted restore (then it is emptied): throws
+// kAlreadyExists otherwise. It exists afterwards, with the backup's mode, and with the marker.
+void prepare_into(const std::string& directory, const repo::Backup& backup, const Owners& owners);
+
+// The checks before anything is touched: no server runs there (kBusy), it is a data directory
+// (kConflict) of this system identifier (kWrongCluster). True when there is something to clear.
+bool check_in_place(const std::string& directory, const repo::Lineage& lineage);
+
+// The names in the directory's pg_wal that are to be moved aside: what `salvage` could not save;
+// without it all that was not archived by the old server.
+using Salvage = std::function<std::vector<std::string>(const std::string& pg_wal)>;
+std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
+                                     pg::WalSegmentSize size);
+
+struct ClearOptions {
+  std::vector<std::string> unsaved;  // names in pg_wal
+  std::string aside;                 // where they go: "<directory>.holdfast-salvage-<time>"
+};
+// Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
+// Throws kAlreadyExists when a tablespace directory that the old cluster did not link to holds
+// files of this major.
+std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
+                                                                  const ClearOptions& options,
+                                                                  const repo::Backup& backup,
+                                                                  const Owners& owners);
+
+// Takes the marker away: the restore is whole.
+void remove_marker(const std::string& directory);
+
+}  // namespace holdfast::restore

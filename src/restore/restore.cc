@@ -1,0 +1,475 @@
+// The steps of a restore, in order; what each leaves behind is said there. Until pg_control is
+// laid, no server starts on the directory.
+#include "restore/restore.h"
+
+#include <algorithm>
+#include <memory>
+#include <signal.h>
+#include <unistd.h>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/process.h"
+#include "base/task_group.h"
+#include "cluster/running_server.h"
+#include "pg/control_file.h"
+#include "pg/tablespace_map.h"
+#include "repo/wal_archive.h"
+#include "restore/configuration.h"
+#include "restore/lay.h"
+#include "restore/owners.h"
+#include "restore/prepare.h"
+#include "restore/recover.h"
+
+namespace holdfast::restore {
+namespace {
+
+constexpr const char* kTablespacesDirectory = "holdfast_tablespaces";
+constexpr const char* kSocketDirectory = "holdfast_socket";
+constexpr const char* kBackupLabel = "backup_label";
+constexpr const char* kTablespaceMap = "tablespace_map";
+constexpr int kCopyPort = 5432;
+// A socket's path has at most 107 bytes (sockaddr_un), and "/.s.PGSQL.65535" comes behind the
+// directory.
+constexpr size_t kMaxSocketDirectoryBytes = 90;
+// How long deletion spares what a restore and the recovery behind it read. Nobody takes it back; it
+// runs out.
+constexpr std::chrono::hours kIntentLife{7 * 24};
+
+class Restore {
+ public:
+  Restore(const RestoreOptions& options, const repo::Repository& repository, const Clock& clock,
+          Reporter& reporter, std::stop_token stop)
+      : options_(options),
+        repository_(repository),
+        clock_(clock),
+        reporter_(reporter),
+        stop_(std::move(stop)),
+        is_copy_(options.where == Where::kInto) {}
+
+  RestoreResult run();
+
+ private:
+  // --- steps
+  void find_lineage();
+  void check_place();
+  void plan();
+  void hold_off_deletion();
+  void open_manifest();
+  void check_new_tablespaces();
+  void prepare();
+  void lay();
+  void configure();
+  void lay_tail();
+  void lay_last();
+  void start();
+
+  // --- parts
+  const HeldFile* held(std::string_view path) const;
+  void write_held(const HeldFile& file, ByteView content);
+  std::string tablespace_target(const std::string& oid, const std::string& recorded) const;
+  std::string make_socket_directory();
+  cluster::Settings command_line() const;
+  Microseconds lap();
+
+  const RestoreOptions& options_;
+  const repo::Repository& repository_;
+  const Clock& clock_;
+  Reporter& reporter_;
+  const std::stop_token stop_;
+  const bool is_copy_;
+
+  RestoreResult result_;
+  std::optional<repo::Lineage> lineage_;
+  std::string directory_;
+  bool must_clear_ = false;
+  std::vector<std::string> unsaved_;
+  std::unique_ptr<repo::ManifestReader> manifest_;
+  std::optional<Owners> owners_;
+  Laid laid_;
+  OutsideResult outside_;
+  CopySettings copy_;
+  std::chrono::steady_clock::time_point lap_began_;
+};
+
+Microseconds Restore::lap() {
+  const auto now = clock_.steady();
+  return std::chrono::duration_cast<Microseconds>(now - std::exchange(lap_began_, now));
+}
+
+void Restore::find_lineage() {
+  lineage_ = repository_.newest_lineage(options_.cluster);
+  if (lineage_) return;
+  throw Error({.code = ErrorCode::kNotFound,
+               .message = fmt::format("the repository has no cluster \"{}\"", options_.cluster),
+               .detail = fmt::format("Looked in {}.", repository_.store().url()),
+               .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+}
+
+// Elsewhere the place is looked at when it is made. In place what must be refused is refused now,
+// and the old WAL is saved: the plan may need it.
+void Restore::check_place() {
+  directory_ = options_.directory;
+  if (directory_.empty() && !is_copy_) {
+    const std::string id = options_.target.backup.empty() ? "latest" : options_.target.backup;
+    directory_ = repo::resolve_backup(repository_, lineage_->name, id).data_directory;
+  }
+  if (directory_.empty()) {
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = "no directory to restore into was named",
+                 .detail = "",
+                 .hint = "Name a new one with --into DIR, or use --in-place with cluster.pgdata "
+                         "set in the configuration."});
+  }
+  directory_ = absolute_path(directory_);
+  result_.directory = directory_;
+  if (is_copy_) return;
+  must_clear_ = check_in_place(directory_, *lineage_);
+  if (!must_clear_) return;
+  if (!options_.yes) {
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("data directory \"{}\" would be cleared", directory_),
+                 .detail = "A restore in place removes what is in it. WAL that is not archived yet "
+                           "is saved first.",
+                 .hint = "Confirm with --yes, or restore elsewhere with --into DIR."});
+  }
+  reporter_.phase("saving old WAL", 0);
+  unsaved_ =
+      salvage_wal(directory_, options_.salvage, pg::WalSegmentSize(lineage_->wal_segment_bytes));
+}
+
+void Restore::plan() {
+  reporter_.phase("planning", 0);
+  result_.plan = recovery::make_plan(repository_, *lineage_, options_.target);
+  for (const std::string& note : result_.plan.notes) reporter_.note(note);
+  if (result_.plan.backup.damaged) {
+    reporter_.warning(fmt::format("backup {} holds {} damaged pages, which are laid as they are",
+                                  result_.plan.backup.id, result_.plan.backup.damaged_blocks));
+  }
+}
+
+// A restore must work from a repository that this user can only read, so a refusal is no more than
+// a warning: the one reason to catch here.
+void Restore::hold_off_deletion() {
+  const Time now = repository_.store().now();
+  const recovery::Plan& plan = result_.plan;
+  Json uses = Json::array();
+  uses.push(plan.backup.id);
+  Json body = Json::object();
+  body.set("what", "restore")
+      .set("backup", Json())
+      .set("uses", std::move(uses))
+      .set("objects_from", to_rfc3339(now))
+      .set("timeline", plan.timeline.value)
+      .set("wal_from", pg::to_string(plan.backup.start_lsn))
+      .set("host", host_name())
+      .set("pid", static_cast<int64_t>(getpid()))
+      .set("started", to_rfc3339(clock_.now()))
+      .set("valid_until", to_rfc3339(now + kIntentLife));
+  try {
+    repository_.create_document("intent",
+                                repo::intent_name(lineage_->name, repository_.random().bytes16()),
+                                std::move(body));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kPermission) throw;
+    reporter_.warning(
+        fmt::format("the repository can only be read, so nothing keeps others from expiring what "
+                    "is restored: {}",
+                    error.message()));
+  }
+}
+
+void Restore::open_manifest() {
+  const repo::Backup& backup = result_.plan.backup;
+  manifest_ = std::make_unique<repo::ManifestReader>(
+      repository_, backup.lineage, backup.id, backup.manifest_sha256,
+      [&](std::string_view text) { reporter_.warning(text); });
+  owners_.emplace(backup, manifest_->summary().owners);
+}
+
+// Replay makes a tablespace at the path that the WAL names, whatever tablespace_map says. In a copy
+// that would write into production's.
+void Restore::check_new_tablespaces() {
+  for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
+    if (created.path.empty() || created.path.starts_with(directory_ + "/")) continue;
+    if (is_copy_ && lstat_if_exists(created.path)) {
+      throw Error(
+          {.code = ErrorCode::kConflict,
+           .message = fmt::format(
+               "recovery would write into tablespace directory \"{}\" of this host", created.path),
+           .detail = fmt::format("The WAL to replay creates tablespace {} there, at {}, and a copy "
+                                 "cannot make it elsewhere.",
+                                 created.oid, pg::to_string(created.lsn)),
+           .hint = fmt::format("Choose a target before that (--to-lsn {} --exclusive), take a "
+                               "newer backup, or restore on a host that "
+                               "does not have this directory.",
+                               pg::to_string(created.lsn))});
+    }
+  }
+}
+
+void Restore::prepare() {
+  const repo::Backup& backup = result_.plan.backup;
+  reporter_.phase(must_clear_ ? "clearing the data directory" : "making the data directory", 0);
+  if (is_copy_) {
+    prepare_into(directory_, backup, *owners_);
+    if (const uint64_t free = free_bytes(directory_); free < manifest_->summary().file_bytes) {
+      reporter_.warning(fmt::format("\"{}\" has {} free, and the files of the backup have up to {}",
+                                    directory_, to_human_bytes(free),
+                                    to_human_bytes(manifest_->summary().file_bytes)));
+    }
+  } else {
+    result_.moved_aside = prepare_in_place(
+        directory_,
+        {.unsaved = unsaved_,
+         .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now()))},
+        backup, *owners_);
+  }
+  for (const auto& [from, to] : result_.moved_aside)
+    reporter_.warning(
+        fmt::format("\"{}\" could not be archived and was moved to \"{}\"", from, to));
+  // The server would end its recovery at a tablespace whose directory is missing.
+  for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
+    if (created.path.empty() || lstat_if_exists(created.path)) continue;
+    make_owned_directories(created.path, 0700, owners_->of_cluster());
+    reporter_.note(
+        fmt::format("made directory \"{}\", in which the WAL creates a tablespace", created.path));
+  }
+}
+
+std::string Restore::tablespace_target(const std::string& oid, const std::string& recorded) const {
+  return is_copy_ ? fmt::format("{}/{}/{}", directory_, kTablespacesDirectory, oid) : recorded;
+}
+
+void Restore::lay() {
+  const LayOptions options{.directory = directory_,
+                           .tablespace_target =
+                               [this](const std::string& oid, const std::string& target) {
+                                 return tablespace_target(oid, target);
+                               },
+                           .jobs = options_.jobs};
+  laid_ =
+      lay_files(options, repository_, result_.plan.backup, *manifest_, *owners_, reporter_, stop_);
+  result_.files = laid_.files;
+  result_.bytes = laid_.bytes;
+  for (const char* name : {"pg_wal", "pg_wal/archive_status"})
+    make_owned_directories(join_path(directory_, name), 0700, owners_->of_cluster());
+}
+
+// In the data directory, or, where its path is too long for a socket, in a directory of its own
+// below /tmp.
+std::string Restore::make_socket_directory() {
+  std::string path = join_path(directory_, kSocketDirectory);
+  if (path.size() <= kMaxSocketDirectoryBytes) {
+    make_owned_directories(path, 0700, owners_->of_cluster());
+    return path;
+  }
+  path = "/tmp/holdfast-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) throw_errno("create directory", path);
+  set_owner(path, owners_->of_cluster());
+  reporter_.note(fmt::format(
+      "the server's socket is in \"{}\": the data directory's path is too long for one", path));
+  return path;
+}
+
+// From here on the directory is configured for this recovery, but nothing starts on it yet.
+void Restore::configure() {
+  const recovery::Plan& plan = result_.plan;
+  reporter_.phase("configuring", 0);
+  outside_ = lay_outside_files(directory_, laid_.outside, is_copy_, *owners_, reporter_);
+  result_.outside_files = outside_.laid;
+
+  ConfSettings lasting;
+  if (is_copy_) {
+    copy_ = {.socket_directory = make_socket_directory(),
+             .port = options_.port == 0 ? kCopyPort : options_.port,
+             .archive = options_.archive.value_or(false),
+             .major = plan.backup.major};
+    lasting = copy_settings(copy_);
+    pin_file_places(directory_, plan.backup.data_directory, outside_, *owners_);
+  } else if (options_.archive == false) {
+    lasting.push_back({.name = "archive_mode", .value = "off"});
+  }
+
+  ConfSettings recovery =
+      raised_to_floors(plan.floors, read_settings_in_force(outside_.files, directory_));
+  for (const pg::ConfSetting& raised : recovery)
+    reporter_.note(
+        fmt::format("{} is {} during recovery: the WAL needs it", raised.name, raised.value));
+  recovery.push_back({.name = "recovery_min_apply_delay", .value = "0"});
+  // Without connections a pause would be a shutdown.
+  if (options_.action == recovery::TargetAction::kPause)
+    recovery.push_back({.name = "hot_standby", .value = "on"});
+  for (auto& [name, value] :
+       recovery::recovery_settings(plan, options_.restore_command, options_.action))
+    recovery.push_back({.name = name, .value = value});
+  write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
+}
+
+void Restore::lay_tail() {
+  const std::optional<recovery::WalTail>& tail = result_.plan.tail;
+  if (!tail) return;
+  const repo::WalArchive archive(repository_, *lineage_);
+  const pg::WalSegmentSize size = archive.segment_size();
+  Bytes content;
+  archive.read_segment(
+      {.kind = pg::WalFileKind::kPartial, .segment = tail->segment},
+      [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); },
+      &tail->partial);
+  content.resize(size.bytes());
+  write_owned_file(
+      fmt::format("{}/pg_wal/{}", directory_, pg::segment_file_name(tail->segment, size)), content,
+      0600, owners_->of_cluster());
+}
+
+const HeldFile* Restore::held(std::string_view path) const {
+  auto found = std::ranges::find_if(laid_.last,
+                                    [&](const HeldFile& file) { return file.entry.path == path; });
+  return found == laid_.last.end() ? nullptr : &*found;
+}
+
+void Restore::write_held(const HeldFile& file, ByteView content) {
+  write_owned_file(join_path(directory_, file.entry.path), content, file.entry.mode,
+                   owners_->of_entry(file.entry.owner));
+}
+
+// backup_label and tablespace_map, and pg_control behind everything else: from then on a server
+// starts, and recovers.
+void Restore::lay_last() {
+  const repo::Backup& backup = result_.plan.backup;
+  const HeldFile* control = held(pg::kControlFilePath);
+  if (control == nullptr || (held(kBackupLabel) == nullptr && backup.type != "advance")) {
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("backup {} has no {}", backup.id,
+                                control == nullptr ? "pg_control" : kBackupLabel),
+         .detail = "No server can be recovered from it.",
+         .hint =
+             "Restore another backup: holdfast backup list shows them, --backup ID names one."});
+  }
+  if (const pg::ControlFile parsed = pg::parse_control_file(control->content);
+      parsed.system_identifier != backup.system_identifier) {
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("pg_control of backup {} is of another cluster", backup.id),
+                 .detail = fmt::format("Its system identifier is {}, that of the backup is {}.",
+                                       parsed.system_identifier, backup.system_identifier)});
+  }
+  for (const HeldFile& file : laid_.last) {
+    if (&file == control) continue;
+    if (is_copy_ && file.entry.path == kTablespaceMap) {
+      std::vector<pg::TablespaceMapEntry> entries =
+          pg::parse_tablespace_map(as_text(file.content), backup.major);
+      for (pg::TablespaceMapEntry& entry : entries)
+        entry.path = tablespace_target(std::to_string(entry.oid), entry.path);
+      write_held(file, as_bytes(pg::format_tablespace_map(entries, backup.major)));
+    } else {
+      write_held(file, file.content);
+    }
+  }
+  sync_file_system(directory_);
+  write_held(*control, control->content);
+  remove_marker(directory_);
+}
+
+// What holds for a copy also when its files were changed: the command line wins over them.
+cluster::Settings Restore::command_line() const {
+  cluster::Settings settings = cluster::readable_log_settings();
+  settings.emplace_back("data_directory", directory_);
+  if (is_copy_) {
+    settings.emplace_back("hba_file", outside_.files.hba_file);
+    settings.emplace_back("ident_file", outside_.files.ident_file);
+    for (const pg::ConfSetting& setting : copy_settings(copy_))
+      settings.emplace_back(setting.name, setting.value);
+  } else {
+    if (outside_.files.outside) {
+      settings.emplace_back("config_file", outside_.files.config_file);
+      settings.emplace_back("hba_file", outside_.files.hba_file);
+      settings.emplace_back("ident_file", outside_.files.ident_file);
+    }
+    if (options_.port != 0) settings.emplace_back("port", std::to_string(options_.port));
+  }
+  return settings;
+}
+
+void Restore::start() {
+  const cluster::ServerStart server{
+      .installation = cluster::find_installation(
+          result_.plan.backup.major,
+          options_.bindir.empty() ? std::nullopt : std::optional(options_.bindir)),
+      .data_directory = directory_,
+      .settings = command_line(),
+      .log_file = join_path(directory_, kLogName),
+      .run_as = owners_->server_user()};
+  const Recovery recovery =
+      run_recovery(server, result_.plan, options_.action, clock_, reporter_, stop_);
+  result_.started = true;
+  result_.finished = true;
+  result_.server_pid = recovery.server_pid;
+  result_.new_timeline = recovery.new_timeline;
+  result_.recovered_to_lsn = recovery.recovered_to_lsn;
+  result_.recovered_to_time = recovery.recovered_to_time;
+  result_.replay_time = recovery.replay_time;
+  result_.promote_time = recovery.promote_time;
+  if (std::optional<cluster::PostmasterPid> file = cluster::read_postmaster_pid(directory_)) {
+    result_.socket_directory = file->socket_directory;
+    result_.port = file->port;
+  }
+  switch (recovery.ended_by) {
+    case recovery::TargetAction::kPromote:
+      remove_recovery_configuration(directory_);
+      if (kill(recovery.server_pid, SIGHUP) != 0 && errno != ESRCH)
+        throw_errno("reload the configuration of", directory_);
+      break;
+    case recovery::TargetAction::kPause:
+      reporter_.note(fmt::format(
+          "the server waits at the target and can be read; holdfast finish {} ends the recovery",
+          directory_));
+      break;
+    case recovery::TargetAction::kShutdown:
+      reporter_.note(
+          "the server was shut down at the target; recovery.signal stays, so the next start "
+          "repeats the end of the recovery");
+      break;
+  }
+}
+
+RestoreResult Restore::run() {
+  lap_began_ = clock_.steady();
+  // What can be refused is refused before anything is written.
+  find_lineage();
+  check_place();
+  plan();
+  check_new_tablespaces();
+  if (options_.start) {
+    // A program that is missing should not be found missing after an hour of laying files.
+    cluster::find_installation(result_.plan.backup.major, options_.bindir.empty()
+                                                              ? std::nullopt
+                                                              : std::optional(options_.bindir));
+  }
+  hold_off_deletion();
+  open_manifest();
+  throw_if_stopped(stop_);
+  result_.plan_time = lap();
+
+  // From here to lay_last() no server starts on the directory, and the same restore can be run
+  // again.
+  prepare();
+  lay();
+  configure();
+  lay_tail();
+  lay_last();
+  result_.lay_time = lap();
+
+  if (options_.start) start();
+  return std::move(result_);
+}
+
+}  // namespace
+
+RestoreResult restore(const RestoreOptions& options, const repo::Repository& repository,
+                      const Clock& clock, Reporter& reporter, std::stop_token stop) {
+  return Restore(options, repository, clock, reporter, std::move(stop)).run();
+}
+
+}  // namespace holdfast::restore

@@ -1,0 +1,107 @@
+#include "setup/info.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "repo/layout.h"
+
+namespace holdfast::setup {
+namespace {
+
+constexpr size_t kShownBackups = 10;
+// How far back from the end of the archive the last commit is looked for: 1 GB of quiet WAL in
+// segments of 16 MB.
+constexpr uint64_t kSegmentsLookedAt = 64;
+
+std::optional<repo::Backup> oldest_undamaged(const repo::Repository& repository,
+                                             const repo::LineageName& lineage,
+                                             const std::vector<std::string>& ids) {
+  for (const std::string& id : ids)
+    if (std::optional<repo::Backup> backup = repo::read_backup(repository, lineage, id);
+        backup && !backup->damaged)
+      return backup;
+  return std::nullopt;
+}
+
+std::vector<LineageInfo::Timeline> read_timelines(const repo::WalArchive& archive) {
+  std::vector<LineageInfo::Timeline> timelines;
+  for (pg::TimelineId id : archive.timelines()) {
+    std::optional<uint64_t> first = archive.first_segment(id);
+    std::optional<uint64_t> last = archive.last_segment(id);
+    if (!first || !last) continue;  // a history file alone
+    LineageInfo::Timeline timeline{.timeline = id, .first_segment = *first, .last_segment = *last};
+    timeline.last = archive.segment_info(
+        {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = id, .segment_number = *last}});
+    timelines.push_back(std::move(timeline));
+  }
+  return timelines;
+}
+
+std::optional<Time> last_commit(const repo::WalArchive& archive,
+                                const LineageInfo::Timeline& timeline) {
+  uint64_t lowest =
+      std::max(timeline.first_segment,
+               timeline.last_segment - std::min(timeline.last_segment, kSegmentsLookedAt - 1));
+  for (uint64_t number = timeline.last_segment;; --number) {
+    std::optional<repo::WalSegmentInfo> info = archive.segment_info(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = timeline.timeline, .segment_number = number}});
+    if (!info)
+      return std::nullopt;  // a gap: what lies before it does not tell how far recovery reaches
+    if (info->commits.count > 0) return info->commits.last_time;
+    if (number == lowest) return std::nullopt;
+  }
+}
+
+LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage& lineage) {
+  LineageInfo info{.lineage = lineage};
+  std::vector<std::string> ids = repo::list_backup_ids(repository, lineage.name);
+  info.backup_count = ids.size();
+  size_t shown = std::min(ids.size(), kShownBackups);
+  for (size_t at = ids.size() - shown; at < ids.size(); ++at)
+    if (std::optional<repo::Backup> backup = repo::read_backup(repository, lineage.name, ids[at]))
+      info.backups.push_back(*std::move(backup));
+
+  repo::WalArchive archive(repository, lineage);
+  info.timelines = read_timelines(archive);
+
+  std::optional<repo::Backup> oldest = oldest_undamaged(repository, lineage.name, ids);
+  if (!oldest) return info;
+  info.recoverable_from = oldest->stop_time;
+  // Every undamaged backup can be recovered to its own stop, whatever is archived behind it.
+  info.recoverable_to = oldest->stop_time;
+  for (const repo::Backup& backup : info.backups)
+    if (!backup.damaged) info.recoverable_to = std::max(*info.recoverable_to, backup.stop_time);
+  if (info.timelines.empty()) return info;
+  if (std::optional<Time> commit = last_commit(archive, info.timelines.back()))
+    info.recoverable_to = std::max(*info.recoverable_to, *commit);
+  return info;
+}
+
+}  // namespace
+
+RepositoryInfo info(const repo::Repository& repository, const std::string& cluster) {
+  RepositoryInfo result{.url = repository.store().url(),
+                        .id = repository.id(),
+                        .sealed = repository.sealed(),
+                        .created = repository.created()};
+  std::vector<std::string> names = repository.clusters();
+  for (const std::string& name : names) {
+    if (!cluster.empty() && name != cluster) continue;
+    RepositoryInfo::Cluster found{.name = name};
+    for (const repo::Lineage& lineage : repository.lineages(name))
+      found.lineages.push_back(lineage_info(repository, lineage));
+    result.clusters.push_back(std::move(found));
+  }
+  if (!cluster.empty() && result.clusters.empty())
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("the repository has no cluster \"{}\"", cluster),
+                 .detail = names.empty() ? "It has none at all."
+                                         : fmt::format("It has: {}.", fmt::join(names, ", ")),
+                 .hint = fmt::format("Run \"holdfast init -c {}\" to begin one.", cluster)});
+  return result;
+}
+
+}  // namespace holdfast::setup

@@ -1,0 +1,113 @@
+#include "setup/init.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cluster/connection.h"
+#include "cluster/server_facts.h"
+#include "pg/version.h"
+#include "repo/layout.h"
+#include "setup/server_settings.h"
+
+namespace holdfast::setup {
+namespace {
+
+void check_data_directory(const std::string& configured, const cluster::ServerFacts& facts) {
+  if (configured.empty()) return;
+  std::optional<struct stat> ours = stat_if_exists(configured);
+  std::optional<struct stat> servers = stat_if_exists(facts.data_directory);
+  bool is_same = ours && servers
+                     ? ours->st_dev == servers->st_dev && ours->st_ino == servers->st_ino
+                     : absolute_path(configured) == absolute_path(facts.data_directory);
+  if (is_same) return;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("\"{}\" is not the data directory of the server", configured),
+       .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
+       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
+}
+
+repo::Lineage describe_lineage(const std::string& cluster, const cluster::ServerFacts& facts,
+                               cluster::Connection& connection) {
+  std::string blocks = connection.query_value("SELECT blocks_per_segment FROM pg_control_init()");
+  return {.name = {.cluster = cluster, .major = facts.major},
+          .system_identifier = facts.system_identifier,
+          .catalog_version = facts.catalog_version,
+          .wal_segment_bytes = facts.wal_segment_size.bytes(),
+          .block_bytes = facts.block_size,
+          .blocks_per_segment = narrow<uint32_t>(std::stoul(blocks)),
+          .created = system_clock().now()};
+}
+
+void refuse_other_cluster(const repo::Repository& repository, const InitOptions& options,
+                          const cluster::ServerFacts& facts) {
+  if (options.new_lineage) return;
+  std::optional<repo::Lineage> newest = repository.newest_lineage(options.cluster);
+  if (!newest) return;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("cluster \"{}\" of the repository is another one", options.cluster),
+       .detail = fmt::format("The server's system identifier is {}, that of lineage {} is {}.",
+                             facts.system_identifier, repo::to_string(newest->name),
+                             newest->system_identifier),
+       .hint = "After pg_upgrade or a new initdb add --new-lineage; for a cluster of its own give "
+               "another name with -c."});
+}
+
+void warn_of_second_name(const repo::Repository& repository, const InitOptions& options,
+                         const cluster::ServerFacts& facts, Reporter& reporter) {
+  for (const std::string& other : repository.clusters())
+    if (other != options.cluster && repository.find_lineage(other, facts.system_identifier))
+      reporter.warning(fmt::format(
+          "this server is in the repository as cluster \"{}\" already; \"{}\" is a second one",
+          other, options.cluster));
+}
+
+}  // namespace
+
+InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter,
+                std::stop_token stop) {
+  repo::check_cluster_name(options.cluster);
+
+  // Ask the server; refuse what would be refused, before anything is made.
+  cluster::Connection connection = cluster::Connection::connect(
+      {.conninfo = options.conninfo, .application_name = "holdfast init"}, std::move(stop));
+  cluster::ServerFacts facts = cluster::read_server_facts(connection);
+  pg::version_of(facts.major);  // throws for one that is not known
+  check_data_directory(options.pgdata, facts);
+  ArchiveSettings settings = read_archive_settings(connection);
+  if (options.configure_server) refuse_foreign_archiving(settings, options.archive_command);
+
+  // The repository: repo.json is put last, so where it stands there is a whole one.
+  InitResult result;
+  result.repository_created = !target.info(std::string(repo::kRepositoryName));
+  repo::Repository repository = result.repository_created
+                                    ? repo::Repository::create(target, options.key, system_clock())
+                                    : repo::Repository::open(target, options.key);
+  result.repository_id = repository.id();
+  result.sealed = repository.sealed();
+
+  // The lineage of this system identifier.
+  std::optional<repo::Lineage> known =
+      repository.find_lineage(options.cluster, facts.system_identifier);
+  if (!known) {
+    refuse_other_cluster(repository, options, facts);
+    warn_of_second_name(repository, options, facts, reporter);
+    known = repository.create_lineage(describe_lineage(options.cluster, facts, connection));
+    result.lineage_created = true;
+  }
+  result.lineage = *known;
+
+  // The server last: it has where to archive to when it begins.
+  SettingsPlan plan = plan_settings(settings, options.archive_command);
+  if (options.configure_server) apply_changes(connection, plan.to_make);
+  result.changes = std::move(plan.to_make);
+  result.changes.insert(result.changes.end(), plan.to_restart.begin(), plan.to_restart.end());
+  for (const SettingChange& change : result.changes) result.restart_needed |= change.needs_restart;
+  return result;
+}
+
+}  // namespace holdfast::setup

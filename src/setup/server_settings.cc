@@ -1,0 +1,109 @@
+#include "setup/server_settings.h"
+
+#include <array>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace holdfast::setup {
+namespace {
+
+SettingState read_setting(cluster::Connection& connection, std::string_view name) {
+  const std::array<cluster::Value, 1> parameters = {std::string(name)};
+  SettingState state;
+  for (const cluster::Row& row :
+       connection.query("SELECT CASE name WHEN 'archive_command' THEN reset_val ELSE setting END "
+                        "FROM pg_settings WHERE name = $1",
+                        parameters))
+    state.running = row.at(0).value_or("");
+  // The files are read anew by the view. Of several assignments the last counts.
+  for (const cluster::Row& row : connection.query(
+           "SELECT setting FROM pg_file_settings WHERE name = $1 ORDER BY seqno DESC LIMIT 1",
+           parameters))
+    state.configured = row.at(0);
+  return state;
+}
+
+void add_change(SettingsPlan& plan, std::string name, const SettingState& state, bool is_enough_now,
+                bool is_enough_next, const std::string& wanted, bool needs_restart) {
+  if (!is_enough_next) {
+    plan.to_make.push_back({.name = std::move(name),
+                            .before = state.next(),
+                            .after = wanted,
+                            .needs_restart = needs_restart});
+  } else if (!is_enough_now && needs_restart) {
+    plan.to_restart.push_back({.name = std::move(name),
+                               .before = state.running,
+                               .after = state.next(),
+                               .needs_restart = true});
+  }
+}
+
+bool is_archiving(const std::string& archive_mode) {
+  // A boolean in the files may be written in any of the ways that the server reads.
+  for (std::string_view off : {"off", "false", "no", "0", "of", "f", "n", ""})
+    if (archive_mode == off) return false;
+  return true;
+}
+
+}  // namespace
+
+ArchiveSettings read_archive_settings(cluster::Connection& connection) {
+  return {.wal_level = read_setting(connection, "wal_level"),
+          .archive_mode = read_setting(connection, "archive_mode"),
+          .archive_command = read_setting(connection, "archive_command"),
+          .archive_library = read_setting(connection, "archive_library").next()};
+}
+
+bool is_our_archive_command(std::string_view command) {
+  size_t start = command.find_first_not_of(" \t'\"");
+  if (start == std::string_view::npos) return false;
+  size_t end = command.find_first_of(" \t'\"", start);
+  if (end == std::string_view::npos) return false;
+  if (base_name(command.substr(start, end - start)) != "holdfast") return false;
+  return command.substr(end).find(" wal push ") != std::string_view::npos;
+}
+
+SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command) {
+  SettingsPlan plan;
+  const SettingState& level = settings.wal_level;
+  add_change(plan, "wal_level", level, level.running != "minimal", level.next() != "minimal",
+             "replica", true);
+  const SettingState& mode = settings.archive_mode;
+  add_change(plan, "archive_mode", mode, is_archiving(mode.running), is_archiving(mode.next()),
+             "on", true);
+  const SettingState& command = settings.archive_command;
+  add_change(plan, "archive_command", command, command.running == archive_command,
+             command.next() == archive_command, archive_command, false);
+  return plan;
+}
+
+void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string& archive_command) {
+  if (!settings.archive_library.empty())
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = "the server archives by a library already",
+                 .detail = fmt::format("archive_library is \"{}\".", settings.archive_library),
+                 .hint = "If Holdfast is to archive instead, run ALTER SYSTEM RESET "
+                         "archive_library, reload, and try again."});
+  const std::string& command = settings.archive_command.next();
+  if (command.empty() || command == archive_command || is_our_archive_command(command)) return;
+  throw Error({.code = ErrorCode::kConflict,
+               .message = "the server archives by another command already",
+               .detail = fmt::format("archive_command is \"{}\".", command),
+               .hint = fmt::format("If Holdfast is to archive instead, run ALTER SYSTEM SET "
+                                   "archive_command = {}, then SELECT pg_reload_conf(). To keep "
+                                   "both archives, let one command do both.",
+                                   cluster::quote_literal(archive_command))});
+}
+
+void apply_changes(cluster::Connection& connection, const std::vector<SettingChange>& changes) {
+  if (changes.empty()) return;
+  for (const SettingChange& change : changes)
+    connection.query(fmt::format("ALTER SYSTEM SET {} = {}", cluster::quote_identifier(change.name),
+                                 cluster::quote_literal(change.after)));
+  connection.query("SELECT pg_reload_conf()");
+}
+
+}  // namespace holdfast::setup

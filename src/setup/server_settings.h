@@ -1,0 +1,56 @@
+// server_settings.h: the settings by which a server archives its WAL here: what it has, what it
+// lacks, and setting them.
+//
+// A setting has two values that count: the one in force, and the one that the configuration files
+// hold since. archive_mode and wal_level change at a restart only, so after ALTER SYSTEM the two
+// differ until then; running init again must see that.
+//
+// Facts: pg_settings, pg_file_settings, PostgreSQL 13 to 18. While archive_mode is off,
+// archive_command is shown as "(disabled)" wherever but in pg_settings.reset_val.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/connection.h"
+#include "setup/init.h"
+
+namespace holdfast::setup {
+
+struct SettingState {
+  std::string running;
+  // The last assignment in the configuration files; nullopt when they have none, or none since the
+  // server has read them.
+  std::optional<std::string> configured;
+  // What holds after the next restart.
+  const std::string& next() const { return configured ? *configured : running; }
+};
+
+struct ArchiveSettings {
+  SettingState wal_level;
+  SettingState archive_mode;
+  SettingState archive_command;
+  std::string archive_library;  // 15 and later; else empty
+};
+ArchiveSettings read_archive_settings(cluster::Connection& connection);
+
+// Whether a command archives by this program: its first word names holdfast and "wal push" follows.
+bool is_our_archive_command(std::string_view command);
+
+struct SettingsPlan {
+  std::vector<SettingChange> to_make;     // by ALTER SYSTEM
+  std::vector<SettingChange> to_restart;  // made already; they wait for a restart
+};
+// What is to be done so that the server archives by `archive_command`. Nothing is lowered:
+// wal_level logical and archive_mode always stay.
+SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command);
+
+// Throws kConflict when archiving is set up for something else, which is not ours to replace.
+void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string& archive_command);
+
+// ALTER SYSTEM for each, and a reload.
+void apply_changes(cluster::Connection& connection, const std::vector<SettingChange>& changes);
+
+}  // namespace holdfast::setup

@@ -1,0 +1,669 @@
+// The room cluster on real servers of every major under test.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <set>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <thread>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/task_group.h"
+#include "cluster/connection.h"
+#include "cluster/data_directory.h"
+#include "cluster/log_follower.h"
+#include "cluster/online_backup.h"
+#include "cluster/recovery_log.h"
+#include "cluster/running_server.h"
+#include "cluster/server_facts.h"
+#include "cluster/server_process.h"
+#include "cluster/wal_directory.h"
+#include "pg/version.h"
+#include "support/error_of.h"
+#include "support/postgres_server.h"
+#include "support/recording_reporter.h"
+
+namespace holdfast::cluster {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using test::error_of;
+using test::PostgresServer;
+using test::RecordingReporter;
+
+constexpr seconds kPatience{60};
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+// Asks again until the answer is the wanted one; what is waited for is another process, so only its
+// own signs can be looked at.
+template <typename Question>
+bool comes_true(Question question) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (question()) return true;
+    wait_for({}, milliseconds(20));
+  }
+  return false;
+}
+
+// Copies the cluster as a backup does, with what is of the room cluster alone, into `target`.
+OnlineBackup::Stopped copy_cluster(PostgresServer& server, const std::string& target) {
+  OnlineBackup backup(server.connect(), {.label = "copied by a test"});
+  RecordingReporter reporter;
+  walk_data_directory(server.data_directory(), reporter, [&](const DataEntry& entry) {
+    if (entry.path == pg::kControlFilePath) return;
+    std::string path = join_path(target, entry.path);
+    if (entry.type != EntryType::kFile) return make_directory(path, entry.mode);
+    std::optional<Bytes> content = read_if_exists(join_path(server.data_directory(), entry.path));
+    if (content)
+      write_all(open_file(path, O_WRONLY | O_CREAT | O_EXCL, entry.mode), *content, path);
+  });
+  backup.check_alive();
+  OnlineBackup::Stopped stopped = backup.stop();
+  EXPECT_LT(backup.start_lsn(), stopped.stop_lsn);
+  auto write = [&](const std::string& name, ByteView bytes) {
+    write_file_durably(join_path(target, name), bytes);
+  };
+  write("backup_label", as_bytes(stopped.backup_label));
+  if (!stopped.tablespace_map.empty()) write("tablespace_map", as_bytes(stopped.tablespace_map));
+  write(std::string(pg::kControlFilePath), read_control_file(server.data_directory()).bytes);
+  return stopped;
+}
+
+std::string major_name(const testing::TestParamInfo<int>& tested) {
+  return std::to_string(tested.param);
+}
+
+class EachMajor : public testing::TestWithParam<int> {
+ protected:
+  static PostgresServer::Options options(std::vector<std::string> config = {}) {
+    return {.major = GetParam(), .config = std::move(config)};
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Cluster, EachMajor, testing::ValuesIn(test::test_majors()), major_name);
+
+// --- Connection ---------------------------------------------------------------------------------
+
+TEST(ClusterConnection, SaysWhyNobodyAnswersAndWhatToLookAt) {
+  test::ServerDirectory directory;
+  Error error = error_of([&] {
+    Connection::connect(
+        {.conninfo = conninfo_pair("host", directory.path()) + " port=5999 user=postgres"}, {});
+  });
+  EXPECT_EQ(error.code(), ErrorCode::kServerUnavailable);
+  EXPECT_EQ(error.message(), "could not connect to the PostgreSQL server");
+  EXPECT_TRUE(contains(error.detail(), directory.path() + "/.s.PGSQL.5999")) << error.detail();
+  EXPECT_TRUE(error.hint().starts_with(
+      "Is the server running, and do host and port of conninfo name its socket directory"))
+      << error.hint();
+
+  Error unreadable = error_of([] { Connection::connect({.conninfo = "host=/tmp prot=5432"}, {}); });
+  EXPECT_EQ(unreadable.code(), ErrorCode::kConfiguration);
+  EXPECT_TRUE(contains(unreadable.detail(), "\"prot\"")) << unreadable.detail();
+  EXPECT_EQ(error_of([] { Connection::connect({.conninfo = "connect_timeout=soon"}, {}); }).code(),
+            ErrorCode::kConfiguration);
+}
+
+// A server that takes connections and never says a word.
+class SilentServer {
+ public:
+  SilentServer() : socket_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::string path = directory_.path() + "/.s.PGSQL.5432";
+    std::memcpy(address.sun_path, path.c_str(), path.size());
+    if (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        listen(socket_.get(), 8) != 0)
+      throw_errno("listen on", path);
+  }
+  std::string conninfo() const {
+    return conninfo_pair("host", directory_.path()) + " port=5432 user=postgres";
+  }
+
+ private:
+  test::ServerDirectory directory_;
+  Fd socket_;
+};
+
+TEST(ClusterConnection, WaitsNoLongerThanConnectTimeout) {
+  SilentServer server;
+  const auto start = std::chrono::steady_clock::now();
+  Error error = error_of(
+      [&] { Connection::connect({.conninfo = server.conninfo() + " connect_timeout=1"}, {}); });
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(3));
+  EXPECT_EQ(error.code(), ErrorCode::kServerUnavailable);
+  EXPECT_TRUE(contains(error.detail(), "within 1 s")) << error.detail();
+}
+
+TEST(ClusterConnection, StopsWithinASecondWhileItWaits) {
+  SilentServer silent;
+  PostgresServer server({});
+  Connection observer = server.connect();
+  const struct {
+    const char* what;
+    std::function<void(std::stop_token)> wait;
+  } cases[] = {
+      {"connecting",
+       [&](std::stop_token stop) { Connection::connect({.conninfo = silent.conninfo()}, stop); }},
+      {"a statement",
+       [&](std::stop_token stop) {
+         Connection connection = Connection::connect(
+             {.conninfo = server.conninfo(), .application_name = "sleeper"}, stop);
+         connection.query("SELECT pg_sleep(600)");
+       }},
+  };
+  for (const auto& c : cases) {
+    std::stop_source stop;
+    std::chrono::steady_clock::time_point asked;
+    std::jthread stopper([&] {
+      // Once the statement runs; where there is none, once the call has begun to wait.
+      if (std::string_view(c.what) == "a statement")
+        comes_true([&] {
+          return observer.query_value(
+                     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sleeper' AND "
+                     "query LIKE '%pg_sleep%' AND state = 'active'") == "1";
+        });
+      asked = std::chrono::steady_clock::now();
+      stop.request_stop();
+    });
+    EXPECT_EQ(error_of([&] { c.wait(stop.get_token()); }).code(), ErrorCode::kInterrupted)
+        << c.what;
+    stopper.join();
+    EXPECT_LT(std::chrono::steady_clock::now() - asked, seconds(1)) << c.what;
+  }
+  // The server does not sleep on for nobody.
+  EXPECT_TRUE(comes_true([&] {
+    return observer.query_value(
+               "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sleeper'") == "0";
+  }));
+}
+
+TEST(ClusterConnection, PassesOnTheServersRefusalsWithTheirSqlstate) {
+  PostgresServer server({});
+  std::vector<Notice> notices;
+  Connection connection =
+      Connection::connect({.conninfo = server.conninfo(),
+                           .on_notice = [&](const Notice& notice) { notices.push_back(notice); }},
+                          {});
+  Error syntax = error_of([&] { connection.query("SELEKT 1"); });
+  EXPECT_EQ(syntax.code(), ErrorCode::kServer);
+  EXPECT_EQ(syntax.message(), "syntax error at or near \"SELEKT\"");
+  EXPECT_TRUE(contains(syntax.detail(), "42601")) << syntax.detail();
+
+  // The session goes on.
+  const Value parameters[] = {"it's", std::nullopt};
+  Row row = connection.query_row("SELECT $1::text, $2::text, length('ä')", parameters);
+  EXPECT_EQ(row, (Row{"it's", std::nullopt, "1"}));
+  EXPECT_EQ(error_of([&] { connection.query_value("SELECT NULL"); }).code(), ErrorCode::kServer);
+  EXPECT_EQ(error_of([&] { connection.query_row("SELECT 1 WHERE false"); }).code(),
+            ErrorCode::kServer);
+
+  connection.query("DO $$ BEGIN RAISE WARNING 'look here' USING HINT = 'behind you'; END $$");
+  ASSERT_EQ(notices.size(), 1u);
+  EXPECT_EQ(notices[0].severity, "WARNING");
+  EXPECT_EQ(notices[0].message, "look here");
+  EXPECT_EQ(notices[0].hint, "behind you");
+
+  const struct {
+    const char* database;
+    const char* user;
+    const char* hint;
+  } cases[] = {{"nowhere", "postgres",
+                "Name a database that exists in conninfo, for example dbname=postgres."},
+               {"postgres", "nobody", "Create the role, or name another in conninfo (user=...)."}};
+  for (const auto& c : cases) {
+    Error error = error_of([&] { server.connect(c.database, c.user); });
+    EXPECT_EQ(error.code(), ErrorCode::kServerUnavailable);
+    EXPECT_EQ(error.hint(), c.hint);
+  }
+}
+
+TEST(ClusterConnection, NoticesAServerThatEndsTheSession) {
+  PostgresServer server({});
+  Connection connection = server.connect();
+  connection.check_alive();
+  Connection administrator = server.connect();
+  administrator.query(fmt::format("SELECT pg_terminate_backend({})", connection.backend_pid()));
+  Error ended = error_of([&] {
+    comes_true([&] {
+      connection.check_alive();
+      return false;
+    });
+  });
+  EXPECT_EQ(ended.code(), ErrorCode::kServerUnavailable);
+  EXPECT_EQ(ended.message(), "the connection to the server was lost");
+  EXPECT_TRUE(contains(ended.detail(), "terminating connection due to administrator command"))
+      << ended.detail();
+
+  Connection other = server.connect();
+  server.crash();
+  EXPECT_EQ(error_of([&] {
+              comes_true([&] {
+                other.query("SELECT 1");
+                return false;
+              });
+            }).code(),
+            ErrorCode::kServerUnavailable);
+}
+
+TEST_P(EachMajor, HasNoTimeoutInASessionWhateverTheRoleSays) {
+  PostgresServer server(options());
+  for (const char* setting :
+       {"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"})
+    server.sql(fmt::format("ALTER ROLE postgres SET {} = '1h'", setting));
+  if (GetParam() >= 14) server.sql("ALTER ROLE postgres SET idle_session_timeout = '1h'");
+  if (GetParam() >= 17) server.sql("ALTER ROLE postgres SET transaction_timeout = '1h'");
+  server.sql("ALTER ROLE postgres SET DateStyle = 'German'");
+  server.sql("ALTER ROLE postgres SET TimeZone = 'Asia/Tokyo'");
+  Connection connection = server.connect();
+  EXPECT_EQ(
+      connection.query_value(
+          "SELECT count(*) FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', "
+          "'transaction_timeout', "
+          "'idle_in_transaction_session_timeout', 'idle_session_timeout') AND setting <> '0'"),
+      "0");
+  EXPECT_EQ(connection.query_value("SELECT timestamptz '2026-11-22 08:22:39.5+00'"),
+            "2026-11-22 08:22:39.5+00");
+  EXPECT_EQ(connection.server_major(), GetParam());
+  EXPECT_EQ(connection.server_version(), server.installation().version);
+  EXPECT_TRUE(connection.is_superuser());
+}
+
+// --- ServerFacts --------------------------------------------------------------------------------
+
+TEST_P(EachMajor, TellsTheFactsThatItsFilesTellToo) {
+  PostgresServer::Options made = options(
+      {"archive_mode = on", "archive_command = 'false'", "include_if_exists = 'extra.conf'"});
+  made.wal_segment_mib = 4;
+  made.start = false;
+  PostgresServer server(made);
+  write_file_durably(server.data_directory() + "/extra.conf", as_bytes("work_mem = '5MB'\n"));
+  test::give_to_server_user(server.data_directory() + "/extra.conf");
+  server.start();
+  std::string space = server.server_directory().make("space");
+  server.sql(fmt::format("CREATE TABLESPACE elsewhere LOCATION '{}'", space));
+
+  Connection connection = server.connect();
+  ServerFacts facts = read_server_facts(connection);
+  server.sql("CHECKPOINT");
+  pg::ControlFile control = read_control_file(server.data_directory()).control;
+  EXPECT_EQ(facts.system_identifier, control.system_identifier);
+  EXPECT_EQ(facts.major, GetParam());
+  EXPECT_EQ(facts.catalog_version, control.catalog_version);
+  EXPECT_EQ(facts.data_directory, server.data_directory());
+  EXPECT_EQ(facts.config_file, server.data_directory() + "/postgresql.conf");
+  EXPECT_EQ(facts.hba_file, server.data_directory() + "/pg_hba.conf");
+  EXPECT_EQ(facts.included_files,
+            std::vector<std::string>{server.data_directory() + "/extra.conf"});
+  EXPECT_EQ(facts.unix_user.has_value(), true);
+  EXPECT_EQ(facts.wal_level, "replica");
+  EXPECT_EQ(facts.archive_mode, ArchiveMode::kOn);
+  EXPECT_EQ(facts.archive_command, "false");
+  EXPECT_EQ(facts.archive_library, "");
+  EXPECT_EQ(facts.wal_segment_size, control.wal_segment_size);
+  EXPECT_EQ(facts.wal_segment_size.bytes(), 4u << 20);
+  EXPECT_EQ(facts.block_size, 8192u);
+  EXPECT_TRUE(facts.data_checksums);
+  EXPECT_TRUE(facts.full_page_writes);
+  EXPECT_FALSE(facts.in_recovery);
+  EXPECT_EQ(facts.timeline, pg::TimelineId{1});
+  EXPECT_LE(facts.flush_lsn, facts.insert_lsn);
+  EXPECT_LE(facts.redo_lsn, facts.insert_lsn);
+  EXPECT_GT(facts.redo_lsn, pg::Lsn{0});
+  ASSERT_EQ(facts.tablespaces.size(), 1u);
+  EXPECT_EQ(facts.tablespaces[0].name, "elsewhere");
+  EXPECT_EQ(facts.tablespaces[0].location, space);
+  EXPECT_EQ(facts.unix_socket_directories, server.directory());
+  EXPECT_EQ(facts.port, 5432);
+  EXPECT_FALSE(facts.current_log_file);
+
+  // The archive command fails, and the server says so.
+  server.sql("SELECT pg_switch_wal()");
+  EXPECT_TRUE(comes_true([&] { return read_archiver_status(connection).is_failing(); }));
+  ArchiverStatus status = read_archiver_status(connection);
+  EXPECT_GT(status.failed_count, 0u);
+  EXPECT_EQ(status.archived_count, 0u);
+  EXPECT_TRUE(status.last_failed_wal);
+}
+
+TEST_P(EachMajor, IsServedByARoleWithNoMoreThanTheGrantsThatTheHintNames) {
+  PostgresServer server(options());
+  server.sql("CREATE ROLE holdfast LOGIN");
+  Connection poor = server.connect("postgres", "holdfast");
+  Error refused =
+      error_of([&] { OnlineBackup(server.connect("postgres", "holdfast"), {.label = "no"}); });
+  EXPECT_EQ(refused.code(), ErrorCode::kPermission);
+  EXPECT_TRUE(refused.message().starts_with("permission denied for function pg_"))
+      << refused.message();
+  EXPECT_TRUE(contains(refused.detail(), "SQLSTATE 42501")) << refused.detail();
+  EXPECT_TRUE(contains(refused.hint(), backup_role_grants(GetParam(), "holdfast")))
+      << refused.hint();
+  EXPECT_EQ(error_of([&] { read_server_facts(poor); }).code(), ErrorCode::kPermission);
+
+  Connection administrator = server.connect();
+  std::string grants = backup_role_grants(GetParam(), "holdfast");
+  for (size_t start = 0, end = 0; (end = grants.find(';', start)) != std::string::npos;
+       start = end + 1)
+    administrator.query(grants.substr(start, end - start));
+  Connection rich = server.connect("postgres", "holdfast");
+  EXPECT_FALSE(rich.is_superuser());
+  EXPECT_EQ(read_server_facts(rich).data_directory, server.data_directory());
+  read_archiver_status(rich);
+  rich.query("SELECT pg_create_restore_point('by holdfast'), pg_switch_wal()");
+  OnlineBackup backup(std::move(rich), {.label = "yes"});
+  EXPECT_FALSE(backup.stop().backup_label.empty());
+}
+
+// --- OnlineBackup -------------------------------------------------------------------------------
+
+TEST_P(EachMajor, StartsAndStopsABackupByItsOwnCalls) {
+  PostgresServer server(options({"archive_mode = on", "archive_command = 'false'"}));
+  std::string space = server.server_directory().make("space");
+  server.sql(fmt::format("CREATE TABLESPACE elsewhere LOCATION '{}'", space));
+  OnlineBackup backup(server.connect(), {.label = "nightly 7"});
+  EXPECT_FALSE(backup.from_standby());
+  server.sql("CREATE TABLE while_it_runs AS SELECT generate_series(1, 1000)");
+  backup.check_alive();
+  // A broken archive does not hold it up.
+  OnlineBackup::Stopped stopped = backup.stop();
+  EXPECT_GT(stopped.stop_lsn, backup.start_lsn());
+  EXPECT_TRUE(
+      stopped.backup_label.starts_with("START WAL LOCATION: " + pg::to_string(backup.start_lsn())))
+      << stopped.backup_label;
+  // 13 says master where later servers say primary.
+  const char* origin = GetParam() == 13 ? "BACKUP FROM: master\n" : "BACKUP FROM: primary\n";
+  EXPECT_TRUE(contains(stopped.backup_label, origin)) << stopped.backup_label;
+  EXPECT_TRUE(contains(stopped.backup_label, "BACKUP METHOD: streamed\n")) << stopped.backup_label;
+  EXPECT_TRUE(contains(stopped.backup_label, "LABEL: nightly 7\n")) << stopped.backup_label;
+  EXPECT_TRUE(stopped.tablespace_map.ends_with(" " + space + "\n")) << stopped.tablespace_map;
+  EXPECT_FALSE(stat_if_exists(server.data_directory() + "/backup_label"));
+}
+
+TEST_P(EachMajor, LeavesNoTraceOfABackupThatWasNotStopped) {
+  PostgresServer server(options());
+  pid_t session = 0;
+  {
+    OnlineBackup abandoned(server.connect(), {.label = "abandoned"});
+    session = abandoned.connection().backend_pid();
+  }
+  EXPECT_TRUE(comes_true([&] {
+    return server.value(
+               fmt::format("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", session)) == "0";
+  }));
+  EXPECT_FALSE(stat_if_exists(server.data_directory() + "/backup_label"));
+  if (GetParam() < 15) {
+    EXPECT_EQ(server.value("SELECT pg_is_in_backup()"), "f");
+  }
+  EXPECT_TRUE(contains(server.log(), "aborting backup due to backend exiting before"))
+      << server.log();
+  // The cluster restarts, and the next backup is not disturbed.
+  server.restart();
+  OnlineBackup next(server.connect(), {.label = "next"});
+  EXPECT_FALSE(next.stop().backup_label.empty());
+}
+
+TEST(ClusterOnlineBackup, EndsWithTheSessionAndSaysSo) {
+  PostgresServer server({});
+  OnlineBackup backup(server.connect(), {.label = "cut"});
+  server.sql(fmt::format("SELECT pg_terminate_backend({})", backup.connection().backend_pid()));
+  EXPECT_EQ(error_of([&] {
+              comes_true([&] {
+                backup.check_alive();
+                return false;
+              });
+            }).code(),
+            ErrorCode::kServerUnavailable);
+}
+
+TEST(ClusterOnlineBackup, RefusesALabelAndAServerThatCannotBeUsed) {
+  PostgresServer server({.config = {"wal_level = minimal", "max_wal_senders = 0"}});
+  Error minimal = error_of([&] { OnlineBackup(server.connect(), {.label = "minimal"}); });
+  EXPECT_EQ(minimal.code(), ErrorCode::kServer);
+  EXPECT_EQ(minimal.message(), "WAL level not sufficient for making an online backup");
+  EXPECT_EQ(minimal.hint(), "Set wal_level = replica in postgresql.conf and restart the server.");
+  for (const std::string& label : {std::string("two\nlines"), std::string(1025, 'x')})
+    EXPECT_EQ(error_of([&] { OnlineBackup(server.connect(), {.label = label}); }).code(),
+              ErrorCode::kUsage);
+}
+
+// --- ServerProcess ------------------------------------------------------------------------------
+
+TEST_P(EachMajor, IsSeenRunningStoppedAndCrashed) {
+  PostgresServer server(options());
+  EXPECT_EQ(server.process().state(), ServerState::kReady);
+  std::optional<PostmasterPid> file = read_postmaster_pid(server.data_directory());
+  ASSERT_TRUE(file);
+  EXPECT_EQ(file->pid, server.pid());
+  EXPECT_EQ(file->data_directory, server.data_directory());
+  EXPECT_EQ(file->socket_directory, server.directory());
+  EXPECT_EQ(file->status, "ready");
+  EXPECT_TRUE(file->shared_memory_id);
+  std::optional<RunningServer> running = find_running_server(server.data_directory());
+  ASSERT_TRUE(running);
+  EXPECT_TRUE(running->is_postmaster);
+  Error second = error_of([&] { server.start(); });
+  EXPECT_EQ(second.code(), ErrorCode::kBusy) << second.message();
+
+  EXPECT_TRUE(stop_server(server.data_directory(), ShutdownMode::kFast, kPatience, {}));
+  EXPECT_EQ(server.process().state(), ServerState::kEnded);
+  EXPECT_TRUE(server.process().exit_status()->ok());
+  EXPECT_FALSE(find_running_server(server.data_directory()));
+  EXPECT_FALSE(stop_server(server.data_directory(), ShutdownMode::kFast, kPatience, {}));
+  EXPECT_EQ(read_control_file(server.data_directory()).control.state, pg::ClusterState::kShutDown);
+
+  server.start();
+  server.crash();
+  EXPECT_TRUE(server.process().exit_status()->signalled);
+  EXPECT_TRUE(comes_true([&] { return !find_running_server(server.data_directory()); }));
+  EXPECT_TRUE(stat_if_exists(server.data_directory() + "/postmaster.pid"));
+  EXPECT_EQ(read_control_file(server.data_directory()).control.state,
+            pg::ClusterState::kInProduction);
+  server.start();  // over the stale postmaster.pid
+  server.destroy();
+  EXPECT_FALSE(stat_if_exists(server.data_directory()));
+}
+
+TEST(ClusterServerProcess, SaysInTheServersWordsWhyItDidNotStart) {
+  PostgresServer server(
+      {.config = {"shared_preload_libraries = 'no_such_library'"}, .start = false});
+  Error error = error_of([&] { server.start(); });
+  EXPECT_EQ(error.code(), ErrorCode::kServer);
+  EXPECT_EQ(error.message(),
+            fmt::format("the server on \"{}\" did not start", server.data_directory()));
+  EXPECT_TRUE(contains(error.detail(),
+                       "exited with status 1. It said: could not access file \"no_such_library\""))
+      << error.detail();
+  EXPECT_TRUE(contains(
+      error.hint(),
+      "A library that is missing (shared_preload_libraries) must be installed on this host."))
+      << error.hint();
+}
+
+TEST(ClusterServerProcess, StopsItsServerWhenItIsForgotten) {
+  PostgresServer server({});
+  std::string directory = server.data_directory();
+  pid_t pid = server.pid();
+  server.process().wait_until_ended(milliseconds(0), {});
+  server.stop(ShutdownMode::kImmediate);
+  {
+    ServerProcess forgotten({.installation = server.installation(),
+                             .data_directory = directory,
+                             .settings = server.command_line_settings(),
+                             .log_file = server.log_file(),
+                             .run_as = test::server_user()});
+    forgotten.wait_until_accepting(ServerProcess::Until::kReady, kPatience, {});
+    EXPECT_NE(forgotten.pid(), pid);
+  }
+  EXPECT_FALSE(find_running_server(directory));
+}
+
+// --- Recovery, followed by its log --------------------------------------------------------------
+
+// A primary that archives by cp, a copy of it, and rows before and after a restore point.
+class RecoveryTest : public EachMajor {
+ protected:
+  RecoveryTest() {
+    archive_ = directory_.make("archive");
+    primary_ = std::make_unique<PostgresServer>(
+        options({"archive_mode = on", fmt::format("archive_command = 'cp %p {}/%f'", archive_)}));
+    primary_->sql("CREATE TABLE kept (id int)");
+    primary_->sql("INSERT INTO kept VALUES (1)");
+    copy_ = directory_.make("copy");
+    stopped_ = copy_cluster(*primary_, copy_);
+    primary_->sql("INSERT INTO kept VALUES (2)");
+    primary_->sql("SELECT pg_create_restore_point('before the mistake')");
+    primary_->sql("DELETE FROM kept");
+    std::string last = primary_->value("SELECT pg_walfile_name(pg_switch_wal())");
+    // Not by the file, which cp may still be writing.
+    EXPECT_TRUE(comes_true([&] {
+      return stat_if_exists(primary_->data_directory() + "/pg_wal/archive_status/" + last + ".done")
+          .has_value();
+    }));
+  }
+
+  // Writes the recovery settings of a restore.
+  void prepare(std::vector<std::string> settings) {
+    std::string text = read_text_file(copy_ + "/postgresql.auto.conf");
+    text += "archive_mode = off\n";
+    text += fmt::format("restore_command = 'cp {}/%f \"%p\"'\n", archive_);
+    for (const std::string& setting : settings) text += setting + "\n";
+    write_file_durably(copy_ + "/postgresql.auto.conf", as_bytes(text));
+    write_file_durably(copy_ + "/recovery.signal", {});
+    test::give_to_server_user(copy_);
+  }
+  static PostgresServer::Options of_copy(const std::string& copy) {
+    return {.major = GetParam(), .data_directory = copy, .start = false};
+  }
+
+  // Every event from the start of the log until one of `last`.
+  std::vector<RecoveryEvent> follow(PostgresServer& server, RecoveryEventKind last) {
+    LogFollower follower(server.log_file());
+    RecoveryLogParser parser;
+    std::vector<RecoveryEvent> events;
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < deadline) {
+      std::optional<std::string> line = follower.next_line({}, milliseconds(500));
+      if (!line) continue;
+      for (RecoveryEvent& event : parser.feed(*line)) {
+        events.push_back(std::move(event));
+        if (events.back().kind == last) return events;
+      }
+    }
+    ADD_FAILURE() << "the log ended before the event was seen:\n" << server.log();
+    return events;
+  }
+  static const RecoveryEvent* find(const std::vector<RecoveryEvent>& events,
+                                   RecoveryEventKind kind) {
+    auto found = std::ranges::find(events, kind, &RecoveryEvent::kind);
+    return found == events.end() ? nullptr : &*found;
+  }
+
+  test::ServerDirectory directory_;
+  std::string archive_;
+  std::string copy_;
+  std::unique_ptr<PostgresServer> primary_;
+  OnlineBackup::Stopped stopped_;
+};
+INSTANTIATE_TEST_SUITE_P(Cluster, RecoveryTest, testing::ValuesIn(test::test_majors()), major_name);
+
+TEST_P(RecoveryTest, IsToldStepByStepUpToThePromotion) {
+  prepare({"recovery_target_name = 'before the mistake'", "recovery_target_action = promote"});
+  PostgresServer recovered(of_copy(copy_));
+  recovered.start();
+  std::vector<RecoveryEvent> events = follow(recovered, RecoveryEventKind::kReady);
+
+  using Kind = RecoveryEventKind;
+  for (Kind kind :
+       {Kind::kPreviousState, Kind::kTargetRecoveryStarts, Kind::kRestoredFile, Kind::kRedoStarts,
+        Kind::kConsistent, Kind::kReadOnlyReady, Kind::kStopping, Kind::kRedoDone,
+        Kind::kLastTransaction, Kind::kNewTimeline, Kind::kArchiveRecoveryComplete, Kind::kReady})
+    EXPECT_NE(find(events, kind), nullptr) << static_cast<int>(kind) << "\n" << recovered.log();
+  EXPECT_EQ(find(events, Kind::kFailure), nullptr);
+  if (testing::Test::HasFailure()) return;
+  EXPECT_EQ(find(events, Kind::kTargetRecoveryStarts)->name, "before the mistake");
+  EXPECT_EQ(find(events, Kind::kStopping)->name, "before the mistake");
+  EXPECT_FALSE(find(events, Kind::kStopping)->time.empty());
+  EXPECT_EQ(find(events, Kind::kNewTimeline)->timeline, pg::TimelineId{2});
+  EXPECT_TRUE(stopped_.backup_label.starts_with(
+      "START WAL LOCATION: " + pg::to_string(find(events, Kind::kRedoStarts)->lsn)));
+  EXPECT_GE(find(events, Kind::kConsistent)->lsn, find(events, Kind::kRedoStarts)->lsn);
+
+  recovered.process().wait_until_accepting(ServerProcess::Until::kReady, kPatience, {});
+  EXPECT_EQ(recovered.value("SELECT string_agg(id::text, ',' ORDER BY id) FROM kept"), "1,2");
+  Connection connection = recovered.connect();
+  EXPECT_EQ(read_server_facts(connection).timeline, pg::TimelineId{2});
+}
+
+TEST_P(RecoveryTest, IsSeenPausedAtItsTargetAndGoesOnWhenAskedTo) {
+  prepare({"recovery_target_name = 'before the mistake'"});
+  PostgresServer recovered(of_copy(copy_));
+  recovered.start();
+  EXPECT_NE(
+      find(follow(recovered, RecoveryEventKind::kPausedAtTarget), RecoveryEventKind::kStopping),
+      nullptr);
+  EXPECT_EQ(recovered.process().state(), ServerState::kReadOnly);
+  Connection connection = recovered.connect();
+  ServerFacts facts = read_server_facts(connection);
+  EXPECT_TRUE(facts.in_recovery);
+  EXPECT_EQ(facts.timeline, pg::TimelineId{1});
+  EXPECT_GT(facts.insert_lsn, stopped_.stop_lsn);
+  connection.query("SELECT pg_wal_replay_resume()");
+  recovered.process().wait_until_accepting(ServerProcess::Until::kReady, kPatience, {});
+  EXPECT_EQ(recovered.value("SELECT count(*) FROM kept"), "2");
+}
+
+TEST_P(RecoveryTest, EndsWithAdviceWhenItsTargetIsNotInTheArchive) {
+  prepare({"recovery_target_name = 'never made'", "hot_standby = off"});
+  PostgresServer recovered(of_copy(copy_));
+  Error error = error_of([&] { recovered.start(); });
+  EXPECT_EQ(error.code(), ErrorCode::kServer);
+  EXPECT_TRUE(
+      contains(error.detail(), "recovery ended before configured recovery target was reached"))
+      << error.detail();
+  EXPECT_TRUE(error.hint().starts_with(advice(RecoveryFailure::kTargetNotReached).meaning))
+      << error.hint();
+  std::vector<RecoveryEvent> events = follow(recovered, RecoveryEventKind::kShutDown);
+  const RecoveryEvent* failure = find(events, RecoveryEventKind::kFailure);
+  ASSERT_NE(failure, nullptr);
+  EXPECT_EQ(failure->failure, RecoveryFailure::kTargetNotReached);
+  EXPECT_NE(find(events, RecoveryEventKind::kStartupProcessEnded), nullptr);
+}
+
+TEST_P(RecoveryTest, EndsWithAdviceWhenTheRestoreCommandRefuses) {
+  prepare({"restore_command = 'exit 200'"});
+  PostgresServer recovered(of_copy(copy_));
+  Error error = error_of([&] { recovered.start(); });
+  EXPECT_TRUE(error.hint().starts_with(advice(RecoveryFailure::kRestoreCommandFailed).meaning))
+      << error.detail() << error.hint();
+}
+
+TEST_P(RecoveryTest, LeavesAnArchiveAndAWalDirectoryThatTellTheSame) {
+  std::vector<WalDirectoryFile> archived = list_wal_directory(archive_, {});
+  std::vector<WalDirectoryFile> present =
+      list_wal_directory(primary_->data_directory() + "/pg_wal", {});
+  std::set<std::string> done;
+  for (const WalDirectoryFile& file : present)
+    if (file.status == ArchiveStatus::kDone) done.insert(file.name);
+  std::set<std::string> kept;
+  for (const WalDirectoryFile& file : archived) {
+    kept.insert(file.name);
+    if (file.parsed.kind == pg::WalFileKind::kSegment) {
+      EXPECT_TRUE(file.holds_own_wal({})) << file.name;
+    }
+  }
+  EXPECT_FALSE(done.empty());
+  EXPECT_TRUE(std::ranges::includes(kept, done));
+}
+
+}  // namespace
+}  // namespace holdfast::cluster

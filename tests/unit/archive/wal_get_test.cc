@@ -1,0 +1,348 @@
+#include "archive/wal_get.h"
+
+#include <algorithm>
+
+#include "unit/archive/world.h"
+
+namespace holdfast::archive {
+namespace {
+
+class WalGet : public World {
+ protected:
+  WalGet() {
+    wal_ = test::WalBuilder({.size = kSize, .system_identifier = kSystem});
+    write_wal(wal_, 6);
+    primary_.put(wal_, 1, 6);
+  }
+  // The Error of a call against another store or with other options.
+  Error error_of_get(const GetOptions& options, store::Store& source, const repo::KeySource& key = {}) {
+    return test::error_of([&] { archive::get(options, source, key, reporter_, {}); });
+  }
+  Server primary_{"alpha"};
+  Server asking_{"beta"};
+  test::WalBuilder wal_;
+};
+
+TEST_F(WalGet, PlacesTheSegmentWholeAndOverwritesWhatIsThere) {
+  push_all(primary_, 1, 1, 3);
+  asking_.put("RECOVERYXLOG", "what an earlier call placed", false);
+  for (uint64_t number : {2, 3, 3}) {  // the last one is asked for again at the end of recovery
+    GetResult result = get(asking_, segment_name(1, number));
+    EXPECT_EQ(result.outcome, GetOutcome::kPlaced);
+    EXPECT_FALSE(result.from_spool || result.from_partial);
+    EXPECT_EQ(placed(asking_), wal_.segment(number - 1));
+  }
+  EXPECT_FALSE(stat_if_exists(asking_.path("RECOVERYXLOG.holdfast")));
+}
+
+TEST_F(WalGet, PlacesHistoryAndBackupHistoryFiles) {
+  const std::string backup = segment_name(1, 2) + ".00000028.backup";
+  for (const std::string& name : {std::string("00000002.history"), backup}) {
+    primary_.put(name, "1\t0/200000\tno recovery target specified\n");
+    push(primary_, name);
+    EXPECT_EQ(get(asking_, name).outcome, GetOutcome::kPlaced);
+    EXPECT_EQ(as_text(placed(asking_)), "1\t0/200000\tno recovery target specified\n");
+  }
+  EXPECT_EQ(get(asking_, segment_name(1, 3) + ".00000028.backup").outcome, GetOutcome::kAbsent);
+}
+
+// --- absence is proven
+
+TEST_F(WalGet, TheEndOfTheArchiveIsAbsence) {
+  EXPECT_EQ(get(asking_, segment_name(1, 1)).outcome, GetOutcome::kAbsent);  // nothing archived yet
+  push_all(primary_, 1, 1, 3);
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, segment_name(1, 7)).outcome, GetOutcome::kAbsent);  // prefetch asks far ahead
+  EXPECT_TRUE(nothing_placed(asking_));
+}
+
+TEST_F(WalGet, AMissingSegmentWithALaterOneIsAHole) {
+  push_all(primary_, 1, 2, 3);
+  push(primary_, segment_name(1, 6));
+  for (uint64_t number : {1, 4, 5}) {
+    Error error = get_error(asking_, segment_name(1, number));
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << number;
+    EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, number) + "\" is missing in the archive");
+    EXPECT_NE(error.detail().find(segment_name(1, number == 1 ? 2 : 6)), std::string::npos) << error.detail();
+    EXPECT_NE(error.hint().find("wal push"), std::string::npos);
+  }
+  EXPECT_TRUE(nothing_placed(asking_));
+}
+
+TEST_F(WalGet, FindsALaterSegmentInAnotherFolder) {
+  // 4096 segments of 1 MiB to a folder: the next one is in the folder behind.
+  test::WalBuilder far({.size = kSize, .system_identifier = kSystem, .first_segment = 5000});
+  write_wal(far, 5000);
+  primary_.put(far, 5000, 5000);
+  push(primary_, segment_name(1, 5000));
+  EXPECT_EQ(get_error(asking_, segment_name(1, 3)).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(get_error(asking_, segment_name(1, 4999)).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(get(asking_, segment_name(1, 5001)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, ATimelineHoldsNothingBeforeItsBeginning) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 6);
+  server.put(fork.promoted, 3, 6);
+  server.put("00000002.history", fork.history);
+  push_all(server, 1, 1, 3);
+  push_all(server, 2, 3, 4);
+  EXPECT_EQ(get(asking_, segment_name(2, 2)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, segment_name(2, 3)).outcome, GetOutcome::kPlaced);
+  EXPECT_EQ(get(asking_, segment_name(2, 5)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, segment_name(3, 3)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, TheFirstSegmentOfATimelineIsAHoleWhenTheSecondIsThere) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.promoted, 3, 6);
+  server.put("00000002.history", fork.history);
+  push(server, segment_name(2, 4));
+  EXPECT_EQ(get_error(asking_, segment_name(2, 3)).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(get(asking_, segment_name(2, 2)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, WhatAnArchivedTimelineCameFromIsMissedWhenItIsNotThere) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 1);
+  server.put(fork.promoted, 3, 4);
+  server.put("00000002.history", fork.history);
+  push(server, segment_name(1, 1));
+  push_all(server, 2, 3, 4);
+  // Segment 2 of timeline 1 is on the way to timeline 2; segment 3 has a copy there.
+  Error error = get_error(asking_, segment_name(1, 2));
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(error.detail().find("Timeline 2"), std::string::npos);
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, AHistoryFileIsAbsentOnlyWhenNothingOfItsTimelineOrALaterOneIsThere) {
+  EXPECT_EQ(get(asking_, "00000001.history").outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kAbsent);
+  push(primary_, segment_name(1, 1));
+  EXPECT_EQ(get(asking_, "00000001.history").outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kAbsent);
+  primary_.put("00000003.history", "1\t0/200000\tx\n");
+  push(primary_, "00000003.history");
+  Error error = get_error(asking_, "00000002.history");
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is missing in the archive");
+  EXPECT_EQ(get(asking_, "00000004.history").outcome, GetOutcome::kAbsent);
+}
+
+// --- everything else is an error
+
+TEST_F(WalGet, NeverTakesAFailureForAbsence) {
+  push_all(primary_, 1, 1, 2);
+  const std::string absent_name = segment_name(1, 3);
+  store::MemoryStore empty;
+  store::MemoryStore other;
+  repo::Repository::create(other, {}, clock_);
+  Server stranger("gamma", 42);
+  Server resized("delta");
+  Bytes control = read_file(resized.data_directory() + "/global/pg_control");
+  store_le(control.data() + 228, uint32_t{16} << 20);
+  store_le(control.data() + 288, pg::crc32c(ByteView(control).first(288)));
+  Server::write(resized.data_directory() + "/global/pg_control", control);
+  Server headless("epsilon");
+  remove_file(headless.data_directory() + "/global/pg_control");
+
+  Error error = error_of_get(get_options(asking_, absent_name), empty);
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound) << "an empty directory in place of the repository";
+  error = error_of_get(get_options(asking_, absent_name), other);
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound) << "another repository: " << error.message();
+  GetOptions options = get_options(asking_, absent_name);
+  options.repository_id = Bytes16{};
+  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kWrongCluster) << "not the expected repository";
+  EXPECT_EQ(get_error(stranger, absent_name).code(), ErrorCode::kWrongCluster);
+  EXPECT_EQ(get_error(resized, absent_name).code(), ErrorCode::kWrongCluster);
+  EXPECT_EQ(get_error(headless, absent_name).code(), ErrorCode::kNotFound);
+  options = get_options(asking_, absent_name);
+  options.cluster = "other";
+  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error_of_get(get_options(asking_, absent_name), store_, {.passphrase = "x"}).code(), ErrorCode::kConfiguration);
+  for (const char* name : {"", "x", "00000001000000000000000", "000000010000000000000003.gz", "RECOVERYXLOG", "../00000002.history"})
+    EXPECT_EQ(get_error(asking_, name).code(), ErrorCode::kInvalidText) << name;
+  options = get_options(asking_, segment_name(1, 1));
+  options.destination = asking_.data_directory() + "/nowhere/RECOVERYXLOG";
+  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(WalGet, ADamagedObjectIsNeverPlaced) {
+  push_all(primary_, 1, 1, 2);
+  const Bytes whole = *store_.read(object_of(segment_name(1, 2)), 0, UINT64_MAX >> 1);
+  for (size_t at = 0; at < whole.size(); at += 1 + whole.size() / 60) {
+    store_.edit(object_of(segment_name(1, 2)), [&](Bytes& bytes) {
+      bytes = whole;
+      bytes[at] ^= std::byte{0x10};
+    });
+    Error error = get_error(asking_, segment_name(1, 2));
+    EXPECT_TRUE(error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported) << at << ": " << error.message();
+    EXPECT_TRUE(nothing_placed(asking_)) << at;
+  }
+  store_.edit(object_of(segment_name(1, 2)), [&](Bytes& bytes) { bytes.resize(bytes.size() / 2); });
+  EXPECT_EQ(get_error(asking_, segment_name(1, 2)).code(), ErrorCode::kCorrupt);
+  // Nor is one that was put under another's name.
+  const Bytes first = *store_.read(object_of(segment_name(1, 1)), 0, UINT64_MAX >> 1);
+  store_.edit(object_of(segment_name(1, 2)), [&](Bytes& bytes) { bytes = first; });
+  EXPECT_EQ(get_error(asking_, segment_name(1, 2)).code(), ErrorCode::kCorrupt);
+  EXPECT_TRUE(nothing_placed(asking_));
+}
+
+TEST_F(WalGet, AnyFailedStoreCallIsAnErrorOrTheRightAnswer) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(fork.promoted, 3, 6);
+  server.put("00000002.history", fork.history);
+  push_all(server, 1, 1, 2);
+  push_all(server, 2, 3, 4);
+  const struct {
+    std::string name;
+    GetOutcome outcome;
+  } cases[] = {{segment_name(2, 4), GetOutcome::kPlaced},
+               {segment_name(2, 5), GetOutcome::kAbsent},
+               {segment_name(2, 2), GetOutcome::kAbsent},
+               {"00000002.history", GetOutcome::kPlaced},
+               {"00000003.history", GetOutcome::kAbsent}};
+  for (const auto& c : cases) {
+    for (uint64_t nth = 1;; ++nth) {
+      test::FaultStore faulty(store_, test::Fault{.first = nth, .count = test::Fault::kAllFurther});
+      try {
+        GetResult result = archive::get(get_options(asking_, c.name), faulty, {}, reporter_, {});
+        EXPECT_FALSE(faulty.fired()) << c.name << " " << nth;
+        EXPECT_EQ(result.outcome, c.outcome) << c.name;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << c.name << " " << nth;
+        EXPECT_TRUE(nothing_placed(asking_)) << c.name << " " << nth;
+      }
+      remove_file_if_exists(asking_.path("RECOVERYXLOG"));
+      if (!faulty.fired()) break;
+    }
+  }
+}
+
+TEST_F(WalGet, AStoreThatComesBackWithinTheTimeoutIsWaitedFor) {
+  push(primary_, segment_name(1, 1));
+  test::FaultStore faulty(store_, test::Fault{.first = 1, .count = 2});
+  GetOptions options = get_options(asking_, segment_name(1, 1));
+  options.timeout = std::chrono::seconds(60);
+  EXPECT_EQ(archive::get(options, faulty, {}, reporter_, {}).outcome, GetOutcome::kPlaced);
+  EXPECT_TRUE(faulty.fired());
+}
+
+// --- a standby asks again, and an error would end it
+
+TEST_F(WalGet, AStandbyIsToldNotThereForAnOutageOrAHole) {
+  asking_.put("../standby.signal", "", false);
+  push(primary_, segment_name(1, 1));
+  push(primary_, segment_name(1, 3));
+  EXPECT_EQ(get(asking_, segment_name(1, 2)).outcome, GetOutcome::kAbsent);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("is missing in the archive"), std::string::npos);
+
+  test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+  EXPECT_EQ(archive::get(get_options(asking_, segment_name(1, 1)), down, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(reporter_.warnings().size(), 2U);
+}
+
+TEST_F(WalGet, AStandbyStillHearsOfEverythingElse) {
+  asking_.put("../standby.signal", "", false);
+  push(primary_, segment_name(1, 1));
+  store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[5000] ^= std::byte{1}; });
+  EXPECT_EQ(get_error(asking_, segment_name(1, 1)).code(), ErrorCode::kCorrupt);
+  store::MemoryStore empty;
+  EXPECT_EQ(error_of_get(get_options(asking_, segment_name(1, 2)), empty).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {
+  asking_.put("../standby.signal", "", false);
+  push(primary_, segment_name(1, 1));
+  push(primary_, segment_name(1, 3));
+  GetOptions options = get_options(asking_, segment_name(1, 2));
+  options.timeout = std::chrono::seconds(60);
+  // The segment arrives when the hole was seen: with the listing that shows a later segment.
+  class Filling : public test::FaultStore {
+   public:
+    Filling(store::Store& below, std::function<void()> fill) : FaultStore(below, UINT64_MAX), fill_(std::move(fill)) {}
+    store::ListPage list(const store::ListRequest& request) override {
+      store::ListPage page = FaultStore::list(request);
+      if (request.prefix.find("/wal/") != std::string::npos && std::exchange(fill_next_, false)) fill_();
+      return page;
+    }
+
+   private:
+    std::function<void()> fill_;
+    bool fill_next_ = true;
+  } filling(store_, [&] { push(primary_, segment_name(1, 2)); });
+  EXPECT_EQ(archive::get(options, filling, {}, reporter_, {}).outcome, GetOutcome::kPlaced);
+  EXPECT_TRUE(reporter_.warnings().empty());
+}
+
+// --- the last segment of a crashed primary
+
+TEST_F(WalGet, ServesTheOnePartialSegmentAtTheEndOfItsTimeline) {
+  push_all(primary_, 1, 1, 3);
+  Bytes tail = wal_.segment(3);
+  tail.resize(700'000);
+  const std::string name = segment_name(1, 4) + ".partial";
+  primary_.put(name, tail);
+  push(primary_, name);
+  GetResult result = get(asking_, segment_name(1, 4));
+  EXPECT_EQ(result.outcome, GetOutcome::kPlaced);
+  EXPECT_TRUE(result.from_partial);
+  tail.resize(kSize.bytes());
+  EXPECT_EQ(placed(asking_), tail);
+  EXPECT_EQ(get(asking_, segment_name(1, 5)).outcome, GetOutcome::kAbsent);
+
+  push(primary_, segment_name(1, 4));  // the whole one is better
+  EXPECT_FALSE(get(asking_, segment_name(1, 4)).from_partial);
+}
+
+TEST_F(WalGet, DoesNotGuessBetweenTwoPartialSegments) {
+  Fork fork;
+  Server first("alpha");
+  Server second("beta");
+  const std::string name = segment_name(1, 3) + ".partial";
+  first.put(fork.first, 1, 2);
+  push_all(first, 1, 1, 2);
+  first.put(name, fork.first.segment(2));
+  second.put(name, fork.second.segment(2));
+  push(first, name);
+  EXPECT_TRUE(get(asking_, segment_name(1, 3)).from_partial);
+  push(second, name);
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_EQ(get_error(asking_, name).code(), ErrorCode::kConflict);
+}
+
+TEST_F(WalGet, DoesNotServeAPartialSegmentThatAnotherTimelineLeft) {
+  Fork fork;
+  Server server("alpha");
+  const std::string name = segment_name(1, 3) + ".partial";
+  server.put(fork.first, 1, 2);
+  server.put(name, fork.first.segment(2));
+  server.put("00000002.history", fork.history);
+  push_all(server, 1, 1, 2);
+  push(server, name);
+  push(server, "00000002.history");
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, DoesNotServeAPartialSegmentThatDoesNotJoin) {
+  push_all(primary_, 1, 1, 2);
+  test::WalBuilder other({.size = kSize, .system_identifier = kSystem});
+  write_wal(other, 3, 55);
+  const std::string name = segment_name(1, 3) + ".partial";
+  primary_.put(name, other.segment(2));
+  push(primary_, name);
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(reporter_.warnings().size(), 1U);
+}
+
+}  // namespace
+}  // namespace holdfast::archive

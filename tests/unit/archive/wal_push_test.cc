@@ -1,0 +1,374 @@
+#include "archive/wal_push.h"
+
+#include <algorithm>
+
+#include "unit/archive/world.h"
+
+namespace holdfast::archive {
+namespace {
+
+using Names = std::vector<std::string>;
+
+class WalPush : public World {
+ protected:
+  WalPush() {
+    wal_ = test::WalBuilder({.size = kSize, .system_identifier = kSystem});
+    write_wal(wal_, 8);
+    server_.put(wal_, 1, 8);
+  }
+  Server server_;
+  test::WalBuilder wal_;
+};
+
+TEST_F(WalPush, StoresASegmentWithWhatItsRecordsSay) {
+  PushResult result = push(server_, segment_name(1, 2));
+  EXPECT_FALSE(result.was_there);
+  EXPECT_EQ(result.bytes, kSize.bytes());
+  EXPECT_EQ(result.lineage, lineage_.name);
+
+  pg::WalFileName file = pg::parse_wal_file_name(segment_name(1, 2), kSize);
+  std::optional<repo::WalSegmentInfo> info = archive().segment_info(file);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->host, "alpha");
+  EXPECT_EQ(info->pgdata, server_.data_directory());
+  EXPECT_EQ(info->pushed, clock_.now());
+  EXPECT_EQ(info->system_identifier, kSystem);
+  EXPECT_EQ(info->sha256, repo::wal_content_sha256(wal_.segment(1)));
+  EXPECT_EQ(info->start_lsn, pg::start_lsn(2, kSize));
+  EXPECT_EQ(info->readable_end, pg::end_lsn(2, kSize));
+  EXPECT_GT(info->commits.count, 10U);
+  EXPECT_LT(info->commits.first_time, info->commits.last_time);
+  EXPECT_EQ(info->commits.highest_time, info->commits.last_time);
+
+  Bytes content;
+  EXPECT_TRUE(archive().read_segment(file, [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); }));
+  EXPECT_EQ(content, wal_.segment(1));
+}
+
+TEST_F(WalPush, AnswersTheSameContentAgainFromAnyServer) {
+  push(server_, segment_name(1, 2));
+  EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);
+  Server standby("beta");
+  standby.put(wal_, 2, 2);
+  EXPECT_TRUE(push(standby, segment_name(1, 2)).was_there);
+  EXPECT_EQ(archived(), Names{segment_name(1, 2)});
+}
+
+TEST_F(WalPush, RefusesOtherContentUnderATakenNameAndKeepsTheFirst) {
+  Fork fork;
+  server_.put(fork.first, 1, 4);
+  push_all(server_, 1, 1, 3);
+  Server clone("beta");
+  clone.put(fork.second, 1, 4);
+  EXPECT_TRUE(push(clone, segment_name(1, 2)).was_there);  // still common
+
+  Error error = push_error(clone, segment_name(1, 3));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, 3) + "\" is already archived with other content");
+  for (const std::string& word : {std::string("alpha"), std::string("beta"), server_.data_directory(), clone.data_directory(),
+                                  std::string("2026-11-22T08:22:39")})
+    EXPECT_NE(error.detail().find(word), std::string::npos) << word;
+  EXPECT_NE(error.hint().find("archive_mode = off"), std::string::npos);
+  EXPECT_TRUE(push(server_, segment_name(1, 3)).was_there);
+}
+
+TEST_F(WalPush, RefusesASegmentThatDoesNotJoinItsArchivedNeighbours) {
+  Fork fork;
+  Server first("alpha");
+  Server second("beta");
+  first.put(fork.first, 1, 6);
+  second.put(fork.second, 1, 6);
+  push_all(first, 1, 1, 3);
+  Error error = push_error(second, segment_name(1, 4));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, 4) + "\" does not join the archived segment \"" + segment_name(1, 3) + "\"");
+  EXPECT_NE(error.detail().find("host \"alpha\""), std::string::npos);
+  EXPECT_NE(error.detail().find("host \"beta\""), std::string::npos);
+
+  // The neighbour behind counts as much as the one before.
+  push(first, segment_name(1, 6));
+  error = push_error(second, segment_name(1, 5));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_NE(error.message().find(segment_name(1, 6)), std::string::npos);
+  push_all(first, 1, 4, 5);
+}
+
+TEST_F(WalPush, JoinsOverARecordThatWasLostInACrash) {
+  test::WalBuilder wal({.size = kSize, .system_identifier = kSystem});
+  const pg::Lsn end = pg::end_lsn(1, kSize);
+  wal.fill_to(end - 104);
+  wal.add_lost_record(20000, 104);  // the next segment begins anew
+  ASSERT_GT(wal.end_lsn(), end);
+  write_wal(wal, 2);
+  server_.put(wal, 1, 2);
+  push_all(server_, 1, 1, 2);
+  EXPECT_TRUE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 2), kSize))->starts_with_overwrite);
+  EXPECT_GT(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 1), kSize))->carried_out, 0U);
+}
+
+TEST_F(WalPush, ADamagedNeighbourDoesNotStopArchiving) {
+  push(server_, segment_name(1, 1));
+  store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[150] ^= std::byte{1}; });
+  EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("is damaged"), std::string::npos);
+}
+
+TEST_F(WalPush, RefusesWhatIsNotTheFileThatItsNameSays) {
+  test::WalBuilder other({.size = kSize, .system_identifier = 42});
+  write_wal(other, 1);
+  const std::string name = segment_name(1, 1);
+  const struct {
+    const char* what;
+    Bytes content;
+    ErrorCode code;
+    const char* message;
+  } cases[] = {
+      {"another system", other.segment(0), ErrorCode::kWrongCluster, "WAL segment \"{}\" is from another cluster than its data directory"},
+      {"recycled", wal_.segment(4), ErrorCode::kCorrupt, "WAL segment \"{}\" holds other WAL than its name says"},
+      {"cut", Bytes(wal_.segment(0).begin(), wal_.segment(0).begin() + 500'000), ErrorCode::kCorrupt, "WAL segment \"{}\" has the wrong size"},
+      {"zeros", Bytes(kSize.bytes()), ErrorCode::kCorrupt, "not the start of a WAL segment"},
+      {"empty", Bytes(), ErrorCode::kCorrupt, "not the start of a WAL segment"},
+      {"text", to_bytes(std::string(kSize.bytes(), 'x')), ErrorCode::kCorrupt, "not the start of a WAL segment"},
+  };
+  for (const auto& c : cases) {
+    server_.put(name, c.content);
+    Error error = push_error(server_, name);
+    EXPECT_EQ(error.code(), c.code) << c.what;
+    EXPECT_EQ(error.message(), fmt::format(fmt::runtime(c.message), name)) << c.what;
+    EXPECT_FALSE(error.hint().empty()) << c.what;
+  }
+  EXPECT_EQ(archived(), Names{});
+}
+
+TEST_F(WalPush, RefusesAFileThatIsNotThereOrHasNoWalName) {
+  EXPECT_EQ(push_error(server_, segment_name(1, 99)).code(), ErrorCode::kNotFound);
+  server_.put("000000010000000000000001.gz", "x");
+  Error error = push_error(server_, "000000010000000000000001.gz");
+  EXPECT_EQ(error.code(), ErrorCode::kInvalidText);
+  EXPECT_EQ(error.message(), "\"000000010000000000000001.gz\" is not the name of a WAL file");
+}
+
+TEST_F(WalPush, RefusesASystemThatHasNoLineage) {
+  Server other("gamma", 42);
+  test::WalBuilder wal({.size = kSize, .system_identifier = 42});
+  write_wal(wal, 1);
+  other.put(wal, 1, 1);
+  Error error = push_error(other, segment_name(1, 1));
+  EXPECT_EQ(error.code(), ErrorCode::kWrongCluster);
+  EXPECT_EQ(error.message(), "system identifier 42 does not belong to cluster \"main\"");
+  EXPECT_NE(error.hint().find("init --new-lineage"), std::string::npos);
+
+  PushOptions options = push_options(server_, segment_name(1, 1));
+  options.cluster = "other";
+  error = test::error_of([&] { archive::push(options, repository_, reporter_, {}, clock_); });
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error.message(), "cluster \"other\" is not in the repository");
+}
+
+TEST_F(WalPush, TakesASegmentWithoutItsDataDirectory) {
+  remove_tree(server_.data_directory() + "/global");
+  EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
+  server_.put("00000002.history", "1\t0/200000\tno recovery target specified\n");
+  EXPECT_FALSE(push(server_, "00000002.history").was_there);  // the segments beside it tell whose it is
+}
+
+TEST_F(WalPush, DamagedWalIsArchivedAsItIsWithAWarning) {
+  Bytes damaged = wal_.segment(0);
+  damaged[600'000] ^= std::byte{1};
+  server_.put(segment_name(1, 1), damaged);
+  EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("can be read only up to"), std::string::npos);
+  EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);  // its end is not known: nothing to compare
+}
+
+// --- timelines
+
+TEST_F(WalPush, ANewTimelineNeedsTheServersHistoryAndPutsItFirst) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(fork.promoted, 3, 5);
+  push_all(server, 1, 1, 3);
+  Error error = push_error(server, segment_name(2, 3));
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_NE(error.message().find("00000002.history"), std::string::npos);
+  EXPECT_FALSE(error.hint().empty());
+
+  server.put("00000002.history", fork.history);
+  EXPECT_FALSE(push(server, segment_name(2, 3)).was_there);
+  EXPECT_EQ(archived(), (Names{"00000002.history", segment_name(1, 1), segment_name(1, 2), segment_name(1, 3), segment_name(2, 3)}));
+  EXPECT_TRUE(push(server, "00000002.history").was_there);
+  push_all(server, 2, 4, 5);
+}
+
+TEST_F(WalPush, ATimelineOfAnotherHistoryIsRefused) {
+  Fork fork;
+  Server first("alpha");
+  first.put("00000002.history", fork.history);
+  push(first, "00000002.history");
+  Server second("beta");
+  second.put("00000002.history", "1\t0/180000\tbefore transaction 700\n");
+  second.put(fork.promoted, 3, 3);
+  for (const std::string& name : {std::string("00000002.history"), segment_name(2, 3)}) {
+    Error error = push_error(second, name);
+    EXPECT_EQ(error.code(), ErrorCode::kConflict) << name;
+    EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is already archived with other content");
+    EXPECT_NE(error.detail().find("alpha"), std::string::npos);
+    EXPECT_NE(error.detail().find("beta"), std::string::npos);
+  }
+  EXPECT_EQ(archived(), Names{"00000002.history"});
+}
+
+TEST_F(WalPush, TheFirstSegmentOfATimelineMustJoinItsParent) {
+  Fork fork;
+  Server old_server("alpha");
+  // Another cluster's segment 2, as if two had diverged before the switch.
+  test::WalBuilder diverged({.size = kSize, .system_identifier = kSystem});
+  write_wal(diverged, 3, 77);
+  old_server.put(diverged, 2, 2);
+  push(old_server, segment_name(1, 2));
+  Server promoted("beta");
+  promoted.put("00000002.history", fork.history);
+  promoted.put(fork.promoted, 3, 3);
+  Error error = push_error(promoted, segment_name(2, 3));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_NE(error.message().find(segment_name(1, 2)), std::string::npos);
+}
+
+TEST_F(WalPush, DamagedHistoryIsNotArchived) {
+  server_.put("00000002.history", "2\t0/1\tits own timeline\n");
+  EXPECT_EQ(push_error(server_, "00000002.history").code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(archived(), Names{});
+}
+
+// --- files that are no segments
+
+TEST_F(WalPush, TwoPartialFilesOfOneNameAreBothKept) {
+  Fork fork;
+  Server first("alpha");
+  Server second("beta");
+  const std::string name = segment_name(1, 3) + ".partial";
+  first.put(name, fork.first.segment(2));
+  second.put(name, fork.second.segment(2));
+  EXPECT_FALSE(push(first, name).was_there);
+  EXPECT_FALSE(push(second, name).was_there);
+  EXPECT_TRUE(push(first, name).was_there);
+  EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 2U);
+}
+
+TEST_F(WalPush, BackupHistoryFilesAreKeptAndNeverReplaced) {
+  const std::string name = segment_name(1, 2) + ".00000028.backup";
+  server_.put(name, "START WAL LOCATION: 0/200028 (file ...)\n");
+  EXPECT_FALSE(push(server_, name).was_there);
+  EXPECT_TRUE(push(server_, name).was_there);
+  server_.put(name, "another\n");
+  EXPECT_EQ(push_error(server_, name).code(), ErrorCode::kConflict);
+}
+
+// --- looking ahead
+
+TEST_F(WalPush, LooksAheadAndLaterCallsAreAnsweredByIt) {
+  PushResult result = push(server_, segment_name(1, 1), 4);
+  EXPECT_EQ(result.looked_ahead.size(), 4U);
+  EXPECT_EQ(archived().size(), 5U);
+  for (uint64_t number = 2; number <= 5; ++number) {
+    PushResult again = push(server_, segment_name(1, number), 4);
+    EXPECT_TRUE(again.was_there) << number;
+    EXPECT_TRUE(again.looked_ahead.empty()) << number;
+  }
+  EXPECT_EQ(push(server_, segment_name(1, 6), 4).looked_ahead.size(), 2U);  // 7 and 8: no more are ready
+  EXPECT_TRUE(reporter_.warnings().empty());
+}
+
+TEST_F(WalPush, LookAheadTakesOnlyAnUnbrokenChainThatIsReady) {
+  remove_file(server_.path("archive_status/" + segment_name(1, 4) + ".ready"));
+  EXPECT_EQ(push(server_, segment_name(1, 1), 8).looked_ahead.size(), 2U);
+  EXPECT_EQ(archived(), (Names{segment_name(1, 1), segment_name(1, 2), segment_name(1, 3)}));
+}
+
+TEST_F(WalPush, LookAheadStopsAtTheFirstSegmentThatDoesNotJoin) {
+  Fork fork;
+  server_.put(fork.first, 1, 3);
+  server_.put(fork.second, 4, 6);
+  PushResult result = push(server_, segment_name(1, 1), 8);
+  EXPECT_EQ(result.looked_ahead.size(), 2U);
+  EXPECT_EQ(archived(), (Names{segment_name(1, 1), segment_name(1, 2), segment_name(1, 3)}));
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("does not join"), std::string::npos);
+}
+
+TEST_F(WalPush, ADivergedCloneIsRefusedLookAheadIncluded) {
+  Fork fork;
+  Server first("alpha");
+  Server clone("beta");
+  for (const Server* server : {&first, &clone}) server->put("00000002.history", fork.history);
+  first.put(fork.promoted, 3, 6);
+  // Promoted at the same place, to the same timeline; its WAL differs from its first segment on.
+  test::WalBuilder clone_wal = fork.at_switch;
+  clone_wal.set_timeline({2});
+  write_wal(clone_wal, 6, 999);
+  clone.put(clone_wal, 3, 6);
+  push(first, segment_name(2, 3));
+  EXPECT_EQ(push_error(clone, segment_name(2, 3)).code(), ErrorCode::kConflict);
+  EXPECT_EQ(push_error(clone, segment_name(2, 4)).code(), ErrorCode::kConflict);
+  EXPECT_EQ(archived(), (Names{"00000002.history", segment_name(2, 3)}));
+}
+
+TEST_F(WalPush, LookAheadNeverShowsAHoleWhateverStoreCallFails) {
+  for (uint64_t nth = 1;; ++nth) {
+    store::MemoryStore store;
+    repo::Repository made = repo::Repository::create(store, {}, clock_);
+    made.create_lineage(lineage_);
+    test::FaultStore faulty(store, nth);
+    bool pushed = false;
+    try {
+      repo::Repository repository = repo::Repository::open(faulty, {});
+      PushOptions options = push_options(server_, segment_name(1, 1));
+      options.look_ahead = 7;
+      archive::push(options, repository, reporter_, {}, clock_);
+      pushed = true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << nth;
+    }
+    repo::WalArchive left(made, lineage_);
+    uint64_t expected = 1;
+    left.for_each_segment({1}, 0, [&](uint64_t number, uint64_t) {
+      EXPECT_EQ(number, expected++) << nth;
+      return true;
+    });
+    EXPECT_TRUE(!pushed || expected > 1U) << nth;
+    // And the next run works.
+    repo::Repository again = repo::Repository::open(store, {});
+    archive::push(push_options(server_, segment_name(1, 1)), again, reporter_, {}, clock_);
+    if (!faulty.fired()) break;
+  }
+}
+
+TEST_F(WalPush, AnUploadWhoseAnswerWasLostIsFoundOut) {
+  for (uint64_t nth = 1;; ++nth) {
+    store::MemoryStore store;
+    repo::Repository made = repo::Repository::create(store, {}, clock_);
+    made.create_lineage(lineage_);
+    test::FaultStore faulty(store, test::Fault{.first = nth, .lost_answer = true});
+    bool failed = false;
+    try {
+      repo::Repository repository = repo::Repository::open(faulty, {});
+      archive::push(push_options(server_, segment_name(1, 1)), repository, reporter_, {}, clock_);
+    } catch (const Error&) {
+      failed = true;
+    }
+    repo::WalArchive left(made, lineage_);
+    // Success without the segment would be a lie.
+    EXPECT_TRUE(failed || left.first_segment({1}) == 1U) << nth;
+    // The archiver tries again.
+    repo::Repository again = repo::Repository::open(store, {});
+    archive::push(push_options(server_, segment_name(1, 1)), again, reporter_, {}, clock_);
+    EXPECT_EQ(left.first_segment({1}), 1U) << nth;
+    if (!faulty.fired()) break;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::archive

@@ -1,0 +1,123 @@
+#include "cluster/running_server.h"
+
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "support/error_of.h"
+
+namespace holdfast::cluster {
+namespace {
+
+TEST(PostmasterPid, ReadsTheFileOfARunningServer) {
+  PostmasterPid file = parse_postmaster_pid(
+      "4711\n/var/lib/postgresql/15/main\n1763799757\n5432\n/var/run/postgresql\nlocalhost\n  "
+      "5432001         7\nready   \n");
+  EXPECT_EQ(file.pid, 4711);
+  EXPECT_FALSE(file.single_user);
+  EXPECT_EQ(file.data_directory, "/var/lib/postgresql/15/main");
+  EXPECT_EQ(to_rfc3339(file.started_at.value()), "2025-11-22T08:22:37.000000Z");
+  EXPECT_EQ(file.port, 5432);
+  EXPECT_EQ(file.socket_directory, "/var/run/postgresql");
+  EXPECT_EQ(file.listen_address, "localhost");
+  EXPECT_EQ(file.shared_memory_key, 5432001u);
+  EXPECT_EQ(file.shared_memory_id, 7);
+  EXPECT_EQ(file.status, "ready");
+}
+
+TEST(PostmasterPid, ReadsAsMuchAsAStartingServerHasWritten) {
+  const struct {
+    const char* text;
+    pid_t pid;
+    bool single_user;
+    const char* status;
+  } cases[] = {
+      {"4711\n", 4711, false, ""},
+      {"4711", 4711, false, ""},
+      {"-4711\n/data\n1763799757\n0\n\n\n", 4711, true, ""},
+      {"4711\n/data\n1763799757\n5432\n/tmp\n\n  1 2\nstarting\n", 4711, false, "starting"},
+      {"4711\n/data\n99999999999999999999\n99999\n/tmp\n*\nnonsense\nstandby \n", 4711, false,
+       "standby"},
+  };
+  for (const auto& c : cases) {
+    PostmasterPid file = parse_postmaster_pid(c.text);
+    EXPECT_EQ(file.pid, c.pid) << c.text;
+    EXPECT_EQ(file.single_user, c.single_user) << c.text;
+    EXPECT_EQ(file.status, c.status) << c.text;
+  }
+}
+
+TEST(PostmasterPid, RefusesWhatHoldsNoProcessId) {
+  for (const char* text : {"", "\n", "pid\n", "0\n", "12x\n", "99999999999\n", "-2147483648\n"}) {
+    Error error = test::error_of([&] { parse_postmaster_pid(text); });
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << text;
+    EXPECT_EQ(error.message(), "damaged postmaster.pid");
+    EXPECT_EQ(error.hint(), "If no server runs on the data directory, remove the file.");
+  }
+}
+
+class RunningServerTest : public testing::Test {
+ protected:
+  RunningServerTest() {
+    std::string pattern = testing::TempDir() + "running_server_test.XXXXXX";
+    if (mkdtemp(pattern.data()) == nullptr) throw_errno("create", pattern);
+    directory_ = pattern;
+  }
+  ~RunningServerTest() override { remove_tree(directory_); }
+  void write_pid(pid_t pid) {
+    std::string text = std::to_string(pid) + "\n" + directory_ + "\n1763799757\n5432\n/tmp\n\n";
+    write_file_durably(directory_ + "/postmaster.pid", as_bytes(text));
+  }
+  // A process that passes for a server: its name is postgres and it works in the directory.
+  Process pretend_server() {
+    return Process({.arguments = {directory_ + "/postgres", "1000"}, .directory = directory_});
+  }
+  void make_program() {
+    Bytes sleep = read_file("/bin/sleep");
+    write_file_durably(directory_ + "/postgres", sleep, 0700);
+  }
+  std::string directory_;
+};
+
+TEST_F(RunningServerTest, FindsNothingWhereNothingRuns) {
+  EXPECT_FALSE(find_running_server(directory_));
+  write_pid(getpid());  // alive, but no postgres
+  EXPECT_FALSE(find_running_server(directory_));
+  write_file_durably(directory_ + "/postmaster.pid", {});
+  EXPECT_FALSE(find_running_server(directory_));
+  EXPECT_FALSE(find_running_server(directory_ + "/nowhere"));
+  require_no_running_server(directory_, "restoring over it");
+}
+
+TEST_F(RunningServerTest, FindsTheProcessThatTheFileNames) {
+  make_program();
+  Process server = pretend_server();
+  write_pid(server.pid());
+  std::optional<RunningServer> found = find_running_server(directory_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->pid, server.pid());
+  EXPECT_TRUE(found->is_postmaster);
+  Error error = test::error_of([&] { require_no_running_server(directory_, "restoring over it"); });
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_EQ(error.message(), "a PostgreSQL server is running on \"" + directory_ + "\"");
+  EXPECT_TRUE(error.hint().starts_with("Stop it before restoring over it: ")) << error.hint();
+}
+
+TEST_F(RunningServerTest, FindsAServerWhoseDataDirectoryWasDeletedOrLostItsPidFile) {
+  make_program();
+  Process server = pretend_server();
+  std::optional<RunningServer> found = find_running_server(directory_);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->pid, server.pid());
+  EXPECT_FALSE(found->is_postmaster);
+  remove_tree(directory_);
+  ASSERT_TRUE(find_running_server(directory_));
+  make_directory(directory_);  // a new one in its place: the old server is gone from it, but not
+                               // from the machine
+  EXPECT_TRUE(find_running_server(directory_));
+}
+
+}  // namespace
+}  // namespace holdfast::cluster

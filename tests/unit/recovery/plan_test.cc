@@ -1,0 +1,523 @@
+#include "recovery/plan.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "archive_fixture.h"
+#include "support/error_of.h"
+
+namespace holdfast::recovery {
+namespace {
+
+using test::ArchiveFixture;
+using test::at_minute;
+using test::WalBuilder;
+
+// Six segments of timeline 1. In segment k transaction 10k+1 commits at minute 10k and 10k+2 at
+// minute 10k+5. Backup A ends in segment 1 at minute 12 (08:12), backup B in segment 3 at minute 32
+// (08:32).
+class PlanTest : public testing::Test, protected ArchiveFixture {
+ protected:
+  PlanTest() {
+    for (uint32_t k = 1; k <= 6; ++k) {
+      first_records_[k] = wal_.end_lsn() + 40;
+      add_commit(wal_, 10 * k + 1, 10 * k);
+      after_first_commit_[k] = wal_.end_lsn();
+      if (k == 2) name_lsn_ = add_restore_point(wal_, "before release", 22);
+      if (k == 4) add_tablespace(wal_, 16999, "/srv/fast");
+      if (k == 5) add_max_connections(wal_, 300);
+      if (k == 5) at_fork_ = std::make_unique<WalBuilder>(wal_);
+      second_commits_[k] = wal_.end_lsn();
+      add_commit(wal_, 10 * k + 2, 10 * k + 5);
+      after_second_commit_[k] = wal_.end_lsn();
+      wal_.add_switch();
+    }
+    fork_ = at_fork_->end_lsn();
+  }
+  void put_all(const std::set<uint64_t>& left_out = {}) {
+    put_segments(wal_, left_out);
+    a_ =
+        put_backup({.start = first_records_[1], .stop = after_first_commit_[1], .stop_minute = 12});
+    b_ =
+        put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  }
+  // Timeline 2, forked off timeline 1 in segment 5 before transaction 52: transaction 71 commits in
+  // it at minute 70, 72 in segment 6.
+  WalBuilder make_timeline_2() {
+    WalBuilder second = *at_fork_;
+    second.set_timeline({2});
+    add_commit(second, 71, 70);
+    second.add_switch();
+    add_commit(second, 72, 72);
+    second.add_switch();
+    return second;
+  }
+  void put_timeline_2() {
+    put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
+    const WalBuilder second = make_timeline_2();
+    put_segment(second, 4);
+    put_segment(second, 5);
+  }
+  Plan plan(const Target& target) { return make_plan(repository(), lineage(), target); }
+  Error refusal(const Target& target) {
+    return test::error_of([&] { plan(target); });
+  }
+  static std::string ranges_of(const Plan& plan) {
+    std::string text;
+    for (const WalRange& range : plan.ranges)
+      text += fmt::format("{}:{}-{} ", range.timeline.value, range.first, range.last);
+    return text;
+  }
+
+  WalBuilder wal_;
+  std::unique_ptr<WalBuilder> at_fork_;
+  std::map<uint32_t, pg::Lsn> first_records_, after_first_commit_, second_commits_,
+      after_second_commit_;
+  pg::Lsn name_lsn_, fork_;
+  std::string a_, b_;
+};
+
+Target to_time(double minute, bool exclusive = false) {
+  return {.kind = TargetKind::kTime, .time = at_minute(minute), .exclusive = exclusive};
+}
+Target to_lsn(pg::Lsn lsn, bool exclusive = false) {
+  return {.kind = TargetKind::kLsn, .lsn = lsn, .exclusive = exclusive};
+}
+Target to_xid(uint32_t xid) { return {.kind = TargetKind::kXid, .xid = xid}; }
+Target to_name(std::string name) { return {.kind = TargetKind::kName, .name = std::move(name)}; }
+
+TEST_F(PlanTest, EachTargetGetsTheNewestBackupThatEndsBeforeItAndTheSegmentsUpToIt) {
+  put_all();
+  const struct {
+    const char* what;
+    Target target;
+    std::string backup;
+    const char* ranges;
+    TargetKind kind;
+    bool to_the_end;
+    double last_commit;
+  } cases[] = {
+      {"latest", {}, b_, "1:3-6 ", TargetKind::kLatest, false, 65},
+      {"immediate",
+       {.kind = TargetKind::kImmediate},
+       b_,
+       "1:3-3 ",
+       TargetKind::kImmediate,
+       false,
+       0},
+      {"time in the WAL behind B", to_time(45), b_, "1:3-5 ", TargetKind::kTime, false, 45},
+      {"the same, exclusive", to_time(45, true), b_, "1:3-4 ", TargetKind::kTime, false, 40},
+      {"between two commits", to_time(42), b_, "1:3-4 ", TargetKind::kTime, false, 40},
+      {"time before B's end", to_time(31), a_, "1:1-3 ", TargetKind::kTime, false, 30},
+      {"exactly B's end", to_time(32), b_, "1:3-3 ", TargetKind::kTime, false, 30},
+      {"exactly B's end, exclusive", to_time(32, true), a_, "1:1-3 ", TargetKind::kTime, false, 30},
+      {"exactly A's end", to_time(12), a_, "1:1-1 ", TargetKind::kTime, false, 10},
+      {"time after the last commit", to_time(66), b_, "1:3-6 ", TargetKind::kLatest, true, 65},
+      {"time of the last commit", to_time(65), b_, "1:3-6 ", TargetKind::kLatest, true, 65},
+      {"time just before the last commit", to_time(64), b_, "1:3-6 ", TargetKind::kTime, false, 60},
+      {"LSN", to_lsn(second_commits_[4]), b_, "1:3-4 ", TargetKind::kLsn, false, 40},
+      {"LSN at B's end", to_lsn(after_first_commit_[3]), b_, "1:3-3 ", TargetKind::kLsn, false, 30},
+      {"LSN before B's end", to_lsn(after_first_commit_[3] - 1), a_, "1:1-3 ", TargetKind::kLsn,
+       false, 30},
+      {"transaction", to_xid(52), b_, "1:3-5 ", TargetKind::kXid, false, 55},
+      {"transaction before B", to_xid(22), a_, "1:1-2 ", TargetKind::kXid, false, 25},
+      {"restore point", to_name("before release"), a_, "1:1-2 ", TargetKind::kName, false, 20},
+      {"named backup", {.backup = a_}, a_, "1:1-6 ", TargetKind::kLatest, false, 65},
+      {"prefix of a backup",
+       {.backup = a_.substr(0, 13)},
+       a_,
+       "1:1-6 ",
+       TargetKind::kLatest,
+       false,
+       65},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    const Plan made = plan(c.target);
+    EXPECT_EQ(made.backup.id, c.backup);
+    EXPECT_EQ(ranges_of(made), c.ranges);
+    EXPECT_EQ(made.target.kind, c.kind);
+    EXPECT_EQ(made.ran_to_the_end, c.to_the_end);
+    EXPECT_EQ(made.timeline, pg::TimelineId{1});
+    EXPECT_GT(made.stored_wal_bytes, 0U);
+    EXPECT_FALSE(made.why_this_backup.empty());
+    if (c.last_commit > 0) {
+      EXPECT_EQ(made.last_commit, at_minute(c.last_commit));
+    }
+  }
+}
+
+TEST_F(PlanTest, ThePlanNamesWhatTheWalDemands) {
+  put_all();
+  const Plan latest = plan({});
+  ASSERT_EQ(latest.tablespaces_created.size(), 1U);
+  EXPECT_EQ(latest.tablespaces_created[0].path, "/srv/fast");
+  EXPECT_EQ(latest.floors.max_connections, 300);
+  EXPECT_EQ(latest.floors.max_locks_per_transaction, 64);
+  EXPECT_EQ(latest.end_lsn, pg::end_lsn(6, size()));
+  EXPECT_EQ(latest.segments, 4U);
+
+  const Plan before = plan(to_time(31));
+  EXPECT_TRUE(before.tablespaces_created.empty());
+  EXPECT_EQ(before.floors.max_connections, 100);
+  EXPECT_EQ(before.end_lsn, second_commits_[3]);
+}
+
+TEST_F(PlanTest, ATimeBehindTheLastCommitGoesToTheEndAndSaysSo) {
+  put_all();
+  const Plan made = plan(to_time(90));
+  EXPECT_TRUE(made.ran_to_the_end);
+  ASSERT_FALSE(made.notes.empty());
+  EXPECT_EQ(made.notes.back(),
+            fmt::format(
+                "no transaction after {} is archived: recovery goes to the end of the archived WAL",
+                to_local(at_minute(90))));
+}
+
+TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
+  put_all();
+  const struct {
+    const char* what;
+    Target target;
+    std::string message, hint;
+  } cases[] = {
+      {"before all backups", to_time(5), "the target is before the end of the oldest backup",
+       "The earliest time that can be reached is --to \"2026-11-22 08:12:00+00\"."},
+      {"before the named backup",
+       {.kind = TargetKind::kTime, .time = at_minute(20), .backup = b_},
+       "the target is before the end of the named backup",
+       "The earliest time that can be reached is --to \"2026-11-22 08:32:00+00\". Leave out "
+       "--backup to have an older backup chosen."},
+      {"LSN before all backups", to_lsn(first_records_[1]),
+       "the target is before the end of the oldest backup",
+       fmt::format("The earliest place that can be reached is --to-lsn {}.",
+                   pg::to_string(after_first_commit_[1]))},
+      {"LSN behind the end", to_lsn({0x10000000}), "WAL location 0/10000000 is not archived",
+       "The farthest that can be reached is --to-lsn 0/700000, which is --to-latest."},
+      {"unknown transaction", to_xid(4711), "transaction 4711 has no end in the archived WAL",
+       "Check the number; subtransactions cannot be targets. The farthest that can be reached is "
+       "--to-latest."},
+      {"a number in a segment's range that did not end", to_xid(50),
+       "transaction 50 has no end in the archived WAL",
+       "Check the number; subtransactions cannot be targets. The farthest that can be reached is "
+       "--to-latest."},
+      {"transaction before the oldest backup's end", to_xid(11),
+       "transaction 11 ended before the end of the oldest backup",
+       fmt::format("The earliest place that can be reached is --to-lsn {}.",
+                   pg::to_string(after_first_commit_[1]))},
+      {"unknown restore point", to_name("Before release"),
+       "there is no restore point \"Before release\" in the archived WAL",
+       "Check the spelling; upper and lower case differ. The farthest that can be reached is "
+       "--to-latest."},
+      {"restore point before the named backup",
+       {.kind = TargetKind::kName, .name = "before release", .backup = b_},
+       "there is no restore point \"before release\" in the archived WAL",
+       "Check the spelling; upper and lower case differ. The farthest that can be reached is "
+       "--to-latest."},
+      {"unknown timeline",
+       {.timeline = pg::TimelineId{7}},
+       "timeline 7 is not in the archive",
+       "Name one of those with --timeline, or leave it out."},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    const Error error = refusal(c.target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+    EXPECT_EQ(error.message(), c.message);
+    EXPECT_EQ(error.hint(), c.hint);
+    EXPECT_FALSE(error.detail().empty());
+  }
+}
+
+TEST_F(PlanTest, TheNearestThatARefusalNamesCanBeReached) {
+  put_all();
+  EXPECT_EQ(plan(to_time(12)).backup.id, a_);
+  EXPECT_EQ(plan(to_lsn(after_first_commit_[1])).backup.id, a_);
+  const Plan end = plan(to_lsn(pg::Lsn{0x700000}));
+  EXPECT_EQ(end.target.kind, TargetKind::kLatest);
+  EXPECT_TRUE(end.ran_to_the_end);
+}
+
+TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
+  put_all({5});
+  for (const Target& target :
+       {Target{}, to_time(62), to_time(90), to_lsn(second_commits_[6]), to_xid(62)}) {
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << to_string(target);
+    EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000005\" is not in the archive");
+    EXPECT_EQ(error.detail(), fmt::format("Later segments are, up to \"000000010000000000000006\": "
+                                          "recovery from backup {} would end before it and "
+                                          "lose what comes after.",
+                                          b_));
+    EXPECT_TRUE(
+        error.hint().starts_with("Archive it with holdfast wal push if the old server or another "
+                                 "archive still has it. Up to the hole "
+                                 "recovery is possible: --to-lsn 0/4"))
+        << error.hint();
+  }
+  EXPECT_EQ(ranges_of(plan(to_time(42))), "1:3-4 ");
+  // The place that the hint names: the last record before the hole.
+  const Error error = refusal({});
+  const std::string hint = error.hint();
+  const pg::Lsn named = pg::parse_lsn(
+      std::string_view(hint).substr(hint.rfind(' ') + 1, hint.size() - hint.rfind(' ') - 2));
+  EXPECT_EQ(ranges_of(plan(to_lsn(named))), "1:3-4 ");
+}
+
+TEST_F(PlanTest, ABackupWithoutItsOwnWalIsRefused) {
+  put_all({3});
+  const Error error = refusal({.backup = b_});
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000003\" is not in the archive");
+  EXPECT_EQ(ranges_of(plan(to_time(21))), "1:1-2 ");
+}
+
+TEST_F(PlanTest, SegmentsOfTwoServersThatDoNotJoinAreRefused) {
+  put_segments(wal_, {6});
+  WalBuilder other = *at_fork_;  // another history of segments 5 and 6, under the same timeline
+  add_commit(other, 99, 56);
+  add_commit(other, 100, 57);
+  other.add_switch();
+  add_commit(other, 101, 60);
+  other.add_switch();
+  put_segment(other, 5);
+  put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(),
+            "archived WAL segment \"000000010000000000000006\" is not the continuation of "
+            "\"000000010000000000000005\"");
+}
+
+TEST_F(PlanTest, DamagedBackupsAreOnlyUsedWhenNamed) {
+  put_segments(wal_);
+  a_ = put_backup({.start = first_records_[1], .stop = after_first_commit_[1], .stop_minute = 12});
+  b_ = put_backup({.start = first_records_[3],
+                   .stop = after_first_commit_[3],
+                   .stop_minute = 32,
+                   .damaged = true});
+  EXPECT_EQ(plan({}).backup.id, a_);
+  const Plan named = plan({.backup = b_});
+  EXPECT_EQ(named.backup.id, b_);
+  EXPECT_EQ(named.notes.front(),
+            fmt::format("backup {} is marked damaged; it is used because it was named", b_));
+}
+
+TEST_F(PlanTest, WithoutBackupsOrWalItSaysWhatIsMissing) {
+  const Error none = refusal({});
+  EXPECT_EQ(none.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(none.message(), "there is no backup of cluster \"main\"");
+  EXPECT_EQ(none.hint(), "Take one with holdfast backup, or check --repo and --cluster.");
+  put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  const Error no_wal = refusal({});
+  EXPECT_EQ(no_wal.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(no_wal.message(), "no WAL of cluster \"main\" is archived");
+}
+
+TEST_F(PlanTest, AnExclusiveTargetMustHaveASide) {
+  put_all();
+  for (TargetKind kind : {TargetKind::kLatest, TargetKind::kName, TargetKind::kImmediate}) {
+    const Error error = refusal({.kind = kind, .name = "before release", .exclusive = true});
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_EQ(error.message(), "an exclusive target must be a time, an LSN or a transaction");
+  }
+}
+
+TEST_F(PlanTest, TheNewestTimelineIsFollowedAndTheAbandonedOneNamed) {
+  put_all();
+  put_timeline_2();
+  const Plan latest = plan({});
+  EXPECT_EQ(latest.timeline, pg::TimelineId{2});
+  EXPECT_EQ(ranges_of(latest), "1:3-4 2:5-6 ");
+  EXPECT_EQ(latest.last_commit, at_minute(72));
+  ASSERT_EQ(latest.abandoned.size(), 1U);
+  EXPECT_EQ(latest.abandoned[0].timeline, pg::TimelineId{1});
+  EXPECT_EQ(latest.abandoned[0].forked_at, fork_);
+  EXPECT_EQ(latest.abandoned[0].last_commit, at_minute(65));
+  EXPECT_EQ(latest.notes.back(), fmt::format("timeline 1 left this path at {} and is not followed; "
+                                             "its last commit is of {} (--timeline 1)",
+                                             pg::to_string(fork_), to_local(at_minute(65))));
+
+  const Plan old = plan({.timeline = pg::TimelineId{1}});
+  EXPECT_EQ(old.timeline, pg::TimelineId{1});
+  EXPECT_EQ(ranges_of(old), "1:3-6 ");
+  ASSERT_EQ(old.abandoned.size(), 1U);
+  EXPECT_EQ(old.abandoned[0].timeline, pg::TimelineId{2});
+
+  // A time on the abandoned branch is the state at the fork.
+  const Plan between = plan(to_time(61));
+  EXPECT_EQ(between.timeline, pg::TimelineId{2});
+  EXPECT_EQ(between.last_commit, at_minute(50));
+}
+
+TEST_F(PlanTest, WhatOnlyAnotherTimelineHasIsPointedTo) {
+  put_all();
+  put_timeline_2();
+  const Error xid = refusal(to_xid(62));
+  EXPECT_EQ(xid.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_TRUE(xid.hint().ends_with("Timeline 1 has it: add --timeline 1.")) << xid.hint();
+  EXPECT_EQ(plan({.kind = TargetKind::kXid, .xid = 62, .timeline = pg::TimelineId{1}}).timeline,
+            pg::TimelineId{1});
+}
+
+TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
+  put_all();
+  put_timeline_2();
+  const std::string late =
+      put_backup({.start = first_records_[6], .stop = after_first_commit_[6], .stop_minute = 59});
+  EXPECT_EQ(plan({}).backup.id, b_);
+  const Plan named = plan({.backup = late});
+  EXPECT_EQ(named.backup.id, late);
+  EXPECT_EQ(named.timeline, pg::TimelineId{1});
+  const Error error = refusal({.timeline = pg::TimelineId{2}, .backup = late});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), "no such backup leads to timeline 2");
+}
+
+TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
+  const Plan made = plan({});
+  EXPECT_EQ(made.timeline, pg::TimelineId{1});
+  EXPECT_EQ(made.target.kind, TargetKind::kLsn);
+  EXPECT_EQ(made.target.lsn, fork_);
+  EXPECT_TRUE(made.target.exclusive);
+  EXPECT_EQ(made.last_commit, at_minute(50));
+  EXPECT_EQ(plan(to_time(61)).target.lsn, fork_);
+  EXPECT_EQ(plan(to_time(42)).target.kind, TargetKind::kTime);
+  EXPECT_EQ(refusal(to_xid(52)).code(), ErrorCode::kTargetUnreachable);
+}
+
+TEST_F(PlanTest, TheFirstSegmentOfANewTimelineMustBeThereWhenLaterOnesAre) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
+  put_segment(make_timeline_2(), 5);
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "WAL segment \"000000020000000000000005\" is not in the archive");
+}
+
+TEST_F(PlanTest, AnUnfinishedLastSegmentIsTheEndOfThePath) {
+  put_all();
+  WalBuilder wal = wal_;
+  add_commit(wal, 71, 70);
+  put_segment(wal, 6, true);
+  const pg::Lsn end = wal.end_lsn();
+  const Plan latest = plan({});
+  ASSERT_TRUE(latest.tail);
+  EXPECT_EQ(latest.tail->segment.segment_number, 7U);
+  EXPECT_EQ(latest.end_lsn, end);
+  EXPECT_EQ(latest.last_commit, at_minute(70));
+  EXPECT_EQ(latest.segments, 5U);
+  EXPECT_EQ(ranges_of(latest), "1:3-6 ");
+  EXPECT_FALSE(plan(to_time(61)).tail);
+  EXPECT_TRUE(plan(to_time(69)).tail);
+
+  // A longer one was salvaged later, and one of a server that went another way was archived too.
+  add_commit(wal, 72, 71);
+  put_segment(wal, 6, true);
+  WalBuilder other;
+  other.fill_to(pg::start_lsn(7, size()));
+  for (uint32_t xid = 200; xid < 210; ++xid) add_commit(other, xid, 99);
+  put_segment(other, 6, true);
+  EXPECT_EQ(plan({}).last_commit, at_minute(71));
+}
+
+TEST_F(PlanTest, ADamagedHistoryOfAnotherTimelineIsPassedOver) {
+  put_all();
+  put_history(3, "not a history\n");
+  const Plan made = plan({});
+  EXPECT_EQ(made.timeline, pg::TimelineId{1});
+  EXPECT_TRUE(made.notes.front().starts_with("timeline 3 is passed over: ")) << made.notes.front();
+  EXPECT_EQ(refusal({.timeline = pg::TimelineId{3}}).code(), ErrorCode::kCorrupt);
+}
+
+TEST_F(PlanTest, OfSeveralRestorePointsOfOneNameTheNewestIsMeant) {
+  add_restore_point(wal_, "nightly", 71);
+  wal_.add_switch();
+  const pg::Lsn newest = add_restore_point(wal_, "nightly", 81);
+  wal_.add_switch();
+  put_all();
+  const Plan made = plan(to_name("nightly"));
+  EXPECT_EQ(made.target.kind, TargetKind::kLsn);
+  EXPECT_EQ(made.target.lsn, newest);
+  EXPECT_FALSE(made.target.exclusive);
+  EXPECT_EQ(made.notes.back(),
+            fmt::format("2 restore points are named \"nightly\"; the newest is meant, of {}, at {}",
+                        to_local(at_minute(81)), pg::to_string(newest)));
+}
+
+TEST_F(PlanTest, ACommitThatRunsOverTheEndOfItsSegmentCounts) {
+  // Segment 7 is filled so far that the commit record of transaction 77 begins in it and ends in
+  // segment 8, which holds no other.
+  wal_.fill_to(pg::end_lsn(7, size()) - 16);
+  const pg::Lsn crossing = wal_.end_lsn();
+  add_commit(wal_, 77, 77);
+  wal_.add_switch();
+  put_all();
+  const Plan before = plan(to_time(70));
+  EXPECT_EQ(before.target.kind, TargetKind::kTime);
+  EXPECT_EQ(before.end_lsn, crossing);
+  EXPECT_EQ(before.last_commit, at_minute(65));
+  EXPECT_TRUE(plan(to_time(78)).ran_to_the_end);
+}
+
+TEST(RecoverySettings, NameTheOneTargetLastAndUnsetTheOthers) {
+  Plan plan;
+  plan.timeline = {12};
+  using Settings = std::vector<std::pair<std::string, std::string>>;
+  auto settings = [&](const Target& target, TargetAction action) {
+    plan.target = target;
+    return recovery_settings(plan, "holdfast wal get %f %p", action);
+  };
+  EXPECT_EQ(settings(to_time(5), TargetAction::kPromote),
+            (Settings{{"restore_command", "holdfast wal get %f %p"},
+                      {"recovery_target", ""},
+                      {"recovery_target_xid", ""},
+                      {"recovery_target_lsn", ""},
+                      {"recovery_target_name", ""},
+                      {"recovery_target_time", "2026-11-22 08:05:00+00"},
+                      {"recovery_target_inclusive", "on"},
+                      {"recovery_target_timeline", "12"},
+                      {"recovery_target_action", "promote"}}));
+  const struct {
+    Target target;
+    std::pair<std::string, std::string> setting;
+  } cases[] = {{to_lsn({0x16B374D848}), {"recovery_target_lsn", "16/B374D848"}},
+               {to_xid(77), {"recovery_target_xid", "77"}},
+               {to_name("it's"), {"recovery_target_name", "it's"}},
+               {{.kind = TargetKind::kImmediate}, {"recovery_target", "immediate"}}};
+  for (const auto& c : cases) {
+    const Settings made = settings(c.target, TargetAction::kPause);
+    EXPECT_EQ(made.at(5), c.setting);
+    for (size_t i = 1; i < 5; ++i) EXPECT_EQ(made.at(i).second, "");
+    EXPECT_EQ(made.back(),
+              (std::pair<std::string, std::string>{"recovery_target_action", "pause"}));
+  }
+  EXPECT_EQ(settings(to_xid(77), TargetAction::kShutdown).at(6).second, "on");
+  Target exclusive = to_xid(77);
+  exclusive.exclusive = true;
+  EXPECT_EQ(settings(exclusive, TargetAction::kShutdown).at(6).second, "off");
+}
+
+TEST(RecoverySettings, WithoutATargetAnotherActionThanPromotionStopsAtTheLastRecord) {
+  Plan plan;
+  plan.timeline = {1};
+  plan.last_record = pg::Lsn{0x4000060};
+  EXPECT_EQ(recovery_settings(plan, "x", TargetAction::kPromote).at(5).second, "");
+  const auto pause = recovery_settings(plan, "x", TargetAction::kPause);
+  EXPECT_EQ(pause.at(5), (std::pair<std::string, std::string>{"recovery_target_lsn", "0/4000060"}));
+}
+
+TEST(Target, ReadsAsASentencePart) {
+  EXPECT_EQ(to_string(Target{}), "the end of the archived WAL");
+  EXPECT_EQ(to_string(to_lsn({0x4000060}, true)), "just before WAL location 0/4000060");
+  EXPECT_EQ(to_string(to_xid(7)), "the end of transaction 7");
+  EXPECT_EQ(to_string(to_name("x")), "restore point \"x\"");
+  EXPECT_EQ(to_string(to_time(5)),
+            fmt::format("the last commit at or before {}", to_local(at_minute(5))));
+}
+
+}  // namespace
+}  // namespace holdfast::recovery
