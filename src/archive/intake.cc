@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
-#include "cluster/data_directory.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
 #include "pg/wal_reader.h"
@@ -32,11 +31,14 @@ pg::WalFileKind kind_of(const std::string& name) {
   return pg::parse_wal_file_name(name, pg::WalSegmentSize(kSmallestSegmentBytes)).kind;
 }
 
+// nullopt also for one that is damaged, or is being written at this moment: the segments tell as
+// well.
 std::optional<pg::ControlFile> control_file_of(const WalSource& source) {
-  if (source.data_directory.empty() ||
-      !stat_if_exists(join_path(source.data_directory, pg::kControlFilePath)))
-    return std::nullopt;
-  return cluster::read_control_file(source.data_directory).control;
+  if (source.data_directory.empty()) return std::nullopt;
+  std::optional<Bytes> bytes =
+      read_if_exists(join_path(source.data_directory, pg::kControlFilePath));
+  if (!bytes || !pg::crc_is_valid(*bytes)) return std::nullopt;
+  return pg::parse_control_file(*bytes);
 }
 
 Bytes read_first_page(const std::string& path) {
@@ -430,8 +432,8 @@ bool Intake::put(const OfferedFile& offered, codec::CompressionSetting compressi
   // Somebody was first: fine if it was with the same content.
   if (!is_ours && !is_archived(offered))
     throw Error({.code = ErrorCode::kStoreUnavailable,
-                 .message = fmt::format(
-                     "the archive does not show \"{}\", which it says it has", offered.name),
+                 .message = fmt::format("the archive does not show \"{}\", which it says it has",
+                                        offered.name),
                  .hint = "Try again."});
   return is_ours;
 }

@@ -7,6 +7,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/task_group.h"
 
@@ -62,6 +64,12 @@ bool RegionCopier::open(CopyItem& item) {
   posix_fadvise(fd->get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   posix_fadvise(fd->get(), 0, 0, POSIX_FADV_NOREUSE);
   item.bytes = static_cast<uint64_t>(status.st_size);
+  // Known now, not after everything has been read.
+  if (item.bytes > repo::kMaxFileBytes)
+    throw Error({.code = ErrorCode::kUnsupported,
+                 .message = fmt::format("\"{}\" is too large for the repository", path),
+                 .detail = fmt::format("It has {} bytes; at most {} are possible.", item.bytes,
+                                       repo::kMaxFileBytes)});
   item.has_holes = static_cast<uint64_t>(status.st_blocks) * kStatBlockBytes < item.bytes &&
                    holes_can_be_trusted(*fd);
   item.uid = status.st_uid;
@@ -78,8 +86,10 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
   const std::string& path = item.entry.path;
   faults_.clear();
   leaf_.begin(repo::file_tag(path), region);
-  posix_fadvise(item.fd.get(), static_cast<off_t>(start), static_cast<off_t>(end - start),
-                POSIX_FADV_WILLNEED);
+  // Reading ahead would fill the cache with the zeros of holes.
+  if (!item.has_holes)
+    posix_fadvise(item.fd.get(), static_cast<off_t>(start), static_cast<off_t>(end - start),
+                  POSIX_FADV_WILLNEED);
 
   uint64_t read_to = 0;
   for (uint64_t at = start; at < end;) {

@@ -49,6 +49,7 @@ int run_init(const Call& call) {
                  .detail = "Neither key_file nor passphrase_file nor passphrase_command is set.",
                  .hint = "Name a key file, which is made if it does not exist: --key-file FILE."});
   const std::string url = settings.repository_url();
+  store::create_store(url);
   std::unique_ptr<store::Store> target = store::open_store(url);
   const setup::InitResult result = setup::init({.cluster = settings.cluster(),
                                                 .conninfo = settings.text("cluster.conninfo"),

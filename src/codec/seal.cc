@@ -60,6 +60,7 @@ struct ObjectSeal::State {
     return associated;
   }
   EVP_CIPHER_CTX* start(CipherContext& context, uint64_t ordinal, bool encrypting) {
+    HF_CHECK(unit_key.has_value());
     if (!context) context = gcm_context(unit_key->view(), encrypting);
     GcmNonce nonce{};
     store_le(nonce.data(), ordinal);

@@ -96,14 +96,14 @@ std::string command_word(std::string_view text) {
   return shell_quote(doubled);
 }
 
-std::string first_line(std::string text) {
-  text.resize(std::min(text.find('\n'), text.size()));
-  if (!text.empty() && text.back() == '\r') text.pop_back();
-  return text;
+std::string first_line(std::string_view text) {
+  text = text.substr(0, text.find('\n'));
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return std::string(text);
 }
 
-std::string checked_passphrase(std::string text, const std::string& from) {
-  std::string line = first_line(std::move(text));
+std::string checked_passphrase(std::string_view text, const std::string& from) {
+  std::string line = first_line(text);
   if (line.empty())
     throw Error({.code = ErrorCode::kConfiguration,
                  .message = fmt::format("{} gives no passphrase", from),
@@ -276,7 +276,7 @@ repo::KeySource Settings::key() const {
                    .detail = captured.err,
                    .hint = "It must print the passphrase and exit with status 0."});
     key.passphrase =
-        checked_passphrase(std::move(captured.out), fmt::format("command \"{}\"", text_of));
+        checked_passphrase(captured.out, fmt::format("command \"{}\"", text_of));
   }
   return key;
 }

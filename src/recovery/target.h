@@ -23,13 +23,13 @@ enum class TargetKind : uint8_t {
 
 struct Target {
   TargetKind kind = TargetKind::kLatest;
-  Time time;
-  pg::Lsn lsn;
+  Time time = {};
+  pg::Lsn lsn = {};
   uint32_t xid = 0;
-  std::string name;
+  std::string name = {};
   bool exclusive = false;
-  std::optional<pg::TimelineId> timeline;  // else the newest that descends from the backup
-  std::string backup;                      // id, prefix or "latest"; empty: chosen
+  std::optional<pg::TimelineId> timeline = {};  // else the newest that descends from the backup
+  std::string backup = {};                      // id, prefix or "latest"; empty: chosen
 };
 // "the last commit at or before 2026-11-22 09:22:39 CET", for people.
 std::string to_string(const Target& target);

@@ -124,7 +124,8 @@ std::string rewrite_includes(std::string_view text, const std::string& was,
   const std::string old_directory = parent_path(was);
   const std::string new_directory = parent_path(moved.at(was));
   std::string rewritten;
-  for (const pg::ConfLine& line : pg::ConfFile(text).lines()) {
+  const pg::ConfFile file(text);
+  for (const pg::ConfLine& line : file.lines()) {
     std::string target;
     if (is_include(line.kind)) {
       const std::string wanted = resolved(line.value, old_directory);
@@ -256,7 +257,8 @@ void read_file_settings(const std::string& path, int depth,
   if (depth > kMaxIncludeDepth) return;
   const std::optional<Bytes> bytes = read_if_exists(path);
   if (!bytes) return;
-  for (const pg::ConfLine& line : pg::ConfFile(as_text(*bytes)).lines()) {
+  const pg::ConfFile file(as_text(*bytes));
+  for (const pg::ConfLine& line : file.lines()) {
     const std::string target =
         is_include(line.kind) ? resolved(line.value, parent_path(path)) : std::string();
     switch (line.kind) {

@@ -61,8 +61,8 @@ std::string rewrite_includes(std::string_view text, const std::string& was,
 // Where the server's configuration is.
 struct ConfigurationFiles {
   std::string config_file;  // postgresql.conf
-  std::string hba_file;
-  std::string ident_file;
+  std::string hba_file = {};
+  std::string ident_file = {};
   bool outside = false;  // not in the data directory: the server must be told
 };
 

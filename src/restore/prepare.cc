@@ -204,9 +204,11 @@ std::vector<std::string> salvage_wal(const std::string& directory, const Salvage
                                      pg::WalSegmentSize size) {
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (!is_directory(pg_wal)) return {};
+  const std::vector<cluster::WalDirectoryFile> files = cluster::list_wal_directory(pg_wal, size);
+  if (files.empty()) return {};
   if (salvage) return salvage(pg_wal);
   std::vector<std::string> unsaved;
-  for (const cluster::WalDirectoryFile& file : cluster::list_wal_directory(pg_wal, size)) {
+  for (const cluster::WalDirectoryFile& file : files) {
     if (file.status != cluster::ArchiveStatus::kDone) unsaved.push_back(file.name);
   }
   return unsaved;

@@ -87,8 +87,8 @@ std::vector<Combination> combinations() {
 
 class Oracle : public testing::TestWithParam<Combination> {};
 INSTANTIATE_TEST_SUITE_P(EachMajor, Oracle, testing::ValuesIn(combinations()),
-                         [](const testing::TestParamInfo<Combination>& info) {
-                           return std::to_string(info.param.major);
+                         [](const testing::TestParamInfo<Combination>& tested) {
+                           return std::to_string(tested.param.major);
                          });
 
 TEST_P(Oracle, EveryTargetBringsBackWhatWasAcknowledgedUpToItAndNothingBeyond) {

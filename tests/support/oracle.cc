@@ -192,12 +192,15 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
     // that is later than the last answer.
     for (const auto& [key, hash] : rows) {
       const bool was_sent = sent.contains({writer, key});
-      const bool too_late =
-          last_before_gap != nullptr &&
-          expected_at(moment, {.before = last_before_gap->after,
-                               .after = pg::Lsn{UINT64_MAX},
-                               .begun = last_before_gap->done,
-                               .done = Time::max()}) == Expected::kAbsent;
+      bool too_late = false;
+      if (last_before_gap != nullptr) {
+        Acknowledged under_way = *last_before_gap;
+        under_way.before = last_before_gap->after;
+        under_way.after = pg::Lsn{UINT64_MAX};
+        under_way.begun = last_before_gap->done;
+        under_way.done = Time::max();
+        too_late = expected_at(moment, under_way) == Expected::kAbsent;
+      }
       if (!was_sent || (first_absent && key > *first_absent) || too_late)
         complain(fmt::format("row {} of writer {} is there and was never acknowledged", key,
                              writer));
@@ -263,7 +266,9 @@ void Load::failed(const std::string& problem) {
 
 void Load::write_once(Connection& connection, int writer, int64_t key) {
   const std::string text = payload(writer, key);
-  Acknowledged commit{.key = key, .hash = hash_of(text)};
+  Acknowledged commit;
+  commit.key = key;
+  commit.hash = hash_of(text);
   ledger_.note_sent(writer, key);
   connection.query("BEGIN");
   const cluster::Row row = connection.query_row(

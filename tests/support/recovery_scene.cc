@@ -176,8 +176,8 @@ Json RecoveryScene::must(std::vector<std::string> words) const {
   const Captured ran = run(words);
   if (!ran.status.ok())
     throw Error({.code = ErrorCode::kInternal,
-                 .message = fmt::format("\"holdfast {}\" failed", fmt::join(words, " ")),
-                 .detail = describe(ran)});
+                 .message = fmt::format("\"holdfast {}\" failed: {}", fmt::join(words, " "),
+                                        describe(ran))});
   return Json::parse(ran.out, "output of " + words.front());
 }
 
@@ -211,8 +211,8 @@ std::string RecoveryScene::archive_current_segment(cluster::Connection connectio
       segment_size_);
   if (!comes_true([&] { return wal_object(name).has_value(); }))
     throw Error({.code = ErrorCode::kServer,
-                 .message = fmt::format("WAL segment \"{}\" was not archived", name),
-                 .detail = server_->log()});
+                 .message = fmt::format("WAL segment \"{}\" was not archived; the log: {}", name,
+                                        server_->log())});
   return name;
 }
 

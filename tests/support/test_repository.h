@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -65,7 +65,7 @@ inline Bytes object_bytes(store::Store& store, const std::string& name) {
   return store::read_whole(store, name, uint64_t{1} << 30).value();
 }
 
-// `blocks` blocks that compress to about a third, the same for the same seed.
+// Bytes that compress to about a third, the same for the same seed.
 inline Bytes page_like_bytes(size_t bytes, uint64_t seed) {
   Bytes content(bytes);
   std::mt19937_64 engine(seed);

@@ -15,7 +15,8 @@ class WalGet : public World {
     primary_.put(wal_, 1, 6);
   }
   // The Error of a call against another store or with other options.
-  Error error_of_get(const GetOptions& options, store::Store& source, const repo::KeySource& key = {}) {
+  Error error_of_get(const GetOptions& options, store::Store& source,
+                     const repo::KeySource& key = {}) {
     return test::error_of([&] { archive::get(options, source, key, reporter_, {}); });
   }
   Server primary_{"alpha"};
@@ -25,7 +26,7 @@ class WalGet : public World {
 
 TEST_F(WalGet, PlacesTheSegmentWholeAndOverwritesWhatIsThere) {
   push_all(primary_, 1, 1, 3);
-  asking_.put("RECOVERYXLOG", "what an earlier call placed", false);
+  Server::write(asking_.path("RECOVERYXLOG"), as_bytes("what an earlier call placed"));
   for (uint64_t number : {2, 3, 3}) {  // the last one is asked for again at the end of recovery
     GetResult result = get(asking_, segment_name(1, number));
     EXPECT_EQ(result.outcome, GetOutcome::kPlaced);
@@ -52,7 +53,8 @@ TEST_F(WalGet, TheEndOfTheArchiveIsAbsence) {
   EXPECT_EQ(get(asking_, segment_name(1, 1)).outcome, GetOutcome::kAbsent);  // nothing archived yet
   push_all(primary_, 1, 1, 3);
   EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
-  EXPECT_EQ(get(asking_, segment_name(1, 7)).outcome, GetOutcome::kAbsent);  // prefetch asks far ahead
+  EXPECT_EQ(get(asking_, segment_name(1, 7)).outcome,
+            GetOutcome::kAbsent);  // prefetch asks far ahead
   EXPECT_TRUE(nothing_placed(asking_));
 }
 
@@ -62,8 +64,10 @@ TEST_F(WalGet, AMissingSegmentWithALaterOneIsAHole) {
   for (uint64_t number : {1, 4, 5}) {
     Error error = get_error(asking_, segment_name(1, number));
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << number;
-    EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, number) + "\" is missing in the archive");
-    EXPECT_NE(error.detail().find(segment_name(1, number == 1 ? 2 : 6)), std::string::npos) << error.detail();
+    EXPECT_EQ(error.message(),
+              "WAL segment \"" + segment_name(1, number) + "\" is missing in the archive");
+    EXPECT_NE(error.detail().find(segment_name(1, number == 1 ? 2 : 6)), std::string::npos)
+        << error.detail();
     EXPECT_NE(error.hint().find("wal push"), std::string::npos);
   }
   EXPECT_TRUE(nothing_placed(asking_));
@@ -130,7 +134,8 @@ TEST_F(WalGet, AHistoryFileIsAbsentOnlyWhenNothingOfItsTimelineOrALaterOneIsTher
   push(primary_, "00000003.history");
   Error error = get_error(asking_, "00000002.history");
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
-  EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is missing in the archive");
+  EXPECT_EQ(error.message(),
+            "timeline history file \"00000002.history\" is missing in the archive");
   EXPECT_EQ(get(asking_, "00000004.history").outcome, GetOutcome::kAbsent);
 }
 
@@ -157,15 +162,18 @@ TEST_F(WalGet, NeverTakesAFailureForAbsence) {
   EXPECT_EQ(error.code(), ErrorCode::kNotFound) << "another repository: " << error.message();
   GetOptions options = get_options(asking_, absent_name);
   options.repository_id = Bytes16{};
-  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kWrongCluster) << "not the expected repository";
+  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kWrongCluster)
+      << "not the expected repository";
   EXPECT_EQ(get_error(stranger, absent_name).code(), ErrorCode::kWrongCluster);
   EXPECT_EQ(get_error(resized, absent_name).code(), ErrorCode::kWrongCluster);
   EXPECT_EQ(get_error(headless, absent_name).code(), ErrorCode::kNotFound);
   options = get_options(asking_, absent_name);
   options.cluster = "other";
   EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kNotFound);
-  EXPECT_EQ(error_of_get(get_options(asking_, absent_name), store_, {.passphrase = "x"}).code(), ErrorCode::kConfiguration);
-  for (const char* name : {"", "x", "00000001000000000000000", "000000010000000000000003.gz", "RECOVERYXLOG", "../00000002.history"})
+  EXPECT_EQ(error_of_get(get_options(asking_, absent_name), store_, {.passphrase = "x"}).code(),
+            ErrorCode::kConfiguration);
+  for (const char* name : {"", "x", "00000001000000000000000", "000000010000000000000003.gz",
+                           "RECOVERYXLOG", "../00000002.history"})
     EXPECT_EQ(get_error(asking_, name).code(), ErrorCode::kInvalidText) << name;
   options = get_options(asking_, segment_name(1, 1));
   options.destination = asking_.data_directory() + "/nowhere/RECOVERYXLOG";
@@ -181,7 +189,8 @@ TEST_F(WalGet, ADamagedObjectIsNeverPlaced) {
       bytes[at] ^= std::byte{0x10};
     });
     Error error = get_error(asking_, segment_name(1, 2));
-    EXPECT_TRUE(error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported) << at << ": " << error.message();
+    EXPECT_TRUE(error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported)
+        << at << ": " << error.message();
     EXPECT_TRUE(nothing_placed(asking_)) << at;
   }
   store_.edit(object_of(segment_name(1, 2)), [&](Bytes& bytes) { bytes.resize(bytes.size() / 2); });
@@ -238,7 +247,7 @@ TEST_F(WalGet, AStoreThatComesBackWithinTheTimeoutIsWaitedFor) {
 // --- a standby asks again, and an error would end it
 
 TEST_F(WalGet, AStandbyIsToldNotThereForAnOutageOrAHole) {
-  asking_.put("../standby.signal", "", false);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
   push(primary_, segment_name(1, 1));
   push(primary_, segment_name(1, 3));
   EXPECT_EQ(get(asking_, segment_name(1, 2)).outcome, GetOutcome::kAbsent);
@@ -246,21 +255,23 @@ TEST_F(WalGet, AStandbyIsToldNotThereForAnOutageOrAHole) {
   EXPECT_NE(reporter_.warnings()[0].find("is missing in the archive"), std::string::npos);
 
   test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
-  EXPECT_EQ(archive::get(get_options(asking_, segment_name(1, 1)), down, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(archive::get(get_options(asking_, segment_name(1, 1)), down, {}, reporter_, {}).outcome,
+            GetOutcome::kAbsent);
   EXPECT_EQ(reporter_.warnings().size(), 2U);
 }
 
 TEST_F(WalGet, AStandbyStillHearsOfEverythingElse) {
-  asking_.put("../standby.signal", "", false);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
   push(primary_, segment_name(1, 1));
   store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[5000] ^= std::byte{1}; });
   EXPECT_EQ(get_error(asking_, segment_name(1, 1)).code(), ErrorCode::kCorrupt);
   store::MemoryStore empty;
-  EXPECT_EQ(error_of_get(get_options(asking_, segment_name(1, 2)), empty).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error_of_get(get_options(asking_, segment_name(1, 2)), empty).code(),
+            ErrorCode::kNotFound);
 }
 
 TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {
-  asking_.put("../standby.signal", "", false);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
   push(primary_, segment_name(1, 1));
   push(primary_, segment_name(1, 3));
   GetOptions options = get_options(asking_, segment_name(1, 2));
@@ -268,10 +279,12 @@ TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {
   // The segment arrives when the hole was seen: with the listing that shows a later segment.
   class Filling : public test::FaultStore {
    public:
-    Filling(store::Store& below, std::function<void()> fill) : FaultStore(below, UINT64_MAX), fill_(std::move(fill)) {}
+    Filling(store::Store& below, std::function<void()> fill)
+        : FaultStore(below, UINT64_MAX), fill_(std::move(fill)) {}
     store::ListPage list(const store::ListRequest& request) override {
       store::ListPage page = FaultStore::list(request);
-      if (request.prefix.find("/wal/") != std::string::npos && std::exchange(fill_next_, false)) fill_();
+      if (request.prefix.find("/wal/") != std::string::npos && std::exchange(fill_next_, false))
+        fill_();
       return page;
     }
 

@@ -41,7 +41,8 @@ TEST_F(WalPush, StoresASegmentWithWhatItsRecordsSay) {
   EXPECT_EQ(info->commits.highest_time, info->commits.last_time);
 
   Bytes content;
-  EXPECT_TRUE(archive().read_segment(file, [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); }));
+  EXPECT_TRUE(archive().read_segment(
+      file, [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); }));
   EXPECT_EQ(content, wal_.segment(1));
 }
 
@@ -64,9 +65,11 @@ TEST_F(WalPush, RefusesOtherContentUnderATakenNameAndKeepsTheFirst) {
 
   Error error = push_error(clone, segment_name(1, 3));
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
-  EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, 3) + "\" is already archived with other content");
-  for (const std::string& word : {std::string("alpha"), std::string("beta"), server_.data_directory(), clone.data_directory(),
-                                  std::string("2026-11-22T08:22:39")})
+  EXPECT_EQ(error.message(),
+            "WAL segment \"" + segment_name(1, 3) + "\" is already archived with other content");
+  for (const std::string& word :
+       {std::string("alpha"), std::string("beta"), server_.data_directory(), clone.data_directory(),
+        std::string("2026-11-22T08:22:39")})
     EXPECT_NE(error.detail().find(word), std::string::npos) << word;
   EXPECT_NE(error.hint().find("archive_mode = off"), std::string::npos);
   EXPECT_TRUE(push(server_, segment_name(1, 3)).was_there);
@@ -81,7 +84,9 @@ TEST_F(WalPush, RefusesASegmentThatDoesNotJoinItsArchivedNeighbours) {
   push_all(first, 1, 1, 3);
   Error error = push_error(second, segment_name(1, 4));
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
-  EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, 4) + "\" does not join the archived segment \"" + segment_name(1, 3) + "\"");
+  EXPECT_EQ(error.message(), "WAL segment \"" + segment_name(1, 4) +
+                                 "\" does not join the archived segment \"" + segment_name(1, 3) +
+                                 "\"");
   EXPECT_NE(error.detail().find("host \"alpha\""), std::string::npos);
   EXPECT_NE(error.detail().find("host \"beta\""), std::string::npos);
 
@@ -102,8 +107,11 @@ TEST_F(WalPush, JoinsOverARecordThatWasLostInACrash) {
   write_wal(wal, 2);
   server_.put(wal, 1, 2);
   push_all(server_, 1, 1, 2);
-  EXPECT_TRUE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 2), kSize))->starts_with_overwrite);
-  EXPECT_GT(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 1), kSize))->carried_out, 0U);
+  EXPECT_TRUE(archive()
+                  .segment_info(pg::parse_wal_file_name(segment_name(1, 2), kSize))
+                  ->starts_with_overwrite);
+  EXPECT_GT(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 1), kSize))->carried_out,
+            0U);
 }
 
 TEST_F(WalPush, ADamagedNeighbourDoesNotStopArchiving) {
@@ -118,18 +126,23 @@ TEST_F(WalPush, RefusesWhatIsNotTheFileThatItsNameSays) {
   test::WalBuilder other({.size = kSize, .system_identifier = 42});
   write_wal(other, 1);
   const std::string name = segment_name(1, 1);
+  Bytes cut = wal_.segment(0);
+  cut.resize(500'000);
   const struct {
     const char* what;
     Bytes content;
     ErrorCode code;
     const char* message;
   } cases[] = {
-      {"another system", other.segment(0), ErrorCode::kWrongCluster, "WAL segment \"{}\" is from another cluster than its data directory"},
-      {"recycled", wal_.segment(4), ErrorCode::kCorrupt, "WAL segment \"{}\" holds other WAL than its name says"},
-      {"cut", Bytes(wal_.segment(0).begin(), wal_.segment(0).begin() + 500'000), ErrorCode::kCorrupt, "WAL segment \"{}\" has the wrong size"},
+      {"another system", other.segment(0), ErrorCode::kWrongCluster,
+       "WAL segment \"{}\" is from another cluster than its data directory"},
+      {"recycled", wal_.segment(4), ErrorCode::kCorrupt,
+       "WAL segment \"{}\" holds other WAL than its name says"},
+      {"cut", cut, ErrorCode::kCorrupt, "WAL segment \"{}\" has the wrong size"},
       {"zeros", Bytes(kSize.bytes()), ErrorCode::kCorrupt, "not the start of a WAL segment"},
       {"empty", Bytes(), ErrorCode::kCorrupt, "not the start of a WAL segment"},
-      {"text", to_bytes(std::string(kSize.bytes(), 'x')), ErrorCode::kCorrupt, "not the start of a WAL segment"},
+      {"text", to_bytes(std::string(kSize.bytes(), 'x')), ErrorCode::kCorrupt,
+       "not the start of a WAL segment"},
   };
   for (const auto& c : cases) {
     server_.put(name, c.content);
@@ -170,7 +183,8 @@ TEST_F(WalPush, TakesASegmentWithoutItsDataDirectory) {
   remove_tree(server_.data_directory() + "/global");
   EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
   server_.put("00000002.history", "1\t0/200000\tno recovery target specified\n");
-  EXPECT_FALSE(push(server_, "00000002.history").was_there);  // the segments beside it tell whose it is
+  EXPECT_FALSE(
+      push(server_, "00000002.history").was_there);  // the segments beside it tell whose it is
 }
 
 TEST_F(WalPush, DamagedWalIsArchivedAsItIsWithAWarning) {
@@ -180,7 +194,8 @@ TEST_F(WalPush, DamagedWalIsArchivedAsItIsWithAWarning) {
   EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
   ASSERT_EQ(reporter_.warnings().size(), 1U);
   EXPECT_NE(reporter_.warnings()[0].find("can be read only up to"), std::string::npos);
-  EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);  // its end is not known: nothing to compare
+  EXPECT_FALSE(
+      push(server_, segment_name(1, 2)).was_there);  // its end is not known: nothing to compare
 }
 
 // --- timelines
@@ -198,7 +213,8 @@ TEST_F(WalPush, ANewTimelineNeedsTheServersHistoryAndPutsItFirst) {
 
   server.put("00000002.history", fork.history);
   EXPECT_FALSE(push(server, segment_name(2, 3)).was_there);
-  EXPECT_EQ(archived(), (Names{"00000002.history", segment_name(1, 1), segment_name(1, 2), segment_name(1, 3), segment_name(2, 3)}));
+  EXPECT_EQ(archived(), (Names{segment_name(1, 1), segment_name(1, 2), segment_name(1, 3),
+                               "00000002.history", segment_name(2, 3)}));
   EXPECT_TRUE(push(server, "00000002.history").was_there);
   push_all(server, 2, 4, 5);
 }
@@ -214,7 +230,8 @@ TEST_F(WalPush, ATimelineOfAnotherHistoryIsRefused) {
   for (const std::string& name : {std::string("00000002.history"), segment_name(2, 3)}) {
     Error error = push_error(second, name);
     EXPECT_EQ(error.code(), ErrorCode::kConflict) << name;
-    EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is already archived with other content");
+    EXPECT_EQ(error.message(),
+              "timeline history file \"00000002.history\" is already archived with other content");
     EXPECT_NE(error.detail().find("alpha"), std::string::npos);
     EXPECT_NE(error.detail().find("beta"), std::string::npos);
   }
@@ -278,7 +295,8 @@ TEST_F(WalPush, LooksAheadAndLaterCallsAreAnsweredByIt) {
     EXPECT_TRUE(again.was_there) << number;
     EXPECT_TRUE(again.looked_ahead.empty()) << number;
   }
-  EXPECT_EQ(push(server_, segment_name(1, 6), 4).looked_ahead.size(), 2U);  // 7 and 8: no more are ready
+  EXPECT_EQ(push(server_, segment_name(1, 6), 4).looked_ahead.size(),
+            2U);  // 7 and 8: no more are ready
   EXPECT_TRUE(reporter_.warnings().empty());
 }
 

@@ -1,12 +1,13 @@
-// world.h: a repository in memory and servers whose pg_wal a test fills, for the tests of this room.
+// world.h: a repository in memory and servers whose pg_wal a test fills, for the tests of this
+// room.
 #pragma once
 
+#include <fcntl.h>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include "archive/wal_get.h"
@@ -33,11 +34,13 @@ inline std::string segment_name(uint32_t timeline, uint64_t number) {
   return pg::segment_file_name({.timeline = {timeline}, .segment_number = number}, kSize);
 }
 
-// WAL of a cluster: commits and fillers of uneven lengths, so that records run over the ends of segments.
+// WAL of a cluster: commits and fillers of uneven lengths, so that records run over the ends of
+// segments.
 inline void write_wal(test::WalBuilder& wal, uint64_t last_segment, uint32_t seed = 0) {
   const pg::Lsn end = pg::end_lsn(last_segment, kSize);
   uint32_t xid = 700 + seed;
-  for (size_t length = 5000 + seed; wal.end_lsn() <= end; length = 3000 + (length * 7 + seed) % 9000) {
+  for (size_t length = 5000 + seed; wal.end_lsn() <= end;
+       length = 3000 + (length * 7 + seed) % 9000) {
     wal.add_filler(length);
     wal.add_commit(xid, int64_t{850'000'000'000'000} + 1'000'000 * int64_t{xid});
     ++xid;
@@ -47,7 +50,8 @@ inline void write_wal(test::WalBuilder& wal, uint64_t last_segment, uint32_t see
 // A server: a data directory with a control file and a pg_wal.
 class Server {
  public:
-  explicit Server(std::string host = "alpha", uint64_t system_identifier = kSystem) : host_(std::move(host)) {
+  explicit Server(std::string host = "alpha", uint64_t system_identifier = kSystem)
+      : host_(std::move(host)) {
     make_directories(wal_directory() + "/archive_status");
     make_directory(data_directory() + "/global");
     Bytes control = test::golden("pg-15/pg_control");
@@ -73,7 +77,8 @@ class Server {
   // Segments [first, last] of the builder's timeline.
   void put(const test::WalBuilder& wal, uint64_t first, uint64_t last, bool ready = true) const {
     for (uint64_t number = first; number <= last; ++number)
-      put(segment_name(wal.options().timeline.value, number), wal.segment(number - wal.options().first_segment), ready);
+      put(segment_name(wal.options().timeline.value, number),
+          wal.segment(number - wal.options().first_segment), ready);
   }
 
  private:
@@ -107,7 +112,8 @@ class World : public ::testing::Test {
     return test::error_of([&] { push(server, name); });
   }
   void push_all(const Server& server, uint32_t timeline, uint64_t first, uint64_t last) {
-    for (uint64_t number = first; number <= last; ++number) push(server, segment_name(timeline, number));
+    for (uint64_t number = first; number <= last; ++number)
+      push(server, segment_name(timeline, number));
   }
 
   GetOptions get_options(const Server& server, const std::string& name) const {
@@ -132,10 +138,11 @@ class World : public ::testing::Test {
 
   std::vector<std::string> archived() {
     std::vector<std::string> names;
-    store::for_each_entry(store_, {.prefix = "clusters/main/15-1/wal/"}, [&](const store::ListEntry& entry) {
-      names.push_back(base_name(entry.name));
-      return true;
-    });
+    store::for_each_entry(store_, {.prefix = "clusters/main/15-1/wal/"},
+                          [&](const store::ListEntry& entry) {
+                            names.push_back(base_name(entry.name));
+                            return true;
+                          });
     return names;
   }
   std::string object_of(const std::string& name) const {

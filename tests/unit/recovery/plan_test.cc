@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "archive_fixture.h"
+#include "support/archive_fixture.h"
 #include "support/error_of.h"
 
 namespace holdfast::recovery {
@@ -183,11 +183,11 @@ TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
     std::string message, hint;
   } cases[] = {
       {"before all backups", to_time(5), "the target is before the end of the oldest backup",
-       "The earliest time that can be reached is --to \"2026-11-22 08:12:00+00\"."},
+       "The earliest time that can be reached is --to \"2026-11-22 08:12:00.000000+00\"."},
       {"before the named backup",
        {.kind = TargetKind::kTime, .time = at_minute(20), .backup = b_},
        "the target is before the end of the named backup",
-       "The earliest time that can be reached is --to \"2026-11-22 08:32:00+00\". Leave out "
+       "The earliest time that can be reached is --to \"2026-11-22 08:32:00.000000+00\". Leave out "
        "--backup to have an older backup chosen."},
       {"LSN before all backups", to_lsn(first_records_[1]),
        "the target is before the end of the oldest backup",
@@ -477,7 +477,7 @@ TEST(RecoverySettings, NameTheOneTargetLastAndUnsetTheOthers) {
                       {"recovery_target_xid", ""},
                       {"recovery_target_lsn", ""},
                       {"recovery_target_name", ""},
-                      {"recovery_target_time", "2026-11-22 08:05:00+00"},
+                      {"recovery_target_time", "2026-11-22 08:05:00.000000+00"},
                       {"recovery_target_inclusive", "on"},
                       {"recovery_target_timeline", "12"},
                       {"recovery_target_action", "promote"}}));

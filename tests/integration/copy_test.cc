@@ -1,0 +1,141 @@
+// A recovered copy must not touch production: not its files, its tablespaces, its archive or its
+// ports.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+using cluster::Connection;
+
+// The inodes of all TCP sockets that listen on this host.
+std::set<std::string> listening_tcp_sockets() {
+  std::set<std::string> inodes;
+  for (const char* table : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream file(table);
+    std::string line;
+    std::getline(file, line);  // the head
+    while (std::getline(file, line)) {
+      std::istringstream words(line);
+      std::vector<std::string> fields;
+      for (std::string word; words >> word;) fields.push_back(word);
+      if (fields.size() > 9 && fields[3] == "0A") inodes.insert(fields[9]);
+    }
+  }
+  return inodes;
+}
+bool listens_on_tcp(int64_t pid) {
+  const std::set<std::string> listening = listening_tcp_sockets();
+  for (const fs::directory_entry& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", pid))) {
+    std::error_code gone;
+    const std::string target = fs::read_symlink(entry.path(), gone).string();
+    if (target.starts_with("socket:[") && listening.contains(target.substr(8, target.size() - 9)))
+      return true;
+  }
+  return false;
+}
+
+class Copy : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, Copy, testing::ValuesIn(std::vector<int>{
+                                              test_majors().front(), test_majors().back()}),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
+
+TEST_P(Copy, LeavesEveryPlaceOfProductionAsItIs) {
+  // Production would listen: what the copy must not take over.
+  RecoveryScene scene({.major = GetParam(), .wal_segment_mib = 1});
+  const std::string side = scene.make_tablespace_directory("side");
+  scene.server().sql(fmt::format("CREATE TABLESPACE side LOCATION '{}'", side));
+  scene.server().sql(
+      "CREATE TABLE kept TABLESPACE side AS SELECT g AS id FROM generate_series(1, 1000) g");
+  scene.server().sql("ALTER SYSTEM SET listen_addresses = '127.0.0.1'");
+  scene.must({"backup"});
+  scene.server().sql(
+      "CREATE TABLE later TABLESPACE side AS SELECT g AS id FROM generate_series(1, 500) g");
+  scene.server().sql("CREATE DATABASE inside TABLESPACE side");
+  scene.archive_current_segment();
+  // At rest, so that every change is the copy's.
+  scene.server().stop();
+  wait_until_deserted(scene.server().data_directory());
+  const std::vector<std::string> data_before = listing(scene.server().data_directory());
+  const std::vector<std::string> side_before = listing(side);
+  const std::vector<std::string> wal_before = scene.archived_segments();
+  ASSERT_GT(side_before.size(), 3U);
+
+  {
+    std::unique_ptr<RestoredServer> copy = scene.restore_into("copy", {});
+    Connection connection = copy->connect();
+    EXPECT_EQ(connection.query_value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+    EXPECT_EQ(connection.query_value("SELECT pg_catalog.count(*) FROM public.later"), "500");
+    EXPECT_EQ(connection.query_value("SHOW archive_mode"), "off");
+    EXPECT_EQ(connection.query_value("SHOW listen_addresses"), "");
+    EXPECT_FALSE(listens_on_tcp(copy->result().at("server_pid").as_i64()));
+
+    // It works in its own places.
+    connection.query("INSERT INTO public.kept SELECT g FROM pg_catalog.generate_series(1, 20000) g");
+    connection.query("DROP TABLE public.later");
+    connection.query("DROP DATABASE inside");
+    connection.query("CREATE TABLE public.mine TABLESPACE side AS SELECT 1 AS one");
+    connection.query("SELECT pg_catalog.pg_switch_wal()");
+    connection.query("CHECKPOINT");
+    const std::string location = connection.query_value(
+        "SELECT pg_catalog.pg_tablespace_location(oid) FROM pg_catalog.pg_tablespace WHERE spcname "
+        "= 'side'");
+    EXPECT_TRUE(location.starts_with(copy->directory() + "/")) << location;
+    for (const DirectoryEntry& entry :
+         list_directory(join_path(copy->directory(), "pg_wal/archive_status")))
+      EXPECT_FALSE(entry.name.ends_with(".ready")) << entry.name;
+  }
+  EXPECT_EQ(listing(scene.server().data_directory()), data_before);
+  EXPECT_EQ(listing(side), side_before);
+  EXPECT_EQ(scene.archived_segments(), wal_before);
+  EXPECT_EQ(scene.archived_segments(2), std::vector<std::string>{});
+  EXPECT_FALSE(scene.wal_object("00000002.history"));
+}
+
+TEST(CopyTablespace, ThatIsNewerThanTheBackupIsRefusedBeforeAnythingIsWritten) {
+  RecoveryScene scene({.major = 15, .wal_segment_mib = 1});
+  scene.must({"backup"});
+  scene.server().sql("SELECT pg_create_restore_point('before')");
+  const std::string late = scene.make_tablespace_directory("late");
+  scene.server().sql(fmt::format("CREATE TABLESPACE late LOCATION '{}'", late));
+  scene.server().sql(
+      "CREATE TABLE in_it TABLESPACE late AS SELECT g AS id FROM generate_series(1, 100) g");
+  scene.archive_current_segment();
+  scene.server().stop();
+  wait_until_deserted(scene.server().data_directory());
+  const std::vector<std::string> before = listing(late);
+
+  const Captured refused = scene.run({"restore", "--into", scene.path("copy"), "--start"});
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  EXPECT_NE(refused.err.find(late), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("HINT:"), std::string::npos) << refused.err;
+  EXPECT_FALSE(lstat_if_exists(scene.path("copy")));
+  EXPECT_EQ(listing(late), before);
+
+  // Before it, everything is fine.
+  { scene.restore_into("copy", {"--to-name", "before"}); }
+  EXPECT_EQ(listing(late), before);
+
+  // In place it is the cluster's own.
+  scene.destroy();
+  std::unique_ptr<RestoredServer> restored = scene.restore_in_place();
+  EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.in_it"), "100");
+}
+
+}  // namespace
+}  // namespace holdfast::test

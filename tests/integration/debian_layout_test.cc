@@ -1,0 +1,172 @@
+// A cluster as Debian lays it out, with its configuration outside the data directory: both are lost
+// and both come back.
+//
+// pg_createcluster, of the distribution's package, makes it below a directory of the test's own, as
+// an ordinary user.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <sys/stat.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "cluster/server_process.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+using cluster::Connection;
+
+class DebianLayout : public testing::Test {
+ protected:
+  DebianLayout() {
+    forget_outer_settings();
+    make_directory(etc());
+    run_checked({.arguments = {"pg_createcluster", "15", "main", "--datadir", data(), "--socketdir",
+                               directory_.path(), "--port", "5432", "--start-conf", "manual",
+                               "--logfile", path("log"), "--", "--auth", "trust"},
+                 .environment = {{"PG_CLUSTER_CONF_ROOT", etc()}}});
+    // As administrators do: a file in conf.d, another that is included by name, an own order of
+    // authentication.
+    write("conf.d/local.conf", "work_mem = '7MB'\nlisten_addresses = ''\nfsync = off\n", 0644);
+    write("extra.conf", "maintenance_work_mem = '33MB'\n", 0600);
+    append("postgresql.conf", fmt::format("include '{}'\n", conf("extra.conf")));
+    append("pg_hba.conf", "# the last line\nlocal all nobody reject\n");
+    append("pg_ident.conf", "people /^(.*)$ \\1\n");
+    write_file_durably(config_file(),
+                       as_bytes(fmt::format("[repo]\nurl = \"{}\"\n[cluster.main]\npgdata = "
+                                            "\"{}\"\nconninfo = \"{}\"\n",
+                                            path("repo"), data(), conninfo())));
+  }
+  ~DebianLayout() override {
+    process_.reset();
+    end_processes_below(directory_.path());
+  }
+
+  std::string path(const std::string& name) const { return join_path(directory_.path(), name); }
+  std::string data() const { return path("data"); }
+  std::string etc() const { return path("etc"); }
+  std::string conf(const std::string& name) const { return path("etc/15/main/" + name); }
+  std::string config_file() const { return path("holdfast.toml"); }
+  std::string conninfo() const {
+    return fmt::format("host={} port=5432 user=postgres dbname=postgres", directory_.path());
+  }
+  void write(const std::string& name, const std::string& text, mode_t mode) {
+    write_file_durably(conf(name), as_bytes(text));
+    EXPECT_EQ(chmod(conf(name).c_str(), mode), 0);
+  }
+  void append(const std::string& name, const std::string& text) {
+    const mode_t mode = stat_if_exists(conf(name))->st_mode & 07777;
+    write(name, read_text_file(conf(name)) + text, mode);
+  }
+  void start() {
+    process_ = std::make_unique<cluster::ServerProcess>(
+        cluster::ServerStart{.installation = test_installation(15),
+                             .data_directory = data(),
+                             .settings = {{"config_file", conf("postgresql.conf")}},
+                             .log_file = path("server.log")});
+    process_->wait_until_accepting(cluster::ServerProcess::Until::kReady, std::chrono::minutes(1),
+                                   {});
+  }
+  Connection connect() { return Connection::connect({.conninfo = conninfo()}, {}); }
+  Json must(std::vector<std::string> words) {
+    words.insert(words.begin(), {"--config", config_file(), "--json"});
+    const Captured ran = holdfast(words);
+    EXPECT_TRUE(ran.status.ok()) << describe(ran);
+    return Json::parse(ran.out, "output");
+  }
+  // Text and mode of each configuration file that the server reads.
+  std::map<std::string, std::string> configuration() {
+    std::map<std::string, std::string> files;
+    for (const char* name : {"postgresql.conf", "pg_hba.conf", "pg_ident.conf", "extra.conf",
+                             "conf.d/local.conf"}) {
+      const std::optional<struct stat> status = stat_if_exists(conf(name));
+      files[name] = status ? fmt::format("{:o} {}\n{}", status->st_mode, status->st_uid,
+                                         read_text_file(conf(name)))
+                           : "absent";
+    }
+    return files;
+  }
+  static void expect_in_force(Connection& connection) {
+    EXPECT_EQ(connection.query_value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+    EXPECT_EQ(connection.query_value("SHOW work_mem"), "7MB");
+    EXPECT_EQ(connection.query_value("SHOW maintenance_work_mem"), "33MB");
+    EXPECT_EQ(connection.query_value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_hba_file_rules "
+                                     "WHERE auth_method = 'reject'"),
+              "1");
+  }
+
+  ServerDirectory directory_;
+  std::unique_ptr<cluster::ServerProcess> process_;
+};
+
+TEST_F(DebianLayout, ComesBackWithTheConfigurationThatLayOutsideTheDataDirectory) {
+  start();
+  must({"init", "--configure-server"});
+  process_->stop(cluster::ShutdownMode::kFast);
+  start();
+  connect().query("CREATE TABLE public.kept AS SELECT g AS id FROM pg_catalog.generate_series(1, "
+                  "1000) g");
+  const Json backup = must({"backup"});
+  EXPECT_EQ(backup.at("backup").at("external_files").items().size(), 5U);
+  const std::map<std::string, std::string> before = configuration();
+
+  // All is lost: data, and /etc with it.
+  process_->crash();
+  process_.reset();
+  wait_until_deserted(data());
+  remove_tree(data());
+  remove_tree(etc());
+
+  // Elsewhere: a copy starts with this configuration, and neither place of the original appears.
+  {
+    RestoredServer copy(path("copy"), must({"restore", "--into", path("copy"), "--start"}));
+    Connection connection = copy.connect();
+    expect_in_force(connection);
+    EXPECT_EQ(connection.query_value("SHOW data_directory"), path("copy"));
+    for (const char* file : {"config_file", "hba_file", "ident_file"})
+      EXPECT_TRUE(
+          connection.query_value(fmt::format("SHOW {}", file)).starts_with(path("copy") + "/"))
+          << file;
+    EXPECT_FALSE(lstat_if_exists(data()));
+    EXPECT_FALSE(lstat_if_exists(etc()));
+  }
+
+  // In place.
+  {
+    RestoredServer restored(data(), must({"restore", "--in-place", "--yes", "--start"}));
+    EXPECT_EQ(configuration(), before);
+    EXPECT_EQ(stat_if_exists(data())->st_mode & 07777, 0700U);
+    Connection connection = restored.connect();
+    expect_in_force(connection);
+    EXPECT_EQ(connection.query_value("SHOW config_file"), conf("postgresql.conf"));
+    EXPECT_EQ(connection.query_value("SHOW hba_file"), conf("pg_hba.conf"));
+    EXPECT_EQ(connection.query_value("SHOW archive_mode"), "on");
+
+    // While it runs, a copy beside it; nothing of the original changes.
+    connection.query("CHECKPOINT");
+    RestoredServer copy(path("copy"), must({"restore", "--into", path("copy"), "--start"}));
+    Connection beside = copy.connect();
+    expect_in_force(beside);
+    EXPECT_EQ(configuration(), before);
+
+    // Started as Debian starts it, with nothing left over of the recovery.
+    end_processes_below(data());
+    start();
+    Connection again = connect();
+    expect_in_force(again);
+    EXPECT_EQ(again.query_value("SHOW restore_command"), "");
+    EXPECT_EQ(again.query_value("SHOW recovery_target_timeline"), "latest");
+    process_.reset();
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::test

@@ -1,0 +1,126 @@
+#include "archive/wal_salvage.h"
+
+#include <algorithm>
+
+#include "unit/archive/world.h"
+
+namespace holdfast::archive {
+namespace {
+
+using Names = std::vector<std::string>;
+
+class WalSalvage : public World {
+ protected:
+  SalvageResult salvage(const Server& server) {
+    return archive::salvage(
+        {.wal_directory = server.wal_directory(), .cluster = "main", .host = server.host()},
+        repository_, reporter_, {}, clock_);
+  }
+};
+
+// A crashed server: segments 1 and 2 complete, 3 written half, 4 and 5 kept for reuse with old WAL
+// in them.
+void crash(const Server& server, const test::WalBuilder& wal, const pg::Lsn end) {
+  server.put(wal, 1, 2);
+  Bytes last = wal.segment(2);
+  std::fill(last.begin() + static_cast<ptrdiff_t>(end - pg::start_lsn(3, kSize)), last.end(),
+            std::byte{0});
+  server.put(segment_name(1, 3), last, false);
+  server.put(segment_name(1, 4), wal.segment(0), false);
+  server.put(segment_name(1, 5), wal.segment(1), false);
+}
+
+TEST_F(WalSalvage, SavesWhatIsCompleteAndTheUnfinishedEndSoThatItCanBeRecovered) {
+  Fork fork;
+  Server server("alpha");
+  crash(server, fork.first, fork.switch_lsn);
+  push(server, segment_name(1, 1));
+  SalvageResult result = salvage(server);
+  EXPECT_EQ(result.pushed, (Names{segment_name(1, 2), segment_name(1, 3) + ".partial"}));
+  EXPECT_EQ(result.already_archived, 1U);
+  EXPECT_EQ(result.unused, 2U);
+  EXPECT_TRUE(result.refused.empty());
+  EXPECT_EQ(result.readable_end, fork.switch_lsn);
+
+  Server restored("beta");
+  EXPECT_TRUE(get(restored, segment_name(1, 3)).from_partial);
+  EXPECT_EQ(placed(restored), read_file(server.path(segment_name(1, 3))));
+
+  result = salvage(server);  // again: nothing is new
+  EXPECT_TRUE(result.pushed.empty());
+  EXPECT_EQ(result.already_archived, 3U);
+}
+
+TEST_F(WalSalvage, PutsHistoryBeforeTheSegmentsThatNeedIt) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(fork.promoted, 3, 4);
+  server.put("00000002.history", fork.history);
+  server.put(segment_name(1, 1) + ".00000028.backup", "START WAL LOCATION: 0/100028\n");
+  SalvageResult result = salvage(server);
+  EXPECT_EQ(result.pushed, (Names{"00000002.history", segment_name(1, 1),
+                                  segment_name(1, 1) + ".00000028.backup", segment_name(1, 2),
+                                  segment_name(1, 3), segment_name(2, 3), segment_name(2, 4)}));
+  EXPECT_TRUE(result.refused.empty());
+}
+
+TEST_F(WalSalvage, WhatIsRefusedIsToldAndTheRestIsSaved) {
+  Fork fork;
+  Server winner("alpha");
+  winner.put(fork.first, 1, 4);
+  push_all(winner, 1, 1, 4);
+  Server loser("beta");
+  loser.put(fork.second, 1, 3);
+  loser.put(segment_name(1, 3) + ".partial", fork.second.segment(2));
+  SalvageResult result = salvage(loser);
+  EXPECT_EQ(result.already_archived, 2U);
+  ASSERT_EQ(result.refused.size(), 1U);
+  EXPECT_EQ(result.refused[0].file, segment_name(1, 3));
+  EXPECT_NE(result.refused[0].reason.find("already archived with other content"),
+            std::string::npos);
+  EXPECT_EQ(result.pushed, Names{segment_name(1, 3) + ".partial"});
+}
+
+TEST_F(WalSalvage, AFailingStoreEndsItWithAnError) {
+  Fork fork;
+  Server server("alpha");
+  crash(server, fork.first, fork.switch_lsn);
+  for (uint64_t nth = 1;; ++nth) {
+    test::FaultStore faulty(store_, nth);
+    bool failed = false;
+    try {
+      repo::Repository repository = repo::Repository::open(faulty, {});
+      archive::salvage({.wal_directory = server.wal_directory(), .cluster = "main"}, repository,
+                       reporter_, {}, clock_);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable);
+      failed = true;
+    }
+    if (!faulty.fired()) break;
+    // A commit whose failure turned out to be a success is none.
+    EXPECT_TRUE(failed || archived().size() == 3U) << nth;
+  }
+  EXPECT_EQ(archived().size(), 3U);
+}
+
+TEST_F(WalSalvage, ADamagedControlFileDoesNotKeepItFromSaving) {
+  Fork fork;
+  Server server("alpha");
+  crash(server, fork.first, fork.switch_lsn);
+  Server::write(server.data_directory() + "/global/pg_control", Bytes(8192, std::byte{0xFF}));
+  EXPECT_EQ(salvage(server).pushed.size(), 3U);
+}
+
+TEST_F(WalSalvage, ADirectoryOfAnotherSystemIsRefusedWhole) {
+  Server other("gamma", 42);
+  Error error = test::error_of([&] { salvage(other); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongCluster);
+  remove_tree(other.data_directory() + "/global");
+  error = test::error_of([&] { salvage(other); });
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_NE(error.message().find("could not find out to which cluster"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace holdfast::archive

@@ -1,0 +1,204 @@
+#include "archive/wal_spool.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "base/task_group.h"
+#include "unit/archive/world.h"
+
+namespace holdfast::archive {
+namespace {
+
+using std::chrono::milliseconds;
+
+class WalSpool : public World {
+ protected:
+  WalSpool() {
+    wal_ = test::WalBuilder({.size = kSize, .system_identifier = kSystem});
+    write_wal(wal_, 8);
+    server_.put(wal_, 1, 8);
+    push_all(server_, 1, 1, 8);
+    spool().prepare();
+  }
+  std::string directory() const { return default_spool_directory(server_.data_directory()); }
+  Spool::Owner owner() const {
+    return {.repository_id = repository_.id(), .system_identifier = kSystem, .segment_size = kSize};
+  }
+  Spool spool() const { return {directory(), owner()}; }
+  std::vector<std::string> spooled() const {
+    std::vector<std::string> names;
+    for (const DirectoryEntry& entry : list_directory(directory()))
+      if (entry.name != "lock" && entry.name != "asked") names.push_back(entry.name);
+    return names;
+  }
+  ReadAheadOptions reader_options() const {
+    return {.data_directory = server_.data_directory(),
+            .cluster = "main",
+            .repository_id = repository_.id(),
+            .read_ahead = 3,
+            .timeout = milliseconds(0),
+            .idle_time = milliseconds(300),
+            .poll_time = milliseconds(5)};
+  }
+  GetOptions spooled_get(const std::string& name) const {
+    GetOptions options = get_options(server_, name);
+    options.repository_id = repository_.id();
+    options.read_ahead = 3;
+    return options;
+  }
+  pg::SegmentName segment(uint64_t number) const {
+    return {.timeline = {1}, .segment_number = number};
+  }
+
+  Server server_;
+  test::WalBuilder wal_;
+};
+
+TEST_F(WalSpool, GivesASegmentOnceAndOnlyToItsOwner) {
+  const std::string name = segment_name(1, 2);
+  EXPECT_EQ(spool().take(name), std::nullopt);
+  EXPECT_TRUE(spool().fetch(archive(), segment(2)));
+  EXPECT_EQ(spool().take(name), wal_.segment(1));
+  EXPECT_EQ(spool().take(name), std::nullopt);
+
+  Spool::Owner strangers[] = {owner(), owner()};
+  strangers[0].repository_id.bytes[3] ^= std::byte{1};
+  strangers[1].system_identifier = 42;
+  for (const Spool::Owner& stranger : strangers) {
+    EXPECT_TRUE(spool().fetch(archive(), segment(2)));
+    EXPECT_EQ(Spool(directory(), stranger).take(name), std::nullopt);
+    EXPECT_TRUE(spooled().empty());
+  }
+}
+
+TEST_F(WalSpool, NeverGivesWhatIsDamagedOrUnderAnotherName) {
+  const std::string name = segment_name(1, 2);
+  const std::string path = directory() + "/" + name;
+  spool().fetch(archive(), segment(2));
+  const Bytes good = read_file(path);
+  for (size_t at : {size_t{0}, size_t{500'000}, good.size() - 89, good.size() - 88,
+                    good.size() - 60, good.size() - 1}) {
+    Bytes bad = good;
+    bad[at] ^= std::byte{1};
+    Server::write(path, bad);
+    EXPECT_EQ(spool().take(name), std::nullopt) << at;
+    EXPECT_TRUE(spooled().empty()) << at;
+  }
+  for (size_t size : {size_t{0}, size_t{40}, size_t{kSize.bytes()}, good.size() - 1}) {
+    Server::write(path, ByteView(good).first(size));
+    EXPECT_EQ(spool().take(name), std::nullopt) << size;
+  }
+  Server::write(directory() + "/" + segment_name(1, 3), good);
+  EXPECT_EQ(spool().take(segment_name(1, 3)), std::nullopt);
+}
+
+TEST_F(WalSpool, AMissLeavesNothingBehind) {
+  EXPECT_FALSE(spool().fetch(archive(), segment(9)));
+  EXPECT_TRUE(spooled().empty());
+}
+
+TEST_F(WalSpool, ADamagedObjectIsNotSpooled) {
+  store_.edit(object_of(segment_name(1, 2)),
+              [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  EXPECT_EQ(test::error_of([&] { spool().fetch(archive(), segment(2)); }).code(),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(spool().take(segment_name(1, 2)), std::nullopt);
+}
+
+TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
+  spool().note_asked(segment_name(1, 2));
+  TaskGroup threads;
+  ReadAheadResult result;
+  threads.start([&](std::stop_token stop) {
+    result = run_read_ahead(reader_options(), store_, {}, reporter_, stop);
+  });
+  // The segments behind the one that was asked for are served without a call on the repository.
+  test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+  for (uint64_t number = 3; number <= 5; ++number) {
+    const std::string name = segment_name(1, number);
+    while (!spool().holds(name) && !threads.stop_token().stop_requested())
+      std::this_thread::yield();
+    GetResult got = archive::get(spooled_get(name), down, {}, reporter_, {});
+    EXPECT_TRUE(got.from_spool) << number;
+    EXPECT_EQ(placed(server_), wal_.segment(number - 1)) << number;
+    EXPECT_LE(spooled().size(), 3U);
+  }
+  spool().note_asked(segment_name(1, 5));
+  threads.wait();
+  EXPECT_EQ(result.fetched, 6U);  // 3 to 8: there is no 9
+  EXPECT_TRUE(spooled().empty());
+  EXPECT_FALSE(down.fired());
+}
+
+TEST_F(WalSpool, AnotherTimelineEmptiesIt) {
+  for (uint64_t number : {3, 4, 5}) spool().fetch(archive(), segment(number));
+  spool().keep_only({1}, 4, 6);
+  EXPECT_EQ(spooled(), (std::vector<std::string>{segment_name(1, 4), segment_name(1, 5)}));
+  spool().note_asked(segment_name(2, 3));
+  ReadAheadOptions options = reader_options();
+  options.idle_time = milliseconds(50);
+  EXPECT_EQ(run_read_ahead(options, store_, {}, reporter_, {}).fetched, 0U);
+  EXPECT_TRUE(spooled().empty());
+}
+
+TEST_F(WalSpool, OneReaderToASpool) {
+  std::optional<FileLock> lock = FileLock::try_lock(spool().lock_path());
+  ASSERT_TRUE(lock);
+  EXPECT_TRUE(spool().has_reader());
+  EXPECT_TRUE(run_read_ahead(reader_options(), store_, {}, reporter_, {}).was_busy);
+  lock.reset();
+  EXPECT_FALSE(spool().has_reader());
+}
+
+TEST_F(WalSpool, WaitsOnlyForAReaderThatLives) {
+  const std::string coming = directory() + "/" + segment_name(1, 2) + ".fetching";
+  Server::write(coming, as_bytes("left by one that was killed"));
+  EXPECT_FALSE(spool().is_coming(segment_name(1, 2)));
+  GetOptions options = spooled_get(segment_name(1, 2));
+  options.timeout = std::chrono::minutes(10);
+  EXPECT_FALSE(archive::get(options, store_, {}, reporter_, {}).from_spool);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  std::optional<FileLock> lock = FileLock::try_lock(spool().lock_path());
+  EXPECT_TRUE(spool().is_coming(segment_name(1, 2)));
+}
+
+TEST_F(WalSpool, GetStartsAReaderUnlessThereIsOne) {
+  const std::string started = server_.data_directory() + "/started";
+  GetOptions options = spooled_get(segment_name(1, 1));
+  // Each start adds a line.
+  options.read_ahead_command = {"/bin/sh", "-c", "echo started >> \"$0\"", started};
+  {
+    std::optional<FileLock> lock = FileLock::try_lock(spool().lock_path());
+    archive::get(options, store_, {}, reporter_, {});
+    EXPECT_EQ(spool().asked(), segment_name(1, 1));
+  }
+  options.file_name = segment_name(1, 2);
+  archive::get(options, store_, {}, reporter_, {});
+  EXPECT_EQ(spool().asked(), segment_name(1, 2));
+  for (int i = 0; i < 2000 && !stat_if_exists(started); ++i) wait_for({}, milliseconds(5));
+  EXPECT_EQ(read_text_file(started), "started\n");
+  // A miss is not worth reading ahead of.
+  options.file_name = segment_name(1, 9);
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(spool().asked(), segment_name(1, 2));
+}
+
+TEST_F(WalSpool, ASpoolThatCannotBeUsedIsOnlyAWarning) {
+  remove_tree(directory());
+  Server::write(directory(), as_bytes("a file in its place"));
+  GetOptions options = spooled_get(segment_name(1, 1));
+  options.read_ahead_command = {"/bin/true"};
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kPlaced);
+  EXPECT_FALSE(reporter_.warnings().empty());
+}
+
+TEST_F(WalSpool, ServesWithoutAnExpectedRepositoryOnceItKnowsWhichItIs) {
+  spool().fetch(archive(), segment(2));
+  GetOptions options = spooled_get(segment_name(1, 2));
+  options.repository_id.reset();
+  EXPECT_TRUE(archive::get(options, store_, {}, reporter_, {}).from_spool);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+}
+
+}  // namespace
+}  // namespace holdfast::archive

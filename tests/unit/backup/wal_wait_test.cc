@@ -1,0 +1,116 @@
+#include "backup/wal_wait.h"
+
+#include <gtest/gtest.h>
+
+#include "base/task_group.h"
+#include "codec/digest.h"
+#include "support/error_of.h"
+#include "support/recording_reporter.h"
+#include "support/test_repository.h"
+
+namespace holdfast::backup {
+namespace {
+
+using test::error_of;
+using test::RecordingReporter;
+using test::TestRepository;
+
+class WalWaitTest : public testing::Test {
+ protected:
+  void put(uint64_t number, uint64_t system_identifier, uint32_t timeline = 1) {
+    pg::WalSegmentSize size = archive_.segment_size();
+    pg::SegmentName segment{.timeline = {timeline}, .segment_number = number};
+    Bytes content(size.bytes());
+    repo::WalSegmentInfo info;
+    info.file_name = pg::segment_file_name(segment, size);
+    info.timeline = segment.timeline;
+    info.bytes = content.size();
+    info.sha256 = codec::sha256(content);
+    info.system_identifier = system_identifier;
+    info.segment_bytes = size.bytes();
+    info.start_lsn = pg::start_lsn(number, size);
+    codec::Compressor compressor({});
+    ASSERT_TRUE(archive_.put_segment(pg::parse_wal_file_name(info.file_name, size), info, content,
+                                     compressor));
+  }
+  void put(uint64_t number) { put(number, stored_.lineage.system_identifier); }
+  void put_history(uint32_t timeline) {
+    repo::WalFileInfo info;
+    info.file_name = pg::history_file_name({timeline});
+    Bytes content = to_bytes("1\t0/3000000\tno recovery target specified\n");
+    info.bytes = content.size();
+    info.sha256 = codec::sha256(content);
+    info.system_identifier = stored_.lineage.system_identifier;
+    ASSERT_TRUE(archive_.put_file(pg::parse_wal_file_name(info.file_name, archive_.segment_size()),
+                                  info, content));
+  }
+  void wait(const NeededWal& needed) {
+    wait_for_wal(archive_, needed, {.timeout = timeout_, .archiver = [this] { return status_; }},
+                 system_clock(), reporter_, stop_.get_token());
+  }
+
+  TestRepository stored_;
+  repo::WalArchive archive_{stored_.repository, stored_.lineage};
+  RecordingReporter reporter_;
+  std::stop_source stop_;
+  std::chrono::seconds timeout_{0};
+  cluster::ArchiverStatus status_;
+  // Segments 4 and 5; the end is exclusive, so the byte at the boundary is not needed.
+  NeededWal needed_{.timeline = {1}, .start_lsn = {0x4000028}, .end_lsn = {0x6000000}};
+};
+
+TEST_F(WalWaitTest, EndsAtOnceWhenEverySegmentIsThere) {
+  put(4);
+  put(5);
+  wait(needed_);
+}
+
+TEST_F(WalWaitTest, NamesTheFirstMissingSegmentAndTheArchiversLastFailure) {
+  put(5);
+  status_.failed_count = 3;
+  status_.last_failed_wal = "000000010000000000000004";
+  status_.last_failed_time = parse_time("2026-11-22 08:22:39+00");
+  Error error = error_of([this] { wait(needed_); });
+  EXPECT_EQ(error.code(), ErrorCode::kServer);
+  EXPECT_NE(error.message().find("WAL file \"000000010000000000000004\" did not reach the archive"),
+            std::string::npos)
+      << error.message();
+  EXPECT_NE(error.detail().find("to archive \"000000010000000000000004\""), std::string::npos)
+      << error.detail();
+  EXPECT_NE(error.hint().find("archive_command"), std::string::npos);
+}
+
+TEST_F(WalWaitTest, WaitsForASegmentThatComesLater) {
+  put(4);
+  timeout_ = std::chrono::seconds(60);
+  TaskGroup group;
+  group.start([this](std::stop_token) { wait(needed_); });
+  put(5);
+  group.wait();
+}
+
+TEST_F(WalWaitTest, WantsTheHistoryOfALaterTimeline) {
+  put(4, stored_.lineage.system_identifier, 2);
+  needed_.timeline = {2};
+  needed_.end_lsn = {0x4000100};
+  Error error = error_of([this] { wait(needed_); });
+  EXPECT_NE(error.message().find("\"00000002.history\""), std::string::npos) << error.message();
+  put_history(2);
+  wait(needed_);
+}
+
+TEST_F(WalWaitTest, RefusesASegmentOfAnotherCluster) {
+  put(4, 42);
+  Error error = error_of([this] { wait(needed_); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongCluster);
+  EXPECT_NE(error.detail().find("42"), std::string::npos);
+}
+
+TEST_F(WalWaitTest, AStopEndsTheWait) {
+  timeout_ = std::chrono::hours(1);
+  stop_.request_stop();
+  EXPECT_EQ(error_of([this] { wait(needed_); }).code(), ErrorCode::kInterrupted);
+}
+
+}  // namespace
+}  // namespace holdfast::backup

@@ -1,0 +1,206 @@
+#include "repo/repository.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/error_of.h"
+#include "support/test_repository.h"
+
+namespace holdfast::repo {
+namespace {
+
+using test::error_of;
+using test::object_bytes;
+using test::Sealing;
+using test::test_key;
+using test::TestRepository;
+
+// A store that forgets to look whether a name is free.
+class ReplacingStore : public store::MemoryStore {
+ public:
+  bool create(const std::string& name, ByteView bytes) override {
+    if (!info(name)) return MemoryStore::create(name, bytes);
+    edit(name, [&](Bytes& all) { all.assign(bytes.begin(), bytes.end()); });
+    return true;
+  }
+};
+
+TEST(Repository, OpensWithTheIdAndTheKeyThatItWasMadeWith) {
+  for (Sealing sealing : {Sealing::kNone, Sealing::kKeyFile}) {
+    TestRepository made(sealing);
+    Repository opened = Repository::open(made.store, made.key);
+    EXPECT_EQ(opened.id(), made.repository.id());
+    EXPECT_EQ(opened.created(), made.clock.now());
+    EXPECT_EQ(opened.sealed(), sealing != Sealing::kNone);
+    EXPECT_EQ(opened.keyring().content_digest_key, made.repository.keyring().content_digest_key);
+    EXPECT_NO_THROW(Repository::open(made.store, made.key, made.repository.id()));
+  }
+}
+
+TEST(Repository, OpensWithAPassphrase) {
+  test::FakeClock clock;
+  test::FakeRandom random;
+  store::MemoryStore store(clock);
+  const KeySource key{.passphrase = "correct horse battery staple"};
+  Repository made = Repository::create(store, key, clock, random);
+  Repository opened = Repository::open(store, key);
+  EXPECT_TRUE(std::ranges::equal(opened.keyring().data_key->view(), made.keyring().data_key->view()));
+
+  Error error = error_of([&] { Repository::open(store, {.passphrase = "correct horse battery"}); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongKey);
+  EXPECT_EQ(error.message(), "this passphrase does not open the repository at \"memory:\"");
+}
+
+TEST(Repository, SaysWhatIsMissing) {
+  store::MemoryStore store;
+  Error error = error_of([&] { Repository::open(store, {}); });
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error.message(), "there is no repository at \"memory:\"");
+  EXPECT_NE(error.hint().find("mounted"), std::string::npos);
+  EXPECT_NE(error.hint().find("holdfast init"), std::string::npos);
+}
+
+TEST(Repository, SealedNeedsTheKeyAndSaysWhereToPutIt) {
+  TestRepository made(Sealing::kKeyFile);
+  Error error = error_of([&] { Repository::open(made.store, {}); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongKey);
+  EXPECT_EQ(error.message(), "the repository at \"memory:\" is sealed, and no key was given");
+  for (const char* setting : {"--key-file", "key_file", "passphrase_file", "passphrase_command"})
+    EXPECT_NE(error.hint().find(setting), std::string::npos) << setting;
+
+  KeySource other{.key_file = codec::SecretKey::generate(made.random)};
+  error = error_of([&] { Repository::open(made.store, other); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongKey);
+  EXPECT_EQ(error.message(), "this key file does not open the repository at \"memory:\"");
+}
+
+TEST(Repository, UnsealedRefusesAKey) {
+  TestRepository made(Sealing::kNone);
+  Error error = error_of([&] { Repository::open(made.store, test_key(Sealing::kKeyFile)); });
+  EXPECT_EQ(error.code(), ErrorCode::kConfiguration);
+  EXPECT_EQ(error.message(), "a key was given, but the repository at \"memory:\" is not sealed");
+}
+
+TEST(Repository, RefusesToBeAnotherOne) {
+  TestRepository made;
+  Error error = error_of([&] { Repository::open(made.store, {}, Bytes16{}); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongCluster);
+  EXPECT_NE(error.detail().find(to_hex(made.repository.id().view())), std::string::npos);
+}
+
+TEST(Repository, RefusesFeaturesThatItDoesNotKnow) {
+  TestRepository made;
+  const Bytes text = object_bytes(made.store, "repo.json");
+  for (const char* member : {"format", "features"}) {
+    Json body = decode_open_document("repository", "repo.json", text).body;
+    body.set(member, std::string_view(member) == "format" ? Json(2) : Json(Json::Array{Json("dedup2")}));
+    const Bytes changed = encode_open_document(made.repository.id(), "repository", "repo.json", body, made.random);
+    made.store.edit("repo.json", [&](Bytes& all) { all = changed; });
+    EXPECT_EQ(error_of([&] { Repository::open(made.store, {}); }).code(), ErrorCode::kUnsupported) << member;
+  }
+}
+
+TEST(Repository, IsNotMadeWhereOneIs) {
+  TestRepository made;
+  const Bytes before = object_bytes(made.store, "repo.json");
+  Error error = error_of([&] { Repository::create(made.store, {}, made.clock); });
+  EXPECT_EQ(error.code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(error.message(), "there is already a repository at \"memory:\"");
+  EXPECT_EQ(object_bytes(made.store, "repo.json"), before);
+}
+
+TEST(Repository, IsNotMadeOnAStoreThatReplaces) {
+  ReplacingStore store;
+  Error error = error_of([&] { Repository::create(store, {}, system_clock()); });
+  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(error.message(), "the store at \"memory:\" replaces what it should keep");
+}
+
+TEST(Repository, OpensByTheCopyOfAKeyThatIsLostOrDamaged) {
+  TestRepository made(Sealing::kKeyFile);
+  const std::string name = made.store.list({.prefix = "keys/"}).entries.at(0).name;
+  made.store.edit(name, [](Bytes& all) { all[all.size() / 2] ^= std::byte{1}; });
+  EXPECT_NO_THROW(Repository::open(made.store, made.key));
+  made.store.remove(name);
+  EXPECT_NO_THROW(Repository::open(made.store, made.key));
+
+  const std::string copy = made.store.list({.prefix = "keys.copy/"}).entries.at(0).name;
+  made.store.edit(copy, [](Bytes& all) { all[all.size() / 2] ^= std::byte{1}; });
+  EXPECT_EQ(error_of([&] { Repository::open(made.store, made.key); }).code(), ErrorCode::kCorrupt)
+      << "damage is not taken for a wrong key";
+  made.store.remove(copy);
+  Error error = error_of([&] { Repository::open(made.store, made.key); });
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "the repository at \"memory:\" has no key objects");
+}
+
+TEST(Repository, PassesOverKeysOfAnotherRepository) {
+  TestRepository made(Sealing::kKeyFile);
+  TestRepository other(Sealing::kKeyFile, 5);
+  const std::string foreign = other.store.list({.prefix = "keys/"}).entries.at(0).name;
+  made.store.create(foreign, object_bytes(other.store, foreign));
+  EXPECT_NO_THROW(Repository::open(made.store, made.key));
+}
+
+TEST(Repository, RefusesEveryChangedByteOfRepoJson) {
+  TestRepository made;
+  const Bytes text = object_bytes(made.store, "repo.json");
+  const size_t salt_start = as_text(text).find("\"salt\":\"") + 8;  // not used without a key
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (at >= salt_start && at < salt_start + 64) continue;
+    made.store.edit("repo.json", [&](Bytes& all) { all[at] ^= std::byte{1}; });
+    ASSERT_THROW(Repository::open(made.store, {}), Error) << at;
+    made.store.edit("repo.json", [&](Bytes& all) { all[at] ^= std::byte{1}; });
+  }
+}
+
+TEST(Lineages, AreFoundBySystemIdentifierAndCountedByMajor) {
+  TestRepository made(Sealing::kKeyFile);
+  EXPECT_EQ(made.repository.clusters(), std::vector<std::string>{"main"});
+  EXPECT_EQ(to_string(made.lineage.name), "15-1");
+
+  Lineage second = test::test_lineage();
+  second.system_identifier = 42;
+  made.clock.advance(std::chrono::hours(1));
+  second.created = made.clock.now();
+  second = made.repository.create_lineage(second);
+  EXPECT_EQ(to_string(second.name), "15-2");
+  Lineage third = test::test_lineage();
+  third.system_identifier = 43;
+  third.name.major = 18;
+  third.created = made.clock.now();
+  EXPECT_EQ(to_string(made.repository.create_lineage(third).name), "18-1");
+
+  EXPECT_EQ(made.repository.lineages("main").size(), 3u);
+  EXPECT_EQ(to_string(made.repository.newest_lineage("main")->name), "18-1");
+  const std::optional<Lineage> found = made.repository.find_lineage("main", made.lineage.system_identifier);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name, made.lineage.name);
+  EXPECT_EQ(found->catalog_version, made.lineage.catalog_version);
+  EXPECT_EQ(found->wal_segment_bytes, made.lineage.wal_segment_bytes);
+  EXPECT_EQ(found->block_bytes, made.lineage.block_bytes);
+  EXPECT_EQ(found->blocks_per_segment, made.lineage.blocks_per_segment);
+  EXPECT_EQ(found->created, made.lineage.created);
+  EXPECT_FALSE(made.repository.find_lineage("main", 99).has_value());
+  EXPECT_FALSE(made.repository.newest_lineage("other").has_value());
+}
+
+TEST(Lineages, ASystemIdentifierHasOne) {
+  TestRepository made;
+  Error error = error_of([&] { made.repository.create_lineage(test::test_lineage()); });
+  EXPECT_EQ(error.code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(error.detail(), "It is \"15-1\".");
+}
+
+TEST(Documents, AreCreatedOnceAndReadBack) {
+  TestRepository made(Sealing::kKeyFile);
+  const std::string name = "clusters/main/15-1/marks/b/m.json";
+  EXPECT_FALSE(made.repository.read_document("mark", name).has_value());
+  EXPECT_TRUE(made.repository.create_document("mark", name, Json::object().set("what", "pinned")));
+  EXPECT_FALSE(made.repository.create_document("mark", name, Json::object().set("what", "unpinned")));
+  EXPECT_EQ(made.repository.read_document("mark", name)->at("what").as_string(), "pinned");
+}
+
+}  // namespace
+}  // namespace holdfast::repo

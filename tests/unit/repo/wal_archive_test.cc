@@ -1,0 +1,357 @@
+#include "repo/wal_archive.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "store/memory_store.h"
+#include "support/error_of.h"
+#include "support/fake_clock.h"
+#include "support/fault_store.h"
+
+namespace holdfast::repo {
+namespace {
+
+const pg::WalSegmentSize kSize(uint64_t{16} << 20);
+
+pg::WalFileName segment_file(uint32_t timeline, uint64_t number) {
+  return {.kind = pg::WalFileKind::kSegment,
+          .segment = {.timeline = {timeline}, .segment_number = number}};
+}
+pg::WalFileName partial_file(uint32_t timeline, uint64_t number) {
+  return {.kind = pg::WalFileKind::kPartial,
+          .segment = {.timeline = {timeline}, .segment_number = number}};
+}
+pg::WalFileName history_file(uint32_t timeline) {
+  return {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = {timeline}}};
+}
+
+// Every member has a value of its own, so that one that is lost or swapped shows.
+WalSegmentInfo full_info(ByteView content) {
+  const Time base{std::chrono::seconds{1795335759}};
+  auto after = [&](int seconds) { return base + std::chrono::seconds{seconds}; };
+  WalSegmentInfo info;
+  info.file_name = "000000020000000000000003";
+  info.timeline = {2};
+  info.bytes = content.size();
+  info.complete = false;
+  info.sha256 = wal_content_sha256(content);
+  info.system_identifier = UINT64_MAX - 5;
+  info.wal_magic = 0xD110;
+  info.segment_bytes = kSize.bytes();
+  info.host = "alpha";
+  info.pgdata = "/srv/\"pg\"";
+  info.pushed = after(1);
+  info.start_lsn = {0x3000000};
+  info.first_record = {0x3000100};
+  info.last_record = {0x3900000};
+  info.last_record_end = {0x3900100};
+  info.previous_record = {0x2FFFF00};
+  info.carried_in = 216;
+  info.carried_out = 77;
+  info.starts_with_overwrite = true;
+  info.ends_with_switch = true;
+  info.readable_end = {0x3900108};
+  info.highest_page_timeline = {1};
+  info.commits = {.count = 9,
+                  .first_time = after(2),
+                  .last_time = after(3),
+                  .lowest_time = after(4),
+                  .highest_time = after(5),
+                  .lowest_xid = 700,
+                  .highest_xid = 4'000'000'000,
+                  .last_lsn = {0x3800000}};
+  info.restore_points = {{.name = "before \"it\"", .lsn = {0x3400000}, .time = after(6)}};
+  info.creates_tablespaces = {{.oid = 16400, .path = "/mnt/ts", .lsn = {0x3500000}}};
+  info.parameter_floors = ParameterFloors{.max_connections = 1,
+                                          .max_worker_processes = 2,
+                                          .max_wal_senders = 3,
+                                          .max_prepared_transactions = 4,
+                                          .max_locks_per_transaction = 5};
+  return info;
+}
+
+class WalArchiveTest : public ::testing::TestWithParam<bool> {
+ protected:
+  WalArchiveTest() {
+    KeySource key;
+    if (GetParam()) key.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{7}));
+    repository_.emplace(Repository::create(store_, key, clock_));
+    lineage_ = repository_->create_lineage({.name = {.cluster = "main", .major = 15},
+                                            .system_identifier = UINT64_MAX - 5,
+                                            .catalog_version = 202209061,
+                                            .wal_segment_bytes = kSize.bytes(),
+                                            .block_bytes = 8192,
+                                            .blocks_per_segment = 131072,
+                                            .created = clock_.now()});
+  }
+  WalArchive archive() const { return {*repository_, lineage_}; }
+  bool put(const pg::WalFileName& file, ByteView content) {
+    codec::Compressor compressor({});
+    return archive().put_segment(file, full_info(content), content, compressor);
+  }
+  std::optional<Bytes> read(const pg::WalFileName& file, const Bytes16* partial = nullptr) {
+    Bytes content;
+    if (!archive().read_segment(
+            file,
+            [&](ByteView piece) {
+              EXPECT_LE(piece.size(), size_t{4} << 20);
+              content.insert(content.end(), piece.begin(), piece.end());
+            },
+            partial))
+      return std::nullopt;
+    return content;
+  }
+  std::vector<uint64_t> segments(uint32_t timeline, uint64_t from) const {
+    std::vector<uint64_t> numbers;
+    archive().for_each_segment({timeline}, from, [&](uint64_t number, uint64_t stored_bytes) {
+      EXPECT_GT(stored_bytes, 0U);
+      numbers.push_back(number);
+      return true;
+    });
+    return numbers;
+  }
+
+  test::FakeClock clock_;
+  store::MemoryStore store_{clock_};
+  std::optional<Repository> repository_;
+  Lineage lineage_;
+};
+INSTANTIATE_TEST_SUITE_P(Plain, WalArchiveTest, ::testing::Values(false));
+INSTANTIATE_TEST_SUITE_P(Sealed, WalArchiveTest, ::testing::Values(true));
+
+TEST(WalSegmentInfoJson, ReadsBackEverythingItSays) {
+  const WalSegmentInfo info = full_info(as_bytes("x"));
+  const Json json = to_json(info);
+  EXPECT_EQ(to_json(wal_segment_info_from_json(json)).dump(), json.dump());
+  EXPECT_EQ(json.at("start_lsn").as_string(), "0/3000000");
+  EXPECT_EQ(json.at("system_identifier").as_string(), "18446744073709551610");
+  // Every value got its own place.
+  WalSegmentInfo read = wal_segment_info_from_json(json);
+  EXPECT_EQ(read.carried_in, 216U);
+  EXPECT_EQ(read.carried_out, 77U);
+  EXPECT_EQ(read.commits.highest_xid, 4'000'000'000U);
+  EXPECT_EQ(read.commits.lowest_time, info.commits.lowest_time);
+  EXPECT_EQ(read.restore_points.at(0).name, "before \"it\"");
+  EXPECT_EQ(read.creates_tablespaces.at(0).path, "/mnt/ts");
+  EXPECT_EQ(read.parameter_floors.value().max_locks_per_transaction, 5);
+}
+
+TEST(WalSegmentInfoJson, WhatIsNotKnownIsNull) {
+  WalSegmentInfo info;
+  info.timeline = {1};
+  info.start_lsn = {0x1000000};
+  const Json json = to_json(info);
+  for (const char* member : {"first_record", "last_record", "previous_record", "parameter_floors"})
+    EXPECT_TRUE(json.at(member).is_null()) << member;
+  EXPECT_EQ(json.at("commits").members().size(), 1U);
+  EXPECT_EQ(to_json(wal_segment_info_from_json(json)).dump(), json.dump());
+}
+
+TEST(WalSegmentInfoJson, RefusesWhatItDoesNotSay) {
+  const struct {
+    const char* member;
+    Json value;
+  } cases[] = {{"sha256", "00"},
+               {"system_identifier", "18446744073709551616"},
+               {"system_identifier", "-1"},
+               {"carried_in", uint64_t{1} << 32},
+               {"wal_magic", 65536},
+               {"pushed", "yesterday"},
+               {"start_lsn", "0"},
+               {"start_lsn", "0/100000000"},
+               {"timeline", "1"},
+               {"complete", 1},
+               {"commits", Json()},
+               {"restore_points", Json::object()}};
+  for (const auto& c : cases) {
+    Json json = to_json(full_info({}));
+    json.set(c.member, c.value);
+    EXPECT_EQ(test::error_of([&] { wal_segment_info_from_json(json); }).code(), ErrorCode::kCorrupt)
+        << c.member;
+  }
+}
+
+TEST(WalJoin, ComparesWhatBothEndsKnow) {
+  WalSegmentInfo first;
+  first.start_lsn = {0x1000000};
+  first.segment_bytes = kSize.bytes();
+  first.readable_end = {0x2000000};
+  first.last_record = {0x1FFFF00};
+  first.carried_out = 100;
+  WalSegmentInfo second;
+  second.start_lsn = {0x2000000};
+  second.previous_record = {0x1FFFF00};
+  second.carried_in = 100;
+  EXPECT_TRUE(joins(first, second));
+
+  WalSegmentInfo changed = second;
+  changed.carried_in = 108;
+  EXPECT_FALSE(joins(first, changed));
+  changed = second;
+  changed.previous_record = {0x1FFFE00};
+  EXPECT_FALSE(joins(first, changed));
+  changed.previous_record = {};  // no record starts in it
+  EXPECT_TRUE(joins(first, changed));
+  changed = second;
+  changed.carried_in = 0;
+  changed.previous_record = {0x1FFF000};
+  changed.starts_with_overwrite = true;
+  EXPECT_TRUE(joins(first, changed));
+
+  WalSegmentInfo within = first;  // inside one long record
+  within.last_record = {};
+  EXPECT_TRUE(joins(within, second));
+  within.carried_out = 101;
+  EXPECT_FALSE(joins(within, second));
+  WalSegmentInfo damaged = within;
+  damaged.readable_end = {0x1800000};
+  EXPECT_TRUE(joins(damaged, second));
+}
+
+TEST_P(WalArchiveTest, ReadsBackSegmentsOfEverySize) {
+  uint64_t number = 1;
+  for (size_t size : {size_t{0}, size_t{1}, size_t{8192}, (size_t{4} << 20) - 1, size_t{4} << 20,
+                      (size_t{4} << 20) + 1, size_t{16} << 20}) {
+    Bytes content(size);
+    for (size_t i = 0; i < size; ++i) content[i] = static_cast<std::byte>(i * i >> 7);
+    const pg::WalFileName file = segment_file(2, number++);
+    EXPECT_TRUE(put(file, content)) << size;
+    EXPECT_EQ(read(file), content) << size;
+    std::optional<WalSegmentInfo> info = archive().segment_info(file);
+    ASSERT_TRUE(info);
+    EXPECT_EQ(to_json(*info).dump(), to_json(full_info(content)).dump());
+  }
+  EXPECT_EQ(archive().segment_info(segment_file(2, 99)), std::nullopt);
+  EXPECT_EQ(read(segment_file(2, 99)), std::nullopt);
+}
+
+TEST_P(WalArchiveTest, ATakenNameKeepsItsContent) {
+  EXPECT_TRUE(put(segment_file(1, 1), as_bytes("first")));
+  EXPECT_FALSE(put(segment_file(1, 1), as_bytes("second")));
+  EXPECT_EQ(read(segment_file(1, 1)), to_bytes("first"));
+}
+
+TEST_P(WalArchiveTest, PartialSegmentsAreToldApartByTheirContent) {
+  EXPECT_TRUE(put(partial_file(1, 5), as_bytes("one")));
+  EXPECT_TRUE(put(partial_file(1, 5), as_bytes("two")));
+  EXPECT_FALSE(put(partial_file(1, 5), as_bytes("two")));
+  EXPECT_TRUE(put(segment_file(1, 5), as_bytes("whole")));
+  EXPECT_TRUE(put(partial_file(1, 6), as_bytes("other")));
+  std::vector<Bytes16> digests = archive().partials({.timeline = {1}, .segment_number = 5});
+  ASSERT_EQ(digests.size(), 2U);
+  for (const char* content : {"one", "two"}) {
+    const Bytes16 digest = partial_digest(wal_content_sha256(as_bytes(content)));
+    EXPECT_EQ(std::ranges::count(digests, digest), 1);
+    EXPECT_EQ(read(partial_file(1, 5), &digest), to_bytes(content));
+  }
+  EXPECT_EQ(segments(1, 0), std::vector<uint64_t>{5});
+}
+
+TEST_P(WalArchiveTest, KeepsHistoryFiles) {
+  const std::string text = "1\t0/3000100\tno recovery target specified\n";
+  const WalFileInfo info{.file_name = "00000002.history",
+                         .bytes = text.size(),
+                         .sha256 = wal_content_sha256(as_bytes(text)),
+                         .system_identifier = UINT64_MAX - 5,
+                         .host = "alpha",
+                         .pushed = clock_.now()};
+  EXPECT_TRUE(archive().put_file(history_file(2), info, as_bytes(text)));
+  EXPECT_FALSE(archive().put_file(history_file(2), info, as_bytes(text)));
+  EXPECT_EQ(archive().read_file(history_file(2)), to_bytes(text));
+  EXPECT_EQ(archive().file_info(history_file(2))->host, "alpha");
+  EXPECT_EQ(archive().file_info(history_file(2))->sha256, info.sha256);
+  EXPECT_EQ(archive().read_file(history_file(3)), std::nullopt);
+  EXPECT_EQ(archive().file_info(history_file(3)), std::nullopt);
+}
+
+TEST_P(WalArchiveTest, ListsTimelinesAndSegmentsInOrderAcrossFolders) {
+  // 256 segments of 16 MiB to a folder.
+  for (uint64_t number : {1, 255, 256, 257, 511, 1024}) put(segment_file(1, number), as_bytes("x"));
+  put(partial_file(1, 2000), as_bytes("x"));  // a folder without a whole segment
+  put(segment_file(0x1F, 300), as_bytes("x"));
+  WalFileInfo empty;
+  empty.sha256 = wal_content_sha256({});
+  for (uint32_t timeline : {2U, 0x1FU}) archive().put_file(history_file(timeline), empty, {});
+
+  using Timelines = std::vector<pg::TimelineId>;
+  EXPECT_EQ(archive().timelines(), (Timelines{{1}, {2}, {0x1F}}));
+  EXPECT_EQ(archive().history_timelines(), (Timelines{{2}, {0x1F}}));
+  using Numbers = std::vector<uint64_t>;
+  const struct {
+    uint64_t from;
+    Numbers found;
+  } cases[] = {{0, {1, 255, 256, 257, 511, 1024}},
+               {1, {1, 255, 256, 257, 511, 1024}},
+               {2, {255, 256, 257, 511, 1024}},
+               {256, {256, 257, 511, 1024}},
+               {257, {257, 511, 1024}},
+               {512, {1024}},
+               {1024, {1024}},
+               {1025, {}},
+               {5000, {}}};
+  for (const auto& c : cases) {
+    EXPECT_EQ(segments(1, c.from), c.found) << c.from;
+    EXPECT_EQ(archive().any_segment_after({1}, c.from), c.from < 1024) << c.from;
+  }
+  EXPECT_EQ(archive().first_segment({1}), 1U);
+  EXPECT_EQ(archive().last_segment({1}), 1024U);
+  EXPECT_EQ(archive().last_segment({0x1F}), 300U);
+  EXPECT_EQ(archive().first_segment({2}), std::nullopt);
+  EXPECT_EQ(archive().last_segment({2}), std::nullopt);
+}
+
+TEST_P(WalArchiveTest, ReadsListingsOfManyPages) {
+  for (uint64_t number = 1; number <= 1300; ++number) put(segment_file(1, number), as_bytes("x"));
+  EXPECT_EQ(segments(1, 0).size(), 1300U);
+  EXPECT_EQ(segments(1, 700).size(), 601U);
+  EXPECT_EQ(archive().last_segment({1}), 1300U);
+}
+
+TEST_P(WalArchiveTest, RefusesEveryDamagedByte) {
+  Bytes content(3000);
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::byte>(i * 7);
+  const pg::WalFileName file = segment_file(1, 1);
+  put(file, content);
+  const std::string name = archive().object_name(file);
+  const Bytes whole = *store_.read(name, 0, 1 << 20);
+  for (size_t at = 0; at < whole.size(); at += 13) {
+    store_.edit(name, [&](Bytes& bytes) {
+      bytes = whole;
+      bytes[at] ^= std::byte{4};
+    });
+    ErrorCode code = test::error_of([&] { read(file); }).code();
+    EXPECT_TRUE(code == ErrorCode::kCorrupt || code == ErrorCode::kUnsupported) << at;
+  }
+  for (size_t size = 0; size < whole.size(); size += 101) {
+    store_.edit(name, [&](Bytes& bytes) {
+      bytes = whole;
+      bytes.resize(size);
+    });
+    EXPECT_EQ(test::error_of([&] { read(file); }).code(), ErrorCode::kCorrupt) << size;
+  }
+}
+
+TEST_P(WalArchiveTest, ContentThatIsNotWhatTheMetadataTellsIsRefused) {
+  // Sealed and whole, and still not what was to be kept: only the digest tells.
+  codec::Compressor compressor({});
+  WalSegmentInfo info = full_info(as_bytes("what it says"));
+  archive().put_segment(segment_file(1, 1), info, as_bytes("what it has "), compressor);
+  EXPECT_EQ(test::error_of([&] { read(segment_file(1, 1)); }).code(), ErrorCode::kCorrupt);
+}
+
+TEST_P(WalArchiveTest, ACommitThatGivesUpLeavesNothing) {
+  codec::Compressor compressor({});
+  const Bytes content(100);
+  Error error = test::error_of([&] {
+    archive().put_segment(segment_file(1, 1), full_info(content), content, compressor, [] {
+      throw Error({.code = ErrorCode::kInterrupted, .message = "enough"});
+    });
+  });
+  EXPECT_EQ(error.code(), ErrorCode::kInterrupted);
+  EXPECT_EQ(archive().segment_info(segment_file(1, 1)), std::nullopt);
+}
+
+}  // namespace
+}  // namespace holdfast::repo

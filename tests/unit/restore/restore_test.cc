@@ -1,0 +1,610 @@
+#include "restore/restore.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <functional>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "pg/conf_file.h"
+#include "pg/control_file.h"
+#include "pg/crc32c.h"
+#include "restore/prepare.h"
+#include "support/archive_fixture.h"
+#include "support/error_of.h"
+#include "support/fault_store.h"
+#include "support/golden.h"
+#include "support/recording_reporter.h"
+
+namespace holdfast::restore {
+namespace {
+
+using repo::EntryType;
+using repo::ManifestRoot;
+using test::at_minute;
+using test::RecordingReporter;
+using test::WalBuilder;
+
+constexpr uint32_t kBlock = 8192;
+constexpr const char* kVersionDirectory = "PG_15_202209061";
+
+Bytes pattern(size_t size, unsigned seed) {
+  Bytes bytes(size);
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = static_cast<std::byte>((i * 7 + seed * 31 + i / 251) & 0xFF);
+  return bytes;
+}
+
+// A server's own, with another system identifier.
+Bytes control_file_of(uint64_t system_identifier) {
+  Bytes bytes = test::golden("pg-15/pg_control");
+  store_le(bytes.data(), system_identifier);
+  store_le(bytes.data() + 288, pg::crc32c(ByteView(bytes).first(288)));
+  return bytes;
+}
+
+struct MadeUpFile {
+  ManifestRoot root = ManifestRoot::kData;
+  std::string path;
+  EntryType type = EntryType::kFile;
+  Bytes content = {};
+  std::string target = {};
+  mode_t mode = 0600;
+};
+
+// A backup of a small cluster, and the WAL behind it.
+class RestoreTest : public testing::Test, protected test::ArchiveFixture {
+ protected:
+  RestoreTest() {
+    make_directory(old_tablespace_);
+    files_ = {{.path = "PG_VERSION", .content = to_bytes("15\n")},
+              {.path = "base", .type = EntryType::kDirectory, .mode = 0700},
+              {.path = "base/1", .type = EntryType::kDirectory, .mode = 0700},
+              {.path = "base/1/16384", .content = pattern(3 * kBlock, 1), .mode = 0640},
+              {.path = "base/1/16385", .content = Bytes(5 * kBlock)},
+              {.path = "base/1/16386", .content = {}},
+              {.path = "base/1/odd", .content = pattern(kBlock + 100, 2)},
+              {.path = "global", .type = EntryType::kDirectory, .mode = 0700},
+              {.path = "pg_tblspc", .type = EntryType::kDirectory, .mode = 0700},
+              {.path = "pg_tblspc/16400",
+               .type = EntryType::kSymlink,
+               .target = old_tablespace_,
+               .mode = 0777},
+              {.path = fmt::format("pg_tblspc/16400/{}", kVersionDirectory),
+               .type = EntryType::kDirectory,
+               .mode = 0700},
+              {.path = fmt::format("pg_tblspc/16400/{}/16500", kVersionDirectory),
+               .content = pattern(kBlock, 3)},
+              {.path = "pg_wal", .type = EntryType::kDirectory, .mode = 0700},
+              {.path = "postgresql.auto.conf",
+               .content = to_bytes("work_mem = '8MB'\nrecovery_target_xid = '7'\n")},
+              {.path = "postgresql.conf", .content = to_bytes("shared_buffers = '128MB'\n")},
+              {.path = "standby.signal", .content = {}},
+              {.root = ManifestRoot::kDataLast,
+               .path = "backup_label",
+               .content = to_bytes("START WAL LOCATION: 0/100028\n")},
+              {.root = ManifestRoot::kDataLast,
+               .path = "global/pg_control",
+               .content = control_file_of(kSystemIdentifier)},
+              {.root = ManifestRoot::kDataLast,
+               .path = "tablespace_map",
+               .content = to_bytes(fmt::format("16400 {}\n", old_tablespace_))}};
+    // 40 MiB, nearly all of it zeros.
+    Bytes sparse(size_t{40} << 20);
+    std::ranges::copy(pattern(2 * kBlock, 4), sparse.begin());
+    std::ranges::copy(pattern(kBlock, 5), sparse.begin() + (34 << 20));
+    files_.push_back({.path = "base/1/sparse", .content = std::move(sparse)});
+  }
+
+  // Takes the backup of files_ and archives WAL with it: one segment, or what `more` adds.
+  void take_backup(const std::function<void(WalBuilder&)>& more = {}) {
+    WalBuilder wal;
+    const pg::Lsn start = pg::Lsn{wal.end_lsn().value + 40};
+    add_commit(wal, 11, 10);
+    const pg::Lsn stop = wal.end_lsn();
+    if (more) more(wal);
+    add_commit(wal, 12, 15);
+    wal.add_switch();
+    put_segments(wal);
+
+    std::ranges::sort(files_, [](const MadeUpFile& a, const MadeUpFile& b) {
+      return repo::manifest_less(entry_of(a), entry_of(b));
+    });
+    repo::BackupWriter writer(repository(), lineage(), "20261122T081200Z-aaaaaa", {}, clock_);
+    repo::ExtentWriter extents = writer.make_worker();
+    const uint32_t owner = writer.manifest().owner(
+        {.user = "nobody-of-that-name", .group = "nor-that", .uid = geteuid(), .gid = getegid()});
+    repo::Backup backup;
+    for (const MadeUpFile& file : files_) {
+      repo::ManifestEntry entry = entry_of(file);
+      entry.owner = owner;
+      entry.size = file.content.size();
+      if (file.type == EntryType::kFile) entry.location = store_file(extents, file);
+      writer.manifest().add(entry);
+      if (file.root == ManifestRoot::kOutside) backup.external_files.push_back(file.path);
+    }
+    writer.finish_worker(std::move(extents));
+    writer.seal_contents();
+    backup.id = writer.id();
+    backup.lineage = lineage().name;
+    backup.system_identifier = kSystemIdentifier;
+    backup.major = 15;
+    backup.catalog_version = lineage().catalog_version;
+    backup.start_lsn = backup.checkpoint_lsn = start;
+    backup.stop_lsn = stop;
+    backup.start_timeline = backup.stop_timeline = {1};
+    backup.start_time = backup.stop_time = backup.started = backup.finished = at_minute(12);
+    backup.start_segment = backup.stop_segment = "000000010000000000000001";
+    backup.wal_segment_bytes = lineage().wal_segment_bytes;
+    backup.block_bytes = kBlock;
+    backup.blocks_per_segment = lineage().blocks_per_segment;
+    backup.data_directory = "/var/lib/postgresql/15/gone";
+    backup.data_mode = 0750;
+    backup.tablespaces = {{.oid = 16400, .path = old_tablespace_}};
+    backup.floors = {.max_connections = 150,
+                     .max_worker_processes = 8,
+                     .max_wal_senders = 10,
+                     .max_locks_per_transaction = 64};
+    writer.commit(backup);
+  }
+
+  RestoreOptions options() const {
+    RestoreOptions made;
+    made.where = Where::kInto;
+    made.directory = into_;
+    made.restore_command = "holdfast wal get %f \"%p\"";
+    made.jobs = 3;
+    return made;
+  }
+  RestoreOptions in_place(const std::string& directory) const {
+    RestoreOptions made = options();
+    made.where = Where::kInPlace;
+    made.directory = directory;
+    made.yes = true;
+    return made;
+  }
+  RestoreResult run(const RestoreOptions& made) {
+    return restore(made, repository(), clock_, reporter_, {});
+  }
+  Error refusal(const RestoreOptions& made) {
+    return test::error_of([&] { run(made); });
+  }
+  std::string path(std::string_view name) const { return join_path(root_.path(), name); }
+  static std::string text(const std::string& file) { return read_text_file(file); }
+  static void write(const std::string& file, std::string_view content) {
+    write_file_durably(file, as_bytes(content));
+  }
+  void expect_laid(const std::string& directory) const {
+    for (const MadeUpFile& file : files_) {
+      if (file.root == ManifestRoot::kOutside || file.path == "standby.signal" ||
+          file.path.ends_with(".conf") || file.path == "tablespace_map")
+        continue;
+      SCOPED_TRACE(file.path);
+      const std::string laid = join_path(directory, file.path);
+      const std::optional<struct stat> status = lstat_if_exists(laid);
+      ASSERT_TRUE(status);
+      if (file.type == EntryType::kSymlink) continue;
+      EXPECT_EQ(stat_if_exists(laid)->st_mode & 07777, file.mode);
+      if (file.type == EntryType::kFile) {
+        EXPECT_TRUE(read_file(laid) == file.content);
+      }
+    }
+  }
+  // A data directory of the same cluster, as a crash left it.
+  std::string make_old_directory(uint64_t system_identifier = kSystemIdentifier) {
+    const std::string directory = path("old");
+    for (const char* name : {"", "/global", "/base", "/base/5", "/pg_tblspc"})
+      make_directory(directory + name);
+    write_file_durably(directory + "/global/pg_control", control_file_of(system_identifier));
+    write(directory + "/PG_VERSION", "15\n");
+    write(directory + "/base/5/1259", "old");
+    make_directory(path("wal-disk"));
+    make_directory(path("wal-disk/archive_status"));
+    EXPECT_EQ(symlink(path("wal-disk").c_str(), (directory + "/pg_wal").c_str()), 0);
+    WalBuilder wal;
+    wal.add_filler(100);
+    for (const char* name : {"000000010000000000000001", "000000010000000000000002"})
+      write_file_durably(path(std::string("wal-disk/") + name), wal.segment(0));
+    write(path("wal-disk/archive_status/000000010000000000000001.done"), "");
+    write(path("wal-disk/archive_status/000000010000000000000002.ready"), "");
+    EXPECT_EQ(symlink(old_tablespace_.c_str(), (directory + "/pg_tblspc/16400").c_str()), 0);
+    make_directory(join_path(old_tablespace_, kVersionDirectory));
+    write(fmt::format("{}/{}/stale", old_tablespace_, kVersionDirectory), "old");
+    write(join_path(old_tablespace_, "somebody-elses"), "kept");
+    return directory;
+  }
+
+  TemporaryDirectory root_;
+  const std::string into_ = join_path(root_.path(), "new/data");
+  const std::string old_tablespace_ = join_path(root_.path(), "ts");
+  test::FakeClock clock_;
+  RecordingReporter reporter_;
+  std::vector<MadeUpFile> files_;
+
+ private:
+  static repo::ManifestEntry entry_of(const MadeUpFile& file) {
+    repo::ManifestEntry entry;
+    entry.root = file.root;
+    entry.path = file.path;
+    entry.type = file.type;
+    entry.mode = file.mode;
+    entry.target = file.target;
+    return entry;
+  }
+  static repo::FileLocation store_file(repo::ExtentWriter& extents, const MadeUpFile& file) {
+    repo::FileMapBuilder map;
+    repo::LeafBuilder leaf(extents, kBlock);
+    for (uint64_t index = 0; index < repo::leaf_count_of(file.content.size()); ++index) {
+      leaf.begin(repo::file_tag(file.path), index);
+      const uint64_t start = index * repo::kLeafBytes;
+      leaf.add(start / kBlock,
+               ByteView(file.content)
+                   .subspan(start, std::min(repo::kLeafBytes, file.content.size() - start)));
+      map.add(extents, leaf.finish(), kBlock);
+    }
+    return map.finish(extents, file.content.size(), kBlock);
+  }
+};
+
+TEST_F(RestoreTest, LaysEveryFileAsItWas) {
+  take_backup();
+  const RestoreResult result = run(options());
+  expect_laid(into_);
+  EXPECT_EQ(result.directory, into_);
+  EXPECT_FALSE(result.started);
+  EXPECT_EQ(stat_if_exists(into_)->st_mode & 07777, 0750U);
+  EXPECT_TRUE(is_directory(join_path(into_, "pg_wal/archive_status")));
+  EXPECT_TRUE(lstat_if_exists(join_path(into_, "recovery.signal")));
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, "standby.signal")));
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, kMarkerName)));
+  // Holes stay holes.
+  EXPECT_LT(stat_if_exists(join_path(into_, "base/1/sparse"))->st_blocks * 512, 1 << 20);
+  uint64_t bytes = 0, count = 0;
+  for (const MadeUpFile& file : files_) {
+    bytes += file.content.size();
+    if (file.type == EntryType::kFile && file.path != "standby.signal") ++count;
+  }
+  EXPECT_EQ(result.bytes, bytes);
+  EXPECT_EQ(result.files, count);
+  EXPECT_EQ(reporter_.total_bytes(), bytes);
+}
+
+TEST_F(RestoreTest, TablespacesOfACopyLieBelowIt) {
+  take_backup();
+  run(options());
+  const std::string moved = join_path(into_, "holdfast_tablespaces/16400");
+  EXPECT_EQ(read_link(join_path(into_, "pg_tblspc/16400")), moved);
+  EXPECT_EQ(text(join_path(into_, "tablespace_map")), fmt::format("16400 {}\n", moved));
+  EXPECT_TRUE(read_file(fmt::format("{}/{}/16500", moved, kVersionDirectory)) ==
+              pattern(kBlock, 3));
+  EXPECT_TRUE(is_empty_directory(old_tablespace_));
+}
+
+TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
+  take_backup();
+  RestoreOptions made = options();
+  made.target = {.kind = recovery::TargetKind::kTime, .time = at_minute(13)};
+  made.port = 5499;
+  run(made);
+  const pg::ConfFile conf(text(join_path(into_, "postgresql.auto.conf")));
+  const std::pair<const char*, std::string> expected[] = {
+      {"work_mem", "8MB"},
+      {"archive_mode", "off"},
+      {"listen_addresses", ""},
+      {"port", "5499"},
+      {"unix_socket_directories", join_path(into_, "holdfast_socket")},
+      {"primary_conninfo", ""},
+      {"max_logical_replication_workers", "0"},
+      {"max_connections", "150"},
+      {"restore_command", "holdfast wal get %f \"%p\""},
+      {"recovery_target_time", "2026-11-22 08:13:00.000000+00"},
+      {"recovery_target_xid", ""},
+      {"recovery_target_timeline", "1"},
+      {"recovery_target_action", "promote"}};
+  for (const auto& [name, value] : expected) EXPECT_EQ(conf.value(name), value) << name;
+  const pg::ConfFile main(text(join_path(into_, "postgresql.conf")));
+  EXPECT_EQ(main.value("data_directory"), into_);
+  EXPECT_EQ(main.value("hba_file"), join_path(into_, "pg_hba.conf"));
+  EXPECT_EQ(main.value("shared_buffers"), "128MB");
+  EXPECT_TRUE(is_directory(join_path(into_, "holdfast_socket")));
+
+  RestoreOptions archiving = options();
+  archiving.directory = path("archiving");
+  archiving.archive = true;
+  run(archiving);
+  EXPECT_EQ(pg::ConfFile(text(path("archiving/postgresql.auto.conf"))).value("archive_mode"),
+            std::nullopt);
+}
+
+TEST_F(RestoreTest, ADirectoryWithOtherFilesIsRefusedUntouched) {
+  take_backup();
+  make_directories(into_);
+  write(join_path(into_, "precious"), "mine");
+  const Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(error.message(), fmt::format("directory \"{}\" is not empty", into_));
+  EXPECT_EQ(error.hint(),
+            "Name a directory that does not exist or is empty. To restore over the cluster's own "
+            "data directory use --in-place.");
+  EXPECT_EQ(list_directory(into_).size(), 1U);
+}
+
+TEST_F(RestoreTest, AnUnreachableTargetWritesNothing) {
+  take_backup();
+  RestoreOptions made = options();
+  made.target = {.kind = recovery::TargetKind::kTime, .time = at_minute(1)};
+  EXPECT_EQ(refusal(made).code(), ErrorCode::kTargetUnreachable);
+  EXPECT_FALSE(lstat_if_exists(into_));
+}
+
+TEST_F(RestoreTest, ARecoveryThatWouldWriteIntoATablespaceOfThisHostIsRefused) {
+  make_directory(path("live"));
+  const std::string live = path("live");
+  take_backup([&](WalBuilder& wal) { add_tablespace(wal, 16999, live); });
+  const Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(
+      error.message(),
+      fmt::format("recovery would write into tablespace directory \"{}\" of this host", live));
+  EXPECT_FALSE(error.hint().empty());
+  EXPECT_FALSE(lstat_if_exists(into_));
+  // Where it is not, recovery needs it.
+  remove_empty_directory(live);
+  run(options());
+  EXPECT_TRUE(is_empty_directory(live));
+}
+
+TEST_F(RestoreTest, ADamagedExtentLeavesNothingThatStarts) {
+  take_backup();
+  std::string largest;
+  uint64_t bytes = 0;
+  store::for_each_entry(store(), {.prefix = repo::lineage_folder(lineage().name) + "packs/"},
+                        [&](const store::ListEntry& entry) {
+                          if (entry.bytes > bytes) {
+                            largest = entry.name;
+                            bytes = entry.bytes;
+                          }
+                          return true;
+                        });
+  // In the middle of the first extent, which is a file's.
+  store().edit(largest, [](Bytes& content) { content[300] ^= std::byte{1}; });
+  const Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_FALSE(error.context().empty());
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+  EXPECT_TRUE(lstat_if_exists(join_path(into_, kMarkerName)));
+}
+
+TEST_F(RestoreTest, WhateverStoreCallFailsTheSameRestoreCanBeRunAgain) {
+  take_backup();
+  for (uint64_t nth = 1;; ++nth) {
+    SCOPED_TRACE(nth);
+    test::FaultStore faulty(store(), nth);
+    bool failed = false;
+    try {
+      const repo::Repository opened = repo::Repository::open(faulty, {});
+      restore(options(), opened, clock_, reporter_, {});
+    } catch (const Error& error) {
+      failed = true;
+      EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << error.message();
+      EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+    }
+    if (!faulty.fired()) {
+      EXPECT_FALSE(failed);
+      EXPECT_GT(nth, 10U);
+      break;
+    }
+    if (nth % 7 == 0 && failed) {  // over what the failed one left
+      run(options());
+      expect_laid(into_);
+    }
+    remove_tree(into_);
+  }
+  expect_laid(into_);
+}
+
+TEST_F(RestoreTest, AnInterruptedRestoreEndsAsOneAndCanBeRunAgain) {
+  take_backup();
+  std::stop_source source;
+  source.request_stop();
+  const Error error = test::error_of(
+      [&] { restore(options(), repository(), clock_, reporter_, source.get_token()); });
+  EXPECT_EQ(error.code(), ErrorCode::kInterrupted);
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+  run(options());
+  expect_laid(into_);
+}
+
+TEST_F(RestoreTest, InPlaceSavesOldWalClearsTheRestAndKeepsWhatIsNotItsOwn) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  RestoreOptions made = in_place(directory);
+  std::string salvaged;
+  made.salvage = [&](const std::string& pg_wal) {
+    salvaged = pg_wal;
+    EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+    return std::vector<std::string>{"000000010000000000000002"};
+  };
+  const RestoreResult result = run(made);
+  EXPECT_EQ(salvaged, join_path(directory, "pg_wal"));
+  expect_laid(directory);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, "base/5")));
+  // pg_wal stays a link to its disk, emptied; what could not be saved is beside the directory.
+  EXPECT_EQ(read_link(join_path(directory, "pg_wal")), path("wal-disk"));
+  EXPECT_FALSE(lstat_if_exists(path("wal-disk/000000010000000000000001")));
+  ASSERT_EQ(result.moved_aside.size(), 1U);
+  EXPECT_EQ(result.moved_aside[0].second,
+            directory + ".holdfast-salvage-20261122T082239Z/000000010000000000000002");
+  EXPECT_TRUE(lstat_if_exists(result.moved_aside[0].second));
+  // The tablespace is where it was, with this backup's files alone, and what else lies in its
+  // directory.
+  EXPECT_EQ(read_link(join_path(directory, "pg_tblspc/16400")), old_tablespace_);
+  EXPECT_FALSE(lstat_if_exists(fmt::format("{}/{}/stale", old_tablespace_, kVersionDirectory)));
+  EXPECT_EQ(text(join_path(old_tablespace_, "somebody-elses")), "kept");
+  EXPECT_EQ(text(join_path(directory, "tablespace_map")),
+            fmt::format("16400 {}\n", old_tablespace_));
+  // It is the cluster itself: it archives as it did.
+  const pg::ConfFile conf(text(join_path(directory, "postgresql.auto.conf")));
+  EXPECT_EQ(conf.value("archive_mode"), std::nullopt);
+  EXPECT_EQ(conf.value("recovery_target_timeline"), "1");
+  EXPECT_EQ(pg::ConfFile(text(join_path(directory, "postgresql.conf"))).value("data_directory"),
+            std::nullopt);
+}
+
+TEST_F(RestoreTest, WithoutASalvageUnarchivedWalIsMovedAside) {
+  take_backup();
+  const RestoreResult result = run(in_place(make_old_directory()));
+  ASSERT_EQ(result.moved_aside.size(), 1U);
+  EXPECT_TRUE(result.moved_aside[0].first.ends_with("000000010000000000000002"));
+}
+
+TEST_F(RestoreTest, InPlaceMakesADirectoryThatIsGone) {
+  take_backup();
+  const std::string directory = path("gone/15/main");
+  run(in_place(directory));
+  expect_laid(directory);
+  EXPECT_EQ(stat_if_exists(directory)->st_mode & 07777, 0750U);
+}
+
+TEST_F(RestoreTest, InPlaceRefusesWhatItMustNotClear) {
+  take_backup();
+  const std::string directory = make_old_directory(kSystemIdentifier + 1);
+  const Error other = refusal(in_place(directory));
+  EXPECT_EQ(other.code(), ErrorCode::kWrongCluster);
+  EXPECT_EQ(other.message(), fmt::format("data directory \"{}\" is of another cluster", directory));
+  EXPECT_EQ(other.hint(),
+            "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR.");
+
+  write_file_durably(join_path(directory, "global/pg_control"), control_file_of(kSystemIdentifier));
+  RestoreOptions unconfirmed = in_place(directory);
+  unconfirmed.yes = false;
+  const Error usage = refusal(unconfirmed);
+  EXPECT_EQ(usage.code(), ErrorCode::kUsage);
+  EXPECT_EQ(usage.message(), fmt::format("data directory \"{}\" would be cleared", directory));
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+
+  make_directory(path("home"));
+  write(path("home/letter.txt"), "dear");
+  const Error foreign = refusal(in_place(path("home")));
+  EXPECT_EQ(foreign.code(), ErrorCode::kConflict);
+  EXPECT_EQ(foreign.message(),
+            fmt::format("directory \"{}\" holds other files than a cluster's", path("home")));
+  EXPECT_TRUE(lstat_if_exists(path("home/letter.txt")));
+
+  // A tablespace whose files the data directory does not show to be its own.
+  remove_file(join_path(directory, "pg_tblspc/16400"));
+  const Error tablespace = refusal(in_place(directory));
+  EXPECT_EQ(tablespace.code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(tablespace.message(), fmt::format("tablespace directory \"{}/{}\" is not empty",
+                                              old_tablespace_, kVersionDirectory));
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+}
+
+TEST_F(RestoreTest, ConfigurationFilesFromOutsideGoBackInPlaceUnlessTheyAreThere) {
+  const std::string etc = path("etc/15/main");
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = etc + "/postgresql.conf",
+                    .content = to_bytes("include_dir = 'conf.d'\n"),
+                    .mode = 0644});
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = etc + "/conf.d/more.conf",
+                    .content = to_bytes("max_connections = 500\n"),
+                    .mode = 0644});
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = etc + "/pg_hba.conf",
+                    .content = to_bytes("local all all peer\n"),
+                    .mode = 0640});
+  std::erase_if(files_, [](const MadeUpFile& file) { return file.path == "postgresql.conf"; });
+  take_backup();
+  make_directories(etc);
+  write(etc + "/pg_hba.conf", "changed since\n");
+  const RestoreResult result = run(in_place(path("data")));
+  EXPECT_EQ(text(etc + "/postgresql.conf"), "include_dir = 'conf.d'\n");
+  EXPECT_EQ(stat_if_exists(etc + "/postgresql.conf")->st_mode & 07777, 0644U);
+  EXPECT_EQ(text(etc + "/conf.d/more.conf"), "max_connections = 500\n");
+  EXPECT_EQ(text(etc + "/pg_hba.conf"), "changed since\n");
+  EXPECT_EQ(result.outside_files,
+            (std::vector<std::string>{etc + "/conf.d/more.conf", etc + "/postgresql.conf"}));
+  // 500 is in force already, so the floor of 150 changes nothing.
+  EXPECT_EQ(pg::ConfFile(text(path("data/postgresql.auto.conf"))).value("max_connections"),
+            std::nullopt);
+  const std::vector<std::string> notes = reporter_.notes();
+  EXPECT_TRUE(std::ranges::find(
+                  notes, fmt::format("\"{}/pg_hba.conf\" is there and is left as it is", etc)) !=
+              notes.end());
+}
+
+TEST_F(RestoreTest, ConfigurationFilesFromOutsideMoveIntoACopy) {
+  const std::string etc = "/etc/no-such-place/15/main";
+  files_.push_back(
+      {.root = ManifestRoot::kOutside,
+       .path = etc + "/postgresql.conf",
+       .content = to_bytes(fmt::format(
+           "data_directory = '/var/lib/x'\nhba_file = '{0}/pg_hba.conf'\ninclude_dir = 'conf.d'\n"
+           "include '{0}/conf.d/more.conf'\ninclude '/etc/no-such-place/shared.conf'\n"
+           "external_pid_file = '/run/x.pid'\n",
+           etc)),
+       .mode = 0644});
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = etc + "/conf.d/more.conf",
+                    .content = to_bytes("max_connections = 500\n")});
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = etc + "/pg_hba.conf",
+                    .content = to_bytes("local all all peer\n")});
+  files_.push_back({.root = ManifestRoot::kOutside,
+                    .path = "/etc/no-such-place/shared.conf",
+                    .content = to_bytes("work_mem = '1MB'\n")});
+  std::erase_if(files_, [](const MadeUpFile& file) { return file.path == "postgresql.conf"; });
+  take_backup();
+  run(options());
+  const std::string conf = text(join_path(into_, "postgresql.conf"));
+  const pg::ConfFile parsed(conf);
+  EXPECT_EQ(parsed.value("data_directory"), into_);
+  EXPECT_EQ(parsed.value("hba_file"), join_path(into_, "pg_hba.conf"));
+  EXPECT_EQ(parsed.value("external_pid_file"), "");
+  EXPECT_NE(conf.find("include_dir = 'conf.d'\n"), std::string::npos);
+  EXPECT_NE(conf.find(fmt::format("include '{}/conf.d/more.conf'\n", into_)), std::string::npos);
+  EXPECT_NE(conf.find(fmt::format("include '{}/holdfast_outside/etc/no-such-place/shared.conf'\n",
+                                  into_)),
+            std::string::npos);
+  EXPECT_EQ(text(join_path(into_, "conf.d/more.conf")), "max_connections = 500\n");
+  EXPECT_EQ(text(join_path(into_, "pg_hba.conf")), "local all all peer\n");
+}
+
+TEST_F(RestoreTest, AnUnfinishedLastSegmentIsLaidIntoPgWal) {
+  WalBuilder wal;
+  take_backup([&](WalBuilder& building) {
+    add_commit(building, 30, 14);
+    wal = building;
+  });
+  // What take_backup added behind the copy.
+  add_commit(wal, 12, 15);
+  wal.add_switch();
+  add_commit(wal, 40, 20);
+  put_segment(wal, 1, true);
+  const RestoreResult result = run(options());
+  ASSERT_TRUE(result.plan.tail);
+  EXPECT_TRUE(read_file(join_path(into_, "pg_wal/000000010000000000000002")) == wal.segment(1));
+}
+
+TEST_F(RestoreTest, ABackupWithoutItsLabelIsRefused) {
+  std::erase_if(files_, [](const MadeUpFile& file) { return file.path == "backup_label"; });
+  take_backup();
+  const Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "backup 20261122T081200Z-aaaaaa has no backup_label");
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+}
+
+TEST_F(RestoreTest, AnUnknownClusterIsNamed) {
+  RestoreOptions made = options();
+  made.cluster = "other";
+  const Error error = refusal(made);
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
+}
+
+}  // namespace
+}  // namespace holdfast::restore

@@ -1,0 +1,128 @@
+#include "setup/info.h"
+
+#include <gtest/gtest.h>
+
+#include "codec/digest.h"
+#include "support/error_of.h"
+#include "support/test_repository.h"
+
+namespace holdfast::setup {
+namespace {
+
+using test::error_of;
+using test::TestRepository;
+
+class InfoTest : public testing::Test {
+ protected:
+  Time at(int minutes) const { return started_ + std::chrono::minutes(minutes); }
+
+  void put_segment(uint64_t number, std::optional<Time> last_commit, uint32_t timeline = 1) {
+    repo::WalArchive archive(stored_.repository, stored_.lineage);
+    pg::WalSegmentSize size = archive.segment_size();
+    pg::SegmentName segment{.timeline = {timeline}, .segment_number = number};
+    Bytes content(size.bytes());
+    repo::WalSegmentInfo info;
+    info.file_name = pg::segment_file_name(segment, size);
+    info.timeline = segment.timeline;
+    info.bytes = content.size();
+    info.sha256 = codec::sha256(content);
+    info.system_identifier = stored_.lineage.system_identifier;
+    info.segment_bytes = size.bytes();
+    info.start_lsn = pg::start_lsn(number, size);
+    if (last_commit) {
+      info.commits.count = 1;
+      info.commits.first_time = info.commits.last_time = *last_commit;
+      info.commits.lowest_time = info.commits.highest_time = *last_commit;
+    }
+    codec::Compressor compressor({});
+    ASSERT_TRUE(archive.put_segment(pg::parse_wal_file_name(info.file_name, size), info, content,
+                                    compressor));
+  }
+  std::string put_backup(Time stopped, bool damaged = false) {
+    stored_.clock.advance(std::chrono::seconds(1));
+    std::string id = repo::make_backup_id(stored_.clock.now(), stored_.random);
+    repo::BackupWriter writer(stored_.repository, stored_.lineage, id, {}, stored_.clock);
+    writer.seal_contents();
+    repo::Backup backup;
+    backup.started = backup.start_time = backup.stop_time = backup.finished = stopped;
+    backup.start_lsn = backup.checkpoint_lsn = backup.stop_lsn = {0x4000028};
+    backup.start_timeline = backup.stop_timeline = {1};
+    backup.damaged = damaged;
+    writer.commit(backup);
+    return id;
+  }
+  LineageInfo lineage() { return info(stored_.repository, "main").clusters.at(0).lineages.at(0); }
+
+  TestRepository stored_;
+  Time started_ = stored_.clock.now();
+};
+
+TEST_F(InfoTest, TellsOfARepositoryWithoutBackups) {
+  RepositoryInfo result = info(stored_.repository, "");
+  EXPECT_EQ(result.url, "memory:");
+  EXPECT_EQ(result.id, stored_.repository.id());
+  EXPECT_FALSE(result.sealed);
+  ASSERT_EQ(result.clusters.size(), 1u);
+  EXPECT_EQ(result.clusters[0].name, "main");
+  EXPECT_EQ(lineage().backup_count, 0u);
+  EXPECT_TRUE(lineage().timelines.empty());
+  EXPECT_FALSE(lineage().recoverable_from);
+  EXPECT_FALSE(lineage().recoverable_to);
+}
+
+TEST_F(InfoTest, NamesTheClustersThereAreWhenAnotherIsAskedFor) {
+  Error error = error_of([this] { info(stored_.repository, "mian"); });
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error.message(), "the repository has no cluster \"mian\"");
+  EXPECT_EQ(error.detail(), "It has: main.");
+}
+
+TEST_F(InfoTest, ShowsTheNewestTenBackupsAndCountsAll) {
+  std::vector<std::string> ids;
+  for (int number = 0; number < 12; ++number) ids.push_back(put_backup(at(number)));
+  LineageInfo found = lineage();
+  EXPECT_EQ(found.backup_count, 12u);
+  ASSERT_EQ(found.backups.size(), 10u);
+  EXPECT_EQ(found.backups.front().id, ids[2]);
+  EXPECT_EQ(found.backups.back().id, ids[11]);
+  // The oldest counts although it is not shown.
+  EXPECT_EQ(found.recoverable_from, at(0));
+  EXPECT_EQ(found.recoverable_to, at(11));
+}
+
+TEST_F(InfoTest, RecoveryReachesFromTheOldestUndamagedBackupToTheLastArchivedCommit) {
+  put_backup(at(0), true);
+  put_backup(at(10));
+  put_segment(4, at(12));
+  put_segment(5, at(15));
+  put_segment(6, std::nullopt);
+  LineageInfo found = lineage();
+  EXPECT_EQ(found.recoverable_from, at(10));
+  EXPECT_EQ(found.recoverable_to, at(15));
+  ASSERT_EQ(found.timelines.size(), 1u);
+  EXPECT_EQ(found.timelines[0].first_segment, 4u);
+  EXPECT_EQ(found.timelines[0].last_segment, 6u);
+  ASSERT_TRUE(found.timelines[0].last);
+  EXPECT_EQ(found.timelines[0].last->file_name, "000000010000000000000006");
+}
+
+TEST_F(InfoTest, CommitsBehindAGapOrBeforeTheBackupDoNotCount) {
+  put_backup(at(10));
+  put_segment(4, at(30));
+  put_segment(6, std::nullopt);
+  EXPECT_EQ(lineage().recoverable_to, at(10));
+  put_segment(5, at(5));
+  EXPECT_EQ(lineage().recoverable_to, at(10));
+}
+
+TEST_F(InfoTest, TheNewestTimelineTellsTheEnd) {
+  put_backup(at(10));
+  put_segment(4, at(30), 1);
+  put_segment(4, at(20), 2);
+  LineageInfo found = lineage();
+  EXPECT_EQ(found.timelines.size(), 2u);
+  EXPECT_EQ(found.recoverable_to, at(20));
+}
+
+}  // namespace
+}  // namespace holdfast::setup

@@ -1,0 +1,107 @@
+#include "setup/server_settings.h"
+
+#include <gtest/gtest.h>
+
+#include "support/error_of.h"
+
+namespace holdfast::setup {
+namespace {
+
+using test::error_of;
+
+const std::string kOurs = "/usr/bin/holdfast -c main wal push %p";
+
+ArchiveSettings settings(const std::string& level, const std::string& mode,
+                         const std::string& command) {
+  return {.wal_level = {.running = level, .configured = {}},
+          .archive_mode = {.running = mode, .configured = {}},
+          .archive_command = {.running = command, .configured = {}},
+          .archive_library = ""};
+}
+std::vector<std::string> texts(const std::vector<SettingChange>& changes) {
+  std::vector<std::string> texts;
+  for (const SettingChange& change : changes)
+    texts.push_back(change.name + ": " + change.before + " -> " + change.after +
+                    (change.needs_restart ? " (restart)" : ""));
+  return texts;
+}
+using Texts = std::vector<std::string>;
+
+TEST(PlanSettings, SetsWhatIsMissingAndLowersNothing) {
+  const struct {
+    ArchiveSettings settings;
+    Texts expected;
+  } cases[] = {
+      {settings("minimal", "off", ""),
+       {"wal_level: minimal -> replica (restart)", "archive_mode: off -> on (restart)",
+        "archive_command:  -> " + kOurs}},
+      {settings("replica", "on", kOurs), {}},
+      {settings("logical", "always", kOurs), {}},
+      {settings("logical", "on", ""), {"archive_command:  -> " + kOurs}},
+      {settings("replica", "off", kOurs), {"archive_mode: off -> on (restart)"}},
+      {settings("replica", "on", "holdfast wal push %p"),
+       {"archive_command: holdfast wal push %p -> " + kOurs}},
+  };
+  for (const auto& c : cases) {
+    SettingsPlan plan = plan_settings(c.settings, kOurs);
+    EXPECT_EQ(texts(plan.to_make), c.expected);
+    EXPECT_TRUE(plan.to_restart.empty());
+  }
+}
+
+TEST(PlanSettings, SeesWhatIsSetAlreadyAndWaitsForARestart) {
+  ArchiveSettings waiting = settings("minimal", "off", "");
+  waiting.wal_level.configured = "logical";
+  waiting.archive_mode.configured = "on";
+  waiting.archive_command.configured = kOurs;
+  SettingsPlan plan = plan_settings(waiting, kOurs);
+  EXPECT_TRUE(plan.to_make.empty());
+  EXPECT_EQ(texts(plan.to_restart), (Texts{"wal_level: minimal -> logical (restart)",
+                                           "archive_mode: off -> on (restart)"}));
+}
+
+TEST(PlanSettings, SeesThatAFileTurnsArchivingOffAtTheNextRestart) {
+  for (const char* off : {"off", "false", "no", "0"}) {
+    ArchiveSettings turning = settings("replica", "on", kOurs);
+    turning.archive_mode.configured = off;
+    EXPECT_EQ(texts(plan_settings(turning, kOurs).to_make),
+              Texts{std::string("archive_mode: ") + off + " -> on (restart)"});
+  }
+}
+
+TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
+  for (const char* ours :
+       {"holdfast wal push %p", "/usr/local/bin/holdfast --repo /r wal push \"%p\"",
+        "'/opt/hold fast/holdfast' wal push %p", "  holdfast -c main wal push %p"}) {
+    // A quoted path with a blank is cut at the blank: taken for foreign, which is the safe side.
+    bool has_blank_in_path = std::string_view(ours).find("hold fast") != std::string_view::npos;
+    EXPECT_EQ(is_our_archive_command(ours), !has_blank_in_path) << ours;
+  }
+  for (const char* foreign :
+       {"", "cp %p /archive/%f", "holdfast", "holdfast wal get %f %p",
+        "/usr/bin/holdfast2 wal push %p", "test -f x && holdfast wal push %p"})
+    EXPECT_FALSE(is_our_archive_command(foreign)) << foreign;
+}
+
+TEST(RefuseForeignArchiving, LeavesAnotherToolsArchiveAlone) {
+  refuse_foreign_archiving(settings("replica", "on", ""), kOurs);
+  refuse_foreign_archiving(settings("replica", "on", "holdfast wal push %p"), kOurs);
+  refuse_foreign_archiving(settings("replica", "on", "/tmp/mine %p"), "/tmp/mine %p");
+
+  Error error = error_of(
+      [] { refuse_foreign_archiving(settings("replica", "off", "cp %p '/a b/%f'"), kOurs); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "the server archives by another command already");
+  EXPECT_EQ(error.detail(), "archive_command is \"cp %p '/a b/%f'\".");
+  EXPECT_NE(error.hint().find("ALTER SYSTEM SET archive_command = '" + kOurs + "'"),
+            std::string::npos);
+
+  ArchiveSettings by_library = settings("replica", "on", "");
+  by_library.archive_library = "basic_archive";
+  error = error_of([&] { refuse_foreign_archiving(by_library, kOurs); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.detail(), "archive_library is \"basic_archive\".");
+}
+
+}  // namespace
+}  // namespace holdfast::setup
