@@ -149,7 +149,6 @@ class Getter {
                                          segment_bytes())});
     placement.fill_up(segment_bytes());
     placement.commit();
-    reporter_.amount(segment_bytes());
     return true;
   }
   bool place_file(const pg::WalFileName& file) {
@@ -371,7 +370,6 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
     Placement placement(options.destination);
     placement.write(*content);
     placement.commit();
-    reporter.amount(content->size());
     return true;
   };
   constexpr GetResult kFromSpool{.outcome = GetOutcome::kPlaced, .from_spool = true};

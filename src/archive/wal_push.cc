@@ -170,7 +170,6 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
   const OfferedFile offered = intake.read(name);
   PushResult result{.file = name, .lineage = lineage.name, .bytes = offered.content.size()};
   result.was_there = !intake.accept(offered, options.compression);
-  reporter.amount(result.bytes);
 
   // What waits behind it.
   if (!result.was_there && offered.file.kind == pg::WalFileKind::kSegment &&

@@ -152,7 +152,7 @@ uint64_t fetch_missing(Spool& spool, const repo::WalArchive& archive, pg::Timeli
 }  // namespace
 
 ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& source,
-                               const repo::KeySource& key, Reporter& reporter,
+                               const repo::KeySource& key, Reporter& /*reporter*/,
                                std::stop_token stop) {
   const std::string directory = options.spool_directory.empty()
                                     ? default_spool_directory(options.data_directory)
@@ -197,7 +197,6 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
       spool.keep_only(file.segment.timeline, first, last);
       const uint64_t fetched =
           fetch_missing(spool, archive, file.segment.timeline, first, last, options.jobs, stop);
-      reporter.amount(fetched * archive.segment_size().bytes());
       result.fetched += fetched;
     } else {
       wait_for(stop, options.poll_time);

@@ -333,6 +333,11 @@ std::string run_checked(const SpawnOptions& options) {
 }
 
 std::string shell_quote(std::string_view word) {
+  const bool plain = !word.empty() && std::ranges::all_of(word, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_@%+=:,./-").find(c) != std::string_view::npos;
+  });
+  if (plain) return std::string(word);
   std::string quoted = "'";
   for (char c : word) {
     if (c == '\'')

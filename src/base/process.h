@@ -83,7 +83,7 @@ Captured run(const SpawnOptions& options, std::string_view input = {},
 // stdout.
 std::string run_checked(const SpawnOptions& options);
 
-// "'it'\''s'": one word for a POSIX shell.
+// "'it'\''s'": one word for a POSIX shell; a word of plain characters stays as it is.
 std::string shell_quote(std::string_view word);
 
 // The path of the running program, its process id, and this host's name.

@@ -122,8 +122,8 @@ class Writer {
       while (!stop.stop_requested()) {
         MutexLock lock(mutex_);
         connection.query(
-            "INSERT INTO public.orders (id, customer, amount) VALUES ($1, 'customer ' || $1::int % "
-            "97, 1 + $1::int % 500)",
+            "INSERT INTO public.orders (id, customer, amount) VALUES ($1::bigint, 'customer ' || "
+            "$1::bigint % 97, 1 + $1::bigint % 500)",
             std::vector<cluster::Value>{fmt::format("{}", last_ + 1)});
         ledger.acknowledge(++last_);
         changed_.notify_all();
@@ -219,7 +219,7 @@ class Play {
     std::string typed = "holdfast";
     std::vector<std::string> arguments = {options_.program};
     for (const std::string& word : words) {
-      typed += " " + (word.find_first_of(" '\"$") == std::string::npos ? word : shell_quote(word));
+      typed += " " + shell_quote(word);
       arguments.push_back(word);
     }
     say("");
@@ -341,7 +341,15 @@ class Play {
     say("    SQL> DELETE FROM orders;");
     say(fmt::format("         DELETE {}", deleted.size()));
     writer_->wait_for_orders(100, stop_);
-    say("Nobody notices. The shop takes more orders into the emptied table.");
+    say("Nobody notices. The shop takes more orders into the emptied table. A segment of WAL is "
+        "archived when it is full, or when");
+    say("archive_timeout has passed; here somebody hurries it:");
+    const std::string switched =
+        connection.query_value("SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_switch_wal())");
+    say(fmt::format("    SQL> SELECT pg_switch_wal();    -- archives {}", switched));
+    wait_until_archived(connection, switched);
+    writer_->wait_for_orders(100, stop_);
+    say("And more orders come in, whose WAL is not archived yet.");
   }
 
   void disaster() {
@@ -429,6 +437,13 @@ class Play {
   void epilogue() {
     scene("What the repository holds now");
     holdfast({"info"});
+  }
+
+  void wait_until_archived(Connection& connection, const std::string& segment) {
+    while (connection.query_value(fmt::format(
+               "SELECT coalesce(last_archived_wal >= '{}', false) FROM pg_catalog.pg_stat_archiver",
+               segment)) != "t")
+      if (!wait_for(stop_, std::chrono::milliseconds(50))) throw_if_stopped(stop_);
   }
 
   // --- proof

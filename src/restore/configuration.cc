@@ -325,7 +325,8 @@ void pin_file_places(const std::string& directory, const std::string& old_direct
   const ConfSettings places = {{.name = "data_directory", .value = directory},
                                {.name = "hba_file", .value = files.hba_file},
                                {.name = "ident_file", .value = files.ident_file},
-                               {.name = "external_pid_file", .value = ""}};
+                               {.name = "external_pid_file",
+                                .value = join_path(directory, "external.pid")}};
   file.set_block(places);
   rewrite(files.config_file, file.to_text(), owners.of_cluster());
 }

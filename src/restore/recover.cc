@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "cluster/data_directory.h"
 #include "cluster/log_follower.h"
 #include "cluster/recovery_log.h"
 #include "cluster/running_server.h"
@@ -225,7 +226,11 @@ void wait_until_promoted(const std::string& data_directory, const std::stop_toke
                                          join_path(data_directory, kLogName)),
                    .hint = "Correct the cause, start the server and run the command again."});
     }
-    if (server->file && server->file->status == "ready") return;
+    // "ready" alone also means that read-only sessions are let in; pg_control knows that recovery
+    // is over.
+    if (server->file && server->file->status == "ready" &&
+        cluster::read_control_file(data_directory).control.state == pg::ClusterState::kInProduction)
+      return;
     if (!wait_for(stop, milliseconds(100))) {
       throw Error({.code = ErrorCode::kInterrupted,
                    .message = "waiting for the promotion was interrupted",

@@ -49,11 +49,10 @@ bool listens_on_tcp(int64_t pid) {
 }
 
 class Copy : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(EachMajor, Copy, testing::ValuesIn(std::vector<int>{
-                                              test_majors().front(), test_majors().back()}),
-                         [](const testing::TestParamInfo<int>& tested) {
-                           return std::to_string(tested.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    EachMajor, Copy,
+    testing::ValuesIn(std::vector<int>{test_majors().front(), test_majors().back()}),
+    [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
 
 TEST_P(Copy, LeavesEveryPlaceOfProductionAsItIs) {
   // Production would listen: what the copy must not take over.
@@ -86,7 +85,8 @@ TEST_P(Copy, LeavesEveryPlaceOfProductionAsItIs) {
     EXPECT_FALSE(listens_on_tcp(copy->result().at("server_pid").as_i64()));
 
     // It works in its own places.
-    connection.query("INSERT INTO public.kept SELECT g FROM pg_catalog.generate_series(1, 20000) g");
+    connection.query(
+        "INSERT INTO public.kept SELECT g FROM pg_catalog.generate_series(1, 20000) g");
     connection.query("DROP TABLE public.later");
     connection.query("DROP DATABASE inside");
     connection.query("CREATE TABLE public.mine TABLESPACE side AS SELECT 1 AS one");
@@ -128,7 +128,9 @@ TEST(CopyTablespace, ThatIsNewerThanTheBackupIsRefusedBeforeAnythingIsWritten) {
   EXPECT_EQ(listing(late), before);
 
   // Before it, everything is fine.
-  { scene.restore_into("copy", {"--to-name", "before"}); }
+  {
+    scene.restore_into("copy", {"--to-name", "before"});
+  }
   EXPECT_EQ(listing(late), before);
 
   // In place it is the cluster's own.

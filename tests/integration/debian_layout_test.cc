@@ -85,8 +85,8 @@ class DebianLayout : public testing::Test {
   // Text and mode of each configuration file that the server reads.
   std::map<std::string, std::string> configuration() {
     std::map<std::string, std::string> files;
-    for (const char* name : {"postgresql.conf", "pg_hba.conf", "pg_ident.conf", "extra.conf",
-                             "conf.d/local.conf"}) {
+    for (const char* name :
+         {"postgresql.conf", "pg_hba.conf", "pg_ident.conf", "extra.conf", "conf.d/local.conf"}) {
       const std::optional<struct stat> status = stat_if_exists(conf(name));
       files[name] = status ? fmt::format("{:o} {}\n{}", status->st_mode, status->st_uid,
                                          read_text_file(conf(name)))
@@ -112,8 +112,9 @@ TEST_F(DebianLayout, ComesBackWithTheConfigurationThatLayOutsideTheDataDirectory
   must({"init", "--configure-server"});
   process_->stop(cluster::ShutdownMode::kFast);
   start();
-  connect().query("CREATE TABLE public.kept AS SELECT g AS id FROM pg_catalog.generate_series(1, "
-                  "1000) g");
+  connect().query(
+      "CREATE TABLE public.kept AS SELECT g AS id FROM pg_catalog.generate_series(1, "
+      "1000) g");
   const Json backup = must({"backup"});
   EXPECT_EQ(backup.at("backup").at("external_files").items().size(), 5U);
   const std::map<std::string, std::string> before = configuration();

@@ -1,5 +1,7 @@
 // The oracle: what was acknowledged is what comes back, to every kind of target, under load with
 // concurrent DDL, sealed and not; and the oracle notices when it is not so.
+#include "support/oracle.h"
+
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -12,7 +14,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "support/holdfast_command.h"
-#include "support/oracle.h"
 #include "support/recovery_scene.h"
 
 namespace holdfast::test {
@@ -25,10 +26,9 @@ using cluster::Connection;
 constexpr int kWriters = 3;
 
 std::string joined(const std::vector<std::string>& lines) {
-  return fmt::format("{} complaints; the first ones:\n{}", lines.size(),
-                     fmt::join(lines.begin(), lines.begin() + std::min<ptrdiff_t>(
-                                                                  std::ssize(lines), 10),
-                               "\n"));
+  return fmt::format(
+      "{} complaints; the first ones:\n{}", lines.size(),
+      fmt::join(lines.begin(), lines.begin() + std::min<ptrdiff_t>(std::ssize(lines), 10), "\n"));
 }
 
 // Everything that is asked of a recovered server.
@@ -78,8 +78,9 @@ std::vector<Combination> combinations() {
     const Sealing sealing = major == 13   ? Sealing::kKeyFile
                             : major == 17 ? Sealing::kPassphrase
                                           : Sealing::kNone;
-    const std::optional<int> mib =
-        major == 13 ? std::optional<int>(1) : major == 18 ? std::optional<int>(4) : std::nullopt;
+    const std::optional<int> mib = major == 13   ? std::optional<int>(1)
+                                   : major == 18 ? std::optional<int>(4)
+                                                 : std::nullopt;
     all.push_back({major, sealing, mib});
   }
   return all;
@@ -136,10 +137,7 @@ TEST_P(Oracle, EveryTargetBringsBackWhatWasAcknowledgedUpToItAndNothingBeyond) {
   } targets[] = {
       {"latest", {}, Moment::at(end), true},
       {"time", {"--to", to_rfc3339(time)}, Moment::at(time), true},
-      {"lsn",
-       {"--to-lsn", pg::to_string(lsn)},
-       {.certain = lsn, .excluded = lsn + 1},
-       false},
+      {"lsn", {"--to-lsn", pg::to_string(lsn)}, {.certain = lsn, .excluded = lsn + 1}, false},
       {"xid",
        {"--to-xid", std::to_string(marker.xid)},
        {.certain = marker.before, .excluded = marker.after},
@@ -222,7 +220,7 @@ TEST(OracleSalvage, InPlaceRecoveryFromTheOldWalBringsBackTheLastAcknowledgedCom
   expect_open_for_work(*restored);
 }
 
-TEST(OracleSalvage, ARunningDamagedClustersOwnDirectoryIsRecoveredWithAllItHadCommitted) {
+TEST(OracleSalvage, ADamagedDataDirectoryIsRecoveredInPlaceWithAllThatItHadCommitted) {
   RecoveryScene scene({.major = 15, .sealing = Sealing::kKeyFile});
   Connection session = scene.server().connect();
   make_oracle_tables(session, kWriters, "");
@@ -349,8 +347,9 @@ TEST(OracleItself, NoticesAWithheldSegmentAndEveryKindOfWrongRow) {
       {"one row is changed", "UPDATE oracle.rows_0 SET payload = payload || '.' WHERE key = 5"},
       {"one row is changed with its hash",
        "UPDATE oracle.rows_0 SET payload = 'x', hash = '12638214688346347271' WHERE key = 5"},
-      {"one row is too many", "INSERT INTO oracle.rows_2 VALUES (1000000, 'x', "
-                              "'12638214688346347271')"},
+      {"one row is too many",
+       "INSERT INTO oracle.rows_2 VALUES (1000000, 'x', "
+       "'12638214688346347271')"},
   };
   for (const auto& change : changes) {
     SCOPED_TRACE(change.what);

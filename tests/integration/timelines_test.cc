@@ -28,8 +28,7 @@ std::string notes(const RestoredServer& restored) {
 TEST_P(Timelines, ARestoreOfARestoreFollowsItsOwnPathAndAnyOlderOneOnRequest) {
   RecoveryScene scene({.major = GetParam(), .wal_segment_mib = 1});
   scene.server().sql("CREATE TABLE public.notes (id serial, text text)");
-  const std::string first_backup =
-      scene.must({"backup"}).at("backup").at("id").as_string();
+  const std::string first_backup = scene.must({"backup"}).at("backup").at("id").as_string();
 
   // Timeline 1 goes on behind the place where timeline 2 will leave it.
   note(scene.server().connect(), "one");
@@ -100,7 +99,8 @@ TEST_P(Timelines, ARestoreOfARestoreFollowsItsOwnPathAndAnyOlderOneOnRequest) {
     const Captured ran = scene.run({"restore", "--into", scene.path("nowhere"), "--timeline", "2",
                                     "--to-name", "on the first"});
     EXPECT_EQ(ran.status.code, 4) << describe(ran);
-    const Captured none = scene.run({"restore", "--into", scene.path("nowhere"), "--timeline", "9"});
+    const Captured none =
+        scene.run({"restore", "--into", scene.path("nowhere"), "--timeline", "9"});
     EXPECT_EQ(none.status.code, 4) << describe(none);
   }
 }

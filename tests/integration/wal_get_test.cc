@@ -66,8 +66,7 @@ class WalGet : public testing::Test {
   }
   // The segment behind the last one that is archived.
   std::string next_segment() {
-    pg::SegmentName name =
-        pg::parse_wal_file_name(segments_.back(), scene_.segment_size()).segment;
+    pg::SegmentName name = pg::parse_wal_file_name(segments_.back(), scene_.segment_size()).segment;
     ++name.segment_number;
     return pg::segment_file_name(name, scene_.segment_size());
   }
@@ -182,9 +181,8 @@ TEST_F(WalGet, AnswersWhatItCannotKnowWith200AndPlacesNothing) {
     expect_unknown(get("no-such-kind-of-file"));
     expect_unknown(get("../" + asked));
     write_file_durably(scene_.path("broken.toml"), as_bytes("[repo\nurl = "));
-    expect_unknown(holdfast({"--config", scene_.path("broken.toml"), "wal", "get", asked,
-                             kDestination},
-                            data()));
+    expect_unknown(holdfast(
+        {"--config", scene_.path("broken.toml"), "wal", "get", asked, kDestination}, data()));
   }
   {
     SCOPED_TRACE("a destination that cannot be written");
@@ -303,7 +301,8 @@ TEST_F(WalGet, ServesTheNextSegmentsFromWhatItReadAhead) {
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
   const std::string spool = join_path(data(), "pg_wal/holdfast_spool");
   expect_placed(get(segments_[0], words), segments_[0]);
-  ASSERT_TRUE(comes_true([&] { return lstat_if_exists(join_path(spool, segments_[2])).has_value(); }));
+  ASSERT_TRUE(
+      comes_true([&] { return lstat_if_exists(join_path(spool, segments_[2])).has_value(); }));
 
   // Without a repository, so what is served can only be what was read ahead.
   rename_path(scene_.repository(), scene_.path("repo.away"));
@@ -316,7 +315,8 @@ TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
   const std::string spool = join_path(data(), "pg_wal/holdfast_spool");
   expect_placed(get(segments_[0], words), segments_[0]);
-  ASSERT_TRUE(comes_true([&] { return lstat_if_exists(join_path(spool, segments_[1])).has_value(); }));
+  ASSERT_TRUE(
+      comes_true([&] { return lstat_if_exists(join_path(spool, segments_[1])).has_value(); }));
   const Bytes spooled = read_file(join_path(spool, segments_[1]));
   end_processes_below(data());  // the one that reads ahead, so that what is put here stays
   remove_tree(spool);
@@ -358,7 +358,8 @@ TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
 
 TEST_F(WalGet, NeverRemembersAMiss) {
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
-  expect_placed(get(segments_.back(), words), segments_.back());  // somebody reads ahead from here on
+  expect_placed(get(segments_.back(), words),
+                segments_.back());  // somebody reads ahead from here on
   const std::string next = next_segment();
   expect_absent(get(next, words));
   expect_absent(get(next, words));

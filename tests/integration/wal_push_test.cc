@@ -33,7 +33,8 @@ std::string behind(const std::string& segment, pg::WalSegmentSize size, uint64_t
 std::string write_three_segments(PostgresServer& server, const std::string& text) {
   std::string first;
   for (int i = 0; i < 3; ++i) {
-    server.sql(fmt::format("CREATE TABLE {}_{} AS SELECT g FROM generate_series(1, 100) g", text, i));
+    server.sql(
+        fmt::format("CREATE TABLE {}_{} AS SELECT g FROM generate_series(1, 100) g", text, i));
     const std::string name = server.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
     if (first.empty()) first = name;
     server.sql("SELECT pg_switch_wal()");
@@ -45,7 +46,8 @@ std::string write_three_segments(PostgresServer& server, const std::string& text
 // content. Nothing of it is archived yet.
 class WalPush : public testing::Test {
  protected:
-  WalPush() : scene_({.wal_segment_mib = 1, .config = {"wal_keep_size = 128MB"}, .archive = false}),
+  WalPush()
+      : scene_({.wal_segment_mib = 1, .config = {"wal_keep_size = 128MB"}, .archive = false}),
         size_(scene_.segment_size()) {
     common_ = write_three_segments(scene_.server(), "common");
     scene_.server().stop();
@@ -194,7 +196,7 @@ TEST_F(WalPush, FailsWith1AndNeverWithACodeThatWouldHideIt) {
   }
   {
     SCOPED_TRACE("another cluster's segment");
-    PostgresServer other({.wal_segment_mib = 1});
+    PostgresServer other({.config = {"wal_keep_size = 128MB"}, .wal_segment_mib = 1});
     const std::string theirs = other.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
     other.sql("SELECT pg_switch_wal()");
     other.stop();
@@ -255,10 +257,10 @@ TEST(WalPushDiverged, TheSecondOfTwoRestoresPromotedToOneTimelineIsRefusedAtItsF
       lines.push_back(pid_file.substr(at, end - at));
       at = end + 1;
     }
-    return Connection::connect({.conninfo = fmt::format("{} port={} user=postgres dbname=postgres",
-                                                        cluster::conninfo_pair("host", lines.at(4)),
-                                                        lines.at(3))},
-                               {});
+    return Connection::connect(
+        {.conninfo = fmt::format("{} port={} user=postgres dbname=postgres",
+                                 cluster::conninfo_pair("host", lines.at(4)), lines.at(3))},
+        {});
   };
   for (const char* name : {"one", "two"}) {
     clones.push_back({scene.path(name), nullptr});

@@ -62,11 +62,10 @@ Ledger::Ledger(const std::string& path)
 void Ledger::acknowledge(int writer, const Acknowledged& commit) {
   // One write(2) in append mode: lines of several writers never mix.
   write_all(fd_,
-            as_bytes(fmt::format("{} {} {} {} {} {} {} {}\n", writer, commit.key, commit.hash,
-                                 commit.xid, pg::to_string(commit.before),
-                                 pg::to_string(commit.after),
-                                 commit.begun.time_since_epoch().count(),
-                                 commit.done.time_since_epoch().count())),
+            as_bytes(fmt::format(
+                "{} {} {} {} {} {} {} {}\n", writer, commit.key, commit.hash, commit.xid,
+                pg::to_string(commit.before), pg::to_string(commit.after),
+                commit.begun.time_since_epoch().count(), commit.done.time_since_epoch().count())),
             path_);
   fsync_file(fd_, path_);
   ++count_;
@@ -142,8 +141,8 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
         fmt::format("SELECT pg_catalog.count(*) FROM {} WHERE key > 0", rows_table(writer)));
     connection.query("RESET enable_seqscan");
     if (by_index != fmt::format("{}", rows.size()))
-      complain(fmt::format("writer {}: {} rows by heap, {} by index", writer, rows.size(),
-                           by_index));
+      complain(
+          fmt::format("writer {}: {} rows by heap, {} by index", writer, rows.size(), by_index));
     // A transaction is there as a whole.
     const int64_t progress = std::stoll(connection.query_value(
         fmt::format("SELECT key FROM oracle.progress WHERE writer = {}", writer)));
@@ -158,16 +157,17 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
       auto row = rows.find(commit.key);
       const bool present = row != rows.end();
       if (present && row->second != commit.hash)
-        complain(fmt::format("row {} of writer {} is not what was acknowledged", commit.key,
-                             writer));
+        complain(
+            fmt::format("row {} of writer {} is not what was acknowledged", commit.key, writer));
       switch (expected_at(moment, commit)) {
         case Expected::kPresent:
           if (present)
             ++findings.present;
           else
-            complain(fmt::format("row {} of writer {} (xid {}) was acknowledged before the target "
-                                 "and is absent",
-                                 commit.key, writer, commit.xid));
+            complain(
+                fmt::format("row {} of writer {} (xid {}) was acknowledged before the target "
+                            "and is absent",
+                            commit.key, writer, commit.xid));
           break;
         case Expected::kAbsent:
           if (!present)
@@ -202,15 +202,14 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
         too_late = expected_at(moment, under_way) == Expected::kAbsent;
       }
       if (!was_sent || (first_absent && key > *first_absent) || too_late)
-        complain(fmt::format("row {} of writer {} is there and was never acknowledged", key,
-                             writer));
+        complain(
+            fmt::format("row {} of writer {} is there and was never acknowledged", key, writer));
     }
   }
   return findings;
 }
 
-std::vector<std::string> check_churn(
-    const std::function<Connection(const std::string&)>& connect) {
+std::vector<std::string> check_churn(const std::function<Connection(const std::string&)>& connect) {
   std::vector<std::string> complaints;
   Connection connection = connect("postgres");
   for (const cluster::Row& row : connection.query(
@@ -311,12 +310,12 @@ void Load::churn(const std::stop_token& stop) {
         const int64_t round = ++churned_;
         const int64_t rows = 50 + round * 17 % 300;
         const std::string table = fmt::format("churn.t{}_{}", round, rows);
-        const std::string fill =
-            fmt::format("SELECT g AS id, pg_catalog.repeat(pg_catalog.md5(g::text), 4) AS text "
-                        "FROM pg_catalog.generate_series(1, {}) g",
-                        rows);
-        connection.query(fmt::format("CREATE TABLE {} {} AS {}", table,
-                                     round % 2 == 0 ? tablespace : "", fill));
+        const std::string fill = fmt::format(
+            "SELECT g AS id, pg_catalog.repeat(pg_catalog.md5(g::text), 4) AS text "
+            "FROM pg_catalog.generate_series(1, {}) g",
+            rows);
+        connection.query(
+            fmt::format("CREATE TABLE {} {} AS {}", table, round % 2 == 0 ? tablespace : "", fill));
         connection.query(fmt::format("CREATE INDEX ON {} (id)", table));
         if (round % 3 == 0) {
           connection.query("BEGIN");

@@ -85,7 +85,8 @@ inline constexpr const char* kPayloadMark = "acknowledged payload";
 
 // The writers' tables, and what churn needs. `tablespace`, when not empty, takes every second
 // writer's table.
-void make_oracle_tables(cluster::Connection& connection, int writers, const std::string& tablespace);
+void make_oracle_tables(cluster::Connection& connection, int writers,
+                        const std::string& tablespace);
 
 // Compares what a server holds with the ledger.
 Findings compare(cluster::Connection& connection, const Ledger& ledger, const Moment& moment);

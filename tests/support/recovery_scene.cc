@@ -72,8 +72,9 @@ std::vector<std::string> listing(const std::string& directory) {
                                 status.st_mtim.tv_sec, status.st_mtim.tv_nsec));
   };
   add(directory);
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory))
-    add(entry.path().string());
+  if (is_directory(directory))
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory))
+      add(entry.path().string());
   std::ranges::sort(lines);
   return lines;
 }
@@ -153,8 +154,8 @@ RecoveryScene::RecoveryScene(const Options& options) {
       config_file(),
       as_bytes(fmt::format("[repo]\nurl = \"{}\"\n{}\n[cluster.main]\npgdata = \"{}\"\nconninfo = "
                            "\"{}\"\nbindir = \"{}\"\n",
-                           repository(), key, server_->data_directory(), "host=" + directory() +
-                           " port=5432 user=postgres dbname=postgres",
+                           repository(), key, server_->data_directory(),
+                           "host=" + directory() + " port=5432 user=postgres dbname=postgres",
                            server_->installation().bin_directory)));
   server_->start();
   must(words);
@@ -203,9 +204,12 @@ std::string RecoveryScene::archive_current_segment(cluster::Connection connectio
   // Something must lie in the segment, or there is nothing to switch away from.
   connection.query("SELECT pg_catalog.pg_create_restore_point('the segment ends')");
   const pg::Lsn end = pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_switch_wal()"));
-  const uint32_t timeline = static_cast<uint32_t>(std::stoul(connection.query_value(
-      "SELECT pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), "
-      "1, 8)"), nullptr, 16));
+  const uint32_t timeline = static_cast<uint32_t>(std::stoul(
+      connection.query_value(
+          "SELECT "
+          "pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), "
+          "1, 8)"),
+      nullptr, 16));
   const std::string name = pg::segment_file_name(
       {.timeline = {timeline}, .segment_number = pg::last_segment_before_end(end, segment_size_)},
       segment_size_);
@@ -219,7 +223,8 @@ std::string RecoveryScene::archive_current_segment(cluster::Connection connectio
 std::optional<std::string> RecoveryScene::wal_object(const std::string& name) const {
   const std::string clusters = join_path(repository(), "clusters/main");
   for (const DirectoryEntry& lineage : list_directory(clusters)) {
-    const std::string wal = join_path(join_path(clusters, lineage.name), "wal/" + name.substr(0, 8));
+    const std::string wal =
+        join_path(join_path(clusters, lineage.name), "wal/" + name.substr(0, 8));
     std::vector<std::string> places = {
         join_path(wal, name.substr(0, 16) + "/" + name),
         wal + ".history",

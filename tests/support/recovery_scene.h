@@ -86,7 +86,8 @@ class RecoveryScene {
   std::unique_ptr<RestoredServer> restore_into(const std::string& name,
                                                const std::vector<std::string>& words) const;
   // "restore --in-place --yes --start WORDS".
-  std::unique_ptr<RestoredServer> restore_in_place(const std::vector<std::string>& words = {}) const;
+  std::unique_ptr<RestoredServer> restore_in_place(
+      const std::vector<std::string>& words = {}) const;
 
   // Completes the WAL segment of the server behind `conninfo` and waits until it is archived.
   // Returns its name.

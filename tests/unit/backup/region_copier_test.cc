@@ -172,6 +172,7 @@ TEST_F(RegionCopierTest, VerifiesNothingButWholePagesOfRelations) {
   cluster_.put("pg_xact/0000", bytes);
   ASSERT_TRUE(open("pg_xact/0000"));
   EXPECT_TRUE(copy(0).empty());
+  copier_->complete(item_);
   // A page that is just being appended to a relation.
   item_.end = 0;
   Bytes pages = make_pages(0, 2);

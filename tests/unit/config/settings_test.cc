@@ -151,8 +151,8 @@ TEST_F(SettingsTest, TheServersCommandLineNamesWhatDecidesAndDoublesPercentSigns
   sources.options["repo.url"] = "/srv/100% safe";
   sources.environment["HOLDFAST_KEY_FILE"] = "/etc/holdfast/key";
   EXPECT_EQ(Settings::load(sources).command_line_for_server(),
-            "--config '" + sources.config_file +
-                "' --repo '/srv/100%% safe' --key-file '/etc/holdfast/key' --cluster 'shop'");
+            "--config " + sources.config_file +
+                " --repo '/srv/100%% safe' --key-file /etc/holdfast/key --cluster shop");
 }
 
 TEST_F(SettingsTest, ARepositoryIdIsThirtyTwoHexadecimalDigits) {
