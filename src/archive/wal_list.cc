@@ -61,13 +61,14 @@ class TimelineReader {
     }
     if (!range_first_) range_first_ = number;
     stored_bytes_ += stored_bytes;
+    range_last_ = number;
     expected_ = number + 1;
   }
 
   void take_partial(const repo::WalArchive::Entry& entry) {
     WalPartial partial{
         .segment = pg::partial_file_name(entry.file.segment, archive_.segment_size()),
-        .digest = *entry.partial,
+        .digest = entry.partial.value_or(Bytes16{}),  // partial segments have one
         .stored_bytes = entry.stored_bytes,
         .readable_end = {},
         .host = {}};
@@ -81,7 +82,7 @@ class TimelineReader {
   void finish_range() {
     if (!range_first_) return;
     const uint64_t first = *range_first_;
-    const uint64_t last = *expected_ - 1;
+    const uint64_t last = range_last_;
     WalRange range{.first_segment = name_of(first),
                    .last_segment = name_of(last),
                    .segment_count = last - first + 1,
@@ -132,6 +133,7 @@ class TimelineReader {
   WalTimeline listed_;
   std::optional<uint64_t> expected_;     // the number that would follow
   std::optional<uint64_t> range_first_;  // of the range that is being read
+  uint64_t range_last_ = 0;
   uint64_t stored_bytes_ = 0;
 };
 

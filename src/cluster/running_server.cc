@@ -47,17 +47,29 @@ std::vector<std::string_view> split_lines(std::string_view text) {
   return lines;
 }
 
-bool is_alive(pid_t pid) { return kill(pid, 0) == 0 || errno == EPERM; }
-
-// /proc is read with plain calls: a process that ends in between is no error.
-std::string program_name(pid_t pid) {
-  std::optional<Fd> fd = open_if_exists(fmt::format("/proc/{}/comm", pid), 0);
+// The beginning of a file of /proc, read with plain calls: a process that ends in between is no
+// error.
+std::string read_of_process(pid_t pid, std::string_view file) {
+  std::optional<Fd> fd = open_if_exists(fmt::format("/proc/{}/{}", pid, file), 0);
   if (!fd) return "";
-  std::array<char, 64> buffer;
+  std::array<char, 256> buffer;
   ssize_t count = read(fd->get(), buffer.data(), buffer.size());
-  if (count <= 0) return "";
-  std::string_view name(buffer.data(), static_cast<size_t>(count));
-  return std::string(name.substr(0, name.find('\n')));
+  return count > 0 ? std::string(buffer.data(), static_cast<size_t>(count)) : std::string();
+}
+
+// Ended, and only its parent has not asked for the status yet; where process 1 is no init (many
+// containers) nobody ever does. Its state stands behind its name, which is in parentheses.
+bool is_zombie(pid_t pid) {
+  const std::string line = read_of_process(pid, "stat");
+  const size_t name_end = line.rfind(')');
+  return name_end != std::string::npos && line.compare(name_end, 3, ") Z") == 0;
+}
+
+bool is_alive(pid_t pid) { return (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid); }
+
+std::string program_name(pid_t pid) {
+  const std::string name = read_of_process(pid, "comm");
+  return name.substr(0, name.find('\n'));
 }
 
 bool is_postgres(pid_t pid) {

@@ -21,7 +21,10 @@ constexpr std::string_view kSkippedAnywhere[] = {
     "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed
                             // into place (16+)
 };
-constexpr std::string_view kSkippedPrefixes[] = {"pgsql_tmp", "pg_internal.init"};
+constexpr std::string_view kSkippedPrefixes[] = {
+    "pgsql_tmp", "pg_internal.init",
+    ".s.PGSQL."};  // not on the server's list: a socket's lock file, where the socket lies inside;
+                   // it names a process, and would keep a restored server from starting
 
 // Not on the server's list. The signal files are a restore's to write: one that came with a backup
 // of a standby would turn a plain restore into a standby.

@@ -281,7 +281,8 @@ struct BackupWriter::State {
   ExtentWriter manifest_extents;
   ManifestWriter manifest;
 
-  std::optional<ManifestWriter::Committed> sealed_manifest;
+  bool is_sealed = false;  // then these hold
+  ManifestWriter::Committed sealed_manifest;
   ObjectWriter::Committed sealed_refs;
 
   Mutex mutex;
@@ -321,7 +322,7 @@ void BackupWriter::State::put_intent() {
       .set("started", to_json(started))
       .set("valid_until", to_json(intent_until));
   const std::string name = intent_name(lineage.name, repository->random().bytes16());
-  if (!repository->create_document("intent", name, std::move(body)))
+  if (!repository->create_document("intent", name, body))
     throw Error(
         {.code = ErrorCode::kAlreadyExists,
          .message = fmt::format("object \"{}\" already exists", name),
@@ -372,7 +373,7 @@ void BackupWriter::State::put_refs(const std::vector<PackSummary>& all) {
 
 void BackupWriter::seal_contents() {
   State& state = *state_;
-  HF_CHECK(!state.sealed_manifest);
+  HF_CHECK(!state.is_sealed);
   state.manifest.close_blocks();
   const std::vector<PackSummary> manifest_packs = state.manifest_extents.finish();
   std::vector<PackSummary> all;
@@ -385,6 +386,7 @@ void BackupWriter::seal_contents() {
   }
   state.sealed_manifest = state.manifest.commit();
   state.put_refs(all);
+  state.is_sealed = true;
 }
 
 // The first object of this backup that is not there as it was written.
@@ -398,7 +400,7 @@ std::optional<std::string> BackupWriter::State::find_missing(
     if (std::string name = pack_name(lineage.name, pack.pack); !is_there(name, pack.bytes))
       return name;
   for (std::string name : {manifest_name(lineage.name, id), manifest_copy_name(lineage.name, id)})
-    if (!is_there(name, sealed_manifest->bytes)) return name;
+    if (!is_there(name, sealed_manifest.bytes)) return name;
   if (std::string name = refs_name(lineage.name, id); !is_there(name, sealed_refs.bytes))
     return name;
   return std::nullopt;
@@ -427,14 +429,14 @@ std::optional<std::string> BackupWriter::State::find_doomed(
 
 Backup BackupWriter::commit(Backup backup) {
   State& state = *state_;
-  HF_CHECK(state.sealed_manifest.has_value());
+  HF_CHECK(state.is_sealed);
   std::vector<PackSummary> all;
   {
     MutexLock lock(state.mutex);
     state.renew_intent();
     all = state.packs;
   }
-  const ManifestWriter::Committed& manifest = *state.sealed_manifest;
+  const ManifestWriter::Committed& manifest = state.sealed_manifest;
   backup.id = state.id;
   backup.lineage = state.lineage.name;
   backup.system_identifier = state.lineage.system_identifier;
@@ -493,8 +495,7 @@ Backup BackupWriter::commit(Backup backup) {
       .set("by", host_name())
       .set("detail", detail);
   state.repository->create_document(
-      "mark", mark_name(state.lineage.name, state.id, state.repository->random().bytes16()),
-      std::move(mark));
+      "mark", mark_name(state.lineage.name, state.id, state.repository->random().bytes16()), mark);
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("backup \"{}\" was marked as damaged", state.id),
                .detail = detail,

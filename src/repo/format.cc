@@ -105,7 +105,7 @@ codec::ObjectSeal document_seal(const DocumentLine& line, const codec::SecretKey
 }
 
 Bytes encode_body(DocumentLine line, const codec::SecretKey* key, const std::string& name,
-                  Json body) {
+                  const Json& body) {
   Json named = Json::object();
   named.set("self", name);
   for (const auto& [member, value] : body.members())
@@ -225,14 +225,14 @@ Json open_body(const SplitDocument& document, const codec::SecretKey* key,
 }  // namespace
 
 Bytes encode_document(const Keyring& keyring, std::string_view kind, const std::string& name,
-                      Json body, RandomSource& random) {
+                      const Json& body, RandomSource& random) {
   return encode_body({.kind = std::string(kind),
                       .repository_id = keyring.repository_id,
                       .object_id = random.bytes16(),
                       .salt = random.bytes32(),
                       .sealed = false,
                       .check = {}},
-                     keyring.key(), name, std::move(body));
+                     keyring.key(), name, body);
 }
 
 Json decode_document(const Keyring& keyring, std::string_view kind, const std::string& name,
@@ -249,14 +249,14 @@ Json decode_document(const Keyring& keyring, std::string_view kind, const std::s
 }
 
 Bytes encode_open_document(const Bytes16& repository_id, std::string_view kind,
-                           const std::string& name, Json body, RandomSource& random) {
+                           const std::string& name, const Json& body, RandomSource& random) {
   return encode_body({.kind = std::string(kind),
                       .repository_id = repository_id,
                       .object_id = random.bytes16(),
                       .salt = random.bytes32(),
                       .sealed = false,
                       .check = {}},
-                     nullptr, name, std::move(body));
+                     nullptr, name, body);
 }
 
 OpenDocument decode_open_document(std::string_view kind, const std::string& name, ByteView text) {

@@ -61,7 +61,7 @@ struct Keyring {
 // The text of a document named `name` of `kind`; the member "self" is put first into `body` (an
 // object). Draws object id and salt.
 Bytes encode_document(const Keyring& keyring, std::string_view kind, const std::string& name,
-                      Json body, RandomSource& random);
+                      const Json& body, RandomSource& random);
 // The body. Throws kCorrupt (damaged, another kind, name or repository, not sealed as the
 // repository is; also when it does not open: the key was proven when the data key was unwrapped),
 // kUnsupported (newer version or critical member "!…" unknown to this program).
@@ -74,7 +74,7 @@ struct OpenDocument {
   Json body;
 };
 Bytes encode_open_document(const Bytes16& repository_id, std::string_view kind,
-                           const std::string& name, Json body, RandomSource& random);
+                           const std::string& name, const Json& body, RandomSource& random);
 OpenDocument decode_open_document(std::string_view kind, const std::string& name, ByteView text);
 
 // --- binary objects
@@ -103,7 +103,7 @@ class ObjectWriter {
   // Starts the upload of `name` and writes the header. The first section must be put by the caller
   // and begin with text(name): section 1, once. The types of the others ascend, equal ones with
   // equal flags (HF_CHECK).
-  ObjectWriter(store::Store& target, const Keyring& keyring, uint32_t kind, std::string name,
+  ObjectWriter(store::Store& target, const Keyring& keyring, uint32_t kind, const std::string& name,
                RandomSource& random);
   ~ObjectWriter();
   void section(uint16_t type, ByteView plain, bool critical = true);

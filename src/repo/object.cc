@@ -74,7 +74,7 @@ struct ObjectWriter::State {
 };
 
 ObjectWriter::ObjectWriter(store::Store& target, const Keyring& keyring, uint32_t kind,
-                           std::string name, RandomSource& random)
+                           const std::string& name, RandomSource& random)
     : state_(std::make_unique<State>(draw_header(kind, keyring, random), keyring)) {
   state_->upload = target.upload(name);
   state_->put(encode_header(state_->header));
@@ -194,7 +194,7 @@ struct ObjectReader::State {
   std::string name;
   std::string self;
   ObjectHeader header;
-  std::optional<codec::ObjectSeal> seal;
+  std::unique_ptr<codec::ObjectSeal> seal;
   codec::Decompressor decompressor;
   uint64_t offset = 0;  // of what is read from the source next
   bool source_ended = false;
@@ -251,7 +251,7 @@ void ObjectReader::start(State& state, const Keyring& keyring, uint32_t kind) {
   std::array<std::byte, kHeaderBytes> header;
   state.take(header, "its header");
   state.header = decode_header(header, kind, keyring, state.name);
-  state.seal.emplace(make_seal(state.header, keyring));
+  state.seal = std::make_unique<codec::ObjectSeal>(make_seal(state.header, keyring));
 }
 
 std::optional<ObjectReader::Section> ObjectReader::next() {

@@ -32,7 +32,6 @@ static_assert(kSaltAt + sizeof(Bytes32) == kExtentHeaderBytes);
 constexpr size_t kInnerHeaderBytes = 40;
 constexpr size_t kRawCheckAt = 24;
 constexpr uint16_t kBlockListFlag = 1;
-constexpr size_t kMaxVarintBytes = 10;
 
 constexpr std::string_view kTrailerMagic = "HFTRAIL1";
 constexpr size_t kTrailerBytes = 32;
@@ -124,7 +123,7 @@ struct ExtentWriter::State {
   LineageName lineage;
   codec::Compressor compressor;
   codec::ContentDigest content_digest;
-  std::optional<Pack> pack;
+  std::unique_ptr<Pack> pack;
   Bytes buffer;
   ByteWriter list;
   std::vector<PackSummary> finished;
@@ -141,7 +140,7 @@ uint64_t ExtentWriter::stored_bytes() const { return state_->stored_bytes; }
 void ExtentWriter::State::begin_pack() {
   const Keyring& keyring = repository->keyring();
   ObjectHeader header = draw_header(kPackKind, keyring, repository->random());
-  pack.emplace(header, make_seal(header, keyring));
+  pack = std::make_unique<Pack>(header, make_seal(header, keyring));
   pack->upload = repository->store().upload(pack_name(lineage, header.object_id));
   Bytes encoded = encode_header(header);
   pack->upload->append(encoded);
@@ -387,8 +386,8 @@ ExtentReader::Extent ExtentReader::read(const ExtentRef& ref, ContentKind expect
   if (state.buffer.size() < extent_bytes) state.buffer.resize(extent_bytes);
   std::span<std::byte> extent = std::span(state.buffer).first(extent_bytes);
   std::optional<size_t> count = state.repository->store().read_into(name, ref.offset, extent);
-  if (!count) damaged("the pack is missing.");
-  if (*count < extent_bytes) damaged("the pack ends before it.");
+  if (!count || *count < extent_bytes)
+    damaged(count ? "the pack ends before it." : "the pack is missing.");
 
   // Is it the one that was asked for?
   ByteReader in(extent.first(kExtentHeaderBytes), "extent header");

@@ -283,8 +283,7 @@ Lineage Repository::create_lineage(Lineage lineage) const {
         .set("block_bytes", lineage.block_bytes)
         .set("blocks_per_segment", lineage.blocks_per_segment)
         .set("created", to_rfc3339(lineage.created));
-    if (create_document("lineage", lineage_document_name(lineage.name), std::move(body)))
-      return lineage;
+    if (create_document("lineage", lineage_document_name(lineage.name), body)) return lineage;
     // Somebody else took the number at this moment: look again.
   }
 }
@@ -296,8 +295,9 @@ std::optional<Json> Repository::read_document(std::string_view kind,
   return decode_document(keyring_, kind, name, *text);
 }
 
-bool Repository::create_document(std::string_view kind, const std::string& name, Json body) const {
-  return store_->create(name, encode_document(keyring_, kind, name, std::move(body), *random_));
+bool Repository::create_document(std::string_view kind, const std::string& name,
+                                 const Json& body) const {
+  return store_->create(name, encode_document(keyring_, kind, name, body, *random_));
 }
 
 }  // namespace holdfast::repo

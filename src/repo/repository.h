@@ -62,7 +62,7 @@ class Repository {
   // A document by its name; nullopt when absent.
   std::optional<Json> read_document(std::string_view kind, const std::string& name) const;
   // False when the name is taken.
-  bool create_document(std::string_view kind, const std::string& name, Json body) const;
+  bool create_document(std::string_view kind, const std::string& name, const Json& body) const;
 
  private:
   Repository() = default;

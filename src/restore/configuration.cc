@@ -322,11 +322,11 @@ void pin_file_places(const std::string& directory, const std::string& old_direct
   }
   moved[was] = files.config_file;
   pg::ConfFile file(rewrite_includes(text_of(files.config_file), was, moved));
-  const ConfSettings places = {{.name = "data_directory", .value = directory},
-                               {.name = "hba_file", .value = files.hba_file},
-                               {.name = "ident_file", .value = files.ident_file},
-                               {.name = "external_pid_file",
-                                .value = join_path(directory, "external.pid")}};
+  const ConfSettings places = {
+      {.name = "data_directory", .value = directory},
+      {.name = "hba_file", .value = files.hba_file},
+      {.name = "ident_file", .value = files.ident_file},
+      {.name = "external_pid_file", .value = join_path(directory, "external.pid")}};
   file.set_block(places);
   rewrite(files.config_file, file.to_text(), owners.of_cluster());
 }

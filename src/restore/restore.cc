@@ -3,6 +3,7 @@
 #include "restore/restore.h"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <memory>
 #include <signal.h>
 #include <unistd.h>
@@ -249,12 +250,16 @@ void Restore::lay() {
                                  return tablespace_target(oid, target);
                                },
                            .jobs = options_.jobs};
+  const mode_t mode = result_.plan.backup.data_mode;
+  if (is_copy_ && !result_.plan.backup.tablespaces.empty())
+    make_owned_directories(join_path(directory_, kTablespacesDirectory), mode,
+                           owners_->of_cluster());
   laid_ =
       lay_files(options, repository_, result_.plan.backup, *manifest_, *owners_, reporter_, stop_);
   result_.files = laid_.files;
   result_.bytes = laid_.bytes;
   for (const char* name : {"pg_wal", "pg_wal/archive_status"})
-    make_owned_directories(join_path(directory_, name), 0700, owners_->of_cluster());
+    make_owned_directories(join_path(directory_, name), mode, owners_->of_cluster());
 }
 
 // In the data directory, or, where its path is too long for a socket, in a directory of its own

@@ -1,4 +1,5 @@
-// A store that fails at any call, or loses its answer, while a backup is made: earlier backups stay, and the next run works.
+// A store that fails at any call, or loses its answer, while a backup is made: earlier backups
+// stay, and the next run works.
 #include <gtest/gtest.h>
 
 #include "repo/backup.h"
@@ -38,14 +39,16 @@ bool try_backup(TestRepository& target, FaultStore& faulty, const std::string& i
 }
 
 class BackupFaults : public testing::TestWithParam<std::tuple<Sealing, bool, uint64_t>> {};
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, BackupFaults,
-    testing::Combine(testing::Values(Sealing::kNone, Sealing::kKeyFile), testing::Bool(),
-                     testing::Values(uint64_t{1}, Fault::kAllFurther)),
-    [](const auto& p) {
-      return std::string(std::get<0>(p.param) == Sealing::kNone ? "Plain" : "Sealed") +
-             (std::get<1>(p.param) ? "AnswerLost" : "Refused") + (std::get<2>(p.param) == 1 ? "Once" : "FromThenOn");
-    });
+INSTANTIATE_TEST_SUITE_P(Kinds, BackupFaults,
+                         testing::Combine(testing::Values(Sealing::kNone, Sealing::kKeyFile),
+                                          testing::Bool(),
+                                          testing::Values(uint64_t{1}, Fault::kAllFurther)),
+                         [](const auto& p) {
+                           return std::string(std::get<0>(p.param) == Sealing::kNone ? "Plain"
+                                                                                     : "Sealed") +
+                                  (std::get<1>(p.param) ? "AnswerLost" : "Refused") +
+                                  (std::get<2>(p.param) == 1 ? "Once" : "FromThenOn");
+                         });
 
 TEST_P(BackupFaults, AnyFailedStoreCallLeavesEarlierBackupsReadableAndTheNextRunWorks) {
   const auto [sealing, lost_answer, count] = GetParam();
@@ -54,7 +57,8 @@ TEST_P(BackupFaults, AnyFailedStoreCallLeavesEarlierBackupsReadableAndTheNextRun
     ASSERT_LT(nth, 1000u) << "it never comes through";
     TestRepository target(sealing);
     make_backup(target.repository, target.lineage, kEarlier, sample_files(1), target.clock);
-    FaultStore faulty(target.store, Fault{.first = nth, .count = count, .lost_answer = lost_answer});
+    FaultStore faulty(target.store,
+                      Fault{.first = nth, .count = count, .lost_answer = lost_answer});
     const bool made = try_backup(target, faulty, kTried);
     finished = !faulty.fired();
     EXPECT_TRUE(made || !finished);
@@ -65,7 +69,9 @@ TEST_P(BackupFaults, AnyFailedStoreCallLeavesEarlierBackupsReadableAndTheNextRun
     // What is visible is whole, also when nobody was told that it came to be.
     const std::vector<std::string> ids = list_backup_ids(target.repository, lineage);
     ASSERT_LE(ids.size(), 2u);
-    if (made) EXPECT_EQ(ids.size(), 2u);
+    if (made) {
+      EXPECT_EQ(ids.size(), 2u);
+    }
     if (ids.size() == 2) expect_backup_holds(target.repository, lineage, kTried, sample_files(2));
 
     make_backup(target.repository, target.lineage, kNext, sample_files(3), target.clock);

@@ -20,11 +20,14 @@ repo::Keyring keyring() {
 Bytes dressed(ByteView body) {
   Bytes unit(body.begin(), body.end());
   unit.resize(unit.size() + codec::kSealBytes);
-  codec::ObjectSeal(nullptr, {}, {.repository_id = {}, .kind = repo::object_kind("MARK"), .version = 1, .object_id = {}})
+  codec::ObjectSeal(
+      nullptr, {},
+      {.repository_id = {}, .kind = repo::object_kind("MARK"), .version = 1, .object_id = {}})
       .seal(0, unit);
   const std::string zeros(64, '0');
-  std::string text = "{\"holdfast\":\"mark\",\"version\":1,\"repository\":\"" + zeros.substr(32) + "\",\"object\":\"" +
-                     zeros.substr(32) + "\",\"salt\":\"" + zeros + "\",\"seal\":\"none\",\"check\":\"" +
+  std::string text = "{\"holdfast\":\"mark\",\"version\":1,\"repository\":\"" + zeros.substr(32) +
+                     "\",\"object\":\"" + zeros.substr(32) + "\",\"salt\":\"" + zeros +
+                     "\",\"seal\":\"none\",\"check\":\"" +
                      to_hex(ByteView(unit).last(codec::kSealBytes)) + "\",\"body\":\n";
   text += as_text(body);
   text += "\n}\n";

@@ -1,4 +1,5 @@
-// The bodies of key objects and commits. A commit that is accepted is written again as the same text.
+// The bodies of key objects and commits. A commit that is accepted is written again as the same
+// text.
 #include "base/error.h"
 #include "repo/backup.h"
 #include "repo/keys.h"
@@ -8,7 +9,8 @@ using namespace holdfast;
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const Json body = Json::parse(as_text(std::as_bytes(std::span(data, size))), "input");
-    static const repo::KeySource key{.passphrase = {}, .key_file = codec::SecretKey::from_bytes(Bytes(32))};
+    static const repo::KeySource key{.passphrase = {},
+                                     .key_file = codec::SecretKey::from_bytes(Bytes(32))};
     try {
       repo::unwrap_data_key(body, key, {}, {});
     } catch (const Error&) {

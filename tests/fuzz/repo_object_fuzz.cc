@@ -9,13 +9,15 @@ namespace {
 constexpr char kName[] = "clusters/main/15-1/refs/x";
 
 const repo::Keyring& keyring() {
-  static const repo::Keyring ring = {.repository_id = {}, .data_key = {}, .content_digest_key = Bytes(64)};
+  static const repo::Keyring ring = {
+      .repository_id = {}, .data_key = {}, .content_digest_key = Bytes(64)};
   return ring;
 }
 
 void read(ByteView bytes, uint32_t kind) {
   try {
-    repo::ObjectReader reader = repo::ObjectReader::open_bytes(bytes, keyring(), kind, kName, kName);
+    repo::ObjectReader reader =
+        repo::ObjectReader::open_bytes(bytes, keyring(), kind, kName, kName);
     while (std::optional<repo::ObjectReader::Section> section = reader.next()) {
       try {
         reader.expand(*section);
@@ -28,7 +30,12 @@ void read(ByteView bytes, uint32_t kind) {
 
 // Sections cut from the input (type, flags, length), each sealed in its place, and an end.
 Bytes dressed(ByteView input, uint32_t kind) {
-  const repo::ObjectHeader header{.kind = kind, .version = 1, .sealed = false, .repository_id = {}, .object_id = {}, .salt = {}};
+  const repo::ObjectHeader header{.kind = kind,
+                                  .version = 1,
+                                  .sealed = false,
+                                  .repository_id = {},
+                                  .object_id = {},
+                                  .salt = {}};
   codec::ObjectSeal seal = repo::make_seal(header, keyring());
   Bytes object = repo::encode_header(header);
   uint64_t before = 0;

@@ -1,4 +1,5 @@
-// Extents and footers: the input stands in a pack as an extent's unit, as the footer's, and as the whole pack, with checks that hold.
+// Extents and footers: the input stands in a pack as an extent's unit, as the footer's, and as the
+// whole pack, with checks that hold.
 #include "base/error.h"
 #include "codec/digest.h"
 #include "repo/pack.h"
@@ -14,7 +15,8 @@ struct World {
   store::MemoryStore store;
   repo::Repository repository = repo::Repository::create(store, {}, system_clock());
   repo::LineageName lineage{.cluster = "main", .major = 15, .count = 1};
-  repo::ObjectHeader header = repo::draw_header(repo::kPackKind, repository.keyring(), system_random());
+  repo::ObjectHeader header =
+      repo::draw_header(repo::kPackKind, repository.keyring(), system_random());
   std::string name = repo::pack_name(lineage, header.object_id);
 };
 
@@ -55,8 +57,11 @@ void read_footer() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ByteView input = std::as_bytes(std::span(data, size));
   const World& w = world();
-  repo::ExtentRef ref{.pack = w.header.object_id, .ordinal = 0, .offset = 96,
-                      .unit_bytes = static_cast<uint32_t>(size), .digest = {}};
+  repo::ExtentRef ref{.pack = w.header.object_id,
+                      .ordinal = 0,
+                      .offset = 96,
+                      .unit_bytes = static_cast<uint32_t>(size),
+                      .digest = {}};
 
   // The extent.
   ByteWriter front;
@@ -71,7 +76,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   append(pack, back.view());
   append(pack, sealed(0, input));
   put(pack);
-  for (repo::ContentKind kind : {repo::ContentKind::kBlocks, repo::ContentKind::kManifestBlock}) read_extent(ref, kind);
+  for (repo::ContentKind kind : {repo::ContentKind::kBlocks, repo::ContentKind::kManifestBlock})
+    read_extent(ref, kind);
 
   // The footer, which names as many extents as its first bytes ask for.
   pack.resize(200'000);

@@ -1,13 +1,14 @@
-// test_repository.h: a repository in memory with fixed clock and random bytes, and small backups in it.
+// test_repository.h: a repository in memory with fixed clock and random bytes, and small backups in
+// it.
 #pragma once
-
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "repo/backup.h"
 #include "repo/repository.h"
@@ -21,7 +22,8 @@ enum class Sealing { kNone, kKeyFile };
 
 inline repo::KeySource test_key(Sealing sealing) {
   repo::KeySource key;
-  if (sealing == Sealing::kKeyFile) key.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{0x4B}));
+  if (sealing == Sealing::kKeyFile)
+    key.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{0x4B}));
   return key;
 }
 
@@ -82,7 +84,8 @@ struct SampleFile {
   std::string target = {};
 };
 
-// One of each: empty, small, several extents, zeros between, zeros only, links, outside, last. In manifest order.
+// One of each: empty, small, several extents, zeros between, zeros only, links, outside, last. In
+// manifest order.
 inline std::vector<SampleFile> sample_files(uint64_t seed) {
   constexpr size_t kBlock = 8192;
   using enum repo::ManifestRoot;
@@ -101,7 +104,8 @@ inline std::vector<SampleFile> sample_files(uint64_t seed) {
   files.push_back({kData, "base/5/3456", kFile, Bytes(5 * kBlock)});
   files.push_back({kData, "base/5/9999", kFile});
   files.push_back({kData, "pg_wal", kSymlink, {}, "/srv/wal/main"});
-  files.push_back({kOutside, "/etc/postgresql/15/main/pg_hba.conf", kFile, to_bytes("local all all peer\n")});
+  files.push_back(
+      {kOutside, "/etc/postgresql/15/main/pg_hba.conf", kFile, to_bytes("local all all peer\n")});
   files.push_back({kDataLast, "backup_label", kFile, to_bytes("START WAL LOCATION: 0/4000028\n")});
   files.push_back({kDataLast, "global/pg_control", kFile, page_like_bytes(kBlock, seed + 99)});
   return files;
@@ -156,8 +160,9 @@ inline repo::Backup make_backup(const repo::Repository& repository, const repo::
 }
 
 // Reads a whole backup and compares it with what was put in; throws what reading throws.
-inline void expect_backup_holds(const repo::Repository& repository, const repo::LineageName& lineage,
-                                const std::string& id, const std::vector<SampleFile>& files) {
+inline void expect_backup_holds(const repo::Repository& repository,
+                                const repo::LineageName& lineage, const std::string& id,
+                                const std::vector<SampleFile>& files) {
   std::optional<repo::Backup> backup = repo::read_backup(repository, lineage, id);
   ASSERT_TRUE(backup.has_value()) << id;
   repo::ManifestReader manifest(repository, lineage, id, backup->manifest_sha256, nullptr);

@@ -1,5 +1,7 @@
 #include "cluster/running_server.h"
 
+#include <csignal>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -103,6 +105,18 @@ TEST_F(RunningServerTest, FindsTheProcessThatTheFileNames) {
   EXPECT_EQ(error.code(), ErrorCode::kBusy);
   EXPECT_EQ(error.message(), "a PostgreSQL server is running on \"" + directory_ + "\"");
   EXPECT_TRUE(error.hint().starts_with("Stop it before restoring over it: ")) << error.hint();
+}
+
+TEST_F(RunningServerTest, TakesAProcessThatHasEndedAndWasNotWaitedForAsEnded) {
+  make_program();
+  Process server = pretend_server();
+  write_pid(server.pid());
+  ASSERT_TRUE(find_running_server(directory_));
+  server.signal(SIGKILL);
+  siginfo_t ended{};
+  // Sees its end and leaves it a zombie.
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(server.pid()), &ended, WEXITED | WNOWAIT), 0);
+  EXPECT_FALSE(find_running_server(directory_));
 }
 
 TEST_F(RunningServerTest, FindsAServerWhoseDataDirectoryWasDeletedOrLostItsPidFile) {

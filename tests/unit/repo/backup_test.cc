@@ -1,8 +1,8 @@
 #include "repo/backup.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "codec/digest.h"
 #include "support/error_of.h"
@@ -32,7 +32,9 @@ class BackupIn : public testing::TestWithParam<Sealing> {
   TestRepository target{GetParam()};
 };
 INSTANTIATE_TEST_SUITE_P(Sealing, BackupIn, testing::Values(Sealing::kNone, Sealing::kKeyFile),
-                         [](const auto& p) { return p.param == Sealing::kNone ? "Plain" : "Sealed"; });
+                         [](const auto& p) {
+                           return p.param == Sealing::kNone ? "Plain" : "Sealed";
+                         });
 
 TEST_P(BackupIn, HoldsEveryFileOfEachBackup) {
   make(kFirst, 1);
@@ -74,13 +76,15 @@ TEST_P(BackupIn, CommitTellsWhatWasTaken) {
   const Bytes manifest = object_bytes(target.store, manifest_name(target.lineage.name, kFirst));
   EXPECT_EQ(read->manifest_sha256, codec::sha256(manifest));
   EXPECT_EQ(read->manifest_bytes, manifest.size());
-  EXPECT_EQ(read->refs_sha256, codec::sha256(object_bytes(target.store, refs_name(target.lineage.name, kFirst))));
+  EXPECT_EQ(read->refs_sha256,
+            codec::sha256(object_bytes(target.store, refs_name(target.lineage.name, kFirst))));
 }
 
 TEST_P(BackupIn, RefsListEveryPack) {
   const Backup made = make(kFirst);
   const std::string name = refs_name(target.lineage.name, kFirst);
-  std::optional<ObjectReader> refs = ObjectReader::open(target.store, target.repository.keyring(), kRefsKind, name, name);
+  std::optional<ObjectReader> refs =
+      ObjectReader::open(target.store, target.repository.keyring(), kRefsKind, name, name);
   ASSERT_TRUE(refs.has_value());
   refs->next();
   std::optional<ObjectReader::Section> section = refs->next();
@@ -116,17 +120,20 @@ TEST_P(BackupIn, IsNotThereBeforeItsCommit) {
 TEST_P(BackupIn, TellsDeletionBeforeItWritesAnything) {
   BackupWriter writer(target.repository, target.lineage, kFirst, {}, target.clock);
   const std::vector<std::string> names = object_names(target.store);
-  auto intent = std::ranges::find_if(names, [](const std::string& name) { return name.find("/intents/") != std::string::npos; });
+  auto intent = std::ranges::find_if(
+      names, [](const std::string& name) { return name.find("/intents/") != std::string::npos; });
   ASSERT_NE(intent, names.end());
   const std::optional<Json> body = target.repository.read_document("intent", *intent);
   EXPECT_EQ(body->at("backup").as_string(), kFirst);
   EXPECT_EQ(body->at("what").as_string(), "backup");
   EXPECT_EQ(parse_rfc3339(body->at("objects_from").as_string()), target.clock.now());
-  EXPECT_EQ(parse_rfc3339(body->at("valid_until").as_string()), target.clock.now() + std::chrono::hours(7 * 24));
+  EXPECT_EQ(parse_rfc3339(body->at("valid_until").as_string()),
+            target.clock.now() + std::chrono::hours(7 * 24));
 }
 
 size_t count_intents(TestRepository& target) {
-  return target.store.list({.prefix = lineage_folder(target.lineage.name) + "intents/"}).entries.size();
+  return target.store.list({.prefix = lineage_folder(target.lineage.name) + "intents/"})
+      .entries.size();
 }
 
 TEST_P(BackupIn, RenewsItsIntentInTimeAndStopsWhenItCouldNot) {
@@ -174,7 +181,8 @@ TEST_P(BackupIn, IsRefusedWhenWhatItWroteIsDoomed) {
   writer.seal_contents();
   const std::string doomed = doomed_folder(target.lineage.name) + std::string(32, 'd') + ".json";
   ASSERT_TRUE(target.repository.create_document(
-      "doomed", doomed, Json::object().set("objects", Json(Json::Array{Json("other"), Json(pack)}))));
+      "doomed", doomed,
+      Json::object().set("objects", Json(Json::Array{Json("other"), Json(pack)}))));
   Error error = error_of([&] { writer.commit({}); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.detail(), "The object \"" + pack + "\" that it wrote is about to be removed.");
@@ -188,7 +196,8 @@ class DoomingStore : public store::MemoryStore {
   std::function<void()> at_commit;
   bool create(const std::string& name, ByteView bytes) override {
     const bool made = MemoryStore::create(name, bytes);
-    if (name.find("/backups/") != std::string::npos && at_commit) std::exchange(at_commit, nullptr)();
+    if (name.find("/backups/") != std::string::npos && at_commit)
+      std::exchange(at_commit, nullptr)();
     return made;
   }
 };
@@ -208,7 +217,8 @@ TEST(BackupCommit, MarksItselfDamagedWhenItWasDoomedAtThatMoment) {
   EXPECT_EQ(error.message(), "backup \"" + kFirst + "\" was marked as damaged");
   const store::ListPage marks = store.list({.prefix = marks_folder(lineage.name, kFirst)});
   ASSERT_EQ(marks.entries.size(), 1u);
-  EXPECT_EQ(repository.read_document("mark", marks.entries[0].name)->at("what").as_string(), "damaged");
+  EXPECT_EQ(repository.read_document("mark", marks.entries[0].name)->at("what").as_string(),
+            "damaged");
 }
 
 TEST_P(BackupIn, IsNeverReplaced) {
@@ -221,7 +231,8 @@ TEST_P(BackupIn, IsNeverReplaced) {
 
 TEST_P(BackupIn, CountsDamageThatWasFound) {
   BackupWriter writer(target.repository, target.lineage, kFirst, {}, target.clock);
-  writer.manifest().add_damaged({.root = ManifestRoot::kData, .path = "base/5/1", .block = 4, .reason = 1});
+  writer.manifest().add_damaged(
+      {.root = ManifestRoot::kData, .path = "base/5/1", .block = 4, .reason = 1});
   writer.seal_contents();
   const Backup made = writer.commit({});
   EXPECT_TRUE(made.damaged);
@@ -232,7 +243,8 @@ TEST_P(BackupIn, ACopiedCommitIsRefused) {
   make(kFirst);
   target.store.create(backup_name(target.lineage.name, kSecond),
                       object_bytes(target.store, backup_name(target.lineage.name, kFirst)));
-  EXPECT_EQ(error_of([&] { read_backup(target.repository, target.lineage.name, kSecond); }).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error_of([&] { read_backup(target.repository, target.lineage.name, kSecond); }).code(),
+            ErrorCode::kCorrupt);
 }
 
 class ResolveBackup : public testing::Test {
@@ -241,13 +253,16 @@ class ResolveBackup : public testing::Test {
     for (const std::string& id : {kSecond, kFirst, kThird})
       make_backup(target.repository, target.lineage, id, {}, target.clock);
   }
-  Backup resolve(std::string_view text) { return resolve_backup(target.repository, target.lineage.name, text); }
+  Backup resolve(std::string_view text) {
+    return resolve_backup(target.repository, target.lineage.name, text);
+  }
   TestRepository target;
 };
 
 TEST_F(ResolveBackup, ListsIdsOldestFirst) {
   target.store.create(backups_folder(target.lineage.name) + "notes.txt", {});
-  EXPECT_EQ(list_backup_ids(target.repository, target.lineage.name), (std::vector<std::string>{kFirst, kSecond, kThird}));
+  EXPECT_EQ(list_backup_ids(target.repository, target.lineage.name),
+            (std::vector<std::string>{kFirst, kSecond, kThird}));
 }
 
 TEST_F(ResolveBackup, TakesLatestAnIdAndItsBeginning) {

@@ -1,8 +1,8 @@
 #include "repo/file_map.h"
 
-#include <gtest/gtest.h>
-
 #include <thread>
+
+#include <gtest/gtest.h>
 
 #include "support/error_of.h"
 #include "support/test_repository.h"
@@ -73,7 +73,8 @@ TEST_F(FileMap, CutsExtentsOfSixteenStoredBlocks) {
   // Every third block is zeros: extents are full all the same.
   Bytes content = page_like_bytes(48 * kBlock, 4);
   for (size_t block = 0; block < 48; block += 3)
-    std::ranges::fill_n(content.begin() + static_cast<ptrdiff_t>(block * kBlock), kBlock, std::byte{0});
+    std::ranges::fill_n(content.begin() + static_cast<ptrdiff_t>(block * kBlock), kBlock,
+                        std::byte{0});
   LeafBuilder builder(writer, kBlock);
   builder.begin(1, 0);
   builder.add(0, content);
@@ -99,14 +100,17 @@ TEST_F(FileMap, MakesTheSameLeafHoweverTheBlocksArrive) {
     LeafBuilder builder(writer, kBlock);
     builder.begin(1, 0);
     for (size_t at = 0; at < content.size(); at += step * kBlock)
-      builder.add(at / kBlock, ByteView(content).subspan(at, std::min(step * kBlock, content.size() - at)));
+      builder.add(at / kBlock,
+                  ByteView(content).subspan(at, std::min(step * kBlock, content.size() - at)));
     MapLeaf leaf = builder.finish();
     std::vector<MapRun> all;
-    for (const MapExtent& extent : leaf.extents) all.insert(all.end(), extent.runs.begin(), extent.runs.end());
+    for (const MapExtent& extent : leaf.extents)
+      all.insert(all.end(), extent.runs.begin(), extent.runs.end());
     runs.push_back(all);
     FileMapBuilder map;
     map.add(writer, std::move(leaf), kBlock);
-    EXPECT_TRUE(read(map.finish(writer, content.size(), kBlock), content.size()) == content) << step;
+    EXPECT_TRUE(read(map.finish(writer, content.size(), kBlock), content.size()) == content)
+        << step;
   }
   for (const auto& other : runs) EXPECT_EQ(other, runs.front());
 }
@@ -120,15 +124,27 @@ TEST_F(FileMap, ReadsAnyRange) {
   const struct {
     uint64_t offset;
     size_t bytes;
-  } cases[] = {{0, 0}, {0, 1}, {1, kBlock}, {kBlock - 1, 2}, {16 * kBlock - 5, 10}, {17 * kBlock, kBlock},
-               {17 * kBlock - 1, 7 * kBlock}, {40 * kBlock, 333}, {40 * kBlock + 330, 100}, {5, content.size()},
-               {content.size(), 1}, {content.size() + 1000, 1}};
+  } cases[] = {{0, 0},
+               {0, 1},
+               {1, kBlock},
+               {kBlock - 1, 2},
+               {16 * kBlock - 5, 10},
+               {17 * kBlock, kBlock},
+               {17 * kBlock - 1, 7 * kBlock},
+               {40 * kBlock, 333},
+               {40 * kBlock + 330, 100},
+               {5, content.size()},
+               {content.size(), 1},
+               {content.size() + 1000, 1}};
   for (const auto& c : cases) {
     Bytes into(c.bytes, std::byte{0xEE});
     const size_t count = reader.read_range(c.offset, into);
-    const size_t expected = c.offset >= content.size() ? 0 : std::min(c.bytes, content.size() - c.offset);
+    const size_t expected =
+        c.offset >= content.size() ? 0 : std::min(c.bytes, content.size() - c.offset);
     ASSERT_EQ(count, expected) << c.offset;
-    EXPECT_TRUE(std::ranges::equal(ByteView(into).first(count), ByteView(content).subspan(std::min<size_t>(c.offset, content.size()), count)))
+    EXPECT_TRUE(std::ranges::equal(
+        ByteView(into).first(count),
+        ByteView(content).subspan(std::min<size_t>(c.offset, content.size()), count)))
         << c.offset << " " << c.bytes;
   }
 }
@@ -191,7 +207,8 @@ TEST_F(FileMap, TakesLeavesFromSeveralWorkersInAnyOrder) {
     std::vector<std::jthread> workers;
     for (uint64_t index : {uint64_t{2}, uint64_t{0}, uint64_t{1}})
       workers.emplace_back([&, index] {
-        ExtentWriter own(target.repository, target.lineage.name, {.algorithm = codec::Compression::kLz4, .level = 0});
+        ExtentWriter own(target.repository, target.lineage.name,
+                         {.algorithm = codec::Compression::kLz4, .level = 0});
         LeafBuilder builder(own, kBlock);
         builder.begin(1, index);
         ByteView rest = ByteView(content).subspan(index * kLeafBytes);
@@ -230,14 +247,20 @@ TEST_F(FileMap, RootOfTheLargestFileFitsAnExtent) {
 
 MapLeaf two_extents() {
   MapLeaf leaf{.base_block = 3 * kLeafBlocks, .extents = {}};
-  leaf.extents.push_back({.ref = {.pack = {{std::byte{1}}}, .ordinal = 4, .offset = 96, .unit_bytes = 1000, .digest = {}},
-                          .runs = {{.block = 0, .slot = 0, .count = 10}, {.block = 20, .slot = 10, .count = 6}}});
-  leaf.extents.push_back({.ref = {.pack = {{std::byte{2}}}, .ordinal = 9, .offset = 5000, .unit_bytes = 77, .digest = {}},
-                          .runs = {{.block = kLeafBlocks - 1, .slot = 3, .count = 1}}});
+  leaf.extents.push_back(
+      {.ref =
+           {.pack = {{std::byte{1}}}, .ordinal = 4, .offset = 96, .unit_bytes = 1000, .digest = {}},
+       .runs = {{.block = 0, .slot = 0, .count = 10}, {.block = 20, .slot = 10, .count = 6}}});
+  leaf.extents.push_back(
+      {.ref =
+           {.pack = {{std::byte{2}}}, .ordinal = 9, .offset = 5000, .unit_bytes = 77, .digest = {}},
+       .runs = {{.block = kLeafBlocks - 1, .slot = 3, .count = 1}}});
   return leaf;
 }
 
-TEST(MapLeaf, ReadsBack) { EXPECT_EQ(decode_map_leaf(encode(two_extents()), kLeafBlocks), two_extents()); }
+TEST(MapLeaf, ReadsBack) {
+  EXPECT_EQ(decode_map_leaf(encode(two_extents()), kLeafBlocks), two_extents());
+}
 
 TEST(MapLeaf, RefusesRunsThatOverlapOrLeave) {
   const struct {
@@ -256,11 +279,14 @@ TEST(MapLeaf, RefusesRunsThatOverlapOrLeave) {
   for (const auto& c : cases) {
     MapLeaf leaf = two_extents();
     leaf.extents[0].runs.push_back(c.run);
-    EXPECT_EQ(error_of([&] { decode_map_leaf(encode(leaf), kLeafBlocks); }).code(), ErrorCode::kCorrupt) << c.what;
+    EXPECT_EQ(error_of([&] { decode_map_leaf(encode(leaf), kLeafBlocks); }).code(),
+              ErrorCode::kCorrupt)
+        << c.what;
   }
   MapLeaf shifted = two_extents();
   shifted.base_block += 1;
-  EXPECT_EQ(error_of([&] { decode_map_leaf(encode(shifted), kLeafBlocks); }).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error_of([&] { decode_map_leaf(encode(shifted), kLeafBlocks); }).code(),
+            ErrorCode::kCorrupt);
 }
 
 TEST(MapLeaf, RefusesEveryOtherLength) {

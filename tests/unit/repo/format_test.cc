@@ -19,7 +19,9 @@ class Document : public testing::TestWithParam<Sealing> {
  protected:
   Bytes encoded() {
     Json body = Json::object();
-    body.set("what", "pinned").set("detail", "the \"last\" of März").set("count", uint64_t{18446744073709551615u});
+    body.set("what", "pinned")
+        .set("detail", "the \"last\" of März")
+        .set("count", uint64_t{18446744073709551615u});
     return encode_document(keyring(), "mark", kName, body, target.random);
   }
   const Keyring& keyring() { return target.repository.keyring(); }
@@ -27,7 +29,9 @@ class Document : public testing::TestWithParam<Sealing> {
   TestRepository target{GetParam()};
 };
 INSTANTIATE_TEST_SUITE_P(Sealing, Document, testing::Values(Sealing::kNone, Sealing::kKeyFile),
-                         [](const auto& p) { return p.param == Sealing::kNone ? "Plain" : "Sealed"; });
+                         [](const auto& p) {
+                           return p.param == Sealing::kNone ? "Plain" : "Sealed";
+                         });
 
 TEST_P(Document, ReadsBackItsBodyWithItsOwnNameFirst) {
   const Json body = decode_document(keyring(), "mark", kName, encoded());
@@ -60,7 +64,8 @@ TEST_P(Document, RefusesEveryChangedBit) {
     for (unsigned bit = 0; bit < 8; ++bit) {
       Bytes changed = text;
       changed[at] ^= static_cast<std::byte>(1u << bit);
-      ASSERT_THROW(decode_document(keyring(), "mark", kName, changed), Error) << at << " bit " << bit;
+      ASSERT_THROW(decode_document(keyring(), "mark", kName, changed), Error)
+          << at << " bit " << bit;
     }
   }
 }
@@ -68,7 +73,8 @@ TEST_P(Document, RefusesEveryChangedBit) {
 TEST_P(Document, RefusesEveryOtherLength) {
   const Bytes text = encoded();
   for (size_t length = 0; length < text.size(); ++length)
-    ASSERT_THROW(decode_document(keyring(), "mark", kName, ByteView(text).first(length)), Error) << length;
+    ASSERT_THROW(decode_document(keyring(), "mark", kName, ByteView(text).first(length)), Error)
+        << length;
   for (const char* more : {"\n", " ", "x", "}\n", "\n}\n"}) {
     Bytes longer = text;
     for (char c : std::string_view(more)) longer.push_back(static_cast<std::byte>(c));
@@ -86,7 +92,8 @@ TEST_P(Document, RefusesAnotherNameKindAndRepository) {
 
   error = error_of([&] { decode_document(keyring(), "backup", kName, text); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
-  EXPECT_EQ(error.detail(), "It is a document of the kind \"mark\" where one of the kind \"backup\" was expected.");
+  EXPECT_EQ(error.detail(),
+            "It is a document of the kind \"mark\" where one of the kind \"backup\" was expected.");
 
   TestRepository other(GetParam(), 77);
   error = error_of([&] { decode_document(other.repository.keyring(), "mark", kName, text); });
@@ -101,7 +108,8 @@ TEST_P(Document, IgnoresUnknownMembersButNotCriticalOnes) {
                                   encode_document(keyring(), "mark", kName, body, target.random)));
   body.set("!later", 1);
   Error error = error_of([&] {
-    decode_document(keyring(), "mark", kName, encode_document(keyring(), "mark", kName, body, target.random));
+    decode_document(keyring(), "mark", kName,
+                    encode_document(keyring(), "mark", kName, body, target.random));
   });
   EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
   EXPECT_NE(error.detail().find("\"!later\""), std::string::npos);
@@ -118,11 +126,13 @@ TEST_P(Document, OfANewerVersionIsSaidToBeNewer) {
 TEST(DocumentSealing, MustBeThatOfTheRepository) {
   TestRepository plain(Sealing::kNone);
   TestRepository sealed(Sealing::kKeyFile);
-  // The same repository id on both sides: somebody without the key plants a document, or takes the sealing off.
+  // The same repository id on both sides: somebody without the key plants a document, or takes the
+  // sealing off.
   Keyring planter = plain.repository.keyring();
   planter.repository_id = sealed.repository.id();
   const Bytes planted = encode_document(planter, "mark", kName, Json::object(), plain.random);
-  Error error = error_of([&] { decode_document(sealed.repository.keyring(), "mark", kName, planted); });
+  Error error =
+      error_of([&] { decode_document(sealed.repository.keyring(), "mark", kName, planted); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.detail(), "It is not sealed, and its repository is.");
 
@@ -140,7 +150,8 @@ TEST(DocumentSealing, SaysThatASealedDocumentWasChanged) {
       encode_document(sealed.repository.keyring(), "mark", kName, Json::object(), sealed.random)));
   const size_t at = text.find("\"salt\":\"") + 8;
   text[at] = text[at] == '0' ? '1' : '0';
-  Error error = error_of([&] { decode_document(sealed.repository.keyring(), "mark", kName, as_bytes(text)); });
+  Error error = error_of(
+      [&] { decode_document(sealed.repository.keyring(), "mark", kName, as_bytes(text)); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_NE(error.detail().find("although the key is the repository's"), std::string::npos);
 }
@@ -170,20 +181,30 @@ TEST(Header, ReadsBackAndRefusesEveryChangedBit) {
     }
     EXPECT_EQ(error_of([&] { decode_header(bytes, kManifestKind, keyring, "x"); }).detail(),
               "It is of the kind PACK where one of the kind MANI was expected.");
-    EXPECT_EQ(error_of([&] { decode_header(ByteView(bytes).first(95), kPackKind, keyring, "x"); }).detail(),
+    EXPECT_EQ(error_of([&] {
+                decode_header(ByteView(bytes).first(95), kPackKind, keyring, "x");
+              }).detail(),
               "It ends after 95 bytes, within its header.");
   }
 }
 
 TEST(Header, HasTheBytesOfTheFormat) {
-  ObjectHeader header{.kind = kPackKind, .version = 1, .sealed = true, .repository_id = {}, .object_id = {}, .salt = {}};
+  ObjectHeader header{.kind = kPackKind,
+                      .version = 1,
+                      .sealed = true,
+                      .repository_id = {},
+                      .object_id = {},
+                      .salt = {}};
   header.repository_id.bytes.fill(std::byte{0x11});
   header.object_id.bytes.fill(std::byte{0x22});
   header.salt.bytes.fill(std::byte{0x33});
   const Bytes bytes = encode_header(header);
-  EXPECT_EQ(to_hex(ByteView(bytes).first(88)),
-            to_hex(as_bytes("HOLDFASTPACK")) + "01000000" "01000000" "00000000" + std::string(32, '1') +
-                std::string(32, '2') + std::string(64, '3'));
+  EXPECT_EQ(to_hex(ByteView(bytes).first(88)), to_hex(as_bytes("HOLDFASTPACK")) +
+                                                   "01000000"
+                                                   "01000000"
+                                                   "00000000" +
+                                                   std::string(32, '1') + std::string(32, '2') +
+                                                   std::string(64, '3'));
 }
 
 }  // namespace

@@ -1,9 +1,10 @@
 // Repositories that released programs wrote stay readable. See tests/golden/README.md.
+#include "support/golden.h"
+
 #include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "codec/digest.h"
-#include "support/golden.h"
 #include "support/test_repository.h"
 
 namespace holdfast::repo {
@@ -37,7 +38,8 @@ void expect_golden_backup(store::MemoryStore& store, const KeySource& key) {
   ManifestReader manifest(repository, lineage, backup.id, backup.manifest_sha256, nullptr);
   const std::optional<ManifestEntry> entry = manifest.find(ManifestRoot::kData, "base/5/2619");
   ASSERT_TRUE(entry.has_value());
-  EXPECT_EQ(read_pack_footer(repository, lineage, entry->location.ref.pack).at(0).kind, ContentKind::kBlocks);
+  EXPECT_EQ(read_pack_footer(repository, lineage, entry->location.ref.pack).at(0).kind,
+            ContentKind::kBlocks);
   EXPECT_EQ(manifest.damaged().size(), 1u);
 }
 
@@ -50,7 +52,8 @@ TEST(GoldenRepository, Version1UnsealedIsRead) {
 TEST(GoldenRepository, Version1SealedIsReadByKeyFileAndPassphrase) {
   store::MemoryStore store;
   load(store, join_path(HOLDFAST_TESTS_DIR, "golden/repo-v1-sealed"));
-  expect_golden_backup(store, {.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{0x4B}))});
+  expect_golden_backup(store,
+                       {.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{0x4B}))});
   expect_golden_backup(store, {.passphrase = "correct horse battery staple"});
 }
 

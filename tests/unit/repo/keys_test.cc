@@ -1,9 +1,9 @@
 #include "repo/keys.h"
 
-#include <gtest/gtest.h>
+#include <algorithm>
 #include <sys/stat.h>
 
-#include <algorithm>
+#include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "support/error_of.h"
@@ -78,7 +78,8 @@ TEST(KeyWrappingKinds, AKeyFileDoesNotOpenWhatAPassphraseWrapped) {
 TEST(KeyWrappingKinds, RefusesAnImpossibleCost) {
   test::FakeRandom random;
   KeySource passphrase{.passphrase = "correct horse"};
-  Json body = wrap_data_key(codec::SecretKey::generate(random), passphrase, kRepository, kKeyId, random);
+  Json body =
+      wrap_data_key(codec::SecretKey::generate(random), passphrase, kRepository, kKeyId, random);
   Json argon2 = body.at("argon2");
   argon2.set("memory_kib", uint64_t{0xFFFFFFFF});
   body.set("argon2", argon2);

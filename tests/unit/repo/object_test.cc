@@ -27,8 +27,10 @@ class Object : public testing::TestWithParam<Sealing> {
     writer.section(7, as_bytes("later"), false);
     return writer.commit();
   }
-  std::vector<ObjectReader::Section> read(const std::string& name = kName, const std::string& self = kName) {
-    std::optional<ObjectReader> reader = ObjectReader::open(target.store, keyring(), kRefsKind, name, self);
+  std::vector<ObjectReader::Section> read(const std::string& name = kName,
+                                          const std::string& self = kName) {
+    std::optional<ObjectReader> reader =
+        ObjectReader::open(target.store, keyring(), kRefsKind, name, self);
     EXPECT_TRUE(reader.has_value());
     std::vector<ObjectReader::Section> sections;
     while (std::optional<ObjectReader::Section> section = reader->next()) {
@@ -42,7 +44,9 @@ class Object : public testing::TestWithParam<Sealing> {
   TestRepository target{GetParam()};
 };
 INSTANTIATE_TEST_SUITE_P(Sealing, Object, testing::Values(Sealing::kNone, Sealing::kKeyFile),
-                         [](const auto& p) { return p.param == Sealing::kNone ? "Plain" : "Sealed"; });
+                         [](const auto& p) {
+                           return p.param == Sealing::kNone ? "Plain" : "Sealed";
+                         });
 
 TEST_P(Object, ReadsBackItsSections) {
   write();
@@ -107,11 +111,16 @@ TEST_P(Object, RefusesEveryOtherLength) {
   write();
   const Bytes bytes = object_bytes(target.store, kName);
   for (size_t length = 0; length < bytes.size(); ++length) {
-    target.store.edit(kName, [&](Bytes& all) { all.assign(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length)); });
+    target.store.edit(kName, [&](Bytes& all) {
+      all.assign(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length));
+    });
     Error error = error_of([&] { read(); });
     ASSERT_EQ(error.code(), ErrorCode::kCorrupt) << length;
   }
-  target.store.edit(kName, [&](Bytes& all) { all = bytes; all.push_back(std::byte{0}); });
+  target.store.edit(kName, [&](Bytes& all) {
+    all = bytes;
+    all.push_back(std::byte{0});
+  });
   EXPECT_EQ(error_of([&] { read(); }).detail(), "Bytes follow its end.");
 }
 
@@ -119,21 +128,26 @@ TEST_P(Object, RefusesAnotherName) {
   write();
   const Bytes bytes = object_bytes(target.store, kName);
   target.store.create("clusters/main/15-1/refs/other", bytes);
-  Error error = error_of([&] { read("clusters/main/15-1/refs/other", "clusters/main/15-1/refs/other"); });
+  Error error =
+      error_of([&] { read("clusters/main/15-1/refs/other", "clusters/main/15-1/refs/other"); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.message(), "damaged object \"clusters/main/15-1/refs/other\"");
   EXPECT_EQ(error.detail(), "It was written under the name \"" + kName + "\".");
-  EXPECT_NO_THROW(read("clusters/main/15-1/refs/other", kName)) << "a copy that is asked for as one";
+  EXPECT_NO_THROW(read("clusters/main/15-1/refs/other", kName))
+      << "a copy that is asked for as one";
 }
 
 TEST_P(Object, RefusesSectionsInAnotherOrder) {
   write();
   // The second and third sections change places: 8 bytes of header, the length, 16 of check.
   target.store.edit(kName, [](Bytes& all) {
-    auto section_end = [&](size_t at) { return at + 8 + load_le<uint32_t>(all.data() + at + 4) + 16; };
+    auto section_end = [&](size_t at) {
+      return at + 8 + load_le<uint32_t>(all.data() + at + 4) + 16;
+    };
     const size_t second = section_end(kHeaderBytes);
     const size_t third = section_end(second);
-    std::rotate(all.begin() + static_cast<ptrdiff_t>(second), all.begin() + static_cast<ptrdiff_t>(third),
+    std::rotate(all.begin() + static_cast<ptrdiff_t>(second),
+                all.begin() + static_cast<ptrdiff_t>(third),
                 all.begin() + static_cast<ptrdiff_t>(section_end(third)));
   });
   EXPECT_EQ(error_of([&] { read(); }).code(), ErrorCode::kCorrupt);
@@ -141,15 +155,18 @@ TEST_P(Object, RefusesSectionsInAnotherOrder) {
 
 TEST_P(Object, DoesNotAllocateForALengthItHasNotChecked) {
   write();
-  target.store.edit(kName, [](Bytes& all) { store_le(all.data() + kHeaderBytes + 4, uint32_t{0xFFFFFFFF}); });
+  target.store.edit(
+      kName, [](Bytes& all) { store_le(all.data() + kHeaderBytes + 4, uint32_t{0xFFFFFFFF}); });
   Error error = error_of([&] { read(); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
-  EXPECT_NE(error.detail().find("claims to have 4294967295 bytes"), std::string::npos) << error.detail();
+  EXPECT_NE(error.detail().find("claims to have 4294967295 bytes"), std::string::npos)
+      << error.detail();
 }
 
 TEST_P(Object, ExpandsToNoMoreThanTheLimit) {
   write();
-  std::optional<ObjectReader> reader = ObjectReader::open(target.store, keyring(), kRefsKind, kName, kName);
+  std::optional<ObjectReader> reader =
+      ObjectReader::open(target.store, keyring(), kRefsKind, kName, kName);
   reader->next();
   std::optional<ObjectReader::Section> section = reader->next();
   EXPECT_EQ(reader->expand(*section, 1000).size(), 1000u);
@@ -160,7 +177,8 @@ TEST_P(Object, ExpandsToNoMoreThanTheLimit) {
 
 TEST_P(Object, AnUnknownSectionIsSkippedUnlessItIsCritical) {
   write();
-  std::optional<ObjectReader> reader = ObjectReader::open(target.store, keyring(), kRefsKind, kName, kName);
+  std::optional<ObjectReader> reader =
+      ObjectReader::open(target.store, keyring(), kRefsKind, kName, kName);
   while (std::optional<ObjectReader::Section> section = reader->next()) {
     if (section->critical)
       EXPECT_EQ(error_of([&] { reader->skip_unknown(*section); }).code(), ErrorCode::kUnsupported);
@@ -193,7 +211,9 @@ TEST(ObjectSealing, MustBeThatOfTheRepository) {
     writer.section(1, ByteWriter().text(kName).view());
     writer.commit();
   }
-  Error error = error_of([&] { ObjectReader::open(sealed.store, sealed.repository.keyring(), kRefsKind, kName, kName); });
+  Error error = error_of([&] {
+    ObjectReader::open(sealed.store, sealed.repository.keyring(), kRefsKind, kName, kName);
+  });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.detail(), "It is not sealed, and its repository is.");
 }
@@ -201,11 +221,34 @@ TEST(ObjectSealing, MustBeThatOfTheRepository) {
 using ObjectDeathTest = testing::Test;
 TEST(ObjectDeathTest, SectionsAscendAndTheFirstStandsAlone) {
   TestRepository target;
-  auto writer = [&] { return std::make_unique<ObjectWriter>(target.store, target.repository.keyring(), kRefsKind, kName, target.random); };
+  auto writer = [&] {
+    return std::make_unique<ObjectWriter>(target.store, target.repository.keyring(), kRefsKind,
+                                          kName, target.random);
+  };
   EXPECT_DEATH(writer()->section(2, {}), "kFirstType");
-  EXPECT_DEATH({ auto w = writer(); w->section(1, {}); w->section(1, {}); }, "last_type");
-  EXPECT_DEATH({ auto w = writer(); w->section(1, {}); w->section(3, {}); w->section(2, {}); }, "last_type");
-  EXPECT_DEATH({ auto w = writer(); w->section(1, {}); w->section(2, {}); w->section(2, {}, false); }, "last_type");
+  EXPECT_DEATH(
+      {
+        auto w = writer();
+        w->section(1, {});
+        w->section(1, {});
+      },
+      "last_type");
+  EXPECT_DEATH(
+      {
+        auto w = writer();
+        w->section(1, {});
+        w->section(3, {});
+        w->section(2, {});
+      },
+      "last_type");
+  EXPECT_DEATH(
+      {
+        auto w = writer();
+        w->section(1, {});
+        w->section(2, {});
+        w->section(2, {}, false);
+      },
+      "last_type");
 }
 
 }  // namespace

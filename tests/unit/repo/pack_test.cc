@@ -26,7 +26,8 @@ class Pack : public testing::TestWithParam<Sealing> {
   Bytes16 make_small_pack(std::vector<ExtentRef>& refs) {
     ExtentWriter out = writer();
     const uint64_t blocks[] = {3, 5, 900};
-    refs.push_back(out.append({.blocks = blocks, .file_tag = file_tag("base/5/1259")}, as_bytes("aabbc")));
+    refs.push_back(
+        out.append({.blocks = blocks, .file_tag = file_tag("base/5/1259")}, as_bytes("aabbc")));
     refs.push_back(out.append({.kind = ContentKind::kMapLeaf}, as_bytes("a leaf")));
     refs.push_back(out.append({.kind = ContentKind::kManifestBlock}, Bytes(300, std::byte{'m'})));
     return out.finish().at(0).pack;
@@ -41,7 +42,9 @@ class Pack : public testing::TestWithParam<Sealing> {
   TestRepository target{GetParam()};
 };
 INSTANTIATE_TEST_SUITE_P(Sealing, Pack, testing::Values(Sealing::kNone, Sealing::kKeyFile),
-                         [](const auto& p) { return p.param == Sealing::kNone ? "Plain" : "Sealed"; });
+                         [](const auto& p) {
+                           return p.param == Sealing::kNone ? "Plain" : "Sealed";
+                         });
 
 TEST_P(Pack, GivesBackEveryExtentUnderEveryCompression) {
   for (const char* setting : {"zstd:3", "zstd:-7", "lz4", "lz4:9", "none"}) {
@@ -49,8 +52,10 @@ TEST_P(Pack, GivesBackEveryExtentUnderEveryCompression) {
     std::vector<std::pair<ExtentRef, Bytes>> written;
     for (size_t bytes : {size_t{1}, size_t{8192}, size_t{131072}, kMaxBlocksBytes}) {
       Bytes raw = page_like_bytes(bytes, bytes);
-      written.emplace_back(out.append({.first_block = 7, .block_count = static_cast<uint32_t>((bytes + 8191) / 8192),
-                                       .file_tag = 99}, raw),
+      written.emplace_back(out.append({.first_block = 7,
+                                       .block_count = static_cast<uint32_t>((bytes + 8191) / 8192),
+                                       .file_tag = 99},
+                                      raw),
                            raw);
     }
     EXPECT_EQ(out.finish().size(), 1u);
@@ -89,7 +94,8 @@ TEST_P(Pack, HasTheBytesOfTheFormatAroundItsExtents) {
     EXPECT_EQ(load_le<uint32_t>(extent.data() + 4), ref.ordinal);
     EXPECT_EQ(load_le<uint32_t>(extent.data() + 8), ref.unit_bytes);
     EXPECT_TRUE(std::ranges::equal(extent.subspan(16, 16), pack.bytes));
-    EXPECT_TRUE(std::ranges::equal(extent.subspan(32, 32), ByteView(bytes).subspan(56, 32))) << "the pack's salt";
+    EXPECT_TRUE(std::ranges::equal(extent.subspan(32, 32), ByteView(bytes).subspan(56, 32)))
+        << "the pack's salt";
   }
   EXPECT_EQ(refs[1].offset, refs[0].offset + 64 + refs[0].unit_bytes + 16);
   EXPECT_EQ(as_text(ByteView(bytes).last(32).first(8)), "HFTRAIL1");
@@ -98,7 +104,8 @@ TEST_P(Pack, HasTheBytesOfTheFormatAroundItsExtents) {
 TEST_P(Pack, FooterTellsEveryExtent) {
   std::vector<ExtentRef> refs;
   const Bytes16 pack = make_small_pack(refs);
-  const std::vector<PackFooterEntry> entries = read_pack_footer(target.repository, target.lineage.name, pack);
+  const std::vector<PackFooterEntry> entries =
+      read_pack_footer(target.repository, target.lineage.name, pack);
   ASSERT_EQ(entries.size(), refs.size());
   for (size_t i = 0; i < refs.size(); ++i) {
     EXPECT_EQ(entries[i].home, pack);
@@ -134,10 +141,15 @@ TEST_P(Pack, RefusesEveryOtherLength) {
   const std::string name = name_of(pack);
   const Bytes bytes = object_bytes(target.store, name);
   for (size_t length = 0; length < bytes.size(); ++length) {
-    target.store.edit(name, [&](Bytes& all) { all.assign(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length)); });
+    target.store.edit(name, [&](Bytes& all) {
+      all.assign(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(length));
+    });
     ASSERT_EQ(error_of([&] { read_all(refs, pack); }).code(), ErrorCode::kCorrupt) << length;
   }
-  target.store.edit(name, [&](Bytes& all) { all = bytes; all.push_back(std::byte{0}); });
+  target.store.edit(name, [&](Bytes& all) {
+    all = bytes;
+    all.push_back(std::byte{0});
+  });
   EXPECT_THROW(read_all(refs, pack), Error);
 }
 
@@ -147,7 +159,9 @@ TEST_P(Pack, RefusesAnExtentInAnotherPlace) {
   const ExtentRef first = out.append({.block_count = 1}, as_bytes("first!"));
   const ExtentRef second = out.append({.block_count = 1}, as_bytes("second"));
   const std::string name = name_of(out.finish().at(0).pack);
-  auto at = [](Bytes& all, uint64_t offset) { return all.begin() + static_cast<ptrdiff_t>(offset); };
+  auto at = [](Bytes& all, uint64_t offset) {
+    return all.begin() + static_cast<ptrdiff_t>(offset);
+  };
   const uint64_t bytes = second.offset - first.offset;
   target.store.edit(name, [&](Bytes& all) {
     std::swap_ranges(at(all, first.offset), at(all, second.offset), at(all, second.offset));
@@ -160,7 +174,8 @@ TEST_P(Pack, RefusesAnExtentInAnotherPlace) {
   }
   // And with the header that is asked for on the other's unit.
   target.store.edit(name, [&](Bytes& all) {
-    std::swap_ranges(at(all, first.offset), at(all, first.offset + 64), at(all, first.offset + bytes));
+    std::swap_ranges(at(all, first.offset), at(all, first.offset + 64),
+                     at(all, first.offset + bytes));
   });
   for (const ExtentRef& ref : {first, second})
     EXPECT_EQ(error_of([&] { in.read(ref, ContentKind::kBlocks); }).code(), ErrorCode::kCorrupt);
@@ -189,7 +204,9 @@ TEST_P(Pack, RefusesAReferenceToOtherContent) {
   ExtentReader in = reader();
   ExtentRef ref = refs[0];
   ref.digest.bytes[0] ^= std::byte{1};
-  EXPECT_NE(error_of([&] { in.read(ref, ContentKind::kBlocks); }).detail().find("not what its reference names"),
+  EXPECT_NE(error_of([&] { in.read(ref, ContentKind::kBlocks); })
+                .detail()
+                .find("not what its reference names"),
             std::string::npos);
   ref = refs[0];
   ref.offset += 1;
@@ -199,7 +216,9 @@ TEST_P(Pack, RefusesAReferenceToOtherContent) {
   EXPECT_EQ(error_of([&] { in.read(ref, ContentKind::kBlocks); }).code(), ErrorCode::kCorrupt);
   ref.unit_bytes = UINT32_MAX;
   EXPECT_EQ(error_of([&] { in.read(ref, ContentKind::kBlocks); }).code(), ErrorCode::kCorrupt);
-  EXPECT_NE(error_of([&] { in.read(refs[1], ContentKind::kBlocks); }).detail().find("holds content of kind 2"),
+  EXPECT_NE(error_of([&] { in.read(refs[1], ContentKind::kBlocks); })
+                .detail()
+                .find("holds content of kind 2"),
             std::string::npos);
   EXPECT_NO_THROW(in.read(refs[0], ContentKind::kBlocks)) << "a refusal leaves the reader usable";
 }
@@ -212,8 +231,9 @@ TEST_P(Pack, ThatIsMissingIsDamage) {
   Error error = error_of([&] { in.read(refs[0], ContentKind::kBlocks); });
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.detail(), "Extent 0, at byte 96: the pack is missing.");
-  EXPECT_EQ(error_of([&] { read_pack_footer(target.repository, target.lineage.name, pack); }).code(),
-            ErrorCode::kCorrupt);
+  EXPECT_EQ(
+      error_of([&] { read_pack_footer(target.repository, target.lineage.name, pack); }).code(),
+      ErrorCode::kCorrupt);
 }
 
 TEST_P(Pack, IsClosedAtItsNumberOfExtents) {
@@ -230,12 +250,14 @@ TEST_P(Pack, IsClosedAtItsNumberOfExtents) {
   ExtentReader in = reader();
   EXPECT_EQ(in.read(refs[kPackExtents - 1], ContentKind::kBlocks).first_block, kPackExtents - 1);
   EXPECT_EQ(in.read(refs[kPackExtents], ContentKind::kBlocks).first_block, kPackExtents);
-  EXPECT_EQ(read_pack_footer(target.repository, target.lineage.name, packs[0].pack).size(), kPackExtents);
+  EXPECT_EQ(read_pack_footer(target.repository, target.lineage.name, packs[0].pack).size(),
+            kPackExtents);
 }
 
 TEST(PackSize, IsClosedWhenItIsLargeEnough) {
   TestRepository target;
-  ExtentWriter out(target.repository, target.lineage.name, {.algorithm = codec::Compression::kNone, .level = 0});
+  ExtentWriter out(target.repository, target.lineage.name,
+                   {.algorithm = codec::Compression::kNone, .level = 0});
   const Bytes raw(kMaxBlocksBytes, std::byte{1});
   for (int i = 0; i < 66; ++i) out.append({.block_count = 128}, raw);
   const std::vector<PackSummary> packs = out.finish();
@@ -273,7 +295,11 @@ TEST(PackSeals, AreKeptForManyPacksAtOnce) {
 }
 
 TEST(ExtentRefs, ReadBack) {
-  ExtentRef ref{.pack = {{std::byte{1}}}, .ordinal = 7, .offset = uint64_t{1} << 40, .unit_bytes = 99, .digest = {{std::byte{2}}}};
+  ExtentRef ref{.pack = {{std::byte{1}}},
+                .ordinal = 7,
+                .offset = uint64_t{1} << 40,
+                .unit_bytes = 99,
+                .digest = {{std::byte{2}}}};
   ByteWriter out;
   encode(out, ref);
   EXPECT_EQ(out.size(), 48u);

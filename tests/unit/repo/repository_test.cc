@@ -1,8 +1,8 @@
 #include "repo/repository.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "support/error_of.h"
 #include "support/test_repository.h"
@@ -45,7 +45,8 @@ TEST(Repository, OpensWithAPassphrase) {
   const KeySource key{.passphrase = "correct horse battery staple"};
   Repository made = Repository::create(store, key, clock, random);
   Repository opened = Repository::open(store, key);
-  EXPECT_TRUE(std::ranges::equal(opened.keyring().data_key->view(), made.keyring().data_key->view()));
+  EXPECT_TRUE(
+      std::ranges::equal(opened.keyring().data_key->view(), made.keyring().data_key->view()));
 
   Error error = error_of([&] { Repository::open(store, {.passphrase = "correct horse battery"}); });
   EXPECT_EQ(error.code(), ErrorCode::kWrongKey);
@@ -94,10 +95,13 @@ TEST(Repository, RefusesFeaturesThatItDoesNotKnow) {
   const Bytes text = object_bytes(made.store, "repo.json");
   for (const char* member : {"format", "features"}) {
     Json body = decode_open_document("repository", "repo.json", text).body;
-    body.set(member, std::string_view(member) == "format" ? Json(2) : Json(Json::Array{Json("dedup2")}));
-    const Bytes changed = encode_open_document(made.repository.id(), "repository", "repo.json", body, made.random);
+    body.set(member,
+             std::string_view(member) == "format" ? Json(2) : Json(Json::Array{Json("dedup2")}));
+    const Bytes changed =
+        encode_open_document(made.repository.id(), "repository", "repo.json", body, made.random);
     made.store.edit("repo.json", [&](Bytes& all) { all = changed; });
-    EXPECT_EQ(error_of([&] { Repository::open(made.store, {}); }).code(), ErrorCode::kUnsupported) << member;
+    EXPECT_EQ(error_of([&] { Repository::open(made.store, {}); }).code(), ErrorCode::kUnsupported)
+        << member;
   }
 }
 
@@ -174,7 +178,8 @@ TEST(Lineages, AreFoundBySystemIdentifierAndCountedByMajor) {
 
   EXPECT_EQ(made.repository.lineages("main").size(), 3u);
   EXPECT_EQ(to_string(made.repository.newest_lineage("main")->name), "18-1");
-  const std::optional<Lineage> found = made.repository.find_lineage("main", made.lineage.system_identifier);
+  const std::optional<Lineage> found =
+      made.repository.find_lineage("main", made.lineage.system_identifier);
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->name, made.lineage.name);
   EXPECT_EQ(found->catalog_version, made.lineage.catalog_version);
@@ -198,7 +203,8 @@ TEST(Documents, AreCreatedOnceAndReadBack) {
   const std::string name = "clusters/main/15-1/marks/b/m.json";
   EXPECT_FALSE(made.repository.read_document("mark", name).has_value());
   EXPECT_TRUE(made.repository.create_document("mark", name, Json::object().set("what", "pinned")));
-  EXPECT_FALSE(made.repository.create_document("mark", name, Json::object().set("what", "unpinned")));
+  EXPECT_FALSE(
+      made.repository.create_document("mark", name, Json::object().set("what", "unpinned")));
   EXPECT_EQ(made.repository.read_document("mark", name)->at("what").as_string(), "pinned");
 }
 

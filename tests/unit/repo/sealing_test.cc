@@ -1,7 +1,8 @@
-// What a whole repository promises: with a key it shows nothing, and no object stands in for another.
-#include <gtest/gtest.h>
-
+// What a whole repository promises: with a key it shows nothing, and no object stands in for
+// another.
 #include <algorithm>
+
+#include <gtest/gtest.h>
 
 #include "repo/backup.h"
 #include "support/error_of.h"
@@ -21,21 +22,41 @@ using test::TestRepository;
 
 const std::string kBackup = "20261122T082239Z-1f2e3d";
 
-bool contains(ByteView bytes, std::string_view text) { return as_text(bytes).find(text) != std::string_view::npos; }
+bool contains(ByteView bytes, std::string_view text) {
+  return as_text(bytes).find(text) != std::string_view::npos;
+}
 
 TEST(SealedRepository, ShowsNoTextOfTheClusterInAnyObject) {
-  // What somebody with a copy of the store would look for: contents, names of files, users, hosts, labels, LSNs.
+  // What somebody with a copy of the store would look for: contents, names of files, users, hosts,
+  // labels, LSNs.
   const std::string secret = "4111-1111-1111-1111 belongs to Alice";
   std::vector<test::SampleFile> files = sample_files(1);
   files[0].content = to_bytes(secret);
-  const std::string_view known[] = {secret, "Alice", "PG_VERSION", "base/5", "1259", "pg_hba", "local all all peer",
-                                    "START WAL LOCATION", "postgres", "/srv/wal", "/srv/fast", "db1.example",
-                                    "nightly of the accounts", "0/4000028", "7301234567890123456", "202209061",
-                                    "000000010000000000000004", "max_connections", "manifests/" , "self"};
+  const std::string_view known[] = {secret,
+                                    "Alice",
+                                    "PG_VERSION",
+                                    "base/5",
+                                    "1259",
+                                    "pg_hba",
+                                    "local all all peer",
+                                    "START WAL LOCATION",
+                                    "postgres",
+                                    "/srv/wal",
+                                    "/srv/fast",
+                                    "db1.example",
+                                    "nightly of the accounts",
+                                    "0/4000028",
+                                    "7301234567890123456",
+                                    "202209061",
+                                    "000000010000000000000004",
+                                    "max_connections",
+                                    "manifests/",
+                                    "self"};
   for (const char* compression : {"none", "zstd"}) {
     TestRepository target(Sealing::kKeyFile);
     {
-      BackupWriter writer(target.repository, target.lineage, kBackup, codec::parse_compression(compression), target.clock);
+      BackupWriter writer(target.repository, target.lineage, kBackup,
+                          codec::parse_compression(compression), target.clock);
       ExtentWriter worker = writer.make_worker();
       test::write_files(files, worker, writer.manifest(), 8192);
       writer.finish_worker(std::move(worker));
@@ -66,13 +87,16 @@ TEST(SealedRepository, ShowsNoTextOfTheClusterInAnyObject) {
 
 TEST(SealedRepository, DoesNotShowThatTwoContentsAreEqual) {
   TestRepository target(Sealing::kKeyFile);
-  ExtentWriter writer(target.repository, target.lineage.name, {.algorithm = codec::Compression::kNone, .level = 0});
+  ExtentWriter writer(target.repository, target.lineage.name,
+                      {.algorithm = codec::Compression::kNone, .level = 0});
   const Bytes raw(8192, std::byte{7});
   const ExtentRef a = writer.append({.block_count = 1}, raw);
   const ExtentRef b = writer.append({.block_count = 1}, raw);
-  const Bytes pack = object_bytes(target.store, pack_name(target.lineage.name, writer.finish().at(0).pack));
+  const Bytes pack =
+      object_bytes(target.store, pack_name(target.lineage.name, writer.finish().at(0).pack));
   EXPECT_EQ(a.digest, b.digest);
-  EXPECT_FALSE(std::ranges::equal(ByteView(pack).subspan(a.offset + 64, a.unit_bytes), ByteView(pack).subspan(b.offset + 64, b.unit_bytes)));
+  EXPECT_FALSE(std::ranges::equal(ByteView(pack).subspan(a.offset + 64, a.unit_bytes),
+                                  ByteView(pack).subspan(b.offset + 64, b.unit_bytes)));
   EXPECT_FALSE(contains(pack, as_text(a.digest.view()))) << "the digest would tell";
 }
 
@@ -88,7 +112,8 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
     auto packs_of = [&](bool of_first) {
       std::vector<std::string> packs;
       for (const std::string& name : object_names(target.store))
-        if (name.starts_with(folder + "packs/") && (std::ranges::find(before, name) != before.end()) == of_first)
+        if (name.starts_with(folder + "packs/") &&
+            (std::ranges::find(before, name) != before.end()) == of_first)
           packs.push_back(name);
       return packs;
     };
@@ -99,12 +124,15 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
     };
     const std::vector<std::string> first_packs = packs_of(true), other_packs = packs_of(false);
     ASSERT_EQ(first_packs.size(), other_packs.size());
-    for (size_t i = 0; i < first_packs.size(); ++i) swaps.emplace_back(first_packs[i], other_packs[i]);
+    for (size_t i = 0; i < first_packs.size(); ++i)
+      swaps.emplace_back(first_packs[i], other_packs[i]);
     if (first_packs.size() > 1) swaps.emplace_back(first_packs[0], first_packs[1]);
 
     // Without its copy, which would heal a manifest.
     target.store.remove(manifest_copy_name(lineage, kBackup));
-    auto read_first = [&] { expect_backup_holds(target.repository, lineage, kBackup, sample_files(1)); };
+    auto read_first = [&] {
+      expect_backup_holds(target.repository, lineage, kBackup, sample_files(1));
+    };
     for (const auto& [a, b] : swaps) {
       const Bytes bytes_a = object_bytes(target.store, a), bytes_b = object_bytes(target.store, b);
       target.store.edit(a, [&](Bytes& all) { all = bytes_b; });
@@ -116,7 +144,8 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
 }
 
 TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
-  // Everything is copied into an unsealed repository of the same id, where it can be written by anybody.
+  // Everything is copied into an unsealed repository of the same id, where it can be written by
+  // anybody.
   TestRepository target(Sealing::kKeyFile);
   TestRepository attacker(Sealing::kNone);
   make_backup(target.repository, target.lineage, kBackup, sample_files(1), target.clock);
@@ -130,8 +159,10 @@ TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
   Backup forged = real;
   forged.id = planted_id;
   const std::string commit = backup_name(lineage, planted_id);
-  target.store.create(commit, encode_document(planter, "backup", commit, to_json(forged), attacker.random));
-  EXPECT_EQ(error_of([&] { read_backup(target.repository, lineage, planted_id); }).code(), ErrorCode::kCorrupt);
+  target.store.create(commit,
+                      encode_document(planter, "backup", commit, to_json(forged), attacker.random));
+  EXPECT_EQ(error_of([&] { read_backup(target.repository, lineage, planted_id); }).code(),
+            ErrorCode::kCorrupt);
 
   // An extent in the place of a real one, under the pack's own id and salt.
   const store::ListPage packs = target.store.list({.prefix = lineage_folder(lineage) + "packs/"});
@@ -144,16 +175,24 @@ TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
       seal.seal(0, std::span(all).subspan(kHeaderBytes + 64, unit_bytes + codec::kSealBytes));
     });
   }
-  EXPECT_EQ(error_of([&] { expect_backup_holds(target.repository, lineage, kBackup, sample_files(1)); }).code(),
+  EXPECT_EQ(error_of([&] {
+              expect_backup_holds(target.repository, lineage, kBackup, sample_files(1));
+            }).code(),
             ErrorCode::kCorrupt);
 
   // repo.json that says that nothing is sealed: who has the key notices.
   Json body = Json::object();
-  body.set("repository_id", to_hex(target.repository.id().view())).set("format", 1).set("features", Json::array());
-  body.set("created", "2026-11-22T08:22:39Z").set("sealed", false).set("digest_key", std::string(128, '0'));
-  const Bytes open = encode_open_document(target.repository.id(), "repository", "repo.json", body, attacker.random);
+  body.set("repository_id", to_hex(target.repository.id().view()))
+      .set("format", 1)
+      .set("features", Json::array());
+  body.set("created", "2026-11-22T08:22:39Z")
+      .set("sealed", false)
+      .set("digest_key", std::string(128, '0'));
+  const Bytes open = encode_open_document(target.repository.id(), "repository", "repo.json", body,
+                                          attacker.random);
   target.store.edit("repo.json", [&](Bytes& all) { all = open; });
-  EXPECT_EQ(error_of([&] { Repository::open(target.store, target.key); }).code(), ErrorCode::kConfiguration);
+  EXPECT_EQ(error_of([&] { Repository::open(target.store, target.key); }).code(),
+            ErrorCode::kConfiguration);
 }
 
 TEST(AnyRepository, ACopyInAnotherPlaceIsTheSameRepository) {
@@ -161,7 +200,8 @@ TEST(AnyRepository, ACopyInAnotherPlaceIsTheSameRepository) {
     TestRepository target(sealing);
     make_backup(target.repository, target.lineage, kBackup, sample_files(1), target.clock);
     store::MemoryStore copy;
-    for (const std::string& name : object_names(target.store)) copy.create(name, object_bytes(target.store, name));
+    for (const std::string& name : object_names(target.store))
+      copy.create(name, object_bytes(target.store, name));
     Repository repository = Repository::open(copy, target.key);
     EXPECT_EQ(repository.clusters(), std::vector<std::string>{"main"});
     const LineageName lineage = repository.newest_lineage("main")->name;

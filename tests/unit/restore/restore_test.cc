@@ -563,7 +563,7 @@ TEST_F(RestoreTest, ConfigurationFilesFromOutsideMoveIntoACopy) {
   const pg::ConfFile parsed(conf);
   EXPECT_EQ(parsed.value("data_directory"), into_);
   EXPECT_EQ(parsed.value("hba_file"), join_path(into_, "pg_hba.conf"));
-  EXPECT_EQ(parsed.value("external_pid_file"), "");
+  EXPECT_EQ(parsed.value("external_pid_file"), join_path(into_, "external.pid"));
   EXPECT_NE(conf.find("include_dir = 'conf.d'\n"), std::string::npos);
   EXPECT_NE(conf.find(fmt::format("include '{}/conf.d/more.conf'\n", into_)), std::string::npos);
   EXPECT_NE(conf.find(fmt::format("include '{}/holdfast_outside/etc/no-such-place/shared.conf'\n",
