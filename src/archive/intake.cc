@@ -145,7 +145,8 @@ WalIdentity identify(const WalSource& source) {
            fmt::format("could not find out to which cluster \"{}\" belongs", source.wal_directory),
        .detail = fmt::format("There is neither a file \"{}\" beside it nor a WAL segment in it.",
                              pg::kControlFilePath),
-       .hint = "Name the server's data directory."});
+       .hint = "The server runs archive_command in its data directory, with the file's path in "
+               "it; by hand, go there first."});
 }
 
 WalIdentity identify_file(const WalSource& source, const std::string& name) {

@@ -4,8 +4,7 @@
 // that changes after the backup's start, for replay begins with a full image of it. So a page that
 // does not verify is read again a few times, and it is accepted when
 //
-//   - it verifies now, or another reader's write changed it between two reads (it is being
-//   written), or
+//   - it verifies now, or has changed between two reads (it is being written), or
 //   - its LSN lies within [backup start, current insert position]: it was changed since the backup
 //   began.
 //

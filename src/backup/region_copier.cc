@@ -118,7 +118,7 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
     }
     // The part of a page at the end is being appended right now; replay writes it whole.
     if (item.relation && source_.has_checksums)
-      check_pages(item, at, std::span(buffer_).first(got - tail));
+      check_pages(item, *item.relation, at, std::span(buffer_).first(got - tail));
     leaf_.add(at / source_.block_bytes, ByteView(buffer_).first(got));
     at += got;
     read_to = at;
@@ -144,9 +144,10 @@ uint64_t RegionCopier::skip_hole(const CopyItem& item, uint64_t from, uint64_t e
   return std::min(std::max(from, at - at % source_.block_bytes), end);
 }
 
-void RegionCopier::check_pages(const CopyItem& item, uint64_t offset, std::span<std::byte> pages) {
+void RegionCopier::check_pages(const CopyItem& item, const pg::RelationFile& relation,
+                               uint64_t offset, std::span<std::byte> pages) {
   uint32_t first_in_file = narrow<uint32_t>(offset / source_.block_bytes);
-  pg::BlockNumber first{item.relation->segment * source_.blocks_per_segment + first_in_file};
+  pg::BlockNumber first{relation.segment * source_.blocks_per_segment + first_in_file};
   auto reread = [&](uint32_t page, std::span<std::byte, pg::kPageBytes> into) {
     return pread_some(item.fd, into, offset + uint64_t{page} * pg::kPageBytes, item.entry.path) ==
            into.size();

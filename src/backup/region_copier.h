@@ -53,7 +53,8 @@ class RegionCopier {
 
  private:
   uint64_t skip_hole(const CopyItem& item, uint64_t from, uint64_t end) const;
-  void check_pages(const CopyItem& item, uint64_t offset, std::span<std::byte> pages);
+  void check_pages(const CopyItem& item, const pg::RelationFile& relation, uint64_t offset,
+                   std::span<std::byte> pages);
 
   const SourceFacts& source_;
   repo::ExtentWriter& extents_;

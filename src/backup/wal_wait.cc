@@ -36,7 +36,7 @@ bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& fi
 }
 
 std::string last_failure(const cluster::ArchiverStatus& status) {
-  if (!status.is_failing()) return "";
+  if (!status.is_failing() || !status.last_failed_time) return "";
   return fmt::format("The server's last failed attempt was to archive \"{}\" at {}.",
                      status.last_failed_wal.value_or("?"), to_local(*status.last_failed_time));
 }

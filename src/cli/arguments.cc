@@ -1,6 +1,7 @@
 // arguments.cc: the command table.
 #include "cli/arguments.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include <CLI/CLI.hpp>
@@ -118,7 +119,37 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
 }
 
 void choice(CLI::Option* option, std::vector<std::string> values) {
-  option->check(CLI::IsMember(std::move(values)))->type_name("WORD");
+  option
+      ->check([values = std::move(values)](const std::string& text) {
+        return std::ranges::find(values, text) != values.end()
+                   ? std::string()
+                   : fmt::format("\"{}\" is not one of {}", text, fmt::join(values, ", "));
+      })
+      ->type_name("WORD");
+}
+
+// The library's sentence about a line that does not parse, in our words.
+std::string in_our_words(const CLI::ParseError& error, bool has_command) {
+  std::string text = error.what();
+  while (text.ends_with('\n') || text.ends_with('.')) text.pop_back();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::string words = text.substr(text.find(": ") + 2);
+    const char* kind = words.starts_with('-') ? "unknown option"
+                       : has_command          ? "unexpected argument"
+                                              : "unknown command";
+    return fmt::format("{} \"{}\"", kind, words);
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    const std::string option = text.substr(0, text.find(':'));
+    return text.find("received") != std::string::npos
+               ? fmt::format("option {} was given more than once", option)
+               : fmt::format("option {} needs a value", option);
+  }
+  // A name in capitals, as ID, stays as it is.
+  const auto is_upper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  if (text.size() > 1 && is_upper(text[0]) && !is_upper(text[1]))
+    text.front() = static_cast<char>(text.front() - 'A' + 'a');
+  return text;
 }
 
 }  // namespace
@@ -215,7 +246,14 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                     "start the server and follow the recovery to its end");
   restore->add_option("--port", arguments.port, "the started server's port")
       ->type_name("N")
-      ->check(CLI::Range(1, 65535));
+      ->check([](const std::string& text) {
+        int number = 0;
+        auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+        const bool is_port = error == std::errc() && stop == text.data() + text.size() &&
+                             number >= 1 && number <= 65535;
+        return is_port ? std::string()
+                       : fmt::format("\"{}\" is not a number from 1 to 65535", text);
+      });
   restore->add_flag("--yes", arguments.yes, "do not ask before the old data directory is emptied");
 
   CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");
@@ -249,12 +287,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                        CLI::AppFormatMode::Normal);
     return arguments;
   } catch (const CLI::ParseError& error) {
-    std::string message = error.what();
-    if (!message.empty() && message.front() >= 'A' && message.front() <= 'Z')
-      message.front() = static_cast<char>(message.front() - 'A' + 'a');
-    while (!message.empty() && (message.back() == '\n' || message.back() == '.'))
-      message.pop_back();
-    usage(std::move(message), {}, chosen());
+    const std::string command_words = chosen();
+    usage(in_our_words(error, !command_words.empty()), {}, command_words);
   }
   arguments.command = chosen();
   if (arguments.command.empty()) {

@@ -46,6 +46,13 @@ std::string trimmed(const char* text) {
   return result;
 }
 
+// Without libpq's lines "\tIs the server running locally ...?": our hint asks that.
+std::string without_questions(std::string text) {
+  for (size_t at = text.find("\n\t"); at != std::string::npos; at = text.find("\n\t"))
+    text.erase(at, std::min(text.find('\n', at + 1), text.size()) - at);
+  return text;
+}
+
 struct ResultDeleter {
   void operator()(PGresult* result) const { PQclear(result); }
 };
@@ -359,7 +366,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
     state = PQconnectPoll(connection);
   }
   if (state != PGRES_POLLING_OK) {
-    if (problem.empty()) problem = trimmed(PQerrorMessage(connection));
+    if (problem.empty()) problem = without_questions(trimmed(PQerrorMessage(connection)));
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "could not connect to the PostgreSQL server",

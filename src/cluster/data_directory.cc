@@ -236,8 +236,15 @@ ControlFileCopy read_control_file(const std::string& data_directory) {
   for (int reads = 1;; ++reads) {
     // One byte more than there should be, so that a longer file is seen.
     Bytes bytes(pg::kControlFileBytes + 1);
-    Fd fd = open_file(path, O_RDONLY);
-    bytes.resize(read_some(fd, bytes, path));
+    std::optional<Fd> fd = open_if_exists(path, O_RDONLY);
+    if (!fd)
+      throw Error(
+          {.code = ErrorCode::kNotFound,
+           .message = fmt::format("\"{}\" is not a data directory", absolute_path(data_directory)),
+           .detail = fmt::format("It has no file \"{}\".", pg::kControlFilePath),
+           .hint = "Check the path. wal push and wal get run in the server's data directory, as "
+                   "the server itself runs them."});
+    bytes.resize(read_some(*fd, bytes, path));
     if (pg::crc_is_valid(bytes) || bytes == before || reads == kControlFileReads) {
       Context reading("reading \"{}\"", path);
       pg::ControlFile control = pg::parse_control_file(bytes);

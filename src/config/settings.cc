@@ -265,6 +265,10 @@ repo::KeySource Settings::key() const {
   if (given.front() == "repo.key_file") {
     key.key_file = repo::read_key_file(text_of);
   } else if (given.front() == "repo.passphrase_file") {
+    if (!stat_if_exists(text_of))
+      throw Error({.code = ErrorCode::kNotFound,
+                   .message = fmt::format("passphrase file \"{}\" does not exist", text_of),
+                   .hint = "Check passphrase_file in the configuration."});
     key.passphrase = checked_passphrase(read_text_file(text_of, size_t{64} << 10),
                                         fmt::format("file \"{}\"", text_of));
   } else {
@@ -275,8 +279,7 @@ repo::KeySource Settings::key() const {
                                           to_string(captured.status)),
                    .detail = captured.err,
                    .hint = "It must print the passphrase and exit with status 0."});
-    key.passphrase =
-        checked_passphrase(captured.out, fmt::format("command \"{}\"", text_of));
+    key.passphrase = checked_passphrase(captured.out, fmt::format("command \"{}\"", text_of));
   }
   return key;
 }

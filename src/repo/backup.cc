@@ -235,7 +235,7 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
          .message = fmt::format("cluster \"{}\" has no backup \"{}\"", lineage.cluster, text),
          .detail =
              fmt::format("It has {} backup(s); nearest: {}.", ids.size(), nearest_ids(ids, text)),
-         .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast list\" shows "
+         .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast backup list\" shows "
                  "them."});
   if (matches.size() > 1)
     throw Error(
@@ -249,7 +249,7 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
     throw Error(
         {.code = ErrorCode::kNotFound,
          .message = fmt::format("backup \"{}\" was removed at this moment", matches.front()),
-         .hint = "\"holdfast list\" shows what there is."});
+         .hint = "\"holdfast backup list\" shows what there is."});
   return *backup;
 }
 

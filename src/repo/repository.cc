@@ -96,9 +96,10 @@ codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
                .message = fmt::format("this {} does not open the repository at \"{}\"",
                                       source.key_file ? "key file" : "passphrase", store.url()),
                .detail = fmt::format("It was tried on {} key object(s).", ids.size()),
-               .hint = "Check which passphrase or key file belongs to this repository; passphrases "
-                       "are compared with "
-                       "every space in them."});
+               .hint = source.key_file
+                           ? "Check which key file belongs to this repository."
+                           : "Check which passphrase belongs to this repository; passphrases are "
+                             "compared with every space in them."});
 }
 
 }  // namespace

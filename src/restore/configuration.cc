@@ -228,6 +228,14 @@ OutsideResult lay_outside_files(const std::string& directory, std::span<const He
                            in_cluster ? owners.of_cluster() : owners.of_entry(file.entry.owner));
     write_owned_file(to, content, file.entry.mode, owners.of_entry(file.entry.owner));
     result.laid.push_back(to);
+    // The server refuses an include_dir that is not there, and a backup keeps no empty directory;
+    // Debian's conf.d is one on most hosts.
+    const pg::ConfFile conf(is_conf ? as_text(content) : std::string_view());
+    for (const pg::ConfLine& line : conf.lines()) {
+      if (line.kind == pg::ConfLineKind::kIncludeDirectory && !line.value.starts_with('/'))
+        make_owned_directories(resolved(line.value, parent_path(to)), 0755,
+                               owners.of_entry(file.entry.owner));
+    }
     if (!is_copy && is_moved)
       reporter.warning(fmt::format(
           "\"{}\" cannot be written by this user; it was laid at \"{}\" instead", path, to));

@@ -181,7 +181,8 @@ void Follower::stop_and_throw() {
                .message = "recovery was interrupted",
                .detail = fmt::format("The server on \"{}\" was stopped; its log is \"{}\".",
                                      server_.data_directory(), server_.log_file()),
-               .hint = "Start the server again and it goes on, or run the same restore again."});
+               .hint = "Start the server on it again: recovery goes on where it stopped. Then run "
+                       "holdfast finish on the directory."});
 }
 
 Recovery Follower::run(const std::stop_token& stop) {

@@ -406,6 +406,10 @@ void Restore::start() {
       .settings = command_line(),
       .log_file = join_path(directory_, kLogName),
       .run_as = owners_->server_user()};
+  // The cluster's own, also where root starts it: whoever backs the directory up must read all of
+  // it.
+  set_owner(open_file(server.log_file, O_WRONLY | O_CREAT, 0600), owners_->of_cluster(),
+            server.log_file);
   const Recovery recovery =
       run_recovery(server, result_.plan, options_.action, clock_, reporter_, stop_);
   result_.started = true;

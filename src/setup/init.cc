@@ -1,5 +1,6 @@
 #include "setup/init.h"
 
+#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
@@ -32,13 +33,18 @@ void check_data_directory(const std::string& configured, const cluster::ServerFa
 
 repo::Lineage describe_lineage(const std::string& cluster, const cluster::ServerFacts& facts,
                                cluster::Connection& connection) {
-  std::string blocks = connection.query_value("SELECT blocks_per_segment FROM pg_control_init()");
+  std::string text = connection.query_value("SELECT blocks_per_segment FROM pg_control_init()");
+  uint32_t blocks = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), blocks);
+  if (error != std::errc() || end != text.data() + text.size() || blocks == 0)
+    throw Error({.code = ErrorCode::kServer,
+                 .message = fmt::format("the server gave an invalid segment size \"{}\"", text)});
   return {.name = {.cluster = cluster, .major = facts.major},
           .system_identifier = facts.system_identifier,
           .catalog_version = facts.catalog_version,
           .wal_segment_bytes = facts.wal_segment_size.bytes(),
           .block_bytes = facts.block_size,
-          .blocks_per_segment = narrow<uint32_t>(std::stoul(blocks)),
+          .blocks_per_segment = blocks,
           .created = system_clock().now()};
 }
 

@@ -72,8 +72,12 @@ class DebianLayout : public testing::Test {
                              .data_directory = data(),
                              .settings = {{"config_file", conf("postgresql.conf")}},
                              .log_file = path("server.log")});
-    process_->wait_until_accepting(cluster::ServerProcess::Until::kReady, std::chrono::minutes(1),
-                                   {});
+    try {
+      process_->wait_until_accepting(cluster::ServerProcess::Until::kReady, std::chrono::minutes(1),
+                                     {});
+    } catch (const Error& error) {
+      FAIL() << error.message() << "\n" << read_text_file(path("server.log"));
+    }
   }
   Connection connect() { return Connection::connect({.conninfo = conninfo()}, {}); }
   Json must(std::vector<std::string> words) {
@@ -159,7 +163,8 @@ TEST_F(DebianLayout, ComesBackWithTheConfigurationThatLayOutsideTheDataDirectory
     EXPECT_EQ(configuration(), before);
 
     // Started as Debian starts it, with nothing left over of the recovery.
-    end_processes_below(data());
+    EXPECT_TRUE(
+        cluster::stop_server(data(), cluster::ShutdownMode::kFast, std::chrono::minutes(1), {}));
     start();
     Connection again = connect();
     expect_in_force(again);

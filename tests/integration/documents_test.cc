@@ -55,16 +55,30 @@ exec 2>&1 </dev/null
 unset TMPDIR
 sudo() { [ "$1" != -u ] || shift 2; "$@"; }
 [ ! -e "$S/etc/holdfast/holdfast.toml" ] || export HOLDFAST_CONFIG=$S/etc/holdfast/holdfast.toml
-holdfast() { "$HOLDFAST_PROGRAM" "$@"; }
+holdfast() {  # a reader is slower than the archiver: what waits in pg_wal is archived first
+  for _ in {1..300}; do
+    [ -e "$S/var/lib/postgresql/15/main/postmaster.pid" ] || break
+    compgen -G "$S/var/lib/postgresql/15/main/pg_wal/archive_status/*.ready" >/dev/null || break
+    sleep 0.1
+  done
+  "$HOLDFAST_PROGRAM" "$@"
+}
 psql() { PGUSER=postgres PGHOST=$S/var/run/postgresql command psql -X "$@"; }
 pg_ctl() { "$PG/pg_ctl" "$@"; }
+pg_dump() { "$PG/pg_dump" -U postgres "$@"; }
 systemctl() {  # ACTION postgresql
-  pg_ctl "$1" -s -w -m fast -D "$S/etc/postgresql/15/main" -l "$S/var/log/postgresql/log" >/dev/null
+  pg_ctl "$1" -s -w -D "$S/etc/postgresql/15/main" -l "$S/var/log/postgresql/log" >/dev/null
+}
+pg_ctlcluster() {  # 15 main stop -m MODE
+  pg_ctl "$3" -s -w "$4" "$5" -D "$S/etc/postgresql/15/main"
 }
 install() {  # -d -o postgres -g postgres -m MODE DIR...: the sandbox has one user
   shift 7
+  chmod u+w "$S/srv"
   mkdir -p "$@"
+  chmod u-w "$S/srv"  # root's, as on the machine: what is made there has to be made by install
 }
+env() { (cd "$2" && "${@:3}"); }  # -C DIR COMMAND...
 )";
 
 // The places that a page may name.
@@ -214,11 +228,16 @@ class Sandbox {
                                "manual", "--logfile", in("/var/log/postgresql/log"), "--", "--auth",
                                "trust", "--no-sync", "--data-checksums"},
                  .environment = {{"PG_CLUSTER_CONF_ROOT", in("/etc/postgresql")}, {"TZ", "UTC"}}});
-    write_file_durably(in("/etc/postgresql/15/main/conf.d/sandbox.conf"),
-                       as_bytes("fsync = off\nlisten_addresses = ''\nautovacuum = off\n"));
-    shell({"systemctl start postgresql"});
+    const std::string server_settings = in("/etc/postgresql/15/main/postgresql.conf");
+    write_file_durably(server_settings,
+                       as_bytes(read_text_file(server_settings) +
+                                "fsync = off\nlisten_addresses = ''\nautovacuum = off\n"));
+    shell({"chmod u-w \"$S/srv\"", "systemctl start postgresql"});
   }
-  ~Sandbox() { end_processes_below(root_.path()); }
+  ~Sandbox() {
+    end_processes_below(root_.path());
+    shell({"chmod u+w \"$S/srv\""});
+  }
 
   // A page's path as the sandbox has it, and a page's words likewise.
   std::string in(std::string_view path) const { return root_.path() + std::string(path); }

@@ -344,7 +344,7 @@ TEST_F(WalPush, LookAheadNeverShowsAHoleWhateverStoreCallFails) {
     try {
       repo::Repository repository = repo::Repository::open(faulty, {});
       PushOptions options = push_options(server_, segment_name(1, 1));
-      options.look_ahead = 7;
+      options.look_ahead = 4;
       archive::push(options, repository, reporter_, {}, clock_);
       pushed = true;
     } catch (const Error& error) {

@@ -1,6 +1,6 @@
 #include "archive/wal_spool.h"
 
-#include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "base/task_group.h"
@@ -107,27 +107,36 @@ TEST_F(WalSpool, ADamagedObjectIsNotSpooled) {
 
 TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
   spool().note_asked(segment_name(1, 2));
+  ReadAheadOptions options = reader_options();
+  options.idle_time = milliseconds(3000);
   TaskGroup threads;
   ReadAheadResult result;
+  std::atomic<bool> has_ended = false;
   threads.start([&](std::stop_token stop) {
-    result = run_read_ahead(reader_options(), store_, {}, reporter_, stop);
+    result = run_read_ahead(options, store_, {}, reporter_, stop);
+    has_ended = true;
   });
+  auto wait_until_spooled = [&](const std::string& name) {
+    while (!spool().holds(name) && !has_ended && !threads.stop_token().stop_requested())
+      std::this_thread::yield();
+  };
   // The segments behind the one that was asked for are served without a call on the repository.
   test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
   for (uint64_t number = 3; number <= 5; ++number) {
-    const std::string name = segment_name(1, number);
-    while (!spool().holds(name) && !threads.stop_token().stop_requested())
-      std::this_thread::yield();
-    GetResult got = archive::get(spooled_get(name), down, {}, reporter_, {});
-    EXPECT_TRUE(got.from_spool) << number;
+    GetOptions get = spooled_get(segment_name(1, number));
+    get.read_ahead_command = {"/bin/false"};  // not needed: a reader is there
+    wait_until_spooled(get.file_name);
+    EXPECT_TRUE(archive::get(get, down, {}, reporter_, {}).from_spool) << number;
     EXPECT_EQ(placed(server_), wal_.segment(number - 1)) << number;
-    EXPECT_LE(spooled().size(), 3U);
   }
-  spool().note_asked(segment_name(1, 5));
-  threads.wait();
-  EXPECT_EQ(result.fetched, 6U);  // 3 to 8: there is no 9
-  EXPECT_TRUE(spooled().empty());
   EXPECT_FALSE(down.fired());
+  // Three ahead of segment 5, and no more.
+  for (uint64_t number : {6, 7, 8}) wait_until_spooled(segment_name(1, number));
+  EXPECT_EQ(spooled(),
+            (std::vector<std::string>{segment_name(1, 6), segment_name(1, 7), segment_name(1, 8)}));
+  threads.wait();
+  EXPECT_GE(result.fetched, 6U);
+  EXPECT_TRUE(spooled().empty());
 }
 
 TEST_F(WalSpool, AnotherTimelineEmptiesIt) {

@@ -277,7 +277,7 @@ TEST_F(ResolveBackup, NamesTheNearestWhenThereIsNone) {
     Error error = error_of([&] { resolve(text); });
     EXPECT_EQ(error.code(), ErrorCode::kNotFound) << text;
     EXPECT_EQ(error.message(), fmt::format("cluster \"main\" has no backup \"{}\"", text));
-    EXPECT_NE(error.hint().find("holdfast list"), std::string::npos);
+    EXPECT_NE(error.hint().find("holdfast backup list"), std::string::npos);
   }
   EXPECT_EQ(error_of([&] { resolve("20261123T1"); }).detail(),
             fmt::format("It has 3 backup(s); nearest: \"{}\", \"{}\".", kSecond, kThird));

@@ -1,0 +1,284 @@
+// Every command is killed (SIGKILL, with all it has started) as it begins one of the calls by which
+// it changes what a file system keeps. Nothing earlier may be lost, and the next run must work.
+//
+// A full run lists the calls; then each is the end of a run of its own: 25 of them, by a seed that
+// is printed, or every one with HOLDFAST_LONG.
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <random>
+#include <set>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "support/call_tracer.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+constexpr size_t kPoints = 25;
+
+// Which of `calls` to be killed at, counted from 1; at most `limit`, the last always among them.
+std::vector<uint64_t> choose_points(const std::string& what, const std::vector<std::string>& calls,
+                                    size_t limit = kPoints) {
+  std::vector<uint64_t> points;
+  for (uint64_t point = 1; point <= calls.size(); ++point) points.push_back(point);
+  if (std::getenv("HOLDFAST_LONG") == nullptr && points.size() > limit) {
+    const char* given = std::getenv("HOLDFAST_SEED");
+    const uint64_t seed = given != nullptr ? std::stoull(given) : std::random_device()();
+    std::mt19937_64 engine(seed);
+    std::ranges::shuffle(points, engine);
+    points.resize(limit - 1);
+    points.push_back(calls.size());
+    std::ranges::sort(points);
+    std::cout << fmt::format("{}: {} of {} calls, seed {} (HOLDFAST_SEED repeats it)\n", what,
+                             points.size(), calls.size(), seed);
+  } else {
+    std::cout << fmt::format("{}: all {} calls\n", what, calls.size());
+  }
+  return points;
+}
+
+// What the repository keeps: everything but uploads that have not come to their end.
+std::set<std::string> kept(const std::string& repository) {
+  std::set<std::string> files;
+  for (const std::string& line : contents(repository))
+    if (!line.starts_with(".tmp/")) files.insert(line);
+  return files;
+}
+void expect_nothing_lost(const std::set<std::string>& before, const std::set<std::string>& after) {
+  for (const std::string& file : before) EXPECT_TRUE(after.contains(file)) << file;
+}
+
+class CrashPoints : public testing::Test {
+ protected:
+  CrashPoints() : scene_({.wal_segment_mib = 1, .config = {"wal_keep_size = 128MB"}}) {
+    scene_.server().sql("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g");
+    scene_.must({"backup"});
+    first_segment_ = scene_.archive_current_segment();
+    second_segment_ = scene_.archive_current_segment();
+  }
+
+  std::string data() { return scene_.server().data_directory(); }
+  TracedRun traced(const std::vector<std::string>& words, const std::string& directory = {},
+                   std::optional<uint64_t> kill_at = std::nullopt) {
+    std::vector<std::string> all = {holdfast_program(), "--config", scene_.config_file()};
+    all.insert(all.end(), words.begin(), words.end());
+    return trace(all, directory, kill_at);
+  }
+  // The calls of a run that succeeds.
+  std::vector<std::string> calls_of(const std::vector<std::string>& words,
+                                    const std::string& directory = {}) {
+    const TracedRun run = traced(words, directory);
+    EXPECT_TRUE(run.status.ok()) << run.output;
+    EXPECT_FALSE(run.calls.empty());
+    return run.calls;
+  }
+  // Killed at call `point`, or, when this run made fewer calls, done.
+  void kill_at(uint64_t point, const std::vector<std::string>& words,
+               const std::string& directory = {}) {
+    const TracedRun run = traced(words, directory, point);
+    if (!run.killed()) {
+      EXPECT_TRUE(run.status.ok()) << run.output;
+      EXPECT_LT(run.calls.size(), point);
+    }
+  }
+  std::vector<std::string> backups() {
+    std::vector<std::string> ids;
+    const Json list = scene_.must({"backup", "list"});
+    for (const Json& backup : list.at("backups").items())
+      ids.push_back(backup.at("id").as_string());
+    return ids;
+  }
+  void expect_restorable(const std::string& backup) {
+    const std::string into = scene_.path("restorable");
+    scene_.must({"restore", "--into", into, "--backup", backup});
+    EXPECT_TRUE(lstat_if_exists(join_path(into, "global/pg_control"))) << backup;
+    remove_tree(into);
+  }
+  void expect_rows(const RestoredServer& server) {
+    EXPECT_EQ(server.value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+  }
+
+  RecoveryScene scene_;
+  std::string first_segment_, second_segment_;
+};
+
+TEST_F(CrashPoints, OfABackupLeaveTheEarlierOnesAndTheNextRunWorks) {
+  const std::vector<std::string> command = {"backup"};
+  const std::vector<std::string> calls = calls_of(command);
+  int number = 0;
+  for (const uint64_t point : choose_points("backup", calls)) {
+    SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+    const std::set<std::string> before = kept(scene_.repository());
+    const std::vector<std::string> ids = backups();
+    kill_at(point, command);
+    expect_nothing_lost(before, kept(scene_.repository()));
+    const std::vector<std::string> after = backups();
+    EXPECT_TRUE(std::ranges::includes(after, ids));
+    // One that is listed is whole, although its maker was killed.
+    if (after.size() > ids.size()) expect_restorable(after.back());
+    scene_.must(command);
+    EXPECT_EQ(backups().size(), after.size() + 1);
+    if (++number % 8 == 0) expect_restorable(ids.front());
+    if (HasFailure()) return;
+  }
+  for (const std::string& id : {backups().front(), backups().back()})
+    expect_rows(*scene_.restore_into("started", {"--backup", id}));
+}
+
+TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {
+  const std::vector<std::string> command = {"wal", "push", "pg_wal/" + second_segment_};
+  const Bytes content = read_file(join_path(data(), "pg_wal/" + second_segment_));
+  // Once beside others of its timeline, once as the first, with folders to be made.
+  for (const bool is_first : {false, true}) {
+    const std::string wal =
+        parent_path(parent_path(parent_path(scene_.wal_object(first_segment_).value())));
+    const std::string aside = scene_.path("wal.aside");
+    if (is_first) {
+      rename_path(wal, aside);
+    } else {
+      remove_file(scene_.wal_object(second_segment_).value());
+    }
+    const std::vector<std::string> calls = calls_of(command, data());
+    for (const uint64_t point : choose_points(is_first ? "first wal push" : "wal push", calls)) {
+      SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+      if (is_first) {
+        remove_tree(wal);
+      } else {
+        remove_file(scene_.wal_object(second_segment_).value());
+      }
+      const std::set<std::string> before = kept(scene_.repository());
+      kill_at(point, command, data());
+      expect_nothing_lost(before, kept(scene_.repository()));
+      const std::optional<std::string> object = scene_.wal_object(second_segment_);
+      const std::optional<Bytes> placed = object ? read_if_exists(*object) : std::nullopt;
+
+      for (int again = 0; again < 2; ++again) {
+        const Captured next = scene_.run(command, data());
+        EXPECT_EQ(next.status.code, 0) << describe(next);
+      }
+      if (placed) EXPECT_TRUE(read_file(*object) == *placed) << "the first did not stay";
+      const std::string got = scene_.path("got");
+      const Captured get =
+          scene_.run({"wal", "get", "--read-ahead", "0", second_segment_, got}, data());
+      EXPECT_EQ(get.status.code, 0) << describe(get);
+      EXPECT_TRUE(read_file(got) == content);
+      remove_file(got);
+      if (HasFailure()) return;
+    }
+    if (is_first) {
+      remove_tree(wal);
+      rename_path(aside, wal);
+    }
+  }
+  expect_rows(*scene_.restore_into("started", {}));
+}
+
+TEST_F(CrashPoints, OfWalGetLeaveNoPartOfAFileAndTheNextRunWorks) {
+  // Who asks is a server in recovery; what it looks like is all that counts.
+  const std::string asking = scene_.path("asking");
+  scene_.must({"restore", "--into", asking});
+  const std::string destination = join_path(asking, "pg_wal/RECOVERYXLOG");
+  const Bytes content = read_file(join_path(data(), "pg_wal/" + first_segment_));
+  const std::set<std::string> before = kept(scene_.repository());
+  for (const char* read_ahead : {"0", "4"}) {
+    const std::vector<std::string> command = {"wal",      "get",          "--read-ahead",
+                                              read_ahead, first_segment_, "pg_wal/RECOVERYXLOG"};
+    const std::vector<std::string> calls = calls_of(command, asking);
+    for (const uint64_t point :
+         choose_points(fmt::format("wal get, reading {} ahead", read_ahead), calls)) {
+      SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+      remove_file_if_exists(destination);
+      kill_at(point, command, asking);
+      if (const std::optional<Bytes> placed = read_if_exists(destination))
+        EXPECT_TRUE(*placed == content) << "a part of it was placed";
+      const Captured next = scene_.run(command, asking);
+      EXPECT_EQ(next.status.code, 0) << describe(next);
+      EXPECT_TRUE(read_file(destination) == content);
+      if (HasFailure()) return;
+    }
+  }
+  wait_until_deserted(asking);
+  EXPECT_EQ(kept(scene_.repository()), before);
+}
+
+TEST_F(CrashPoints, OfARestoreElsewhereLeaveNothingThatStartsAndTheNextRunWorks) {
+  const std::string into = scene_.path("into");
+  const std::vector<std::string> command = {"restore", "--into", into};
+  const std::vector<std::string> calls = calls_of(command);
+  const std::vector<std::string> whole = contents(into);
+  remove_tree(into);
+  for (const uint64_t point : choose_points("restore", calls)) {
+    SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+    const std::set<std::string> before = kept(scene_.repository());
+    kill_at(point, command);
+    expect_nothing_lost(before, kept(scene_.repository()));
+    if (lstat_if_exists(join_path(into, "global/pg_control"))) {
+      // It starts, so nothing may be missing.
+      expect_nothing_lost({whole.begin(), whole.end()}, kept(into));
+    } else {
+      scene_.must(command);  // over what the killed one has left
+      EXPECT_EQ(contents(into), whole);
+    }
+    remove_tree(into);
+    if (HasFailure()) return;
+  }
+  expect_rows(*scene_.restore_into("started", {}));
+}
+
+TEST_F(CrashPoints, OfARestoreInPlaceLoseNoWalAndTheNextRunWorks) {
+  // A row that only the old pg_wal holds.
+  scene_.server().sql("ALTER SYSTEM SET archive_command = 'false'");
+  scene_.server().sql("SELECT pg_reload_conf()");
+  EXPECT_TRUE(comes_true([&] { return scene_.server().value("SHOW archive_command") == "false"; }));
+  scene_.server().sql("CREATE TABLE unarchived AS SELECT 1 AS one");
+  scene_.server().sql("SELECT pg_switch_wal()");
+  scene_.server().sql("CREATE TABLE last AS SELECT 1 AS one");
+  scene_.crash();
+  const auto set_back = [&] {
+    for (const auto& [from, to] :
+         std::map<std::string, std::string>{{scene_.path("data.crashed"), data()},
+                                            {scene_.path("repo.crashed"), scene_.repository()}}) {
+      remove_tree(to);
+      run_checked({.arguments = {"cp", "-a", from, to}});
+    }
+  };
+  run_checked({.arguments = {"cp", "-a", data(), scene_.path("data.crashed")}});
+  run_checked({.arguments = {"cp", "-a", scene_.repository(), scene_.path("repo.crashed")}});
+
+  const std::vector<std::string> command = {"restore", "--in-place", "--yes"};
+  const std::vector<std::string> calls = calls_of(command);
+  int number = 0;
+  const std::vector<uint64_t> points = choose_points("restore in place", calls, 12);
+  for (const uint64_t point : points) {
+    SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+    set_back();
+    const std::set<std::string> before = kept(scene_.repository());
+    kill_at(point, command);
+    expect_nothing_lost(before, kept(scene_.repository()));
+    // Every few times to the very end, which takes a server.
+    if (++number % 6 == 0) {
+      const std::unique_ptr<RestoredServer> server = scene_.restore_in_place();
+      expect_rows(*server);
+      EXPECT_EQ(server->value("SELECT one FROM public.unarchived"), "1");
+      EXPECT_EQ(server->value("SELECT one FROM public.last"), "1");
+    } else {
+      scene_.must(command);
+      EXPECT_TRUE(lstat_if_exists(join_path(data(), "global/pg_control")));
+      EXPECT_TRUE(std::ranges::any_of(kept(scene_.repository()), [](const std::string& file) {
+        return file.find(".partial.") != std::string::npos;
+      })) << "the last WAL was not saved";
+    }
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::test

@@ -1,0 +1,172 @@
+// A disk that is full: it is said, nothing earlier is lost, and with space again the next run
+// works.
+//
+// HOLDFAST_SMALL_DISK names the small file system; tools/run_integration mounts it.
+#include <cstdlib>
+#include <fcntl.h>
+#include <memory>
+#include <regex>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+std::string small_disk() {
+  const char* path = std::getenv("HOLDFAST_SMALL_DISK");
+  if (path == nullptr || *path == '\0')
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = "HOLDFAST_SMALL_DISK is not set",
+                 .hint = "Run the integration tests with tools/run_integration, where a tmpfs can "
+                         "be mounted."});
+  return path;
+}
+
+// Takes all of the small disk but `left` bytes, until it is destroyed.
+class Filler {
+ public:
+  explicit Filler(uint64_t left) : path_(join_path(small_disk(), "filler")) {
+    const Fd fd = open_file(path_, O_WRONLY | O_CREAT | O_EXCL);
+    const uint64_t free = free_bytes(small_disk());
+    if (free > left) EXPECT_EQ(posix_fallocate(fd.get(), 0, static_cast<off_t>(free - left)), 0);
+    EXPECT_LE(free_bytes(small_disk()), left);
+  }
+  ~Filler() { remove_file_if_exists(path_); }
+  Filler(const Filler&) = delete;
+  Filler& operator=(const Filler&) = delete;
+
+ private:
+  std::string path_;
+};
+
+class FullDisk : public testing::Test {
+ protected:
+  FullDisk() : repository_(join_path(small_disk(), "repo")), scene_({.wal_segment_mib = 1}) {
+    must({"init", "--configure-server"});
+    scene_.server().sql("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g");
+    must({"backup"});
+  }
+  ~FullDisk() override {
+    remove_tree(repository_);
+    remove_tree(join_path(small_disk(), "restored"));
+  }
+
+  static std::vector<std::string> with_repository(std::vector<std::string> words,
+                                                  const std::string& repository) {
+    words.insert(words.end(), {"--repo", repository});
+    return words;
+  }
+  Captured run(const std::vector<std::string>& words, const std::string& in = {}) {
+    return scene_.run(with_repository(words, repository_), in);
+  }
+  Json must(const std::vector<std::string>& words) {
+    return scene_.must(with_repository(words, repository_));
+  }
+  // The message, DETAIL and HINT of a run that must fail with 1; random names are masked.
+  std::string refusal(const std::vector<std::string>& words, const std::string& in = {}) {
+    const Captured ran = run(words, in);
+    EXPECT_EQ(ran.status.code, 1) << describe(ran);
+    std::string text = ran.err.substr(std::min(ran.err.find("ERROR:  "), ran.err.size()));
+    text.resize(std::min(text.find("CONTEXT:  "), text.size()));
+    text = std::regex_replace(text, std::regex("[0-9a-f]{32}"), "$$HEX");
+    for (size_t at = text.find(small_disk()); at != std::string::npos; at = text.find(small_disk()))
+      text.replace(at, small_disk().size(), "$SMALL");
+    return text;
+  }
+  // Everything that stays, by content.
+  std::vector<std::string> kept() {
+    std::vector<std::string> files = contents(repository_);
+    std::erase_if(files, [](const std::string& file) { return file.starts_with(".tmp/"); });
+    return files;
+  }
+  std::vector<std::string> backups() {
+    std::vector<std::string> ids;
+    const Json list = must({"backup", "list"});
+    for (const Json& backup : list.at("backups").items())
+      ids.push_back(backup.at("id").as_string());
+    return ids;
+  }
+  void expect_restorable(const std::string& backup) {
+    const RestoredServer server(
+        scene_.path("restored"),
+        must({"restore", "--into", scene_.path("restored"), "--start", "--backup", backup}));
+    EXPECT_EQ(server.value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+  }
+
+  std::string repository_;
+  RecoveryScene scene_;
+};
+
+constexpr const char* kUploadRefused =
+    R"(ERROR:  could not write "$SMALL/repo/.tmp/$HEX": No space left on device
+HINT:  Free space on the file system that holds it, then run the command again.
+)";
+
+TEST_F(FullDisk, EndsABackupAndLosesNothing) {
+  const std::vector<std::string> before = backups();
+  const std::vector<std::string> files = kept();
+  {
+    const Filler filler(600 << 10);  // enough to begin with
+    EXPECT_EQ(refusal({"backup"}), kUploadRefused);
+    EXPECT_EQ(backups(), before);
+    for (const std::string& file : files) EXPECT_EQ(std::ranges::count(kept(), file), 1) << file;
+  }
+  must({"backup"});
+  EXPECT_EQ(backups().size(), before.size() + 1);
+  for (const std::string& id : backups()) expect_restorable(id);
+}
+
+TEST_F(FullDisk, EndsWalPushAndLosesNothing) {
+  scene_.server().sql("ALTER SYSTEM SET archive_command = 'false'");
+  scene_.server().sql("SELECT pg_reload_conf()");
+  EXPECT_TRUE(comes_true([&] { return scene_.server().value("SHOW archive_command") == "false"; }));
+  scene_.server().sql(
+      "CREATE TABLE pushed AS SELECT g, md5(g::text) FROM generate_series(1, 5000) g");
+  const std::string segment = scene_.server().value("SELECT pg_walfile_name(pg_current_wal_lsn())");
+  scene_.server().sql("SELECT pg_switch_wal()");
+  const std::string data = scene_.server().data_directory();
+  const std::vector<std::string> push = {"wal", "push", "pg_wal/" + segment, "--look-ahead", "0"};
+  const std::vector<std::string> before = kept();
+  {
+    const Filler filler(0);
+    EXPECT_EQ(refusal(push, data), kUploadRefused);
+    EXPECT_EQ(kept(), before);
+  }
+  for (int again = 0; again < 2; ++again) {
+    const Captured next = run(push, data);
+    EXPECT_EQ(next.status.code, 0) << describe(next);
+  }
+  const std::string got = scene_.path("got");
+  const Captured get = run({"wal", "get", segment, got, "--read-ahead", "0"}, data);
+  EXPECT_EQ(get.status.code, 0) << describe(get);
+  EXPECT_TRUE(read_file(got) == read_file(join_path(data, "pg_wal/" + segment)));
+}
+
+TEST_F(FullDisk, EndsARestoreThatLeavesNothingToStart) {
+  const std::string into = join_path(small_disk(), "restored");
+  const std::vector<std::string> restore = {"restore", "--into", into};
+  {
+    const Filler filler(4 << 20);
+    const Captured ran = run(restore);
+    EXPECT_EQ(ran.status.code, 1) << describe(ran);
+    EXPECT_NE(ran.err.find(" free, and the files of the backup have up to "), std::string::npos);
+    const std::string words = refusal(restore);
+    EXPECT_TRUE(std::regex_match(
+        words, std::regex("ERROR:  could not write \"[$]SMALL/restored/[^\"]*\": No space left on "
+                          "device\nHINT:  Free space on the file system that holds it, then run "
+                          "the command again.\n")))
+        << words;
+    EXPECT_FALSE(lstat_if_exists(join_path(into, "global/pg_control")));
+  }
+  must(restore);
+  EXPECT_TRUE(lstat_if_exists(join_path(into, "global/pg_control")));
+}
+
+}  // namespace
+}  // namespace holdfast::test

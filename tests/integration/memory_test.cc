@@ -1,0 +1,120 @@
+// Memory is bounded, whatever the cluster's size: the largest resident set of any process that a
+// command runs, as the kernel counts it.
+#include <cstdlib>
+#include <fcntl.h>
+#include <iostream>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+constexpr long kLimitKib = 256 << 10;
+
+// Runs a command that must succeed, and returns its peak in KiB: of itself and of those of its
+// children that it waited for.
+long peak_kib(const RecoveryScene& scene, const std::vector<std::string>& words) {
+  SpawnOptions options{
+      .arguments = {holdfast_program(), "--config", scene.config_file(), "--jobs", "8"},
+      .output = scene.path("out"),
+      .error = "&1"};
+  options.arguments.insert(options.arguments.end(), words.begin(), words.end());
+  Process process(options);
+  int status = 0;
+  struct rusage usage{};
+  pid_t waited;
+  do waited = wait4(process.pid(), &status, 0, &usage);
+  while (waited < 0 && errno == EINTR);
+  EXPECT_EQ(waited, process.pid());
+  process.release();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << read_text_file(scene.path("out"));
+  return usage.ru_maxrss;
+}
+
+// A scene whose cluster is made before anything is archived. Sealed by a passphrase, which takes
+// the most memory.
+class Memory : public testing::Test {
+ protected:
+  Memory()
+      : scene_({.sealing = Sealing::kPassphrase,
+                .config = {"max_wal_size = 64MB"},
+                .archive = false}) {}
+
+  void begin_archiving() {
+    scene_.must({"init", "--configure-server"});
+    scene_.server().restart();
+    EXPECT_EQ(scene_.server().value("SHOW archive_mode"), "on");
+  }
+  void expect_bounded(const std::vector<std::string>& words) {
+    const long peak = peak_kib(scene_, words);
+    std::cout << fmt::format("{}: {} MiB at most\n", words.front(), peak >> 10);
+    EXPECT_LT(peak, kLimitKib) << words.front();
+    EXPECT_GT(peak, 4 << 10) << "nothing was measured";
+  }
+  void expect_backup_and_restore_bounded() {
+    expect_bounded({"backup"});
+    expect_bounded({"restore", "--into", scene_.path("into")});
+    EXPECT_TRUE(lstat_if_exists(scene_.path("into/global/pg_control")));
+  }
+
+  RecoveryScene scene_;
+};
+
+TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
+  // Rows of random text, which is not compressed away.
+  scene_.server().sql(
+      "CREATE TABLE large AS SELECT (SELECT string_agg(md5((g * 31 + i)::text), '') FROM "
+      "generate_series(1, 31) i) AS text FROM generate_series(1, 250000) g");
+  begin_archiving();
+  ASSERT_GT(std::stoll(scene_.server().value("SELECT pg_database_size('postgres')")),
+            int64_t{250} << 20);
+  expect_backup_and_restore_bounded();
+}
+
+TEST_F(Memory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
+  if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
+  scene_.server().sql("CREATE TABLE sparse AS SELECT 1 AS one");
+  const std::string relation =
+      join_path(scene_.server().data_directory(),
+                scene_.server().value("SELECT pg_relation_filepath('sparse')"));
+  begin_archiving();
+  scene_.server().stop();
+  // Pages of zeros are valid: they are those that nothing was written to yet.
+  for (int segment = 0; segment < 20; ++segment) {
+    const Fd fd = open_file(segment == 0 ? relation : fmt::format("{}.{}", relation, segment),
+                            O_WRONLY | O_CREAT);
+    ASSERT_EQ(ftruncate(fd.get(), off_t{1} << 30), 0);
+  }
+  scene_.server().start();
+  expect_backup_and_restore_bounded();
+  struct stat status =
+      stat_if_exists(scene_.path("into") +
+                     relation.substr(scene_.server().data_directory().size()) + ".19")
+          .value();
+  EXPECT_EQ(status.st_size, off_t{1} << 30);
+  EXPECT_LT(status.st_blocks, 1 << 10) << "it is not sparse any more";
+}
+
+TEST_F(Memory, OfBackupAndRestoreIsBoundedFor200000Files) {
+  if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
+  begin_archiving();
+  const std::string many = join_path(scene_.server().data_directory(), "base/5");
+  // Relations' names, of none that the catalog knows: they are copied like the others.
+  for (int file = 0; file < 200'000; ++file)
+    (void)open_file(fmt::format("{}/{}", many, 1'000'000 + file), O_WRONLY | O_CREAT | O_EXCL);
+  expect_backup_and_restore_bounded();
+  EXPECT_TRUE(lstat_if_exists(scene_.path("into/base/5/1199999")));
+}
+
+}  // namespace
+}  // namespace holdfast::test
