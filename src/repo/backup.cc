@@ -235,7 +235,8 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
          .message = fmt::format("cluster \"{}\" has no backup \"{}\"", lineage.cluster, text),
          .detail =
              fmt::format("It has {} backup(s); nearest: {}.", ids.size(), nearest_ids(ids, text)),
-         .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast backup list\" shows "
+         .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast backup "
+                 "list\" shows "
                  "them."});
   if (matches.size() > 1)
     throw Error(

@@ -150,33 +150,33 @@ void Restore::plan() {
   }
 }
 
-// A restore must work from a repository that this user can only read, so a refusal is no more than
-// a warning: the one reason to catch here.
+// A restore must work from a repository that this user can only read, and from one whose disk is
+// full, so either is no more than a warning: the one reason to catch here.
 void Restore::hold_off_deletion() {
-  const Time now = repository_.store().now();
   const recovery::Plan& plan = result_.plan;
-  Json uses = Json::array();
-  uses.push(plan.backup.id);
-  Json body = Json::object();
-  body.set("what", "restore")
-      .set("backup", Json())
-      .set("uses", std::move(uses))
-      .set("objects_from", to_rfc3339(now))
-      .set("timeline", plan.timeline.value)
-      .set("wal_from", pg::to_string(plan.backup.start_lsn))
-      .set("host", host_name())
-      .set("pid", static_cast<int64_t>(getpid()))
-      .set("started", to_rfc3339(clock_.now()))
-      .set("valid_until", to_rfc3339(now + kIntentLife));
   try {
+    const Time now = repository_.store().now();  // it too may have to write
+    Json uses = Json::array();
+    uses.push(plan.backup.id);
+    Json body = Json::object();
+    body.set("what", "restore")
+        .set("backup", Json())
+        .set("uses", std::move(uses))
+        .set("objects_from", to_rfc3339(now))
+        .set("timeline", plan.timeline.value)
+        .set("wal_from", pg::to_string(plan.backup.start_lsn))
+        .set("host", host_name())
+        .set("pid", static_cast<int64_t>(getpid()))
+        .set("started", to_rfc3339(clock_.now()))
+        .set("valid_until", to_rfc3339(now + kIntentLife));
     repository_.create_document("intent",
                                 repo::intent_name(lineage_->name, repository_.random().bytes16()),
                                 std::move(body));
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kPermission) throw;
+    if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace) throw;
     reporter_.warning(
-        fmt::format("the repository can only be read, so nothing keeps others from expiring what "
-                    "is restored: {}",
+        fmt::format("the repository cannot be written to, so nothing keeps others from expiring "
+                    "what is restored: {}",
                     error.message()));
   }
 }

@@ -2,7 +2,10 @@
 // not as it should be: the whole of message, DETAIL and HINT, and the exit status.
 //
 // What differs from run to run is masked: the scene's directory ($DIR), ids of backups ($ID),
-// system identifiers ($SYSTEM, $OTHER), WAL locations ($LSN), times ($TIME), process ids ($PID).
+// system identifiers ($SYSTEM, $OTHER), WAL locations ($LSN), segments ($SEGMENT), times ($TIME),
+// process ids
+// ($PID).
+#include <algorithm>
 #include <memory>
 #include <regex>
 #include <sys/stat.h>
@@ -53,16 +56,17 @@ class BadScene : public RecoveryScene {
   }
   std::string masked(std::string text) const {
     const std::pair<const char*, const char*> masks[] = {
-        {"\\b\\d{8}T\\d{6}Z-[0-9a-f]{6}\\b", "$ID"},
-        {"\\b[0-9]{19}\\b", "$OTHER"},
-        {"\\b[0-9A-F]/[0-9A-F]{3,8}\\b", "$LSN"},
-        {"\\b20\\d\\d-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d[.]\\d+( UTC|[+]00)", "$TIME"},
-        {"\\b[0-9a-f]{32}\\b", "$HEX"},
-        {"process id is [0-9]+", "process id is $PID"},
+        {"\\b\\d{8}T\\d{6}Z-[0-9a-f]{6}\\b", "$$ID"},
+        {"\\b[0-9A-F]{24}\\b", "$$SEGMENT"},
+        {"\\b[0-9]{19}\\b", "$$OTHER"},
+        {"\\b[0-9A-F]/[0-9A-F]{3,8}\\b", "$$LSN"},
+        {"\\b20\\d\\d-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d[.]\\d+( UTC|[+]00)", "$$TIME"},
+        {"\\b[0-9a-f]{32}\\b", "$$HEX"},
+        {"process id is [0-9]+", "process id is $$PID"},
     };
     text = replaced(replaced(std::move(text), system_, "$SYSTEM"), directory(), "$DIR");
     for (const auto& [expression, mask] : masks)
-      text = std::regex_replace(text, std::regex(expression), std::string("$") + mask);
+      text = std::regex_replace(text, std::regex(expression), mask);
     return text;
   }
 
@@ -413,17 +417,24 @@ HINT:  See "holdfast wal push --help".
     {"PushFromNowhere",
      {"wal", "push", "$DIR/full/000000010000000000000001"},
      1,
+     R"(ERROR:  could not open "$DIR/full/$SEGMENT": No such file or directory
+CONTEXT:  reading WAL file "$DIR/full/$SEGMENT"
+    archiving WAL file "$DIR/full/$SEGMENT"
+)"},
+    {"PushAStranger",
+     {"wal", "push", "$DIR/full/file"},
+     1,
      R"(ERROR:  could not find out to which cluster "$DIR/full" belongs
 DETAIL:  There is neither a file "global/pg_control" beside it nor a WAL segment in it.
 HINT:  The server runs archive_command in its data directory, with the file's path in it; by hand, go there first.
-CONTEXT:  archiving WAL file "$DIR/full/000000010000000000000001"
+CONTEXT:  archiving WAL file "$DIR/full/file"
 )"},
     {"PushMissing",
      {"wal", "push", "$DIR/data/pg_wal/0000000100000000000000EE"},
      1,
-     R"(ERROR:  could not open "$DIR/data/pg_wal/0000000100000000000000EE": No such file or directory
-CONTEXT:  reading WAL file "$DIR/data/pg_wal/0000000100000000000000EE"
-    archiving WAL file "$DIR/data/pg_wal/0000000100000000000000EE"
+     R"(ERROR:  could not open "$DIR/data/pg_wal/$SEGMENT": No such file or directory
+CONTEXT:  reading WAL file "$DIR/data/pg_wal/$SEGMENT"
+    archiving WAL file "$DIR/data/pg_wal/$SEGMENT"
 )"},
     {"PushWrongOption",
      {"wal", "push", "x", "--no-such"},
@@ -504,7 +515,13 @@ HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup l
 DETAIL:  A time is a date, or a date and a time of day with or without a zone.
 HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
 )"},
-    {"NoSuchDay", {"restore", "--into", "$DIR/new", "--to", "2026-02-30 12:00"}, 2, ""},
+    {"NoSuchDay",
+     {"restore", "--into", "$DIR/new", "--to", "2026-02-30 12:00"},
+     2,
+     R"(ERROR:  invalid time "2026-02-30 12:00"
+DETAIL:  A time is a date, or a date and a time of day with or without a zone.
+HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
+)"},
     {"TimeTooEarly",
      {"restore", "--into", "$DIR/new", "--to", "2020-01-01 00:00:00Z"},
      4,
@@ -612,7 +629,7 @@ HINT:  Name a directory that does not exist, or leave --directory out.
 )"},
 };
 INSTANTIATE_TEST_SUITE_P(Holdfast, BadWords, testing::ValuesIn(kRows),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& row) { return std::string(row.param.name); });
 
 // --- The words are right, but something else is not ---------------------------------------------
 
@@ -663,7 +680,11 @@ HINT:  Run "holdfast init --configure-server".
       "HINT:  If Holdfast is to archive instead, run ALTER SYSTEM SET archive_command = "))
       << foreign.text;
   restart_with("archive_command = 'false'\n");
-  EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}), (Said{1, ""}));
+  EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}),
+            (Said{1, R"(ERROR:  WAL file "$SEGMENT" did not reach the archive within 1 s
+DETAIL:  Without it the backup could not be recovered, so there is no new backup. The server's last failed attempt was to archive "$SEGMENT" at $TIME.
+HINT:  Look for the output of archive_command in the server's log, and run the command by hand as the server's user.
+)"}));
   EXPECT_EQ(scene_.say({"restore", "--into", "$DIR/new"}),
             (Said{1, R"(ERROR:  there is no backup of cluster "main"
 DETAIL:  Looked at lineage 15-1 of $DIR/repo.
@@ -671,8 +692,16 @@ HINT:  Take one with holdfast backup, or check --repo and --cluster.
 )"}));
   scene_.server().sql("CREATE ROLE weak LOGIN");
   const std::string weak = "host=" + scene_.directory() + " port=5432 user=weak dbname=postgres";
-  EXPECT_EQ(scene_.say({"backup", "--conninfo", weak}), (Said{1, ""}));
-  EXPECT_EQ(scene_.say({"init", "--configure-server", "--conninfo", weak}), (Said{1, ""}));
+  const Said without_rights{
+      1, R"(ERROR:  the server does not show the setting "data_directory" to role "weak"
+DETAIL:  Settings that name files are shown to members of pg_read_all_settings alone.
+HINT:  As a superuser, in the database that conninfo names, run:
+    GRANT pg_monitor TO "weak";
+    GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean), pg_switch_wal(), pg_create_restore_point(text), pg_show_all_file_settings(), pg_hba_file_rules() TO "weak";
+    GRANT SELECT ON pg_file_settings, pg_hba_file_rules TO "weak";
+)"};
+  EXPECT_EQ(scene_.say({"backup", "--conninfo", weak}), without_rights);
+  EXPECT_EQ(scene_.say({"init", "--configure-server", "--conninfo", weak}), without_rights);
   stop();
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  could not connect to the PostgreSQL server
 DETAIL:  connection to server on socket "$DIR/.s.PGSQL.5432" failed: No such file or directory
@@ -685,7 +714,8 @@ HINT:  Start it first; it then recovers to its target again and waits there, unl
 }
 
 TEST_F(BadState, OfAnotherClusterIsRefusedByEveryCommand) {
-  PostgresServer other({.config = {"archive_mode = on", "archive_command = 'true'"}});
+  PostgresServer other(
+      {.config = {"archive_mode = on", "archive_command = 'true'", "wal_keep_size = 64MB"}});
   const std::vector<std::string> its = {"--conninfo", other.conninfo(), "--pgdata",
                                         other.data_directory()};
   const auto with = [&](std::vector<std::string> words) {
@@ -705,17 +735,19 @@ HINT:  After pg_upgrade or a new initdb add --new-lineage; for a cluster of its 
   const std::string segment = other.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
   other.sql("SELECT pg_switch_wal()");
   other.stop();
-  EXPECT_EQ(
-      scene_.say({"wal", "push", "pg_wal/" + segment}, other.data_directory()),
-      (Said{1, fmt::format(R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
+  EXPECT_EQ(scene_.say({"wal", "push", "pg_wal/" + segment}, other.data_directory()),
+            (Said{1, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
 DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
 HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
-CONTEXT:  archiving WAL file "pg_wal/{}"
-)",
-                           segment)}));
+CONTEXT:  archiving WAL file "pg_wal/$SEGMENT"
+)"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "pg_wal/RECOVERYXLOG", "--timeout", "1s"},
                        other.data_directory()),
-            (Said{200, ""}));
+            (Said{200, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
+DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
+HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
+CONTEXT:  fetching WAL file "$SEGMENT"
+)"}));
   scene_.must({"backup"});
   const std::string data = other.data_directory();
   const Said in_place = scene_.say({"restore", "--in-place", "--yes", "--pgdata", data});
@@ -730,26 +762,27 @@ TEST_F(BadState, OfWalGetIsAlways200) {
   const std::string data = scene_.server().data_directory();
   const std::string segment = scene_.archive_current_segment();
   EXPECT_EQ(scene_.say({"wal", "get", segment, "x"}, scene_.directory()),
-            (Said{200, fmt::format(R"(ERROR:  "$DIR" is not a data directory
+            (Said{200, R"(ERROR:  "$DIR" is not a data directory
 DETAIL:  It has no file "global/pg_control".
 HINT:  Check the path. wal push and wal get run in the server's data directory, as the server itself runs them.
-CONTEXT:  fetching WAL file "{}"
-)",
-                                   segment)}));
+CONTEXT:  fetching WAL file "$SEGMENT"
+)"}));
   EXPECT_EQ(scene_.say({"wal", "get", "bogus", "x"}, data),
             (Said{200, R"(ERROR:  "bogus" is not the name of a WAL file
 DETAIL:  Segments have 1048576 bytes in this cluster.
 HINT:  Write restore_command = 'holdfast wal get %f "%p"': the server names the file.
 CONTEXT:  fetching WAL file "bogus"
 )"}));
-  EXPECT_EQ(scene_.say({"wal", "get", segment, "nowhere/x"}, data), (Said{200, ""}));
+  EXPECT_EQ(scene_.say({"wal", "get", segment, "nowhere/x"}, data),
+            (Said{200, R"(ERROR:  could not create "nowhere/x.holdfast": No such file or directory
+CONTEXT:  fetching WAL file "$SEGMENT"
+)"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "x", "--repo", "$DIR/new", "--timeout", "1s"}, data),
-            (Said{200, fmt::format(R"(ERROR:  repository directory "$DIR/new" is not there
+            (Said{200, R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
 HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
-CONTEXT:  fetching WAL file "{}"
-)",
-                                   segment)}));
+CONTEXT:  fetching WAL file "$SEGMENT"
+)"}));
 }
 
 TEST_F(BadState, OfPermissionsIsToldWithThePath) {
@@ -828,9 +861,8 @@ HINT:  Give --key-file, or set key_file, passphrase_file or passphrase_command i
     }
     EXPECT_EQ(scene.say({"--config", config, "wal", "push", "pg_wal/x"}, data),
               (Said{1, keyless.text}));
-    EXPECT_EQ(
-        scene.say({"--config", config, "wal", "get", "000000010000000000000001", "x"}, data),
-        (Said{200, keyless.text + "CONTEXT:  fetching WAL file \"000000010000000000000001\"\n"}));
+    EXPECT_EQ(scene.say({"--config", config, "wal", "get", "000000010000000000000001", "x"}, data),
+              (Said{200, keyless.text + "CONTEXT:  fetching WAL file \"$SEGMENT\"\n"}));
 
     write_file_durably(scene.path("other"), as_bytes(std::string(32, 'o')));
     const char* kind = sealing == Sealing::kKeyFile ? "key file" : "passphrase";

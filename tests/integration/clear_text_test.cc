@@ -32,8 +32,9 @@ std::map<std::string, std::string> secrets_of(RecoveryScene& scene) {
   return {
       {"name of a table", kTable},
       {"text of a row", kRow},
-      {"name of a file", "pg_filenode.map"},
-      {"name of a configuration file", "postgresql.auto.conf"},
+      // Without their beginnings, which a list of sorted paths need not repeat.
+      {"name of a file", "filenode.map"},
+      {"name of a configuration file", "auto.conf"},
       {"backup_label", "START WAL LOCATION: "},
       {"label of a backup", kLabel},
       {"name of a restore point", kRestorePoint},

@@ -45,12 +45,11 @@ std::vector<uint64_t> choose_points(const std::string& what, const std::vector<s
   return points;
 }
 
-// What the repository keeps: everything but uploads that have not come to their end.
-std::set<std::string> kept(const std::string& repository) {
-  std::set<std::string> files;
-  for (const std::string& line : contents(repository))
-    if (!line.starts_with(".tmp/")) files.insert(line);
-  return files;
+// Path and digest of each file. Of a repository only what it keeps: ".tmp" holds uploads that have
+// not come to their end, also the server's own.
+std::set<std::string> kept(const std::string& directory) {
+  const std::vector<std::string> files = contents(directory);
+  return {files.begin(), files.end()};
 }
 void expect_nothing_lost(const std::set<std::string>& before, const std::set<std::string>& after) {
   for (const std::string& file : before) EXPECT_TRUE(after.contains(file)) << file;
@@ -65,6 +64,7 @@ class CrashPoints : public testing::Test {
     second_segment_ = scene_.archive_current_segment();
   }
 
+  std::string clusters() { return join_path(scene_.repository(), "clusters"); }
   std::string data() { return scene_.server().data_directory(); }
   TracedRun traced(const std::vector<std::string>& words, const std::string& directory = {},
                    std::optional<uint64_t> kill_at = std::nullopt) {
@@ -116,10 +116,10 @@ TEST_F(CrashPoints, OfABackupLeaveTheEarlierOnesAndTheNextRunWorks) {
   int number = 0;
   for (const uint64_t point : choose_points("backup", calls)) {
     SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
-    const std::set<std::string> before = kept(scene_.repository());
+    const std::set<std::string> before = kept(clusters());
     const std::vector<std::string> ids = backups();
     kill_at(point, command);
-    expect_nothing_lost(before, kept(scene_.repository()));
+    expect_nothing_lost(before, kept(clusters()));
     const std::vector<std::string> after = backups();
     EXPECT_TRUE(std::ranges::includes(after, ids));
     // One that is listed is whole, although its maker was killed.
@@ -154,9 +154,9 @@ TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {
       } else {
         remove_file(scene_.wal_object(second_segment_).value());
       }
-      const std::set<std::string> before = kept(scene_.repository());
+      const std::set<std::string> before = kept(clusters());
       kill_at(point, command, data());
-      expect_nothing_lost(before, kept(scene_.repository()));
+      expect_nothing_lost(before, kept(clusters()));
       const std::optional<std::string> object = scene_.wal_object(second_segment_);
       const std::optional<Bytes> placed = object ? read_if_exists(*object) : std::nullopt;
 
@@ -164,7 +164,9 @@ TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {
         const Captured next = scene_.run(command, data());
         EXPECT_EQ(next.status.code, 0) << describe(next);
       }
-      if (placed) EXPECT_TRUE(read_file(*object) == *placed) << "the first did not stay";
+      if (placed) {
+        EXPECT_TRUE(read_file(*object) == *placed) << "the first did not stay";
+      }
       const std::string got = scene_.path("got");
       const Captured get =
           scene_.run({"wal", "get", "--read-ahead", "0", second_segment_, got}, data());
@@ -187,7 +189,7 @@ TEST_F(CrashPoints, OfWalGetLeaveNoPartOfAFileAndTheNextRunWorks) {
   scene_.must({"restore", "--into", asking});
   const std::string destination = join_path(asking, "pg_wal/RECOVERYXLOG");
   const Bytes content = read_file(join_path(data(), "pg_wal/" + first_segment_));
-  const std::set<std::string> before = kept(scene_.repository());
+  const std::set<std::string> before = kept(clusters());
   for (const char* read_ahead : {"0", "4"}) {
     const std::vector<std::string> command = {"wal",      "get",          "--read-ahead",
                                               read_ahead, first_segment_, "pg_wal/RECOVERYXLOG"};
@@ -197,8 +199,9 @@ TEST_F(CrashPoints, OfWalGetLeaveNoPartOfAFileAndTheNextRunWorks) {
       SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
       remove_file_if_exists(destination);
       kill_at(point, command, asking);
-      if (const std::optional<Bytes> placed = read_if_exists(destination))
+      if (const std::optional<Bytes> placed = read_if_exists(destination)) {
         EXPECT_TRUE(*placed == content) << "a part of it was placed";
+      }
       const Captured next = scene_.run(command, asking);
       EXPECT_EQ(next.status.code, 0) << describe(next);
       EXPECT_TRUE(read_file(destination) == content);
@@ -206,7 +209,7 @@ TEST_F(CrashPoints, OfWalGetLeaveNoPartOfAFileAndTheNextRunWorks) {
     }
   }
   wait_until_deserted(asking);
-  EXPECT_EQ(kept(scene_.repository()), before);
+  EXPECT_EQ(kept(clusters()), before);
 }
 
 TEST_F(CrashPoints, OfARestoreElsewhereLeaveNothingThatStartsAndTheNextRunWorks) {
@@ -217,9 +220,9 @@ TEST_F(CrashPoints, OfARestoreElsewhereLeaveNothingThatStartsAndTheNextRunWorks)
   remove_tree(into);
   for (const uint64_t point : choose_points("restore", calls)) {
     SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
-    const std::set<std::string> before = kept(scene_.repository());
+    const std::set<std::string> before = kept(clusters());
     kill_at(point, command);
-    expect_nothing_lost(before, kept(scene_.repository()));
+    expect_nothing_lost(before, kept(clusters()));
     if (lstat_if_exists(join_path(into, "global/pg_control"))) {
       // It starts, so nothing may be missing.
       expect_nothing_lost({whole.begin(), whole.end()}, kept(into));
@@ -260,9 +263,9 @@ TEST_F(CrashPoints, OfARestoreInPlaceLoseNoWalAndTheNextRunWorks) {
   for (const uint64_t point : points) {
     SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
     set_back();
-    const std::set<std::string> before = kept(scene_.repository());
+    const std::set<std::string> before = kept(clusters());
     kill_at(point, command);
-    expect_nothing_lost(before, kept(scene_.repository()));
+    expect_nothing_lost(before, kept(clusters()));
     // Every few times to the very end, which takes a server.
     if (++number % 6 == 0) {
       const std::unique_ptr<RestoredServer> server = scene_.restore_in_place();
@@ -272,7 +275,7 @@ TEST_F(CrashPoints, OfARestoreInPlaceLoseNoWalAndTheNextRunWorks) {
     } else {
       scene_.must(command);
       EXPECT_TRUE(lstat_if_exists(join_path(data(), "global/pg_control")));
-      EXPECT_TRUE(std::ranges::any_of(kept(scene_.repository()), [](const std::string& file) {
+      EXPECT_TRUE(std::ranges::any_of(kept(clusters()), [](const std::string& file) {
         return file.find(".partial.") != std::string::npos;
       })) << "the last WAL was not saved";
     }

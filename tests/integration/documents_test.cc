@@ -10,6 +10,7 @@
 // one of this run is put in its place.
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -108,7 +109,7 @@ const std::vector<Mask>& masks() {
     add(R"(\btransaction\W(\d+))", "<xid>", true);
     add(R"(\b\d+(?:\.\d+)? (?:B|kB|KiB|MiB|GiB)\b(?:/s)?)", "<size>");
     add(R"(\b\d+(?:\.\d+)? (?:ms|s|min|h)\b)", "<duration>");
-    add(R"(\b(?:process|PID:?|pid) \d+)", "<pid>");
+    add(R"(\b(?:process|PID:?|pid)(?: id is)? \d+)", "<pid>");
     add(R"(\b\d+ (?:files|orders|acknowledged|segments)\b)", "<count>");
     add(R"(\bfiles: *\d+)", "<files>");
     add(R"(\bin \d+ packs)", "<packs>");

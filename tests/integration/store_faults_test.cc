@@ -1,5 +1,6 @@
 // The repository goes away while it is written to or read: unmounted, or closed to us. It is said
 // at once and clearly, nothing earlier is lost, and the command works again when it is back.
+#include <algorithm>
 #include <csignal>
 #include <functional>
 #include <sys/stat.h>
@@ -27,6 +28,8 @@ class StoreFaults : public testing::Test {
     scene_.archive_current_segment();
     scene_.must({"backup"});
   }
+
+  std::string clusters() { return join_path(scene_.repository(), "clusters"); }
 
   struct Ended {
     ExitStatus status;
@@ -111,7 +114,7 @@ class StoreFaults : public testing::Test {
 };
 
 TEST_F(StoreFaults, EndABackupAndLoseNothing) {
-  const std::vector<std::string> before = contents(scene_.repository());
+  const std::vector<std::string> before = contents(clusters());
   const auto is_midway = [&] { return !uploads().empty(); };
   const auto never = [] { return false; };
   const auto nothing = [] {};
@@ -124,9 +127,8 @@ TEST_F(StoreFaults, EndABackupAndLoseNothing) {
   count = backups();
   scene_.must({"backup"});
   EXPECT_EQ(backups(), count + 1);
-  const std::vector<std::string> after = contents(scene_.repository());
-  for (const std::string& file : before)
-    if (!file.starts_with(".tmp/")) EXPECT_EQ(std::ranges::count(after, file), 1) << file;
+  const std::vector<std::string> after = contents(clusters());
+  for (const std::string& file : before) EXPECT_EQ(std::ranges::count(after, file), 1) << file;
   EXPECT_EQ(scene_.restore_into("restored", {})
                 ->value("SELECT pg_catalog.count(*) FROM "
                         "public.kept"),
@@ -149,6 +151,22 @@ TEST_F(StoreFaults, EndARestoreThatLeavesNothingToStart) {
   // Over what it has left.
   const RestoredServer server(into, scene_.must({"restore", "--into", into, "--start"}));
   EXPECT_EQ(server.value("SELECT pg_catalog.count(*) FROM public.kept"), "200000");
+}
+
+TEST_F(StoreFaults, DoNotKeepARestoreFromARepositoryThatCanOnlyBeRead) {
+  // What the archiver still had to do is done, and is not done again.
+  scene_.archive_current_segment();
+  scene_.server().stop();
+  run_checked({.arguments = {"chmod", "-R", "a-w", scene_.repository()}});
+  const std::string into = scene_.path("into");
+  const Captured ran = scene_.run({"restore", "--into", into, "--json"});
+  EXPECT_TRUE(ran.status.ok()) << describe(ran);
+  EXPECT_NE(ran.err.find("WARNING:  the repository cannot be written to, so nothing keeps others "
+                         "from expiring what is restored: could not create \""),
+            std::string::npos)
+      << ran.err;
+  EXPECT_TRUE(lstat_if_exists(join_path(into, "global/pg_control")));
+  run_checked({.arguments = {"chmod", "-R", "u+w", scene_.repository()}});
 }
 
 }  // namespace

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstring>
 #include <fcntl.h>
-#include <linux/ptrace.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
