@@ -72,7 +72,8 @@ int run_info(const Call& call) {
 
 int run_backup(const Call& call) {
   const OpenRepository opened(call);
-  opened.lineages();  // a name that the repository does not know is refused by that, not by a server
+  opened
+      .lineages();  // a name that the repository does not know is refused by that, not by a server
   const backup::BackupResult result =
       backup::backup({.cluster = call.settings.cluster(),
                       .conninfo = call.settings.text("cluster.conninfo"),
