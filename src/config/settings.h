@@ -45,8 +45,8 @@ struct Value {
 
 // What main gathered: options that were given, by key; the environment; --config.
 struct Sources {
-  std::map<std::string, std::string> options;      // by setting key
-  std::map<std::string, std::string> environment;  // HOLDFAST_* only
+  std::map<std::string, std::string> options = {};      // by setting key
+  std::map<std::string, std::string> environment = {};  // HOLDFAST_* only
   std::string config_file;  // --config; empty: HOLDFAST_CONFIG, else the default place if it exists
 };
 

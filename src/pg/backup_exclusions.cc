@@ -21,10 +21,11 @@ constexpr std::string_view kSkippedAnywhere[] = {
     "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed
                             // into place (16+)
 };
-constexpr std::string_view kSkippedPrefixes[] = {
-    "pgsql_tmp", "pg_internal.init",
-    ".s.PGSQL."};  // not on the server's list: a socket's lock file, where the socket lies inside;
-                   // it names a process, and would keep a restored server from starting
+constexpr std::string_view kSkippedPrefixes[] = {"pgsql_tmp", "pg_internal.init"};
+
+// The lock file beside a socket, where the socket lies inside. Not on the server's list: it names a
+// process, and would keep a restored server from starting once another has that number.
+constexpr std::string_view kSocketPrefix = ".s.PGSQL.";
 
 // Not on the server's list. The signal files are a restore's to write: one that came with a backup
 // of a standby would turn a plain restore into a standby.
@@ -89,6 +90,7 @@ BackupTreatment backup_treatment(std::string_view path, PathType type) {
   if (contains(kSkippedAtTop, top)) return BackupTreatment::kSkip;
   if (name == "lost+found" && is_tablespace_link(directory)) return BackupTreatment::kSkip;
   if (directory == "global" && name.ends_with(".tmp")) return BackupTreatment::kSkip;
+  if (type == PathType::kFile && name.starts_with(kSocketPrefix)) return BackupTreatment::kSkip;
   if (is_relation_directory(directory)) {
     std::optional<RelationFile> file = parse_relation_file_name(name);
     if (file && file->temporary_of) return BackupTreatment::kSkip;

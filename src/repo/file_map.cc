@@ -28,8 +28,7 @@ uint32_t leaf_blocks_of(uint32_t block_bytes) {
   throw Error({.code = ErrorCode::kCorrupt,
                .message = "damaged file map",
                .detail = std::move(detail),
-               .hint = "Run \"holdfast verify\" to learn what else is affected, or restore another "
-                       "backup."},
+               .hint = "Restore another backup, or this one from a copy of the repository."},
               file, line);
 }
 

@@ -58,9 +58,7 @@ void throw_damaged(std::string_view name, std::string detail, const char* file, 
   throw Error({.code = ErrorCode::kCorrupt,
                .message = fmt::format("damaged object \"{}\"", name),
                .detail = std::move(detail),
-               .hint = "Run \"holdfast verify\" to learn what else is affected. Take the object "
-                       "from a copy of the "
-                       "repository, or restore another backup."},
+               .hint = "Take the object from a copy of the repository, or restore another backup."},
               file, line);
 }
 

@@ -60,7 +60,6 @@ TEST(BackupTreatment, FollowsTheServersListAndWhatOthersLearned) {
       {"recovery.done", kFile, kSkip},
       {".s.PGSQL.5432.lock", kFile, kSkip},
       {"sockets/.s.PGSQL.5432.lock", kFile, kSkip},
-      {"sockets/.s.PGSQL.5432", kSpecial, kSkip},
       {"lost+found", kDirectory, kSkip},
       {"lost+found/x", kFile, kSkip},
       {"pg_tblspc/16400/lost+found", kDirectory, kSkip},
