@@ -187,8 +187,8 @@ class Play {
     back_up();
     make_mistake();
     disaster();
-    result.commits_before_mistake = recover_before_mistake();
-    result.commits_in_all = recover_everything();
+    result.commits_before_mistake = static_cast<uint64_t>(recover_before_mistake());
+    result.commits_in_all = static_cast<uint64_t>(recover_everything());
     epilogue();
     result.major = installation_.major;
     result.took = std::chrono::duration_cast<Microseconds>(clock_.steady() - began);

@@ -169,9 +169,8 @@ void Restore::hold_off_deletion() {
         .set("pid", static_cast<int64_t>(getpid()))
         .set("started", to_rfc3339(clock_.now()))
         .set("valid_until", to_rfc3339(now + kIntentLife));
-    repository_.create_document("intent",
-                                repo::intent_name(lineage_->name, repository_.random().bytes16()),
-                                std::move(body));
+    repository_.create_document(
+        "intent", repo::intent_name(lineage_->name, repository_.random().bytes16()), body);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace) throw;
     reporter_.warning(

@@ -141,20 +141,20 @@ RecoveryScene::RecoveryScene(const Options& options) {
       directory(), options.archive ? "on" : "off");
   write_file_durably(file, as_bytes(text));
 
-  std::string key;
+  std::string how = fmt::format("compression = \"{}\"\n", options.compression);
   std::vector<std::string> words = {"init"};
   if (options.archive) words.emplace_back("--configure-server");
   if (options.sealing != Sealing::kNone) words.emplace_back("--encrypt");
-  if (options.sealing == Sealing::kKeyFile) key = fmt::format("key_file = \"{}\"\n", key_file());
+  if (options.sealing == Sealing::kKeyFile) how += fmt::format("key_file = \"{}\"\n", key_file());
   if (options.sealing == Sealing::kPassphrase) {
-    key = fmt::format("passphrase_file = \"{}\"\n", key_file());
+    how += fmt::format("passphrase_file = \"{}\"\n", key_file());
     write_file_durably(key_file(), as_bytes("correct horse battery staple\n"));
   }
   write_file_durably(
       config_file(),
       as_bytes(fmt::format("[repo]\nurl = \"{}\"\n{}\n[cluster.main]\npgdata = \"{}\"\nconninfo = "
                            "\"{}\"\nbindir = \"{}\"\n",
-                           repository(), key, server_->data_directory(),
+                           repository(), how, server_->data_directory(),
                            "host=" + directory() + " port=5432 user=postgres dbname=postgres",
                            server_->installation().bin_directory)));
   server_->start();

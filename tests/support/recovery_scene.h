@@ -62,6 +62,7 @@ class RecoveryScene {
   struct Options {
     int major = 15;
     Sealing sealing = Sealing::kNone;
+    std::string compression = "zstd:3";
     std::optional<int> wal_segment_mib = std::nullopt;
     std::vector<std::string> config = {};
     bool archive = true;  // archive_mode and, by "init --configure-server", archive_command
