@@ -110,6 +110,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   // The server last: it has where to archive to when it begins.
   SettingsPlan plan = plan_settings(settings, options.archive_command);
   if (options.configure_server) apply_changes(connection, plan.to_make);
+  result.changes_made = options.configure_server || plan.to_make.empty();
   result.changes = std::move(plan.to_make);
   result.changes.insert(result.changes.end(), plan.to_restart.begin(), plan.to_restart.end());
   for (const SettingChange& change : result.changes) result.restart_needed |= change.needs_restart;

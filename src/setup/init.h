@@ -36,7 +36,8 @@ struct InitResult {
   bool sealed = false;
   repo::Lineage lineage;
   std::vector<SettingChange>
-      changes;  // made with --configure-server, else what the server still lacks
+      changes;                // made with --configure-server, else what the server still lacks
+  bool changes_made = false;  // with --configure-server
   bool restart_needed = false;
 };
 

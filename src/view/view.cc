@@ -79,15 +79,16 @@ std::string text(const setup::InitResult& result, const std::string& repository_
       result.sealed ? ", sealed with a key" : "", result.lineage_created ? "Made" : "Found",
       repo::to_string(result.lineage.name), result.lineage.name.cluster, result.lineage.name.major,
       result.lineage.system_identifier);
-  bool pending = false;
-  for (const setup::SettingChange& change : result.changes) {
-    out += fmt::format("{} = '{}'    (it was '{}'{})\n", change.name, change.after, change.before,
+  if (!result.changes.empty() && !result.changes_made) out += "The server still needs:\n";
+  for (const setup::SettingChange& change : result.changes)
+    out += fmt::format("{} = '{}'    (it {} '{}'{})\n", change.name, change.after,
+                       result.changes_made ? "was" : "is", change.before,
                        change.needs_restart ? "; needs a restart of the server" : "");
-    pending = true;
-  }
-  if (result.restart_needed)
+  if (!result.changes.empty() && !result.changes_made)
+    out += "Next: run \"holdfast init --configure-server\", which makes these settings.\n";
+  else if (result.restart_needed)
     out += "Next: restart the server, then run \"holdfast backup\".\n";
-  else if (pending)
+  else if (!result.changes.empty())
     out += "Next: run \"holdfast backup\".\n";
   else
     out += "The server archives to this repository. Next: run \"holdfast backup\".\n";
@@ -109,6 +110,7 @@ Json json(const setup::InitResult& result) {
       .set("lineage_created", result.lineage_created)
       .set("lineage", lineage_json(result.lineage))
       .set("changes", std::move(changes))
+      .set("changes_made", result.changes_made)
       .set("restart_needed", result.restart_needed);
 }
 
@@ -316,8 +318,8 @@ std::string text(const restore::RestoreResult& result) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"backup", fmt::format("{} ({})", plan.backup.id, plan.why_this_backup)},
       {"target", to_string(plan.target)},
-      {"WAL", fmt::format("{} segments to replay, timeline {}", plan.segments,
-                          pg::to_string(plan.timeline))},
+      {"WAL", fmt::format("{} segment{} to replay, timeline {}", plan.segments,
+                          plan.segments == 1 ? "" : "s", pg::to_string(plan.timeline))},
       {"files", fmt::format("{}, {} in {}", result.files, to_human_bytes(result.bytes),
                             to_human(result.lay_time))}};
   for (const std::string& file : result.outside_files) lines.emplace_back("outside", file);
