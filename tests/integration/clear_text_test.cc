@@ -68,10 +68,6 @@ std::map<std::string, int> search(RecoveryScene& scene) {
 }
 
 void fill(RecoveryScene& scene) {
-  // Compression would hide it too.
-  const std::string config = read_text_file(scene.config_file());
-  write_file_durably(scene.config_file(),
-                     as_bytes("[repo]\ncompression = \"none\"\n" + config.substr(7)));
   scene.server().sql(fmt::format("CREATE TABLE {} AS SELECT '{}'::text AS line", kTable, kRow));
   scene.server().sql(fmt::format("SELECT pg_create_restore_point('{}')", kRestorePoint));
   scene.must({"backup", "--label", kLabel});
@@ -81,7 +77,8 @@ void fill(RecoveryScene& scene) {
 
 TEST(ClearText, IsNowhereInASealedRepository) {
   for (const Sealing sealing : {Sealing::kKeyFile, Sealing::kPassphrase}) {
-    RecoveryScene scene({.sealing = sealing, .wal_segment_mib = 1});
+    // Compression would hide it too.
+    RecoveryScene scene({.sealing = sealing, .compression = "none", .wal_segment_mib = 1});
     fill(scene);
     for (const auto& [what, count] : search(scene)) EXPECT_EQ(count, 0) << what;
     // Neither is what opens it.
@@ -96,7 +93,7 @@ TEST(ClearText, IsNowhereInASealedRepository) {
 }
 
 TEST(ClearText, IsFoundByTheSameSearchWithoutAKey) {
-  RecoveryScene scene({.wal_segment_mib = 1});
+  RecoveryScene scene({.compression = "none", .wal_segment_mib = 1});
   fill(scene);
   for (const auto& [what, count] : search(scene)) EXPECT_GT(count, 0) << what;
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <unistd.h>
 
@@ -278,8 +279,11 @@ TEST(OracleArchiver, CommitsOutliveAnArchiverThatIsKilledAgainAndAgain) {
   auto archiver = [&]() -> pid_t {
     for (const DirectoryEntry& entry : list_directory("/proc")) {
       if (entry.name.find_first_not_of("0123456789") != std::string::npos) continue;
-      std::optional<Bytes> title = read_if_exists(join_path("/proc", entry.name + "/cmdline"));
-      if (!title || as_text(*title).find("archiver") == std::string_view::npos) continue;
+      // A process may end while its title is read; a stream takes that for an empty one.
+      std::ifstream file(join_path("/proc", entry.name + "/cmdline"));
+      std::string title;
+      std::getline(file, title);
+      if (title.find("archiver") == std::string::npos) continue;
       std::error_code gone;
       if (fs::read_symlink(join_path("/proc", entry.name + "/cwd"), gone).string() ==
           scene.server().data_directory())
