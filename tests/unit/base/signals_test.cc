@@ -1,5 +1,6 @@
 #include "base/signals.h"
 
+#include <csignal>
 #include <future>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@ bool is_blocked(int number) {
 
 TEST(SignalStop, TurnsASignalIntoAStop) {
   for (int number : {SIGINT, SIGTERM, SIGHUP}) {
+    // A shell starts what runs in its background with SIGINT ignored, and what is ignored stays so.
+    std::signal(number, SIG_DFL);
     SignalStop signals;
     std::promise<void> stopped;
     std::stop_callback on_stop(signals.token(), [&] { stopped.set_value(); });
@@ -52,6 +55,7 @@ TEST(SignalStopDeathTest, ASecondSignalEndsTheProcess) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(
       {
+        std::signal(SIGTERM, SIG_DFL);
         SignalStop signals;
         kill(getpid(), SIGTERM);
         wait_for(signals.token(), std::chrono::hours(1));
