@@ -7,21 +7,6 @@
 #include "store/open_store.h"
 
 namespace holdfast::cli {
-namespace {
-
-// The program as a word of a command that a server runs; a percent sign would begin a placeholder
-// there.
-std::string program_word() {
-  std::string doubled;
-  for (char c : program_path()) {
-    doubled += c;
-    if (c == '%') doubled += c;
-  }
-  return shell_quote(doubled);
-}
-
-}  // namespace
-
 OpenRepository::OpenRepository(const Call& call)
     : cluster(call.settings.cluster()),
       store(store::open_store(call.settings.repository_url())),
@@ -43,14 +28,15 @@ std::vector<repo::Lineage> OpenRepository::lineages() const {
 repo::Lineage OpenRepository::lineage() const { return lineages().back(); }
 
 std::string archive_command(const config::Settings& settings) {
-  return fmt::format("{} {} wal push %p", program_word(), settings.command_line_for_server());
+  return fmt::format("{} {} wal push %p", config::command_word(program_path()),
+                     settings.command_line_for_server());
 }
 
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id) {
   const std::string pin = settings.is_set("repo.id")
                               ? std::string()
                               : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
-  return fmt::format("{} {}{} wal get %f \"%p\"", program_word(),
+  return fmt::format("{} {}{} wal get %f \"%p\"", config::command_word(program_path()),
                      settings.command_line_for_server(), pin);
 }
 

@@ -86,16 +86,6 @@ std::string origin_text(const Setting& setting, Origin origin, const std::string
   return fmt::format("default of \"{}\"", setting.key);
 }
 
-// A word for a shell inside archive_command or restore_command, where "%" begins a placeholder.
-std::string command_word(std::string_view text) {
-  std::string doubled;
-  for (char c : text) {
-    doubled += c;
-    if (c == '%') doubled += c;
-  }
-  return shell_quote(doubled);
-}
-
 std::string first_line(std::string_view text) {
   text = text.substr(0, text.find('\n'));
   if (text.ends_with('\r')) text.remove_suffix(1);
@@ -113,6 +103,15 @@ std::string checked_passphrase(std::string_view text, const std::string& from) {
 }
 
 }  // namespace
+
+std::string command_word(std::string_view text) {
+  std::string doubled;
+  for (char c : text) {
+    doubled += c;
+    if (c == '%') doubled += c;
+  }
+  return shell_quote(doubled);
+}
 
 std::span<const Setting> settings_table() { return kTable; }
 

@@ -92,6 +92,9 @@ class Settings {
   std::map<std::string, Value, std::less<>> values_;
 };
 
+// A word for a shell inside archive_command or restore_command, where "%" begins a placeholder.
+std::string command_word(std::string_view text);
+
 inline constexpr std::string_view kDefaultConfigFile = "/etc/holdfast/holdfast.toml";
 
 // The table as a page for docs/reference, and as a commented configuration file.

@@ -82,6 +82,7 @@ TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
 }
 
 TEST_F(Memory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
+  // Minutes of writing on two processors: one of the runs behind --long.
   if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
   scene_.server().sql("CREATE TABLE sparse AS SELECT 1 AS one");
   const std::string relation =
@@ -106,6 +107,7 @@ TEST_F(Memory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
 }
 
 TEST_F(Memory, OfBackupAndRestoreIsBoundedFor200000Files) {
+  // Minutes of writing on two processors: one of the runs behind --long.
   if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
   begin_archiving();
   const std::string many = join_path(scene_.server().data_directory(), "base/5");
