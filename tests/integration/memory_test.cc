@@ -1,6 +1,5 @@
 // Memory is bounded, whatever the cluster's size: the largest resident set of any process that a
 // command runs, as the kernel counts it.
-#include <cstdlib>
 #include <fcntl.h>
 #include <iostream>
 #include <sys/resource.h>
@@ -70,6 +69,9 @@ class Memory : public testing::Test {
   RecoveryScene scene_;
 };
 
+// Minutes of writing on two processors each.
+class LongMemory : public Memory {};
+
 TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
   // Rows of random text, which is not compressed away.
   scene_.server().sql(
@@ -81,9 +83,7 @@ TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
   expect_backup_and_restore_bounded();
 }
 
-TEST_F(Memory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
-  // Minutes of writing on two processors: one of the runs behind --long.
-  if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
+TEST_F(LongMemory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
   scene_.server().sql("CREATE TABLE sparse AS SELECT 1 AS one");
   const std::string relation =
       join_path(scene_.server().data_directory(),
@@ -106,9 +106,7 @@ TEST_F(Memory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
   EXPECT_LT(status.st_blocks, 1 << 10) << "it is not sparse any more";
 }
 
-TEST_F(Memory, OfBackupAndRestoreIsBoundedFor200000Files) {
-  // Minutes of writing on two processors: one of the runs behind --long.
-  if (std::getenv("HOLDFAST_LONG") == nullptr) GTEST_SKIP() << "with --long";
+TEST_F(LongMemory, OfBackupAndRestoreIsBoundedFor200000Files) {
   begin_archiving();
   const std::string many = join_path(scene_.server().data_directory(), "base/5");
   // Relations' names, of none that the catalog knows: they are copied like the others.
