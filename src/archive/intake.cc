@@ -13,7 +13,6 @@
 #include "base/process.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
-#include "pg/wal_reader.h"
 
 namespace holdfast::archive {
 namespace {
@@ -77,42 +76,6 @@ constexpr std::string_view kTwoServersHint =
     "that was started again. Stop archiving "
     "on the one that is not to go on (archive_mode = off); a copy that is to go on needs a "
     "timeline, or a repository, of its own.";
-
-// --- what the records of a segment say
-
-void add(repo::WalCommits& commits, const pg::TransactionEnd& end) {
-  if (commits.count++ == 0) {
-    commits.first_time = commits.lowest_time = commits.highest_time = end.time;
-    commits.lowest_xid = commits.highest_xid = end.xid;
-  }
-  commits.last_time = end.time;
-  commits.lowest_time = std::min(commits.lowest_time, end.time);
-  commits.highest_time = std::max(commits.highest_time, end.time);
-  commits.lowest_xid = std::min(commits.lowest_xid, end.xid);
-  commits.highest_xid = std::max(commits.highest_xid, end.xid);
-  commits.last_lsn = end.lsn;
-}
-
-void add(std::optional<repo::ParameterFloors>& floors, const pg::ParameterChange& change) {
-  if (!floors) floors.emplace();
-  auto raise = [](int64_t& floor, int32_t value) { floor = std::max<int64_t>(floor, value); };
-  raise(floors->max_connections, change.max_connections);
-  raise(floors->max_worker_processes, change.max_worker_processes);
-  raise(floors->max_wal_senders, change.max_wal_senders);
-  raise(floors->max_prepared_transactions, change.max_prepared_transactions);
-  raise(floors->max_locks_per_transaction, change.max_locks_per_transaction);
-}
-
-void add(repo::WalSegmentInfo& info, const pg::WalEvent& event) {
-  if (const auto* end = std::get_if<pg::TransactionEnd>(&event)) add(info.commits, *end);
-  if (const auto* change = std::get_if<pg::ParameterChange>(&event))
-    add(info.parameter_floors, *change);
-  if (const auto* point = std::get_if<pg::RestorePoint>(&event))
-    info.restore_points.push_back({.name = point->name, .lsn = point->lsn, .time = point->time});
-  if (const auto* create = std::get_if<pg::TablespaceCreate>(&event))
-    info.creates_tablespaces.push_back(
-        {.oid = create->oid, .path = create->path, .lsn = create->lsn});
-}
 
 }  // namespace
 
@@ -199,42 +162,6 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
   return *lineage;
 }
 
-repo::WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
-                                      const WalSource& source, Time pushed) {
-  const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
-  const pg::WalSegmentSummary& summary = scan.summary;
-  repo::WalSegmentInfo info;
-  info.file_name = file.kind == pg::WalFileKind::kPartial
-                       ? pg::partial_file_name(file.segment, summary.segment_size)
-                       : pg::segment_file_name(file.segment, summary.segment_size);
-  info.timeline = file.segment.timeline;
-  info.bytes = content.size();
-  info.complete = file.kind == pg::WalFileKind::kSegment;
-  info.sha256 = repo::wal_content_sha256(content);
-  info.system_identifier = summary.system_identifier;
-  info.wal_magic = summary.page_magic;
-  info.segment_bytes = summary.segment_size.bytes();
-  info.host = source.host;
-  info.pgdata = source.data_directory;
-  info.pushed = pushed;
-  info.start_lsn = pg::start_lsn(file.segment.segment_number, summary.segment_size);
-  info.first_record = summary.first_record_lsn.value_or(pg::Lsn{});
-  info.last_record = summary.last_record_lsn.value_or(pg::Lsn{});
-  info.last_record_end = summary.last_complete_record_end_lsn.value_or(pg::Lsn{});
-  info.previous_record = summary.first_record_previous_lsn.value_or(pg::Lsn{});
-  info.carried_in = summary.remaining_length_at_start;
-  info.carried_out = summary.remaining_length_at_end;
-  info.starts_with_overwrite = summary.overwrites_record;
-  info.ends_with_switch = summary.stop == pg::WalStop::kSwitch;
-  info.readable_end =
-      summary.stop == pg::WalStop::kSegmentEnd || summary.stop == pg::WalStop::kSwitch
-          ? pg::end_lsn(file.segment.segment_number, summary.segment_size)
-          : summary.stop_lsn;
-  info.highest_page_timeline = summary.last_page_timeline;
-  for (const pg::WalEvent& event : scan.events) add(info, event);
-  return info;
-}
-
 Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter,
                const Clock& clock)
     : archive_(&archive), source_(std::move(source)), reporter_(&reporter), clock_(&clock) {}
@@ -273,7 +200,9 @@ OfferedFile Intake::read(const std::string& name) {
   if (!is_wal(offered.file.kind)) {
     offered.sha256 = repo::wal_content_sha256(offered.content);
   } else {
-    offered.segment = describe_segment(offered.content, offered.file, source_, clock_->now());
+    offered.segment = repo::describe_segment(
+        offered.content, offered.file,
+        {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()});
     offered.sha256 = offered.segment.sha256;
     if (offered.segment.system_identifier != archive_->lineage().system_identifier)
       throw Error({.code = ErrorCode::kWrongCluster,

@@ -62,11 +62,6 @@ WalIdentity identify_file(const WalSource& source, const std::string& name);
 repo::Lineage find_lineage(const repo::Repository& repository, const std::string& cluster,
                            const WalIdentity& identity);
 
-// What the records of a segment say, as metadata. Throws kCorrupt when the content is not that of
-// `file`.
-repo::WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
-                                      const WalSource& source, Time pushed);
-
 struct OfferedFile {
   std::string name;
   pg::WalFileName file;

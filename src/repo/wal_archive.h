@@ -12,69 +12,10 @@
 
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
-#include "repo/backup.h"
 #include "repo/repository.h"
+#include "repo/wal_segment_info.h"
 
 namespace holdfast::repo {
-
-struct WalCommits {
-  uint64_t count = 0;  // commits and aborts of top-level transactions, prepared ones included
-  Time first_time, last_time;      // of the first and the last in LSN order
-  Time lowest_time, highest_time;  // commit times are not monotonic
-  uint32_t lowest_xid = 0, highest_xid = 0;
-  pg::Lsn last_lsn;  // of the last such record
-};
-struct WalRestorePoint {
-  std::string name;
-  pg::Lsn lsn;
-  Time time;
-};
-struct WalTablespace {
-  uint32_t oid = 0;
-  std::string path;
-  pg::Lsn lsn;
-};
-
-// What makes two contents of WAL files equal, with their length. The one digest of the archive's
-// metadata.
-Bytes32 wal_content_sha256(ByteView content);
-// What completes the name of a partial segment: the first half of that.
-Bytes16 partial_digest(const Bytes32& sha256);
-
-// Section 1 of a segment object.
-struct WalSegmentInfo {
-  std::string file_name;  // as the server offered it
-  pg::TimelineId timeline;
-  uint64_t bytes = 0;
-  bool complete = true;  // false for .partial
-  Bytes32 sha256;        // of the content
-  uint64_t system_identifier = 0;
-  uint16_t wal_magic = 0;
-  uint32_t segment_bytes = 0;
-  std::string host, pgdata;  // who pushed it
-  Time pushed;
-  pg::Lsn start_lsn;                                   // of the segment
-  pg::Lsn first_record, last_record, last_record_end;  // invalid when no record begins in it
-  pg::Lsn previous_record;                             // the link of the first record
-  uint32_t carried_in = 0;                             // bytes of a record that began before
-  uint32_t carried_out = 0;  // bytes of the last record that the next segment must hold
-  bool starts_with_overwrite = false;
-  bool ends_with_switch = false;
-  // Records can be read up to here: the end of the segment, or of what was written when it is
-  // partial. Less in a complete segment is damage that the server itself offered.
-  pg::Lsn readable_end;
-  pg::TimelineId highest_page_timeline;
-  WalCommits commits;
-  std::vector<WalRestorePoint> restore_points;
-  std::vector<WalTablespace> creates_tablespaces;
-  std::optional<ParameterFloors> parameter_floors;  // the highest of any parameter change in it
-};
-Json to_json(const WalSegmentInfo& info);
-WalSegmentInfo wal_segment_info_from_json(const Json& json);
-
-// Whether the WAL of `second` can be the continuation of `first`, the segment before it. Says no
-// only where both ends are known.
-bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second);
 
 struct WalFileInfo {  // history and backup history files
   std::string file_name;

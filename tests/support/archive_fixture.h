@@ -5,9 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <variant>
 
-#include "pg/wal_reader.h"
 #include "repo/backup.h"
 #include "repo/wal_archive.h"
 #include "store/memory_store.h"
@@ -68,7 +66,10 @@ class ArchiveFixture {
     const pg::WalFileName file{
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment, .segment = name};
     codec::Compressor compressor{codec::CompressionSetting()};
-    archive_.put_segment(file, describe(content, name, !partial), content, compressor);
+    archive_.put_segment(
+        file,
+        repo::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
+        content, compressor);
   }
   // All complete segments but those whose numbers are left out.
   void put_segments(const WalBuilder& wal, const std::set<uint64_t>& left_out = {}) {
@@ -133,64 +134,6 @@ class ArchiveFixture {
   store::MemoryStore& store() { return store_; }
 
  private:
-  static repo::WalSegmentInfo describe(ByteView content, pg::SegmentName name, bool complete) {
-    const pg::WalSegmentScan scan = pg::scan_segment(content, name);
-    const pg::WalSegmentSummary& summary = scan.summary;
-    const pg::WalSegmentSize size = summary.segment_size;
-    repo::WalSegmentInfo info;
-    info.file_name =
-        complete ? pg::segment_file_name(name, size) : pg::partial_file_name(name, size);
-    info.timeline = name.timeline;
-    info.bytes = content.size();
-    info.complete = complete;
-    info.sha256 = repo::wal_content_sha256(content);
-    info.system_identifier = summary.system_identifier;
-    info.wal_magic = summary.page_magic;
-    info.segment_bytes = size.bytes();
-    info.host = "db1";
-    info.pgdata = "/data";
-    info.start_lsn = pg::start_lsn(name.segment_number, size);
-    info.first_record = summary.first_record_lsn.value_or(pg::Lsn{});
-    info.last_record = summary.last_record_lsn.value_or(pg::Lsn{});
-    info.last_record_end = summary.last_complete_record_end_lsn.value_or(pg::Lsn{});
-    info.previous_record = summary.first_record_previous_lsn.value_or(pg::Lsn{});
-    info.carried_in = summary.remaining_length_at_start;
-    info.carried_out = summary.remaining_length_at_end;
-    info.ends_with_switch = summary.stop == pg::WalStop::kSwitch;
-    const bool to_the_end =
-        summary.stop == pg::WalStop::kSegmentEnd || summary.stop == pg::WalStop::kSwitch;
-    info.readable_end = to_the_end ? pg::end_lsn(name.segment_number, size) : summary.stop_lsn;
-    info.highest_page_timeline = summary.last_page_timeline;
-    for (const pg::WalEvent& event : scan.events) add(info, event);
-    return info;
-  }
-  static void add(repo::WalSegmentInfo& info, const pg::WalEvent& event) {
-    if (const auto* end = std::get_if<pg::TransactionEnd>(&event)) {
-      repo::WalCommits& commits = info.commits;
-      const bool first = commits.count++ == 0;
-      if (first) commits.first_time = commits.lowest_time = commits.highest_time = end->time;
-      if (first) commits.lowest_xid = commits.highest_xid = end->xid;
-      commits.last_time = end->time;
-      commits.lowest_time = std::min(commits.lowest_time, end->time);
-      commits.highest_time = std::max(commits.highest_time, end->time);
-      commits.lowest_xid = std::min(commits.lowest_xid, end->xid);
-      commits.highest_xid = std::max(commits.highest_xid, end->xid);
-      commits.last_lsn = end->lsn;
-    } else if (const auto* point = std::get_if<pg::RestorePoint>(&event)) {
-      info.restore_points.push_back({.name = point->name, .lsn = point->lsn, .time = point->time});
-    } else if (const auto* created = std::get_if<pg::TablespaceCreate>(&event)) {
-      info.creates_tablespaces.push_back(
-          {.oid = created->oid, .path = created->path, .lsn = created->lsn});
-    } else if (const auto* change = std::get_if<pg::ParameterChange>(&event)) {
-      info.parameter_floors =
-          repo::ParameterFloors{.max_connections = change->max_connections,
-                                .max_worker_processes = change->max_worker_processes,
-                                .max_wal_senders = change->max_wal_senders,
-                                .max_prepared_transactions = change->max_prepared_transactions,
-                                .max_locks_per_transaction = change->max_locks_per_transaction};
-    }
-  }
-
   FakeClock clock_;
   FakeRandom random_;
   store::MemoryStore store_;

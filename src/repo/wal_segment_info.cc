@@ -1,0 +1,247 @@
+#include "repo/wal_segment_info.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "codec/digest.h"
+#include "pg/wal_reader.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+// --- metadata as JSON (fields.h); what is not known is null
+
+Json lsn_json(pg::Lsn lsn) { return lsn.is_valid() ? to_json(lsn) : Json(); }
+
+pg::Lsn lsn_or_none(const Json& object, std::string_view key) {
+  return object.at(key).is_null() ? pg::Lsn{} : lsn_member(object, key);
+}
+
+pg::TimelineId timeline_member(const Json& object, std::string_view key) {
+  return {number_member<uint32_t>(object, key)};
+}
+
+Json commits_json(const WalCommits& commits) {
+  Json json = Json::object();
+  json.set("count", commits.count);
+  if (commits.count == 0) return json;
+  json.set("first_time", to_json(commits.first_time))
+      .set("last_time", to_json(commits.last_time))
+      .set("lowest_time", to_json(commits.lowest_time))
+      .set("highest_time", to_json(commits.highest_time))
+      .set("lowest_xid", commits.lowest_xid)
+      .set("highest_xid", commits.highest_xid)
+      .set("last_lsn", lsn_json(commits.last_lsn));
+  return json;
+}
+
+WalCommits commits_from(const Json& json) {
+  WalCommits commits;
+  commits.count = json.at("count").as_u64();
+  if (commits.count == 0) return commits;
+  commits.first_time = time_member(json, "first_time");
+  commits.last_time = time_member(json, "last_time");
+  commits.lowest_time = time_member(json, "lowest_time");
+  commits.highest_time = time_member(json, "highest_time");
+  commits.lowest_xid = number_member<uint32_t>(json, "lowest_xid");
+  commits.highest_xid = number_member<uint32_t>(json, "highest_xid");
+  commits.last_lsn = lsn_or_none(json, "last_lsn");
+  return commits;
+}
+
+Json floors_json(const ParameterFloors& floors) {
+  Json json = Json::object();
+  json.set("max_connections", floors.max_connections)
+      .set("max_worker_processes", floors.max_worker_processes)
+      .set("max_wal_senders", floors.max_wal_senders)
+      .set("max_prepared_transactions", floors.max_prepared_transactions)
+      .set("max_locks_per_transaction", floors.max_locks_per_transaction);
+  return json;
+}
+
+ParameterFloors floors_from(const Json& json) {
+  return {.max_connections = json.at("max_connections").as_i64(),
+          .max_worker_processes = json.at("max_worker_processes").as_i64(),
+          .max_wal_senders = json.at("max_wal_senders").as_i64(),
+          .max_prepared_transactions = json.at("max_prepared_transactions").as_i64(),
+          .max_locks_per_transaction = json.at("max_locks_per_transaction").as_i64()};
+}
+
+// --- what the records of a segment say
+
+void add(WalCommits& commits, const pg::TransactionEnd& end) {
+  if (commits.count++ == 0) {
+    commits.first_time = commits.lowest_time = commits.highest_time = end.time;
+    commits.lowest_xid = commits.highest_xid = end.xid;
+  }
+  commits.last_time = end.time;
+  commits.lowest_time = std::min(commits.lowest_time, end.time);
+  commits.highest_time = std::max(commits.highest_time, end.time);
+  commits.lowest_xid = std::min(commits.lowest_xid, end.xid);
+  commits.highest_xid = std::max(commits.highest_xid, end.xid);
+  commits.last_lsn = end.lsn;
+}
+
+void add(std::optional<ParameterFloors>& floors, const pg::ParameterChange& change) {
+  if (!floors) floors.emplace();
+  auto raise = [](int64_t& floor, int32_t value) { floor = std::max<int64_t>(floor, value); };
+  raise(floors->max_connections, change.max_connections);
+  raise(floors->max_worker_processes, change.max_worker_processes);
+  raise(floors->max_wal_senders, change.max_wal_senders);
+  raise(floors->max_prepared_transactions, change.max_prepared_transactions);
+  raise(floors->max_locks_per_transaction, change.max_locks_per_transaction);
+}
+
+void add(WalSegmentInfo& info, const pg::WalEvent& event) {
+  if (const auto* end = std::get_if<pg::TransactionEnd>(&event)) add(info.commits, *end);
+  if (const auto* change = std::get_if<pg::ParameterChange>(&event))
+    add(info.parameter_floors, *change);
+  if (const auto* point = std::get_if<pg::RestorePoint>(&event))
+    info.restore_points.push_back({.name = point->name, .lsn = point->lsn, .time = point->time});
+  if (const auto* create = std::get_if<pg::TablespaceCreate>(&event))
+    info.creates_tablespaces.push_back(
+        {.oid = create->oid, .path = create->path, .lsn = create->lsn});
+}
+
+}  // namespace
+
+Bytes32 wal_content_sha256(ByteView content) { return codec::sha256(content); }
+
+Bytes16 partial_digest(const Bytes32& sha256) {
+  Bytes16 digest;
+  std::copy_n(sha256.bytes.begin(), digest.bytes.size(), digest.bytes.begin());
+  return digest;
+}
+
+Json to_json(const WalSegmentInfo& info) {
+  Json restore_points = Json::array();
+  for (const WalRestorePoint& point : info.restore_points)
+    restore_points.push(Json::object()
+                            .set("name", point.name)
+                            .set("lsn", lsn_json(point.lsn))
+                            .set("time", to_json(point.time)));
+  Json tablespaces = Json::array();
+  for (const WalTablespace& tablespace : info.creates_tablespaces)
+    tablespaces.push(Json::object()
+                         .set("oid", tablespace.oid)
+                         .set("path", tablespace.path)
+                         .set("lsn", lsn_json(tablespace.lsn)));
+  Json json = Json::object();
+  json.set("segment", info.file_name)
+      .set("timeline", info.timeline.value)
+      .set("offset", 0)
+      .set("bytes", info.bytes)
+      .set("complete", info.complete)
+      .set("sha256", to_hex(info.sha256.view()))
+      .set("system_identifier", std::to_string(info.system_identifier))
+      .set("wal_magic", uint32_t{info.wal_magic})
+      .set("segment_bytes", info.segment_bytes)
+      .set("host", info.host)
+      .set("pgdata", info.pgdata)
+      .set("pushed", to_json(info.pushed))
+      .set("start_lsn", lsn_json(info.start_lsn))
+      .set("first_record", lsn_json(info.first_record))
+      .set("last_record", lsn_json(info.last_record))
+      .set("last_record_end", lsn_json(info.last_record_end))
+      .set("previous_record", lsn_json(info.previous_record))
+      .set("carried_in", info.carried_in)
+      .set("carried_out", info.carried_out)
+      .set("starts_with_overwrite", info.starts_with_overwrite)
+      .set("ends_with_switch", info.ends_with_switch)
+      .set("readable_end", lsn_json(info.readable_end))
+      .set("highest_page_timeline", info.highest_page_timeline.value)
+      .set("commits", commits_json(info.commits))
+      .set("restore_points", std::move(restore_points))
+      .set("creates_tablespaces", std::move(tablespaces))
+      .set("parameter_floors",
+           info.parameter_floors ? floors_json(*info.parameter_floors) : Json());
+  return json;
+}
+
+WalSegmentInfo wal_segment_info_from_json(const Json& json) {
+  WalSegmentInfo info;
+  info.file_name = json.at("segment").as_string();
+  info.timeline = timeline_member(json, "timeline");
+  info.bytes = json.at("bytes").as_u64();
+  info.complete = json.at("complete").as_bool();
+  info.sha256 = hex_member<32>(json, "sha256");
+  info.system_identifier = text_number_member(json, "system_identifier");
+  info.wal_magic = number_member<uint16_t>(json, "wal_magic");
+  info.segment_bytes = number_member<uint32_t>(json, "segment_bytes");
+  info.host = json.at("host").as_string();
+  info.pgdata = json.at("pgdata").as_string();
+  info.pushed = time_member(json, "pushed");
+  info.start_lsn = lsn_or_none(json, "start_lsn");
+  info.first_record = lsn_or_none(json, "first_record");
+  info.last_record = lsn_or_none(json, "last_record");
+  info.last_record_end = lsn_or_none(json, "last_record_end");
+  info.previous_record = lsn_or_none(json, "previous_record");
+  info.carried_in = number_member<uint32_t>(json, "carried_in");
+  info.carried_out = number_member<uint32_t>(json, "carried_out");
+  info.starts_with_overwrite = json.at("starts_with_overwrite").as_bool();
+  info.ends_with_switch = json.at("ends_with_switch").as_bool();
+  info.readable_end = lsn_or_none(json, "readable_end");
+  info.highest_page_timeline = timeline_member(json, "highest_page_timeline");
+  info.commits = commits_from(json.at("commits"));
+  for (const Json& point : json.at("restore_points").items())
+    info.restore_points.push_back({.name = point.at("name").as_string(),
+                                   .lsn = lsn_or_none(point, "lsn"),
+                                   .time = time_member(point, "time")});
+  for (const Json& tablespace : json.at("creates_tablespaces").items())
+    info.creates_tablespaces.push_back({.oid = number_member<uint32_t>(tablespace, "oid"),
+                                        .path = tablespace.at("path").as_string(),
+                                        .lsn = lsn_or_none(tablespace, "lsn")});
+  if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
+    info.parameter_floors = floors_from(floors);
+  return info;
+}
+
+bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second) {
+  // Where a crash lost the rest of a record, the server wrote on without it.
+  if (second.starts_with_overwrite) return true;
+  // What could not be read to its end has no known end.
+  if (first.readable_end != first.start_lsn + first.segment_bytes) return true;
+  if (first.carried_out != second.carried_in) return false;
+  return !first.last_record.is_valid() || !second.previous_record.is_valid() ||
+         first.last_record == second.previous_record;
+}
+
+WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
+                                const WalOrigin& origin) {
+  const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
+  const pg::WalSegmentSummary& summary = scan.summary;
+  WalSegmentInfo info;
+  info.file_name = file.kind == pg::WalFileKind::kPartial
+                       ? pg::partial_file_name(file.segment, summary.segment_size)
+                       : pg::segment_file_name(file.segment, summary.segment_size);
+  info.timeline = file.segment.timeline;
+  info.bytes = content.size();
+  info.complete = file.kind == pg::WalFileKind::kSegment;
+  info.sha256 = wal_content_sha256(content);
+  info.system_identifier = summary.system_identifier;
+  info.wal_magic = summary.page_magic;
+  info.segment_bytes = summary.segment_size.bytes();
+  info.host = origin.host;
+  info.pgdata = origin.pgdata;
+  info.pushed = origin.pushed;
+  info.start_lsn = pg::start_lsn(file.segment.segment_number, summary.segment_size);
+  info.first_record = summary.first_record_lsn.value_or(pg::Lsn{});
+  info.last_record = summary.last_record_lsn.value_or(pg::Lsn{});
+  info.last_record_end = summary.last_complete_record_end_lsn.value_or(pg::Lsn{});
+  info.previous_record = summary.first_record_previous_lsn.value_or(pg::Lsn{});
+  info.carried_in = summary.remaining_length_at_start;
+  info.carried_out = summary.remaining_length_at_end;
+  info.starts_with_overwrite = summary.overwrites_record;
+  info.ends_with_switch = summary.stop == pg::WalStop::kSwitch;
+  info.readable_end =
+      summary.stop == pg::WalStop::kSegmentEnd || summary.stop == pg::WalStop::kSwitch
+          ? pg::end_lsn(file.segment.segment_number, summary.segment_size)
+          : summary.stop_lsn;
+  info.highest_page_timeline = summary.last_page_timeline;
+  for (const pg::WalEvent& event : scan.events) add(info, event);
+  return info;
+}
+
+}  // namespace holdfast::repo
