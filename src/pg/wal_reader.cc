@@ -200,6 +200,9 @@ class SegmentWalk {
       return;
     }
     ByteView piece = segment_.subspan(offset_, count);
+    if (record.lsn <= start_ && summary_.remaining_length_at_start <= kMaxSharedBytes)
+      summary_.shared_with_previous.insert(summary_.shared_with_previous.end(), piece.begin(),
+                                           piece.end());
     if (!record.discarded) {
       size_t position = record.total_bytes - record.remaining;
       ByteView kept =
@@ -338,6 +341,9 @@ class SegmentWalk {
       if (reader_.kept_.size() >= kWalRecordHeaderBytes)
         previous_lsn = read_wal_record_header(reader_.kept_).previous_lsn;
       note_start(record.lsn, previous_lsn);
+      const auto front =
+          ByteView(reader_.kept_).first(std::min(reader_.kept_.size(), kMaxSharedBytes));
+      summary_.shared_with_next.assign(front.begin(), front.end());
     }
   }
 
@@ -361,6 +367,27 @@ WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName nam
       scan.events.push_back(std::move(*event));
   });
   return scan;
+}
+
+std::optional<WalEvent> decode_shared_record(ByteView record, Lsn lsn, Lsn next_segment_start,
+                                             uint32_t bytes_in_next, int major) {
+  if (record.size() < kWalRecordHeaderBytes) return std::nullopt;
+  const WalRecordHeader header = read_wal_record_header(record);
+  if (header.total_bytes != record.size()) return std::nullopt;
+  Crc32c crc;
+  crc.update(record.subspan(kWalRecordHeaderBytes));
+  crc.update(record.first(kHeaderBytesBeforeCrc));
+  if (crc.value() != header.crc) return std::nullopt;
+  const WalRecordBody body = walk_wal_record(record, header.total_bytes, major);
+  if (!body.problem.empty()) return std::nullopt;
+  return decode_wal_event(
+      {.header = header,
+       .major = major,
+       .lsn = lsn,
+       .end_lsn = next_segment_start + align(kWalLongHeaderBytes + bytes_in_next),
+       .bytes = record,
+       .main_data = record.subspan(body.main_data_offset),
+       .main_data_bytes = body.main_data_bytes});
 }
 
 WalSegmentScan scan_segment(ByteView segment, SegmentName name) {

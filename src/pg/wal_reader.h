@@ -32,6 +32,9 @@ namespace holdfast::pg {
 // and are never cut.
 inline constexpr size_t kMaxKeptBytes = size_t{64} << 20;
 
+// The most that a summary keeps of a record that two segments share.
+inline constexpr size_t kMaxSharedBytes = 1024;
+
 enum class WalStop : uint8_t {
   kSegmentEnd,  // read to the last byte
   kSwitch,      // XLOG_SWITCH: the rest of the segment is unused
@@ -59,6 +62,10 @@ struct WalSegmentSummary {
   // remaining length then counts for nothing, and first_record_previous_lsn links to the last
   // record that was complete.
   bool overwrites_record = false;
+  // Those bytes at the start, without page headers, where they are no more than kMaxSharedBytes;
+  // and of a record that starts here and goes on in the next segment the front, up to as many.
+  Bytes shared_with_previous;
+  Bytes shared_with_next;
 
   // The first record that starts here, and the link it carries (absent if its header runs over the
   // end of the segment).
@@ -120,5 +127,11 @@ struct WalSegmentScan {
 // most about twice the segment.
 WalSegmentScan scan_segment(ByteView segment, SegmentName name);
 WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName name);
+
+// The moment that a record names which begins in one segment and ends on the first page of the
+// next. `record` is whole, without page headers; `lsn` is where it starts. nullopt where it names
+// none, or is damaged: then no reader of the two segments finds it either.
+std::optional<WalEvent> decode_shared_record(ByteView record, Lsn lsn, Lsn next_segment_start,
+                                             uint32_t bytes_in_next, int major);
 
 }  // namespace holdfast::pg

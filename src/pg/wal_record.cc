@@ -335,6 +335,12 @@ WalRecordBody walk_wal_record(ByteView record, size_t total_bytes, int major) {
   return BodyWalk(record, total_bytes, major).run();
 }
 
+bool may_be_wal_event(const WalRecordHeader& header) {
+  // Every kind that is decoded, and of the others as many as one line tells.
+  if (header.resource_manager == kRmXlog) return (header.info & kWalInfoOpcode) < 0xA0;
+  return header.resource_manager == kRmTransaction || header.resource_manager == kRmTablespace;
+}
+
 std::optional<WalEvent> decode_wal_event(const WalRecord& record) {
   switch (record.header.resource_manager) {
     case kRmXlog:

@@ -158,5 +158,7 @@ using WalEvent = std::variant<TransactionEnd, RestorePoint, Checkpoint, BackupEn
 
 // nullopt for every other kind of record. Never throws.
 std::optional<WalEvent> decode_wal_event(const WalRecord& record);
+// False where decode_wal_event() gives nullopt for every record with this header.
+bool may_be_wal_event(const WalRecordHeader& header);
 
 }  // namespace holdfast::pg

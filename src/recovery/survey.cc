@@ -64,6 +64,33 @@ repo::WalSegmentInfo Survey::info(const PathSegment& segment) const {
   return std::move(*info);
 }
 
+std::optional<repo::WalSegmentInfo> Survey::info_at(uint64_t segment_number) const {
+  const std::optional<PathSegment> segment = path_.at(segment_number);
+  return segment ? std::optional(info(*segment)) : std::nullopt;
+}
+
+std::vector<pg::WalEvent> Survey::read_events_of(const repo::WalSegmentInfo& here,
+                                                 uint64_t segment_number) const {
+  uint64_t from = segment_number;
+  for (bool begins_earlier = here.carried_in > 0; begins_earlier;) {
+    const std::optional<repo::WalSegmentInfo> before = info_at(from - 1);
+    if (!before) break;
+    --from;
+    begins_earlier = !before->first_record.is_valid();
+  }
+  return read_events(from, segment_number);
+}
+
+void Survey::count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
+                                  uint64_t segment_number) const {
+  if (repo::count_moment_between(before, here, archive_.lineage().name.major)) return;
+  for (const pg::WalEvent& event : read_events_of(here, segment_number)) {
+    const bool is_carried = std::visit(
+        [&](const auto& e) { return e.lsn < here.start_lsn && e.end_lsn > here.start_lsn; }, event);
+    if (is_carried) repo::count_earlier(here, event);
+  }
+}
+
 Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   Reach reach;
   reach.hole = path_.first_hole(first);
@@ -71,6 +98,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
     repo::WalSegmentInfo here = info(*segment);
     if (before && !repo::joins(*before, here)) throw_not_joined(*before, here);
+    if (before) count_moment_between(*before, here, number);
     ++reach.segments;
     reach.last_segment = number;
     if (here.parameter_floors) raise(reach.floors, *here.parameter_floors);
@@ -106,7 +134,7 @@ Bytes Survey::read_content(const PathSegment& segment) const {
   return content;
 }
 
-std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) {
+std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) const {
   std::vector<pg::WalEvent> events;
   pg::WalReader reader(archive_.segment_size());
   for (uint64_t number = first; number <= last; ++number) {
@@ -158,15 +186,13 @@ Reach Survey::to_lsn(uint64_t first, pg::Lsn lsn) {
   return reach;
 }
 
-// A commit record that runs over the end of a segment is counted in neither segment's metadata when
-// each was looked at alone. So the records are read from the last segment before that has commits,
-// and, where no later commit is known, from the last one of all that has.
 Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
-  uint64_t read_from = first;
   std::optional<pg::TransactionEnd> stop;
   std::optional<Time> last_commit;
-  auto look = [&](uint64_t last) {
-    for (const pg::WalEvent& event : read_events(read_from, last)) {
+  Reach reach = walk(first, [&](const repo::WalSegmentInfo& here, Reach& so_far) {
+    if (here.commits.count == 0 || !is_later(here.commits.highest_time, time, exclusive))
+      return false;
+    for (const pg::WalEvent& event : read_events_of(here, so_far.last_segment)) {
       const auto* end = std::get_if<pg::TransactionEnd>(&event);
       if (end == nullptr || (path_.limit() && end->lsn >= *path_.limit())) continue;
       if (is_later(end->time, time, exclusive)) {
@@ -176,18 +202,7 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
       last_commit = end->time;
     }
     return false;
-  };
-  Reach reach = walk(first, [&](const repo::WalSegmentInfo& here, Reach& so_far) {
-    if (here.commits.count == 0) return false;
-    if (is_later(here.commits.highest_time, time, exclusive) && look(so_far.last_segment))
-      return true;
-    read_from = so_far.last_segment;
-    return false;
   });
-  if (!reach.found && reach.last_segment > read_from && look(reach.last_segment)) {
-    reach.found = true;
-    reach.hole.reset();
-  }
   if (!reach.found) return reach;
   reach.stop_lsn = reach.end_lsn = stop->lsn;
   if (last_commit) reach.last_commit = last_commit;
@@ -198,25 +213,15 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
 
 std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_t first,
                                                            uint64_t last) {
-  for (uint64_t number = last; number >= first && number > 0; --number) {
-    const std::optional<PathSegment> segment = path_.at(number);
-    if (!segment) continue;
-    const repo::WalSegmentInfo here = info(*segment);
-    uint32_t lowest = here.commits.lowest_xid, highest = here.commits.highest_xid;
-    bool possible = here.commits.count > 0;
-    const std::optional<PathSegment> before =
-        here.carried_in > 0 && number > first ? path_.at(number - 1) : std::nullopt;
-    if (before) {
-      const repo::WalCommits commits = info(*before).commits;
-      if (commits.count > 0) {
-        lowest = possible ? std::min(lowest, commits.lowest_xid) : commits.lowest_xid;
-        highest = possible ? std::max(highest, commits.highest_xid) : commits.highest_xid;
-        possible = true;
-      }
-    }
-    if (!possible || xid < lowest || xid > highest) continue;
+  std::optional<repo::WalSegmentInfo> here = info_at(last), before;
+  for (uint64_t number = last; number >= first && number > 0; --number, here = std::move(before)) {
+    before = number > first ? info_at(number - 1) : std::nullopt;
+    if (!here) continue;
+    if (before) count_moment_between(*before, *here, number);
+    const repo::WalCommits& commits = here->commits;
+    if (commits.count == 0 || xid < commits.lowest_xid || xid > commits.highest_xid) continue;
     std::optional<pg::TransactionEnd> found;
-    for (const pg::WalEvent& event : read_events(before ? number - 1 : number, number)) {
+    for (const pg::WalEvent& event : read_events_of(*here, number)) {
       const auto* end = std::get_if<pg::TransactionEnd>(&event);
       if (end == nullptr || end->xid != xid || (path_.limit() && end->lsn >= *path_.limit()))
         continue;
@@ -230,13 +235,17 @@ std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_
 std::vector<repo::WalRestorePoint> Survey::find_restore_points(const std::string& name,
                                                                uint64_t first, uint64_t last) {
   std::vector<repo::WalRestorePoint> found;
+  std::optional<repo::WalSegmentInfo> before;
   for (uint64_t number = first; number <= last; ++number) {
-    const std::optional<PathSegment> segment = path_.at(number);
-    if (!segment) continue;
-    for (repo::WalRestorePoint& point : info(*segment).restore_points) {
-      if (point.name == name && !(path_.limit() && point.lsn >= *path_.limit()))
-        found.push_back(std::move(point));
+    std::optional<repo::WalSegmentInfo> here = info_at(number);
+    if (here && before) count_moment_between(*before, *here, number);
+    if (here) {
+      for (repo::WalRestorePoint& point : here->restore_points) {
+        if (point.name == name && !(path_.limit() && point.lsn >= *path_.limit()))
+          found.push_back(std::move(point));
+      }
     }
+    before = std::move(here);
   }
   return found;
 }

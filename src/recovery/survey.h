@@ -1,8 +1,9 @@
 // survey.h: reads the metadata of the segments that a recovery replays, in order, up to where its
 // target lies.
 //
-// Metadata tells in which segment a moment lies; the record itself is found by reading that
-// segment, together with the one before it, because a record may begin there.
+// Metadata tells in which segment a moment lies (of a record that two segments hold, the metadata
+// of both); the record itself is found by reading that segment, together with the one before it,
+// because a record may begin there.
 #pragma once
 
 #include <functional>
@@ -56,10 +57,17 @@ class Survey {
   repo::WalSegmentInfo info(const PathSegment& segment) const;
 
  private:
+  std::optional<repo::WalSegmentInfo> info_at(uint64_t segment_number) const;
+  // Counts in `here` what is named by a record that begins in `before`, the segment before it.
+  void count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
+                            uint64_t segment_number) const;
   using StopsHere = std::function<bool(const repo::WalSegmentInfo& info, Reach& reach)>;
   Reach walk(uint64_t first, const StopsHere& stops_here);
   // The moments of [first, last] in order, those that run over a segment's end included.
-  std::vector<pg::WalEvent> read_events(uint64_t first, uint64_t last);
+  std::vector<pg::WalEvent> read_events(uint64_t first, uint64_t last) const;
+  // Those of one segment, from the segment on in which the record begins that runs into it.
+  std::vector<pg::WalEvent> read_events_of(const repo::WalSegmentInfo& here,
+                                           uint64_t segment_number) const;
   // The last record that begins and ends in that segment.
   std::optional<pg::Lsn> last_complete_record(const PathSegment& segment,
                                               const repo::WalSegmentInfo& here);

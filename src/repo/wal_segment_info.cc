@@ -1,6 +1,7 @@
 #include "repo/wal_segment_info.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -49,6 +50,14 @@ WalCommits commits_from(const Json& json) {
   commits.highest_xid = number_member<uint32_t>(json, "highest_xid");
   commits.last_lsn = lsn_or_none(json, "last_lsn");
   return commits;
+}
+
+Bytes shared_bytes_member(const Json& object, std::string_view key) {
+  std::optional<Bytes> bytes = parse_hex(object.at(key).as_string());
+  if (!bytes || bytes->size() > pg::kMaxSharedBytes)
+    throw_member(key,
+                 fmt::format("It is not at most {} bytes in hexadecimal.", pg::kMaxSharedBytes));
+  return *std::move(bytes);
 }
 
 Json floors_json(const ParameterFloors& floors) {
@@ -148,6 +157,9 @@ Json to_json(const WalSegmentInfo& info) {
       .set("previous_record", lsn_json(info.previous_record))
       .set("carried_in", info.carried_in)
       .set("carried_out", info.carried_out)
+      .set("carries_moment", info.carries_moment)
+      .set("carried_in_bytes", to_hex(info.carried_in_bytes))
+      .set("carried_out_bytes", to_hex(info.carried_out_bytes))
       .set("starts_with_overwrite", info.starts_with_overwrite)
       .set("ends_with_switch", info.ends_with_switch)
       .set("readable_end", lsn_json(info.readable_end))
@@ -180,6 +192,14 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
   info.previous_record = lsn_or_none(json, "previous_record");
   info.carried_in = number_member<uint32_t>(json, "carried_in");
   info.carried_out = number_member<uint32_t>(json, "carried_out");
+  // Not known of what the first program archived.
+  const Json* carries_moment = json.find("carries_moment");
+  info.carries_moment =
+      carries_moment != nullptr ? carries_moment->as_bool() : info.carried_out > 0;
+  if (carries_moment != nullptr) {
+    info.carried_in_bytes = shared_bytes_member(json, "carried_in_bytes");
+    info.carried_out_bytes = shared_bytes_member(json, "carried_out_bytes");
+  }
   info.starts_with_overwrite = json.at("starts_with_overwrite").as_bool();
   info.ends_with_switch = json.at("ends_with_switch").as_bool();
   info.readable_end = lsn_or_none(json, "readable_end");
@@ -208,6 +228,42 @@ bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second) {
          first.last_record == second.previous_record;
 }
 
+void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment) {
+  WalSegmentInfo earlier;
+  add(earlier, moment);
+  if (const WalCommits& one = earlier.commits; one.count > 0) {
+    WalCommits& all = info.commits;
+    if (all.count == 0) {
+      all = one;
+    } else {
+      ++all.count;
+      all.first_time = one.first_time;
+      all.lowest_time = std::min(all.lowest_time, one.lowest_time);
+      all.highest_time = std::max(all.highest_time, one.highest_time);
+      all.lowest_xid = std::min(all.lowest_xid, one.lowest_xid);
+      all.highest_xid = std::max(all.highest_xid, one.highest_xid);
+    }
+  }
+  std::ranges::copy(info.restore_points, std::back_inserter(earlier.restore_points));
+  info.restore_points = std::move(earlier.restore_points);
+  std::ranges::copy(info.creates_tablespaces, std::back_inserter(earlier.creates_tablespaces));
+  info.creates_tablespaces = std::move(earlier.creates_tablespaces);
+  if (const auto* change = std::get_if<pg::ParameterChange>(&moment))
+    add(info.parameter_floors, *change);
+}
+
+bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, int major) {
+  if (!first.carries_moment || second.carried_in == 0 || second.starts_with_overwrite) return true;
+  if (first.carried_out_bytes.empty() || second.carried_in_bytes.size() != second.carried_in)
+    return false;
+  Bytes record = first.carried_out_bytes;
+  record.insert(record.end(), second.carried_in_bytes.begin(), second.carried_in_bytes.end());
+  if (std::optional<pg::WalEvent> moment = pg::decode_shared_record(
+          record, first.last_record, second.start_lsn, second.carried_in, major))
+    count_earlier(second, *moment);
+  return true;
+}
+
 WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
                                 const WalOrigin& origin) {
   const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
@@ -233,6 +289,16 @@ WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
   info.previous_record = summary.first_record_previous_lsn.value_or(pg::Lsn{});
   info.carried_in = summary.remaining_length_at_start;
   info.carried_out = summary.remaining_length_at_end;
+  if (info.carried_out > 0) {
+    const ByteView front = summary.shared_with_next;
+    // Of a record that fills whole segments, or whose header is cut, the kind is not known here.
+    const bool known = front.size() >= pg::kWalRecordHeaderBytes;
+    info.carries_moment = !known || pg::may_be_wal_event(pg::read_wal_record_header(front));
+    if (info.carries_moment && !front.empty() &&
+        load_le<uint32_t>(front.data()) == front.size() + info.carried_out)
+      info.carried_out_bytes.assign(front.begin(), front.end());
+  }
+  info.carried_in_bytes = summary.shared_with_previous;
   info.starts_with_overwrite = summary.overwrites_record;
   info.ends_with_switch = summary.stop == pg::WalStop::kSwitch;
   info.readable_end =

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
+#include "pg/wal_record.h"
 #include "repo/backup.h"
 
 namespace holdfast::repo {
@@ -59,6 +60,11 @@ struct WalSegmentInfo {
   pg::Lsn previous_record;                             // the link of the first record
   uint32_t carried_in = 0;                             // bytes of a record that began before
   uint32_t carried_out = 0;  // bytes of the last record that the next segment must hold
+  // A moment may be named by the record that is carried out: what is said below counts it neither
+  // here nor in the next segment; count_moment_between() does. The bytes of such a record in this
+  // segment, and those that are carried in, whatever they are: empty where they are many.
+  bool carries_moment = false;
+  Bytes carried_in_bytes, carried_out_bytes;
   bool starts_with_overwrite = false;
   bool ends_with_switch = false;
   // Records can be read up to here: the end of the segment, or of what was written when it is
@@ -76,6 +82,12 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json);
 // Whether the WAL of `second` can be the continuation of `first`, the segment before it. Says no
 // only where both ends are known.
 bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second);
+
+// Counts a moment that lies before all others of `info`.
+void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment);
+// Counts in `second` what is named by the record that begins in `first`, the segment before it, and
+// ends in `second`. False: their metadata does not tell; who must know reads both segments.
+bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, int major);
 
 // Who offers a segment, and when.
 struct WalOrigin {

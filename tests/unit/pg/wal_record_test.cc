@@ -258,5 +258,22 @@ TEST(IsValidResourceManager, KnowsExtensionsFrom15On) {
   EXPECT_FALSE(is_valid_resource_manager(127, 18));
 }
 
+TEST(WalEvent, IsNeverMadeOfARecordWhoseHeaderSaysThatItNamesNone) {
+  const Bytes zeros(300);
+  int decoded = 0;
+  for (unsigned kind = 0; kind < 65536; ++kind) {
+    WalRecord record;
+    record.major = 15;
+    record.header.resource_manager = static_cast<uint8_t>(kind >> 8);
+    record.header.info = static_cast<uint8_t>(kind & 0xFF);
+    record.bytes = record.main_data = zeros;
+    record.main_data_bytes = zeros.size();
+    if (!decode_wal_event(record)) continue;
+    ++decoded;
+    EXPECT_TRUE(may_be_wal_event(record.header)) << kind;
+  }
+  EXPECT_GT(decoded, 100);
+}
+
 }  // namespace
 }  // namespace holdfast::pg

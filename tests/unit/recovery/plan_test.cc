@@ -448,19 +448,90 @@ TEST_F(PlanTest, OfSeveralRestorePointsOfOneNameTheNewestIsMeant) {
                         to_local(at_minute(81)), pg::to_string(newest)));
 }
 
-TEST_F(PlanTest, ACommitThatRunsOverTheEndOfItsSegmentCounts) {
-  // Segment 7 is filled so far that the commit record of transaction 77 begins in it and ends in
-  // segment 8, which holds no other.
-  wal_.fill_to(pg::end_lsn(7, size()) - 16);
-  const pg::Lsn crossing = wal_.end_lsn();
-  add_commit(wal_, 77, 77);
-  wal_.add_switch();
-  put_all();
-  const Plan before = plan(to_time(70));
-  EXPECT_EQ(before.target.kind, TargetKind::kTime);
-  EXPECT_EQ(before.end_lsn, crossing);
-  EXPECT_EQ(before.last_commit, at_minute(65));
-  EXPECT_TRUE(plan(to_time(78)).ran_to_the_end);
+// Records that begin in segment 7 and end in segment 8, which holds no other: what either segment's
+// metadata has alone does not tell of them.
+class PlanOverTheEndOfASegment : public PlanTest {
+ protected:
+  void fill_all_but(uint64_t bytes) { wal_.fill_to(pg::end_lsn(7, size()) - bytes); }
+  void end_and_put() {
+    wal_.add_switch();
+    put_all();
+  }
+};
+
+TEST_F(PlanOverTheEndOfASegment, ACommitCounts) {
+  // The first segment holds a part of its header, the header alone, and some of its data.
+  for (const uint64_t bytes : {8, 16, 24, 32}) {
+    SCOPED_TRACE(bytes);
+    ArchiveFixture archive;
+    WalBuilder wal;
+    wal.add_filler(8);
+    wal.add_filler(8);
+    const pg::Lsn start = wal.previous_lsn(), stop = wal.end_lsn();
+    archive.put_backup({.start = start, .stop = stop, .stop_minute = 2});
+    archive.add_commit(wal, 70, 60);
+    wal.fill_to(pg::end_lsn(1, archive.size()) - bytes);
+    const pg::Lsn shared = wal.end_lsn();
+    archive.add_commit(wal, 77, 77);
+    const pg::Lsn behind = wal.end_lsn();
+    wal.add_switch();
+    archive.put_segments(wal);
+    auto plan_to = [&](const Target& target) {
+      return make_plan(archive.repository(), archive.lineage(), target);
+    };
+    const Plan before = plan_to(to_time(70));
+    EXPECT_EQ(before.target.kind, TargetKind::kTime);
+    EXPECT_EQ(before.end_lsn, shared);
+    EXPECT_EQ(before.last_commit, at_minute(60));
+    EXPECT_EQ(before.segments, 2U);
+    EXPECT_TRUE(plan_to(to_time(78)).ran_to_the_end);
+    EXPECT_EQ(plan_to(to_xid(77)).end_lsn, behind);
+    EXPECT_EQ(plan_to(to_xid(77)).last_commit, at_minute(77));
+    EXPECT_EQ(plan_to(to_xid(70)).last_commit, at_minute(60));
+    EXPECT_EQ(plan_to({}).last_commit, at_minute(77));
+  }
+}
+
+TEST_F(PlanOverTheEndOfASegment, ARestorePointIsFound) {
+  fill_all_but(64);
+  const pg::Lsn shared = add_restore_point(wal_, "on the edge", 70);
+  end_and_put();
+  EXPECT_EQ(plan(to_name("on the edge")).backup.id, b_);
+  EXPECT_EQ(plan(to_name("on the edge")).segments, 6U);
+  EXPECT_LT(shared, pg::end_lsn(7, size()));
+}
+
+TEST_F(PlanOverTheEndOfASegment, ATablespaceAndParametersAreSeen) {
+  fill_all_but(32);
+  add_tablespace(wal_, 17000, "/srv/edge");
+  end_and_put();
+  ASSERT_EQ(plan({}).tablespaces_created.size(), 2U);
+  EXPECT_EQ(plan({}).tablespaces_created[1].path, "/srv/edge");
+}
+
+// Longer than what metadata keeps of such a record, and longer than a segment.
+TEST_F(PlanOverTheEndOfASegment, ALongCommitIsReadFromTheSegmentsThemselves) {
+  for (const size_t bytes : {size_t{5000}, size_t{3} << 20}) {
+    SCOPED_TRACE(bytes);
+    ArchiveFixture archive;
+    WalBuilder wal;
+    wal.add_filler(8);
+    wal.add_filler(8);
+    const pg::Lsn start = wal.previous_lsn(), stop = wal.end_lsn();
+    archive.put_backup({.start = start, .stop = stop, .stop_minute = 2});
+    wal.fill_to(pg::end_lsn(1, archive.size()) - 64);
+    // A commit with subtransactions, as many as fit: XACT_XINFO_HAS_SUBXACTS, their count, them.
+    const auto count = narrow<uint32_t>(bytes / 4);
+    ByteWriter commit;
+    commit.i64(test::to_postgres_microseconds(at_minute(77))).u32(2).u32(count);
+    for (uint32_t i = 0; i < count; ++i) commit.u32(100 + i);
+    wal.add_data(pg::kRmTransaction, 0x80, 77, commit.view());
+    wal.add_switch();
+    archive.put_segments(wal);
+    const Plan made = make_plan(archive.repository(), archive.lineage(), to_xid(77));
+    EXPECT_EQ(made.last_commit, at_minute(77));
+    EXPECT_GE(made.segments, bytes / (1 << 20) + 2);
+  }
 }
 
 TEST(RecoverySettings, NameTheOneTargetLastAndUnsetTheOthers) {

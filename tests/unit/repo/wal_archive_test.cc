@@ -50,6 +50,9 @@ WalSegmentInfo full_info(ByteView content) {
   info.previous_record = {0x2FFFF00};
   info.carried_in = 216;
   info.carried_out = 77;
+  info.carries_moment = true;
+  info.carried_in_bytes = Bytes(216, std::byte{0x11});
+  info.carried_out_bytes = Bytes(100, std::byte{0x22});
   info.starts_with_overwrite = true;
   info.ends_with_switch = true;
   info.readable_end = {0x3900108};
@@ -131,6 +134,9 @@ TEST(WalSegmentInfoJson, ReadsBackEverythingItSays) {
   WalSegmentInfo read = wal_segment_info_from_json(json);
   EXPECT_EQ(read.carried_in, 216U);
   EXPECT_EQ(read.carried_out, 77U);
+  EXPECT_TRUE(read.carries_moment);
+  EXPECT_EQ(read.carried_in_bytes, Bytes(216, std::byte{0x11}));
+  EXPECT_EQ(read.carried_out_bytes, Bytes(100, std::byte{0x22}));
   EXPECT_EQ(read.commits.highest_xid, 4'000'000'000U);
   EXPECT_EQ(read.commits.lowest_time, info.commits.lowest_time);
   EXPECT_EQ(read.restore_points.at(0).name, "before \"it\"");
@@ -157,6 +163,8 @@ TEST(WalSegmentInfoJson, RefusesWhatItDoesNotSay) {
                {"system_identifier", "18446744073709551616"},
                {"system_identifier", "-1"},
                {"carried_in", uint64_t{1} << 32},
+               {"carried_in_bytes", "0"},
+               {"carried_out_bytes", std::string(2050, '0')},
                {"wal_magic", 65536},
                {"pushed", "yesterday"},
                {"start_lsn", "0"},
