@@ -102,6 +102,32 @@ codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
                              "compared with every space in them."});
 }
 
+// Other files do not belong into a repository, and a repository that has lost its repo.json must
+// not get another. Keys may be left of an attempt that failed.
+void require_empty(store::Store& target) {
+  store::for_each_entry(
+      target, {.prefix = "", .folders = true}, [&](const store::ListEntry& entry) {
+        if (entry.name == kKeysFolder || entry.name == kKeyCopiesFolder) return true;
+        if (entry.name == kClustersFolder) {
+          throw Error(
+              {.code = ErrorCode::kConflict,
+               .message = fmt::format("the repository at \"{}\" has lost its {}", target.url(),
+                                      kRepositoryName),
+               .detail =
+                   fmt::format("There is a folder \"{}\", as only a repository has.", entry.name),
+               .hint = fmt::format("Put {} back from a copy of the repository: without it the "
+                                   "backups cannot be read. For a new repository choose another "
+                                   "place.",
+                                   kRepositoryName)});
+        }
+        throw Error(
+            {.code = ErrorCode::kConflict,
+             .message = fmt::format("\"{}\" is not empty", target.url()),
+             .detail = fmt::format("There is \"{}\", which is no repository's.", entry.name),
+             .hint = "Choose an empty or a new place for the repository."});
+      });
+}
+
 }  // namespace
 
 // --- Repository ---------------------------------------------------------------------------------
@@ -180,6 +206,7 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
                  .hint = "Choose another place, or use what is there: nothing was changed."});
   };
   if (target.info(name)) throw_exists();
+  require_empty(target);
 
   Bytes16 repository_id = random.bytes16();
   Json body = Json::object();

@@ -381,6 +381,13 @@ HINT:  Is the server running, and do host and port of conninfo name its socket d
 DETAIL:  connection to server on socket "$DIR/full/.s.PGSQL.5432" failed: No such file or directory
 HINT:  Is the server running, and do host and port of conninfo name its socket directory (unix_socket_directories) or address? pg_lsclusters or "ps -fC postgres" shows what runs.
 )"},
+    {"InitAmongOtherFiles",
+     {"init", "--repo", "$DIR/data"},
+     1,
+     R"(ERROR:  "$DIR/data" is not empty
+DETAIL:  There is "PG_VERSION", which is no repository's.
+HINT:  Choose an empty or a new place for the repository.
+)"},
     {"NoConninfo",
      {"backup", "--conninfo", "wrong=1"},
      2,

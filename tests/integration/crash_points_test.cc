@@ -24,17 +24,17 @@ namespace {
 
 constexpr size_t kPoints = 25;
 
-// Which of `calls` to be killed at, counted from 1; at most `limit`, the last always among them.
-std::vector<uint64_t> choose_points(const std::string& what, const std::vector<std::string>& calls,
-                                    size_t limit = kPoints) {
+// Which of `calls` to be killed at, counted from 1; at most kPoints, the last always among them.
+std::vector<uint64_t> choose_points(const std::string& what,
+                                    const std::vector<std::string>& calls) {
   std::vector<uint64_t> points;
   for (uint64_t point = 1; point <= calls.size(); ++point) points.push_back(point);
-  if (std::getenv("HOLDFAST_LONG") == nullptr && points.size() > limit) {
+  if (std::getenv("HOLDFAST_LONG") == nullptr && points.size() > kPoints) {
     const char* given = std::getenv("HOLDFAST_SEED");
     const uint64_t seed = given != nullptr ? std::stoull(given) : std::random_device()();
     std::mt19937_64 engine(seed);
     std::ranges::shuffle(points, engine);
-    points.resize(limit - 1);
+    points.resize(kPoints - 1);
     points.push_back(calls.size());
     std::ranges::sort(points);
     std::cout << fmt::format("{}: {} of {} calls, seed {} (HOLDFAST_SEED repeats it)\n", what,
@@ -263,7 +263,7 @@ TEST_F(CrashPoints, OfARestoreInPlaceLoseNoWalAndTheNextRunWorks) {
   const std::vector<std::string> command = {"restore", "--in-place", "--yes"};
   const std::vector<std::string> calls = calls_of(command);
   int number = 0;
-  const std::vector<uint64_t> points = choose_points("restore in place", calls, 12);
+  const std::vector<uint64_t> points = choose_points("restore in place", calls);
   for (const uint64_t point : points) {
     SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
     set_back();

@@ -114,6 +114,32 @@ TEST(Repository, IsNotMadeWhereOneIs) {
   EXPECT_EQ(object_bytes(made.store, "repo.json"), before);
 }
 
+TEST(Repository, IsNotMadeAmongOtherFilesNorOverARepositoryWithoutItsIdentity) {
+  test::FakeClock clock;
+  test::FakeRandom random;
+  const struct {
+    const char* object;
+    const char* message;
+  } cases[] = {
+      {"photos/cat.jpg", "\"memory:\" is not empty"},
+      {"zz", "\"memory:\" is not empty"},
+      {"clusters/main/15-1/lineage.json", "the repository at \"memory:\" has lost its repo.json"},
+  };
+  for (const auto& c : cases) {
+    store::MemoryStore store(clock);
+    ASSERT_TRUE(store.create(c.object, as_bytes("x")));
+    const Error error = error_of([&] { Repository::create(store, {}, clock, random); });
+    EXPECT_EQ(error.code(), ErrorCode::kConflict) << c.object;
+    EXPECT_EQ(error.message(), c.message);
+    EXPECT_FALSE(error.hint().empty());
+    EXPECT_EQ(store.list({}).entries.size(), 1U) << "something was made";
+  }
+  // Keys that an attempt left which failed before repo.json.
+  store::MemoryStore store(clock);
+  ASSERT_TRUE(store.create(key_name(random.bytes16()), as_bytes("x")));
+  EXPECT_NO_THROW(Repository::create(store, {}, clock, random));
+}
+
 TEST(Repository, IsNotMadeOnAStoreThatReplaces) {
   ReplacingStore store;
   Error error = error_of([&] { Repository::create(store, {}, system_clock()); });
