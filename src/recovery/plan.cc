@@ -1,18 +1,15 @@
-// How a plan is made: the timeline, then the backup, then the place where the target lies in the
-// WAL. The kinds of target differ in which backups serve and in how the place is found, so each has
-// a function; what they share is in Planner.
+// How a plan is made: the timeline (sources.h), then the backup, then the place where the target
+// lies in the WAL. The kinds of target differ in which backups serve and in how the place is found,
+// so each has a function; what they share is in Planner.
 #include "recovery/plan.h"
 
 #include <algorithm>
 #include <functional>
-#include <memory>
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
-#include "recovery/survey.h"
-#include "recovery/wal_path.h"
+#include "recovery/sources.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -21,37 +18,14 @@ using pg::to_string;
 
 std::string quoted_time(Time time) { return fmt::format("\"{}\"", to_postgres(time)); }
 
-// One backup on the way to a timeline, with the WAL that leads on from it.
-struct Way {
-  repo::Backup backup;
-  std::unique_ptr<WalPath> path;
-  uint64_t first = 0;  // segment
-};
-
 class Planner {
  public:
-  Planner(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target)
-      : repository_(repository),
-        lineage_(lineage),
-        archive_(repository, lineage),
-        target_(target) {}
+  Planner(const Sources& sources, const Target& target)
+      : sources_(sources), archive_(sources.archive()), target_(target) {}
 
   Plan make();
 
  private:
-  // --- what there is
-  void check_target() const;
-  void find_backups();
-  void read_histories();
-  std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline);
-  std::optional<repo::Backup> read_usable(const std::string& id);
-  // Newest first, those that lead to the chosen timeline; `visit` returns false to end.
-  void for_each_backup(const std::function<bool(const repo::Backup&)>& visit);
-  std::optional<repo::Backup> newest_backup(const std::function<bool(const repo::Backup&)>& serves);
-  std::optional<repo::Backup> oldest_backup();
-  void choose_timeline();
-  Way way_from(repo::Backup backup) const;
-
   // --- by the kind of target
   void plan_latest(Plan& plan);
   void plan_time(Plan& plan);
@@ -70,177 +44,25 @@ class Planner {
   [[noreturn]] void throw_unreachable(std::string message, std::string detail,
                                       std::string hint) const;
   std::string where_else(const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has);
-  uint64_t segment_of(pg::Lsn lsn) const { return pg::segment_of(lsn, archive_.segment_size()); }
+  uint64_t segment_of(pg::Lsn lsn) const { return sources_.segment_of(lsn); }
 
-  const repo::Repository& repository_;
-  const repo::Lineage& lineage_;
-  const repo::WalArchive archive_;
+  const Sources& sources_;
+  const repo::WalArchive& archive_;
   const Target& target_;
-  std::vector<std::string> backup_ids_;         // oldest first; one when named
-  std::vector<pg::TimelineHistory> histories_;  // newest first
-  std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
-  std::vector<std::string> notes_;
 };
 
-// --- what there is ------------------------------------------------------------------------------
+// --- the target ---------------------------------------------------------------------------------
 
-void Planner::check_target() const {
-  const bool has_sides = target_.kind == TargetKind::kTime || target_.kind == TargetKind::kLsn ||
-                         target_.kind == TargetKind::kXid;
-  if (target_.exclusive && !has_sides) {
+void check_target(const Target& target) {
+  const bool has_sides = target.kind == TargetKind::kTime || target.kind == TargetKind::kLsn ||
+                         target.kind == TargetKind::kXid;
+  if (target.exclusive && !has_sides) {
     throw Error(
         {.code = ErrorCode::kUsage,
          .message = "an exclusive target must be a time, an LSN or a transaction",
-         .detail = fmt::format("The target is {}.", to_string(target_)),
+         .detail = fmt::format("The target is {}.", to_string(target)),
          .hint = "Leave out --exclusive, or name the target by --to, --to-lsn or --to-xid."});
   }
-}
-
-void Planner::find_backups() {
-  if (!target_.backup.empty()) {
-    repo::Backup named = repo::resolve_backup(repository_, lineage_.name, target_.backup);
-    if (named.damaged)
-      notes_.push_back(
-          fmt::format("backup {} is marked damaged; it is used because it was named", named.id));
-    backup_ids_ = {named.id};
-    return;
-  }
-  backup_ids_ = repo::list_backup_ids(repository_, lineage_.name);
-  if (backup_ids_.empty()) {
-    throw Error(
-        {.code = ErrorCode::kNotFound,
-         .message = fmt::format("there is no backup of cluster \"{}\"", lineage_.name.cluster),
-         .detail = fmt::format("Looked at lineage {} of {}.", to_string(lineage_.name),
-                               repository_.store().url()),
-         .hint = "Take one with holdfast backup, or check --repo and --cluster."});
-  }
-}
-
-std::optional<pg::TimelineHistory> Planner::read_history(pg::TimelineId timeline) {
-  std::optional<Bytes> text = archive_.read_file(
-      {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline, .segment_number = 0}});
-  if (!text) {
-    if (timeline.value == 1) return pg::TimelineHistory(timeline);
-    return std::nullopt;
-  }
-  return pg::parse_timeline_history(timeline, as_text(*text));
-}
-
-// A damaged history of one timeline must not keep the others from being recovered, so here an error
-// is caught: it becomes a note, and it is thrown only when that timeline was asked for.
-void Planner::read_histories() {
-  std::vector<pg::TimelineId> timelines = archive_.timelines();
-  std::ranges::sort(timelines, std::greater<>());
-  for (pg::TimelineId timeline : timelines) {
-    try {
-      if (std::optional<pg::TimelineHistory> history = read_history(timeline))
-        histories_.push_back(std::move(*history));
-      else if (target_.timeline != timeline)
-        notes_.push_back(
-            fmt::format("timeline {} is passed over: its history file is not in the archive",
-                        to_string(timeline)));
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt || target_.timeline == timeline) throw;
-      notes_.push_back(
-          fmt::format("timeline {} is passed over: {}", to_string(timeline), error.message()));
-    }
-  }
-}
-
-std::optional<repo::Backup> Planner::read_usable(const std::string& id) {
-  std::optional<repo::Backup> backup = repo::read_backup(repository_, lineage_.name, id);
-  if (!backup || (backup->damaged && target_.backup.empty())) return std::nullopt;
-  return backup;
-}
-
-void Planner::for_each_backup(const std::function<bool(const repo::Backup&)>& visit) {
-  for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend(); ++id) {
-    std::optional<repo::Backup> backup = read_usable(*id);
-    if (backup && history_->is_ancestor(backup->stop_timeline, backup->stop_lsn) && !visit(*backup))
-      return;
-  }
-}
-
-std::optional<repo::Backup> Planner::newest_backup(
-    const std::function<bool(const repo::Backup&)>& serves) {
-  std::optional<repo::Backup> found;
-  for_each_backup([&](const repo::Backup& backup) {
-    if (serves(backup)) found = backup;
-    return !found;
-  });
-  return found;
-}
-
-std::optional<repo::Backup> Planner::oldest_backup() {
-  for (const std::string& id : backup_ids_) {
-    std::optional<repo::Backup> backup = read_usable(id);
-    if (backup && history_->is_ancestor(backup->stop_timeline, backup->stop_lsn)) return backup;
-  }
-  return std::nullopt;
-}
-
-void Planner::choose_timeline() {
-  auto leads_somewhere = [&] {
-    return newest_backup([](const repo::Backup&) { return true; }).has_value();
-  };
-  std::vector<std::string> known;
-  for (auto history = histories_.rbegin(); history != histories_.rend(); ++history)
-    known.push_back(to_string(history->timeline()));
-
-  if (target_.timeline || target_.kind == TargetKind::kImmediate) {
-    std::optional<pg::TimelineId> wanted = target_.timeline;
-    if (!wanted) {
-      for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend() && !wanted; ++id) {
-        if (std::optional<repo::Backup> backup = read_usable(*id)) wanted = backup->stop_timeline;
-      }
-    }
-    auto history = std::ranges::find_if(
-        histories_, [&](const pg::TimelineHistory& h) { return wanted == h.timeline(); });
-    if (wanted && history == histories_.end()) {
-      throw_unreachable(
-          fmt::format("timeline {} is not in the archive", to_string(*wanted)),
-          known.empty() ? "No timeline is." : fmt::format("These are: {}.", fmt::join(known, ", ")),
-          "Name one of those with --timeline, or leave it out.");
-    }
-    if (wanted) history_ = *history;
-    if (wanted && leads_somewhere()) return;
-    if (wanted && target_.timeline) {
-      throw_unreachable(
-          fmt::format("no {}backup leads to timeline {}",
-                      target_.backup.empty() ? "undamaged " : "such ", to_string(*wanted)),
-          "A backup leads to the timelines that were forked off behind its end, and to its own.",
-          "Choose another timeline with --timeline, or another backup with --backup.");
-    }
-  } else {
-    for (const pg::TimelineHistory& history : histories_) {
-      history_ = history;
-      if (leads_somewhere()) return;
-      notes_.push_back(
-          fmt::format("timeline {} is passed over: {} leads to it", to_string(history.timeline()),
-                      target_.backup.empty() ? "no undamaged backup" : "the backup does not"));
-    }
-  }
-  if (histories_.empty()) {
-    throw Error(
-        {.code = ErrorCode::kCorrupt,
-         .message = fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.cluster),
-         .detail = "A backup cannot be used without the WAL that was written while it was taken.",
-         .hint = "Check whether WAL was removed from the repository."});
-  }
-  throw Error(
-      {.code = ErrorCode::kNotFound,
-       .message = fmt::format("there is no usable backup of cluster \"{}\"", lineage_.name.cluster),
-       .detail = fmt::format("Of {} backups none is both undamaged and on an archived timeline.",
-                             backup_ids_.size()),
-       .hint =
-           "See holdfast backup list. A damaged backup is used when it is named with --backup."});
-}
-
-Way Planner::way_from(repo::Backup backup) const {
-  const uint64_t first = segment_of(backup.start_lsn);
-  return {.backup = std::move(backup),
-          .path = std::make_unique<WalPath>(archive_, *history_, first),
-          .first = first};
 }
 
 // --- refusals -----------------------------------------------------------------------------------
@@ -291,18 +113,9 @@ void Planner::require_backup_wal(const Way& way, const Reach& reach) const {
 // What another timeline has, for the hint of a refusal: " Timeline 1 has it: add --timeline 1."
 std::string Planner::where_else(
     const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) {
-  for (const pg::TimelineHistory& history : histories_) {
-    if (history_->contains(history.timeline()) && history.timeline() == history_->timeline())
-      continue;
-    const std::optional<uint64_t> first = archive_.first_segment(history.timeline());
-    if (!first) continue;
-    const WalPath path(archive_, history, *first);
-    Survey survey(archive_, path);
-    if (path.last() && has(survey, *first, *path.last()))
-      return fmt::format(" Timeline {0} has it: add --timeline {0}.",
-                         to_string(history.timeline()));
-  }
-  return {};
+  const std::optional<pg::TimelineId> timeline = sources_.find_elsewhere(has);
+  return timeline ? fmt::format(" Timeline {0} has it: add --timeline {0}.", to_string(*timeline))
+                  : std::string();
 }
 
 // --- parts of a plan ----------------------------------------------------------------------------
@@ -357,7 +170,8 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
     plan.notes.push_back(fmt::format(
         "timeline {} has no WAL of its own yet: recovery ends where it was forked off timeline {}, "
         "at {}",
-        to_string(history_->timeline()), to_string(way.path->timeline()), to_string(*limit)));
+        to_string(sources_.history().timeline()), to_string(way.path->timeline()),
+        to_string(*limit)));
     Reach reach = survey.to_lsn(way.first, *limit);
     if (reach.found) {
       require_backup_wal(way, reach);
@@ -377,30 +191,10 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
   take(plan, way, reach);
 }
 
-// Where the path of `other` parts from the chosen one; nullopt when it does not, or when they have
-// nothing in common.
-std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other,
-                               const pg::TimelineHistory& chosen) {
-  if (other == chosen) return std::nullopt;
-  auto chain = [](const pg::TimelineHistory& history) {
-    std::vector<std::pair<pg::TimelineId, pg::Lsn>> entries;
-    for (const pg::TimelineHistoryEntry& entry : history.ancestors())
-      entries.emplace_back(entry.timeline, entry.switch_lsn);
-    entries.emplace_back(history.timeline(), pg::Lsn{UINT64_MAX});
-    return entries;
-  };
-  const auto a = chain(other), b = chain(chosen);
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    if (a[i].first != b[i].first) return std::nullopt;
-    if (a[i].second != b[i].second) return std::min(a[i].second, b[i].second);
-  }
-  return std::nullopt;
-}
-
 // Every other timeline whose own WAL goes on behind the fork, with the time of its last commit.
 void Planner::find_abandoned(Plan& plan) {
-  for (const pg::TimelineHistory& history : histories_) {
-    const std::optional<pg::Lsn> fork = fork_of(history, *history_);
+  for (const pg::TimelineHistory& history : sources_.histories()) {
+    const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
     const std::optional<uint64_t> last = archive_.last_segment(history.timeline());
     if (!fork || !last) continue;
     for (uint64_t number = *last; number >= std::max(segment_of(*fork), uint64_t{1}); --number) {
@@ -427,17 +221,19 @@ void Planner::find_abandoned(Plan& plan) {
 // --- by the kind of target ----------------------------------------------------------------------
 
 void Planner::plan_latest(Plan& plan) {
-  std::optional<repo::Backup> backup = newest_backup([](const repo::Backup&) { return true; });
+  std::optional<repo::Backup> backup =
+      sources_.newest_backup([](const repo::Backup&) { return true; });
   plan.why_this_backup = target_.backup.empty()
                              ? "It is the newest: the least WAL is to be replayed."
                              : "It was named.";
-  take_to_the_end(plan, way_from(std::move(*backup)));
+  take_to_the_end(plan, sources_.way_from(std::move(*backup)));
 }
 
 void Planner::plan_immediate(Plan& plan) {
-  std::optional<repo::Backup> backup = newest_backup([](const repo::Backup&) { return true; });
+  std::optional<repo::Backup> backup =
+      sources_.newest_backup([](const repo::Backup&) { return true; });
   plan.why_this_backup = target_.backup.empty() ? "It is the newest." : "It was named.";
-  const Way way = way_from(std::move(*backup));
+  const Way way = sources_.way_from(std::move(*backup));
   const Reach reach = Survey(archive_, *way.path).to_backup_end(way.first, way.backup.stop_lsn);
   require_backup_wal(way, reach);
   take(plan, way, reach);
@@ -450,13 +246,13 @@ void Planner::plan_time(Plan& plan) {
   // back.
   Time before = Time::max();
   for (;;) {
-    std::optional<repo::Backup> backup = newest_backup([&](const repo::Backup& b) {
+    std::optional<repo::Backup> backup = sources_.newest_backup([&](const repo::Backup& b) {
       return (target_.exclusive ? b.stop_time < target_.time : b.stop_time <= target_.time) &&
              b.stop_time < before;
     });
     if (!backup) break;
     before = backup->stop_time;
-    const Way way = way_from(std::move(*backup));
+    const Way way = sources_.way_from(std::move(*backup));
     Survey survey(archive_, *way.path);
     const Reach reach = survey.to_time(way.first, target_.time, target_.exclusive);
     require_backup_wal(way, reach);
@@ -480,7 +276,7 @@ void Planner::plan_time(Plan& plan) {
         to_local(target_.time)));
     return take_to_the_end(plan, way);
   }
-  std::optional<repo::Backup> oldest = oldest_backup();
+  std::optional<repo::Backup> oldest = sources_.oldest_backup();
   throw_unreachable(
       fmt::format("the target is before the end of {} backup",
                   target_.backup.empty() ? "the oldest" : "the named"),
@@ -494,9 +290,9 @@ void Planner::plan_time(Plan& plan) {
 
 void Planner::plan_lsn(Plan& plan) {
   std::optional<repo::Backup> backup =
-      newest_backup([&](const repo::Backup& b) { return b.stop_lsn <= target_.lsn; });
+      sources_.newest_backup([&](const repo::Backup& b) { return b.stop_lsn <= target_.lsn; });
   if (!backup) {
-    std::optional<repo::Backup> oldest = oldest_backup();
+    std::optional<repo::Backup> oldest = sources_.oldest_backup();
     throw_unreachable(
         fmt::format("the target is before the end of {} backup",
                     target_.backup.empty() ? "the oldest" : "the named"),
@@ -511,7 +307,7 @@ void Planner::plan_lsn(Plan& plan) {
                              ? fmt::format("It is the newest that ended before the target, at {}.",
                                            to_string(backup->stop_lsn))
                              : "It was named.";
-  const Way way = way_from(std::move(*backup));
+  const Way way = sources_.way_from(std::move(*backup));
   Survey survey(archive_, *way.path);
   const std::optional<pg::Lsn> limit = way.path->limit();
   if (!limit || target_.lsn < *limit) {
@@ -543,9 +339,9 @@ void Planner::plan_lsn(Plan& plan) {
   }
   throw_unreachable(
       fmt::format("WAL location {} is not on timeline {}", to_string(target_.lsn),
-                  to_string(history_->timeline())),
+                  to_string(sources_.history().timeline())),
       fmt::format("Timeline {} was forked off timeline {} at {} and has no WAL of its own yet.",
-                  to_string(history_->timeline()), to_string(way.path->timeline()),
+                  to_string(sources_.history().timeline()), to_string(way.path->timeline()),
                   to_string(*limit)),
       fmt::format("The farthest that can be reached is --to-lsn {}. Timeline {} goes on: add "
                   "--timeline {}.",
@@ -577,9 +373,9 @@ void Planner::plan_xid(Plan& plan) {
   std::optional<repo::Backup> oldest;
   std::optional<pg::Lsn> end;
   bool planned = false;
-  for_each_backup([&](const repo::Backup& backup) {
+  sources_.for_each_backup([&](const repo::Backup& backup) {
     oldest = backup;
-    Way way = way_from(backup);
+    Way way = sources_.way_from(backup);
     if (!found && way.path->last()) {
       Survey survey(archive_, *way.path);
       if (!end) end = survey.info(*way.path->at(*way.path->last())).last_record_end;
@@ -606,7 +402,7 @@ void Planner::plan_xid(Plan& plan) {
       fmt::format("transaction {} has no end in the archived WAL", target_.xid),
       fmt::format("Neither a commit nor an abort of it was found on timeline {} between {} and {}. "
                   "Transactions that only read have none.",
-                  to_string(history_->timeline()), to_string(oldest->start_lsn),
+                  to_string(sources_.history().timeline()), to_string(oldest->start_lsn),
                   to_string(end.value_or(oldest->start_lsn))),
       fmt::format("Check the number; subtransactions cannot be targets. The farthest that can be "
                   "reached is --to-latest.{}",
@@ -620,9 +416,9 @@ void Planner::plan_name(Plan& plan) {
   std::optional<repo::Backup> oldest;
   uint64_t searched_from = UINT64_MAX;
   bool planned = false;
-  for_each_backup([&](const repo::Backup& backup) {
+  sources_.for_each_backup([&](const repo::Backup& backup) {
     oldest = backup;
-    Way way = way_from(backup);
+    Way way = sources_.way_from(backup);
     if (!way.path->last()) return true;
     Survey survey(archive_, *way.path);
     if (!newest) {
@@ -661,7 +457,7 @@ void Planner::plan_name(Plan& plan) {
   }
   throw_unreachable(
       fmt::format("there is no restore point \"{}\" in the archived WAL", target_.name),
-      fmt::format("Searched timeline {} from {} on.", to_string(history_->timeline()),
+      fmt::format("Searched timeline {} from {} on.", to_string(sources_.history().timeline()),
                   to_string(oldest->start_lsn)),
       fmt::format("Check the spelling; upper and lower case differ. The farthest that can be "
                   "reached is --to-latest.{}",
@@ -671,11 +467,6 @@ void Planner::plan_name(Plan& plan) {
 }
 
 Plan Planner::make() {
-  check_target();
-  find_backups();
-  read_histories();
-  choose_timeline();
-
   Plan plan;
   plan.target = target_;
   switch (target_.kind) {
@@ -699,7 +490,7 @@ Plan Planner::make() {
       break;
   }
   find_abandoned(plan);
-  plan.notes.insert(plan.notes.begin(), notes_.begin(), notes_.end());
+  plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
   return plan;
 }
 
@@ -707,7 +498,9 @@ Plan Planner::make() {
 
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target) {
-  return Planner(repository, lineage, target).make();
+  check_target(target);
+  const Sources sources(repository, lineage, target);
+  return Planner(sources, target).make();
 }
 
 }  // namespace holdfast::recovery

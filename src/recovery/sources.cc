@@ -1,0 +1,211 @@
+#include "recovery/sources.h"
+
+#include <algorithm>
+#include <functional>
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+
+namespace holdfast::recovery {
+namespace {
+
+[[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint) {
+  throw Error({.code = ErrorCode::kTargetUnreachable,
+               .message = std::move(message),
+               .detail = std::move(detail),
+               .hint = std::move(hint)});
+}
+
+}  // namespace
+
+using pg::to_string;
+
+Sources::Sources(const repo::Repository& repository, const repo::Lineage& lineage,
+                 const Target& target)
+    : repository_(repository), lineage_(lineage), archive_(repository, lineage), target_(target) {
+  find_backups();
+  read_histories();
+  choose_timeline();
+}
+
+void Sources::find_backups() {
+  if (!target_.backup.empty()) {
+    repo::Backup named = repo::resolve_backup(repository_, lineage_.name, target_.backup);
+    if (named.damaged)
+      notes_.push_back(
+          fmt::format("backup {} is marked damaged; it is used because it was named", named.id));
+    backup_ids_ = {named.id};
+    return;
+  }
+  backup_ids_ = repo::list_backup_ids(repository_, lineage_.name);
+  if (backup_ids_.empty()) {
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("there is no backup of cluster \"{}\"", lineage_.name.cluster),
+         .detail = fmt::format("Looked at lineage {} of {}.", to_string(lineage_.name),
+                               repository_.store().url()),
+         .hint = "Take one with holdfast backup, or check --repo and --cluster."});
+  }
+}
+
+std::optional<pg::TimelineHistory> Sources::read_history(pg::TimelineId timeline) const {
+  std::optional<Bytes> text = archive_.read_file(
+      {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline, .segment_number = 0}});
+  if (!text) {
+    if (timeline.value == 1) return pg::TimelineHistory(timeline);
+    return std::nullopt;
+  }
+  return pg::parse_timeline_history(timeline, as_text(*text));
+}
+
+// A damaged history of one timeline must not keep the others from being recovered, so here an error
+// is caught: it becomes a note, and it is thrown only when that timeline was asked for.
+void Sources::read_histories() {
+  std::vector<pg::TimelineId> timelines = archive_.timelines();
+  std::ranges::sort(timelines, std::greater<>());
+  for (pg::TimelineId timeline : timelines) {
+    try {
+      if (std::optional<pg::TimelineHistory> history = read_history(timeline))
+        histories_.push_back(std::move(*history));
+      else if (target_.timeline != timeline)
+        notes_.push_back(
+            fmt::format("timeline {} is passed over: its history file is not in the archive",
+                        to_string(timeline)));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt || target_.timeline == timeline) throw;
+      notes_.push_back(
+          fmt::format("timeline {} is passed over: {}", to_string(timeline), error.message()));
+    }
+  }
+}
+
+std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {
+  std::optional<repo::Backup> backup = repo::read_backup(repository_, lineage_.name, id);
+  if (!backup || (backup->damaged && target_.backup.empty())) return std::nullopt;
+  return backup;
+}
+
+void Sources::for_each_backup(const std::function<bool(const repo::Backup&)>& visit) const {
+  for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend(); ++id) {
+    std::optional<repo::Backup> backup = read_usable(*id);
+    if (backup && history_->is_ancestor(backup->stop_timeline, backup->stop_lsn) && !visit(*backup))
+      return;
+  }
+}
+
+std::optional<repo::Backup> Sources::newest_backup(
+    const std::function<bool(const repo::Backup&)>& serves) const {
+  std::optional<repo::Backup> found;
+  for_each_backup([&](const repo::Backup& backup) {
+    if (serves(backup)) found = backup;
+    return !found;
+  });
+  return found;
+}
+
+std::optional<repo::Backup> Sources::oldest_backup() const {
+  for (const std::string& id : backup_ids_) {
+    std::optional<repo::Backup> backup = read_usable(id);
+    if (backup && history_->is_ancestor(backup->stop_timeline, backup->stop_lsn)) return backup;
+  }
+  return std::nullopt;
+}
+
+void Sources::choose_timeline() {
+  auto leads_somewhere = [&] {
+    return newest_backup([](const repo::Backup&) { return true; }).has_value();
+  };
+  std::vector<std::string> known;
+  for (auto history = histories_.rbegin(); history != histories_.rend(); ++history)
+    known.push_back(to_string(history->timeline()));
+
+  if (target_.timeline || target_.kind == TargetKind::kImmediate) {
+    std::optional<pg::TimelineId> wanted = target_.timeline;
+    if (!wanted) {
+      for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend() && !wanted; ++id) {
+        if (std::optional<repo::Backup> backup = read_usable(*id)) wanted = backup->stop_timeline;
+      }
+    }
+    auto history = std::ranges::find_if(
+        histories_, [&](const pg::TimelineHistory& h) { return wanted == h.timeline(); });
+    if (wanted && history == histories_.end()) {
+      throw_unreachable(
+          fmt::format("timeline {} is not in the archive", to_string(*wanted)),
+          known.empty() ? "No timeline is." : fmt::format("These are: {}.", fmt::join(known, ", ")),
+          "Name one of those with --timeline, or leave it out.");
+    }
+    if (wanted) history_ = *history;
+    if (wanted && leads_somewhere()) return;
+    if (wanted && target_.timeline) {
+      throw_unreachable(
+          fmt::format("no {}backup leads to timeline {}",
+                      target_.backup.empty() ? "undamaged " : "such ", to_string(*wanted)),
+          "A backup leads to the timelines that were forked off behind its end, and to its own.",
+          "Choose another timeline with --timeline, or another backup with --backup.");
+    }
+  } else {
+    for (const pg::TimelineHistory& history : histories_) {
+      history_ = history;
+      if (leads_somewhere()) return;
+      notes_.push_back(
+          fmt::format("timeline {} is passed over: {} leads to it", to_string(history.timeline()),
+                      target_.backup.empty() ? "no undamaged backup" : "the backup does not"));
+    }
+  }
+  if (histories_.empty()) {
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.cluster),
+         .detail = "A backup cannot be used without the WAL that was written while it was taken.",
+         .hint = "Check whether WAL was removed from the repository."});
+  }
+  throw Error(
+      {.code = ErrorCode::kNotFound,
+       .message = fmt::format("there is no usable backup of cluster \"{}\"", lineage_.name.cluster),
+       .detail = fmt::format("Of {} backups none is both undamaged and on an archived timeline.",
+                             backup_ids_.size()),
+       .hint =
+           "See holdfast backup list. A damaged backup is used when it is named with --backup."});
+}
+
+Way Sources::way_from(repo::Backup backup) const {
+  const uint64_t first = segment_of(backup.start_lsn);
+  return {.backup = std::move(backup),
+          .path = std::make_unique<WalPath>(archive_, *history_, first),
+          .first = first};
+}
+
+std::optional<pg::TimelineId> Sources::find_elsewhere(
+    const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) const {
+  for (const pg::TimelineHistory& history : histories_) {
+    if (history.timeline() == history_->timeline()) continue;
+    const std::optional<uint64_t> first = archive_.first_segment(history.timeline());
+    if (!first) continue;
+    const WalPath path(archive_, history, *first);
+    Survey survey(archive_, path);
+    if (path.last() && has(survey, *first, *path.last())) return history.timeline();
+  }
+  return std::nullopt;
+}
+
+std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other,
+                               const pg::TimelineHistory& chosen) {
+  if (other == chosen) return std::nullopt;
+  auto chain = [](const pg::TimelineHistory& history) {
+    std::vector<std::pair<pg::TimelineId, pg::Lsn>> entries;
+    for (const pg::TimelineHistoryEntry& entry : history.ancestors())
+      entries.emplace_back(entry.timeline, entry.switch_lsn);
+    entries.emplace_back(history.timeline(), pg::Lsn{UINT64_MAX});
+    return entries;
+  };
+  const auto a = chain(other), b = chain(chosen);
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    if (a[i].first != b[i].first) return std::nullopt;
+    if (a[i].second != b[i].second) return std::min(a[i].second, b[i].second);
+  }
+  return std::nullopt;
+}
+
+}  // namespace holdfast::recovery

@@ -1,0 +1,76 @@
+// sources.h: what the repository has for a recovery: usable backups, timelines, and the one
+// timeline that is followed.
+//
+// First the timeline is chosen, then everything else is asked along it: the backups that lead to
+// it, newest first, and the WAL from each on.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pg/timeline_history.h"
+#include "recovery/survey.h"
+#include "recovery/target.h"
+#include "recovery/wal_path.h"
+
+namespace holdfast::recovery {
+
+// One backup on the way to a timeline, with the WAL that leads on from it.
+struct Way {
+  repo::Backup backup;
+  std::unique_ptr<WalPath> path;
+  uint64_t first = 0;  // segment
+};
+
+class Sources {
+ public:
+  // Chooses the timeline: the one that `target` names, for kImmediate that of the newest backup,
+  // else the newest to which a backup leads. Throws kNotFound (no backup, no usable one), kCorrupt
+  // (no WAL; a damaged history that was asked for), kTargetUnreachable (the timeline that was asked
+  // for). The three must outlive the object.
+  Sources(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target);
+
+  const repo::WalArchive& archive() const { return archive_; }
+  uint64_t segment_of(pg::Lsn lsn) const { return pg::segment_of(lsn, archive_.segment_size()); }
+  // Every timeline with a readable history, newest first; and the chosen one.
+  const std::vector<pg::TimelineHistory>& histories() const { return histories_; }
+  const pg::TimelineHistory& history() const { return *history_; }
+  // What was passed over on the way to the choice.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  // Backups that lead to the chosen timeline, newest first; `visit` returns false to end.
+  void for_each_backup(const std::function<bool(const repo::Backup&)>& visit) const;
+  std::optional<repo::Backup> newest_backup(
+      const std::function<bool(const repo::Backup&)>& serves) const;
+  std::optional<repo::Backup> oldest_backup() const;
+  Way way_from(repo::Backup backup) const;
+
+  // The newest other timeline on which `has` finds something.
+  std::optional<pg::TimelineId> find_elsewhere(
+      const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) const;
+
+ private:
+  void find_backups();
+  void read_histories();
+  void choose_timeline();
+  std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) const;
+  std::optional<repo::Backup> read_usable(const std::string& id) const;
+
+  const repo::Repository& repository_;
+  const repo::Lineage& lineage_;
+  const repo::WalArchive archive_;
+  const Target& target_;
+  std::vector<std::string> backup_ids_;         // oldest first; one when named
+  std::vector<pg::TimelineHistory> histories_;  // newest first
+  std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
+  std::vector<std::string> notes_;
+};
+
+// Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have
+// nothing in common.
+std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other, const pg::TimelineHistory& chosen);
+
+}  // namespace holdfast::recovery
