@@ -2,12 +2,14 @@
 #include "cli/arguments.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "base/time.h"
 
 namespace holdfast::cli {
@@ -116,6 +118,26 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
     usage("--exclusive needs a target of its kind", "It goes with --to, --to-lsn and --to-xid.",
           arguments.command);
   if (!texts.timeline.empty()) target.timeline = pg::parse_timeline_id(texts.timeline);
+}
+
+// The command as it was typed, for a shell, without the options of its target and --dry-run: what a
+// refusal completes to one that works.
+std::string without_target(int argc, const char* const* argv) {
+  constexpr std::array kWithValue = {"--to",      "--to-lsn",   "--to-xid",
+                                     "--to-name", "--timeline", "--backup"};
+  constexpr std::array kFlags = {"--to-latest", "--to-immediate", "--exclusive", "--dry-run"};
+  std::string command = "holdfast";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (std::ranges::find(kFlags, word) != kFlags.end()) continue;
+    if (std::ranges::find(kWithValue, word.substr(0, word.find('='))) != kWithValue.end()) {
+      if (word.find('=') == std::string_view::npos) ++i;
+      continue;
+    }
+    command += ' ';
+    command += shell_quote(word);
+  }
+  return command;
 }
 
 void choice(CLI::Option* option, std::vector<std::string> values) {
@@ -303,6 +325,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   arguments.progress = styles.at(progress);
   if (arguments.command == "restore") {
     read_target(arguments, target);
+    arguments.target.command = without_target(argc, argv);
     if (arguments.into.empty() != arguments.in_place)
       usage("restore needs to know where to",
             "Exactly one of --into DIR and --in-place must be given.", arguments.command);

@@ -16,12 +16,22 @@ namespace {
 
 using pg::to_string;
 
-std::string quoted_time(Time time) { return fmt::format("\"{}\"", to_postgres(time)); }
+bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
+                    const Target& target);
+
+// A trial only asks whether there is a plan: its refusals name no way out.
+enum class Purpose : uint8_t { kPlan, kTrial };
 
 class Planner {
  public:
-  Planner(const Sources& sources, const Target& target)
-      : sources_(sources), archive_(sources.archive()), target_(target) {}
+  Planner(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target,
+          Purpose purpose)
+      : repository_(repository),
+        lineage_(lineage),
+        sources_(repository, lineage, target),
+        archive_(sources_.archive()),
+        target_(target),
+        purpose_(purpose) {}
 
   Plan make();
 
@@ -39,17 +49,43 @@ class Planner {
   void take(Plan& plan, const Way& way, const Reach& reach) const;
   void take_to_the_end(Plan& plan, const Way& way);
   void find_abandoned(Plan& plan);
+  void find_next_timeline(Plan& plan) const;
+
+  // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
-  [[noreturn]] void throw_unreachable(std::string message, std::string detail,
-                                      std::string hint) const;
-  std::string where_else(const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has);
+  [[noreturn]] void throw_broken(const Way& way, const Reach::Break& broken) const;
+  [[noreturn]] void throw_before_backups(std::string message, std::string detail,
+                                         const Target& earliest) const;
+  Target nearest(TargetKind kind) const;
+  std::string hint_if_it_works(std::string_view what, const Target& target) const;
+  using Has = std::function<bool(Survey&, uint64_t first, uint64_t last)>;
+  std::string where_else(const Has& has) const;
+  std::string to_the_end_instead() const;
   uint64_t segment_of(pg::Lsn lsn) const { return sources_.segment_of(lsn); }
 
-  const Sources& sources_;
+  const repo::Repository& repository_;
+  const repo::Lineage& lineage_;
+  const Sources sources_;
   const repo::WalArchive& archive_;
   const Target& target_;
+  const Purpose purpose_;
 };
+
+[[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint) {
+  throw Error({.code = ErrorCode::kTargetUnreachable,
+               .message = std::move(message),
+               .detail = std::move(detail),
+               .hint = std::move(hint)});
+}
+
+// Sentences of a hint, each on a line of its own, for commands stand at their ends.
+std::string lines(std::initializer_list<std::string> sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences)
+    if (!sentence.empty()) text += (text.empty() ? "" : "\n") + sentence;
+  return text;
+}
 
 // --- the target ---------------------------------------------------------------------------------
 
@@ -67,11 +103,36 @@ void check_target(const Target& target) {
 
 // --- refusals -----------------------------------------------------------------------------------
 
-void Planner::throw_unreachable(std::string message, std::string detail, std::string hint) const {
-  throw Error({.code = ErrorCode::kTargetUnreachable,
-               .message = std::move(message),
-               .detail = std::move(detail),
-               .hint = std::move(hint)});
+Target Planner::nearest(TargetKind kind) const {
+  Target target = target_;
+  target.kind = kind;
+  target.exclusive = false;
+  return target;
+}
+
+// "What: the command", when a plan can be made for it.
+std::string Planner::hint_if_it_works(std::string_view what, const Target& target) const {
+  if (purpose_ == Purpose::kTrial || !can_be_planned(repository_, lineage_, target)) return {};
+  return fmt::format("{}: {}", what, command_for(target));
+}
+
+std::string Planner::to_the_end_instead() const {
+  return hint_if_it_works("The farthest that can be reached is the end of the archived WAL",
+                          nearest(TargetKind::kLatest));
+}
+
+// The target's place is behind the start of no backup: what is nearest is the end of the first one.
+void Planner::throw_before_backups(std::string message, std::string detail,
+                                   const Target& earliest) const {
+  Target unnamed = target_;
+  unnamed.backup.clear();
+  throw_unreachable(
+      std::move(message), std::move(detail),
+      lines(
+          {hint_if_it_works("The earliest that can be reached is the end of that backup", earliest),
+           target_.backup.empty()
+               ? std::string()
+               : hint_if_it_works("An older backup reaches the target", unnamed)}));
 }
 
 void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
@@ -81,26 +142,66 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
   Error::Parts parts{.code = ErrorCode::kCorrupt,
                      .message = fmt::format("WAL segment \"{}\" is not in the archive", name)};
   if (last && *last > missing.segment_number) {
-    parts.detail = fmt::format(
+    uint64_t count = 1;
+    while (!way.path->at(missing.segment_number + count)) ++count;
+    if (count > 1) {
+      pg::SegmentName end = missing;
+      end.segment_number += count - 1;
+      parts.detail = fmt::format("Neither are those behind it, {} in all up to \"{}\". ", count,
+                                 pg::segment_file_name(end, size));
+    }
+    parts.detail += fmt::format(
         "Later segments are, up to \"{}\": recovery from backup {} would end before it and lose "
         "what comes after.",
         pg::segment_file_name(way.path->at(*last)->name, size), way.backup.id);
+    const std::optional<pg::Lsn> began = sources_.history().start_of(missing.timeline);
+    if (began && began->is_valid() && segment_of(*began) == missing.segment_number) {
+      parts.detail += fmt::format(
+          " By its history file timeline {} begins in this segment, at {}; if that file is another "
+          "cluster's, this is why nothing fits.",
+          to_string(missing.timeline), to_string(*began));
+    }
   } else {
     parts.detail =
         fmt::format("Backup {} needs WAL up to {}.", way.backup.id, to_string(way.backup.stop_lsn));
   }
-  parts.hint =
-      "Archive it with holdfast wal push if the old server or another archive still has it.";
+  std::string up_to_here;
   const std::optional<pg::Lsn> before =
       Survey(archive_, *way.path).last_complete_record_before(missing.segment_number);
-  if (before && *before >= way.backup.stop_lsn)
-    parts.hint +=
-        fmt::format(" Up to the hole recovery is possible: --to-lsn {}.", to_string(*before));
+  if (before && *before >= way.backup.stop_lsn) {
+    Target target = nearest(TargetKind::kLsn);
+    target.lsn = *before;
+    up_to_here = hint_if_it_works("Up to the hole recovery is possible", target);
+  }
+  parts.hint =
+      lines({"Archive it with holdfast wal push if the old server or another archive still has it.",
+             up_to_here});
   throw Error(std::move(parts));
+}
+
+void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
+  std::string up_to_here;
+  const std::optional<pg::Lsn> before =
+      Survey(archive_, *way.path).last_complete_record_before(broken.segment_number);
+  if (before && *before >= way.backup.stop_lsn) {
+    Target target = nearest(TargetKind::kLsn);
+    target.lsn = *before;
+    up_to_here = hint_if_it_works("Recovery is possible up to the end of the first", target);
+  }
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("archived WAL segment \"{}\" is not the continuation of \"{}\"",
+                              broken.second.file_name, broken.first.file_name),
+       .detail = fmt::format("The first was pushed from \"{}\" on host \"{}\", the second from "
+                             "\"{}\" on host \"{}\".",
+                             broken.first.pgdata, broken.first.host, broken.second.pgdata,
+                             broken.second.host),
+       .hint = up_to_here});
 }
 
 // Without all WAL up to its end a backup is worth nothing, whatever the target.
 void Planner::require_backup_wal(const Way& way, const Reach& reach) const {
+  if (reach.broken) throw_broken(way, *reach.broken);
   const uint64_t last = pg::last_segment_before_end(way.backup.stop_lsn, archive_.segment_size());
   const std::optional<pg::SegmentName> hole = way.path->first_hole(way.first);
   if (hole && hole->segment_number <= last) throw_hole(way, *hole);
@@ -110,12 +211,17 @@ void Planner::require_backup_wal(const Way& way, const Reach& reach) const {
     throw_hole(way, {.timeline = way.path->timeline(), .segment_number = *way.path->last() + 1});
 }
 
-// What another timeline has, for the hint of a refusal: " Timeline 1 has it: add --timeline 1."
-std::string Planner::where_else(
-    const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) {
+// The same target on another timeline, where that has it.
+std::string Planner::where_else(const Has& has) const {
+  if (purpose_ == Purpose::kTrial) return {};
   const std::optional<pg::TimelineId> timeline = sources_.find_elsewhere(has);
-  return timeline ? fmt::format(" Timeline {0} has it: add --timeline {0}.", to_string(*timeline))
-                  : std::string();
+  if (!timeline) return {};
+  Target there = target_;
+  there.timeline = timeline;
+  const std::string what = fmt::format("Timeline {} has it", to_string(*timeline));
+  if (std::string hint = hint_if_it_works(what, there); !hint.empty()) return hint;
+  there.backup.clear();
+  return hint_if_it_works(what, there);
 }
 
 // --- parts of a plan ----------------------------------------------------------------------------
@@ -132,6 +238,14 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
       plan.stored_wal_bytes += bytes;
       return true;
     });
+  }
+  uint64_t next = way.first;
+  for (const WalRange& run : way.path->runs()) {
+    if (run.first > next && run.first > reach.last_segment)
+      plan.absent.push_back({.timeline = way.path->at(run.first)->name.timeline,
+                             .first = next,
+                             .last = run.first - 1});
+    next = run.last + 1;
   }
   if (const auto& tail = way.path->tail();
       tail && tail->name.segment_number <= reach.last_segment) {
@@ -218,6 +332,19 @@ void Planner::find_abandoned(Plan& plan) {
   }
 }
 
+// When recovery ends the server takes the first id behind its timeline whose history file is not in
+// the archive (xlogrecovery.c, findNewestTimeLine, PostgreSQL 13 to 18).
+void Planner::find_next_timeline(Plan& plan) const {
+  plan.next_timeline = plan.timeline;
+  std::vector<pg::TimelineId> with_history = archive_.history_timelines();
+  do {
+    ++plan.next_timeline.value;
+  } while (std::ranges::find(with_history, plan.next_timeline) != with_history.end());
+  for (pg::TimelineId timeline : archive_.timelines()) {
+    if (timeline >= plan.next_timeline) plan.lost_history_of = plan.next_timeline;
+  }
+}
+
 // --- by the kind of target ----------------------------------------------------------------------
 
 void Planner::plan_latest(Plan& plan) {
@@ -277,15 +404,15 @@ void Planner::plan_time(Plan& plan) {
     return take_to_the_end(plan, way);
   }
   std::optional<repo::Backup> oldest = sources_.oldest_backup();
-  throw_unreachable(
+  Target earliest = nearest(TargetKind::kTime);
+  earliest.time = oldest->stop_time;
+  throw_before_backups(
       fmt::format("the target is before the end of {} backup",
                   target_.backup.empty() ? "the oldest" : "the named"),
       fmt::format("The target is {}; backup {} ended at {}, and a backup can only be recovered to "
                   "a time after its end.",
                   to_local(target_.time), oldest->id, to_local(oldest->stop_time)),
-      fmt::format(
-          "The earliest time that can be reached is --to {}.{}", quoted_time(oldest->stop_time),
-          target_.backup.empty() ? "" : " Leave out --backup to have an older backup chosen."));
+      earliest);
 }
 
 void Planner::plan_lsn(Plan& plan) {
@@ -293,15 +420,15 @@ void Planner::plan_lsn(Plan& plan) {
       sources_.newest_backup([&](const repo::Backup& b) { return b.stop_lsn <= target_.lsn; });
   if (!backup) {
     std::optional<repo::Backup> oldest = sources_.oldest_backup();
-    throw_unreachable(
+    Target earliest = nearest(TargetKind::kLsn);
+    earliest.lsn = oldest->stop_lsn;
+    throw_before_backups(
         fmt::format("the target is before the end of {} backup",
                     target_.backup.empty() ? "the oldest" : "the named"),
         fmt::format("The target is {}; backup {} ended at {}, and a backup can only be recovered "
                     "to a place behind its end.",
                     to_string(target_.lsn), oldest->id, to_string(oldest->stop_lsn)),
-        fmt::format(
-            "The earliest place that can be reached is --to-lsn {}.{}", to_string(oldest->stop_lsn),
-            target_.backup.empty() ? "" : " Leave out --backup to have an older backup chosen."));
+        earliest);
   }
   plan.why_this_backup = target_.backup.empty()
                              ? fmt::format("It is the newest that ended before the target, at {}.",
@@ -327,26 +454,26 @@ void Planner::plan_lsn(Plan& plan) {
         fmt::format("WAL location {} is not archived", to_string(target)),
         fmt::format("The archived WAL of timeline {} ends at {}.", to_string(way.path->timeline()),
                     to_string(reach.end_lsn)),
-        fmt::format("The farthest that can be reached is --to-lsn {}, which is --to-latest.{}",
-                    to_string(reach.end_lsn),
-                    where_else([&](Survey& other, uint64_t first, uint64_t) {
-                      return other.to_lsn(first, target).found;
-                    })));
+        lines({to_the_end_instead(), where_else([&](Survey& other, uint64_t first, uint64_t) {
+                 return other.to_lsn(first, target).found;
+               })}));
   }
   if (target_.lsn == *limit) {
     plan.ran_to_the_end = true;
     return take_to_the_end(plan, way);
   }
+  Target farthest = nearest(TargetKind::kLsn), parent = target_;
+  farthest.lsn = *limit;
+  parent.timeline = way.path->timeline();
   throw_unreachable(
       fmt::format("WAL location {} is not on timeline {}", to_string(target_.lsn),
                   to_string(sources_.history().timeline())),
       fmt::format("Timeline {} was forked off timeline {} at {} and has no WAL of its own yet.",
                   to_string(sources_.history().timeline()), to_string(way.path->timeline()),
                   to_string(*limit)),
-      fmt::format("The farthest that can be reached is --to-lsn {}. Timeline {} goes on: add "
-                  "--timeline {}.",
-                  to_string(*limit), to_string(way.path->timeline()),
-                  to_string(way.path->timeline())));
+      lines({hint_if_it_works("The farthest that can be reached is that place", farthest),
+             hint_if_it_works(fmt::format("Timeline {} goes on", to_string(way.path->timeline())),
+                              parent)}));
 }
 
 // The target's record is known: the way there must be whole.
@@ -391,12 +518,14 @@ void Planner::plan_xid(Plan& plan) {
   });
   if (planned) return;
   if (found) {
-    throw_unreachable(fmt::format("transaction {} ended before the end of {} backup", target_.xid,
-                                  target_.backup.empty() ? "the oldest" : "the named"),
-                      fmt::format("It ended at {}; backup {} ended at {}.", to_string(found->lsn),
-                                  oldest->id, to_string(oldest->stop_lsn)),
-                      fmt::format("The earliest place that can be reached is --to-lsn {}.",
-                                  to_string(oldest->stop_lsn)));
+    Target earliest = nearest(TargetKind::kLsn);
+    earliest.lsn = oldest->stop_lsn;
+    throw_before_backups(
+        fmt::format("transaction {} ended before the end of {} backup", target_.xid,
+                    target_.backup.empty() ? "the oldest" : "the named"),
+        fmt::format("It ended at {}; backup {} ended at {}.", to_string(found->lsn), oldest->id,
+                    to_string(oldest->stop_lsn)),
+        earliest);
   }
   throw_unreachable(
       fmt::format("transaction {} has no end in the archived WAL", target_.xid),
@@ -404,11 +533,11 @@ void Planner::plan_xid(Plan& plan) {
                   "Transactions that only read have none.",
                   to_string(sources_.history().timeline()), to_string(oldest->start_lsn),
                   to_string(end.value_or(oldest->start_lsn))),
-      fmt::format("Check the number; subtransactions cannot be targets. The farthest that can be "
-                  "reached is --to-latest.{}",
-                  where_else([&](Survey& other, uint64_t first, uint64_t last) {
-                    return other.find_transaction(target_.xid, first, last).has_value();
-                  })));
+      lines({"Check the number; subtransactions cannot be targets.",
+             where_else([&](Survey& other, uint64_t first, uint64_t last) {
+               return other.find_transaction(target_.xid, first, last).has_value();
+             }),
+             to_the_end_instead()}));
 }
 
 void Planner::plan_name(Plan& plan) {
@@ -447,23 +576,24 @@ void Planner::plan_name(Plan& plan) {
   });
   if (planned) return;
   if (newest) {
-    throw_unreachable(
+    Target earliest = nearest(TargetKind::kLsn);
+    earliest.lsn = oldest->stop_lsn;
+    throw_before_backups(
         fmt::format("restore point \"{}\" lies before the end of {} backup", target_.name,
                     target_.backup.empty() ? "the oldest" : "the named"),
         fmt::format("It lies at {}; backup {} ended at {}.", to_string(newest->lsn), oldest->id,
                     to_string(oldest->stop_lsn)),
-        fmt::format("The earliest place that can be reached is --to-lsn {}.",
-                    to_string(oldest->stop_lsn)));
+        earliest);
   }
   throw_unreachable(
       fmt::format("there is no restore point \"{}\" in the archived WAL", target_.name),
       fmt::format("Searched timeline {} from {} on.", to_string(sources_.history().timeline()),
                   to_string(oldest->start_lsn)),
-      fmt::format("Check the spelling; upper and lower case differ. The farthest that can be "
-                  "reached is --to-latest.{}",
-                  where_else([&](Survey& other, uint64_t first, uint64_t last) {
-                    return !other.find_restore_points(target_.name, first, last).empty();
-                  })));
+      lines({"Check the spelling; upper and lower case differ.",
+             where_else([&](Survey& other, uint64_t first, uint64_t last) {
+               return !other.find_restore_points(target_.name, first, last).empty();
+             }),
+             to_the_end_instead()}));
 }
 
 Plan Planner::make() {
@@ -490,8 +620,23 @@ Plan Planner::make() {
       break;
   }
   find_abandoned(plan);
+  find_next_timeline(plan);
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
   return plan;
+}
+
+// Beyond the four places of `catch`: whether a way out of a refusal works is found by trying it.
+bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
+                    const Target& target) {
+  try {
+    Planner(repository, lineage, target, Purpose::kTrial).make();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kTargetUnreachable && error.code() != ErrorCode::kCorrupt &&
+        error.code() != ErrorCode::kNotFound)
+      throw;
+    return false;
+  }
 }
 
 }  // namespace
@@ -499,8 +644,7 @@ Plan Planner::make() {
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target) {
   check_target(target);
-  const Sources sources(repository, lineage, target);
-  return Planner(sources, target).make();
+  return Planner(repository, lineage, target, Purpose::kPlan).make();
 }
 
 }  // namespace holdfast::recovery

@@ -60,6 +60,7 @@ struct Plan {
   pg::TimelineId timeline;       // the decimal recovery_target_timeline
   std::vector<WalRange> ranges;  // in order of replay
   std::optional<WalTail> tail;   // behind them
+  std::vector<WalRange> absent;  // holes behind the target, which do not matter to it
   uint64_t segments = 0;         // the tail included
   uint64_t stored_wal_bytes = 0;
   pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
@@ -68,11 +69,16 @@ struct Plan {
   std::optional<Time> last_commit;  // the latest commit that recovery will reach as far as is known
   repo::ParameterFloors floors;     // from the backup and the WAL up to the end
   std::vector<repo::WalTablespace> tablespaces_created;  // by WAL to be replayed
+  // The id that the server takes when it is promoted. Where `lost_history_of` is set it cannot:
+  // files of that timeline or a later one are archived and its history is not, so wal get does not
+  // say that the id is free, and the server ends.
+  pg::TimelineId next_timeline;
+  std::optional<pg::TimelineId> lost_history_of;
   std::vector<AbandonedBranch> abandoned;  // with commits later than this path's fork from them
   std::vector<std::string> notes;          // for the operator
 };
 
-// Throws kTargetUnreachable (with the nearest target that can be reached, and the option for it),
+// Throws kTargetUnreachable (with the commands that reach what is nearest; each was planned first),
 // kNotFound (no backup, no such backup), kUsage (`exclusive` with a target that has no such side),
 // kCorrupt (a gap in the WAL that the recovery needs, naming the first missing segment; segments
 // that do not join).

@@ -60,9 +60,56 @@ std::optional<pg::TimelineHistory> Sources::read_history(pg::TimelineId timeline
   return pg::parse_timeline_history(timeline, as_text(*text));
 }
 
+void Sources::read_histories() {
+  read_each_history();
+  drop_contradictory_histories();
+}
+
+// A history repeats those of its ancestors. One that says something else of an ancestor than the
+// ancestor's own file is another cluster's, or that one is: neither can be told wrong, so the newer
+// is passed over.
+void Sources::drop_contradictory_histories() {
+  std::vector<pg::TimelineHistory> kept;
+  for (const pg::TimelineHistory& history : histories_) {
+    std::optional<pg::TimelineId> contradicted;
+    for (const pg::TimelineHistory& other : histories_) {
+      if (other.timeline() >= history.timeline() || !history.contains(other.timeline())) continue;
+      for (const pg::TimelineHistoryEntry& entry : other.ancestors()) {
+        if (history.switch_point_of(entry.timeline) != entry.switch_lsn)
+          contradicted = other.timeline();
+      }
+      if (history.ancestors().front().timeline != other.timeline() && other.ancestors().empty())
+        contradicted = other.timeline();
+    }
+    if (!contradicted) {
+      kept.push_back(history);
+      continue;
+    }
+    const std::string message =
+        fmt::format("the history of timeline {} contradicts that of timeline {}",
+                    to_string(history.timeline()), to_string(*contradicted));
+    if (target_.timeline == history.timeline()) {
+      throw Error({.code = ErrorCode::kCorrupt,
+                   .message = message,
+                   .detail = "Each names where the timelines before it were left, and they name "
+                             "different places: one of the two files is not of this cluster.",
+                   .hint = "Compare both with those in the pg_wal directories of the servers that "
+                           "wrote them. To follow the older one: " +
+                           command_for([&] {
+                             Target target = target_;
+                             target.timeline = contradicted;
+                             return target;
+                           }())});
+    }
+    notes_.push_back(
+        fmt::format("timeline {} is passed over: {}", to_string(history.timeline()), message));
+  }
+  histories_ = std::move(kept);
+}
+
 // A damaged history of one timeline must not keep the others from being recovered, so here an error
 // is caught: it becomes a note, and it is thrown only when that timeline was asked for.
-void Sources::read_histories() {
+void Sources::read_each_history() {
   std::vector<pg::TimelineId> timelines = archive_.timelines();
   std::ranges::sort(timelines, std::greater<>());
   for (pg::TimelineId timeline : timelines) {
@@ -113,6 +160,14 @@ std::optional<repo::Backup> Sources::oldest_backup() const {
   return std::nullopt;
 }
 
+// The same command with everything left to be chosen.
+std::string Sources::without_timeline() const {
+  Target target = target_;
+  target.timeline.reset();
+  target.backup.clear();
+  return command_for(target);
+}
+
 void Sources::choose_timeline() {
   auto leads_somewhere = [&] {
     return newest_backup([](const repo::Backup&) { return true; }).has_value();
@@ -134,7 +189,7 @@ void Sources::choose_timeline() {
       throw_unreachable(
           fmt::format("timeline {} is not in the archive", to_string(*wanted)),
           known.empty() ? "No timeline is." : fmt::format("These are: {}.", fmt::join(known, ", ")),
-          "Name one of those with --timeline, or leave it out.");
+          "Name one of those with --timeline, or leave it out: " + without_timeline());
     }
     if (wanted) history_ = *history;
     if (wanted && leads_somewhere()) return;
@@ -143,7 +198,8 @@ void Sources::choose_timeline() {
           fmt::format("no {}backup leads to timeline {}",
                       target_.backup.empty() ? "undamaged " : "such ", to_string(*wanted)),
           "A backup leads to the timelines that were forked off behind its end, and to its own.",
-          "Choose another timeline with --timeline, or another backup with --backup.");
+          "Choose another timeline with --timeline, another backup with --backup, or neither: " +
+              without_timeline());
     }
   } else {
     for (const pg::TimelineHistory& history : histories_) {

@@ -55,8 +55,11 @@ class Sources {
  private:
   void find_backups();
   void read_histories();
+  void read_each_history();
+  void drop_contradictory_histories();
   void choose_timeline();
   std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) const;
+  std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
 
   const repo::Repository& repository_;

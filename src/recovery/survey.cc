@@ -29,20 +29,6 @@ void raise(repo::ParameterFloors& floors, const repo::ParameterFloors& by) {
       std::max(floors.max_locks_per_transaction, by.max_locks_per_transaction);
 }
 
-[[noreturn]] void throw_not_joined(const repo::WalSegmentInfo& first,
-                                   const repo::WalSegmentInfo& second) {
-  throw Error(
-      {.code = ErrorCode::kCorrupt,
-       .message = fmt::format("archived WAL segment \"{}\" is not the continuation of \"{}\"",
-                              second.file_name, first.file_name),
-       .detail = fmt::format("The first was pushed from \"{}\" on host \"{}\", the second from "
-                             "\"{}\" on host \"{}\".",
-                             first.pgdata, first.host, second.pgdata, second.host),
-       .hint = fmt::format("Recovery can go up to {}: --to-lsn {}.",
-                           pg::to_string(first.last_record_end),
-                           pg::to_string(first.last_record_end))});
-}
-
 bool is_later(Time time, Time target, bool exclusive) {
   return exclusive ? time >= target : time > target;
 }
@@ -97,7 +83,11 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   std::optional<repo::WalSegmentInfo> before;
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
     repo::WalSegmentInfo here = info(*segment);
-    if (before && !repo::joins(*before, here)) throw_not_joined(*before, here);
+    if (before && !repo::joins(*before, here)) {
+      reach.broken = {
+          .first = std::move(*before), .second = std::move(here), .segment_number = number};
+      return reach;
+    }
     if (before) count_moment_between(*before, here, number);
     ++reach.segments;
     reach.last_segment = number;

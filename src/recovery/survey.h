@@ -25,6 +25,13 @@ struct Reach {
   uint64_t last_segment = 0;  // the last that is needed
   std::optional<Time> last_commit;
   std::optional<pg::SegmentName> hole;
+  // Two archived segments in a row of which the second does not continue the first: the walk ended
+  // there.
+  struct Break {
+    repo::WalSegmentInfo first, second;
+    uint64_t segment_number = 0;  // of the second
+  };
+  std::optional<Break> broken;
   uint64_t segments = 0;
   repo::ParameterFloors floors;
   std::vector<repo::WalTablespace> tablespaces;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/process.h"
 
 namespace holdfast::recovery {
 
@@ -26,6 +27,36 @@ std::string to_string(const Target& target) {
   }
   HF_CHECK(false);
 }
+
+std::string to_options(const Target& target) {
+  std::string options;
+  switch (target.kind) {
+    case TargetKind::kLatest:
+      options = "--to-latest";
+      break;
+    case TargetKind::kTime:
+      options = "--to " + shell_quote(to_postgres(target.time));
+      break;
+    case TargetKind::kLsn:
+      options = "--to-lsn " + pg::to_string(target.lsn);
+      break;
+    case TargetKind::kXid:
+      options = fmt::format("--to-xid {}", target.xid);
+      break;
+    case TargetKind::kName:
+      options = "--to-name " + shell_quote(target.name);
+      break;
+    case TargetKind::kImmediate:
+      options = "--to-immediate";
+      break;
+  }
+  if (target.exclusive) options += " --exclusive";
+  if (target.timeline) options += " --timeline " + pg::to_string(*target.timeline);
+  if (!target.backup.empty()) options += " --backup " + shell_quote(target.backup);
+  return options;
+}
+
+std::string command_for(const Target& target) { return target.command + " " + to_options(target); }
 
 std::string to_string(TargetAction action) {
   switch (action) {

@@ -30,9 +30,16 @@ struct Target {
   bool exclusive = false;
   std::optional<pg::TimelineId> timeline = {};  // else the newest that descends from the backup
   std::string backup = {};                      // id, prefix or "latest"; empty: chosen
+  // The command that named it, as it was typed, but without the options of the target: a refusal
+  // completes it to a command that works.
+  std::string command = "holdfast restore";
 };
 // "the last commit at or before 2026-11-22 09:22:39 CET", for people.
 std::string to_string(const Target& target);
+// The options that name it, as a shell reads them: "--to-lsn 0/3000060 --exclusive --timeline 2";
+// and the whole command.
+std::string to_options(const Target& target);
+std::string command_for(const Target& target);
 
 enum class TargetAction : uint8_t { kPromote, kPause, kShutdown };
 std::string to_string(TargetAction action);  // as recovery_target_action takes it

@@ -534,7 +534,7 @@ HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 
      4,
      R"(ERROR:  the target is before the end of the oldest backup
 DETAIL:  The target is $TIME; backup $ID ended at $TIME, and a backup can only be recovered to a time after its end.
-HINT:  The earliest time that can be reached is --to "$TIME".
+HINT:  The earliest that can be reached is the end of that backup: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to '$TIME'
 )"},
     {"TwoTargets",
      {"restore", "--into", "$DIR/new", "--to", "2020-01-01", "--to-latest"},
@@ -552,14 +552,14 @@ HINT:  Write it as pg_current_wal_lsn() prints it, for example 16/B374D848.
      4,
      R"(ERROR:  the target is before the end of the oldest backup
 DETAIL:  The target is 0/10; backup $ID ended at $LSN, and a backup can only be recovered to a place behind its end.
-HINT:  The earliest place that can be reached is --to-lsn $LSN.
+HINT:  The earliest that can be reached is the end of that backup: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to-lsn $LSN
 )"},
     {"LsnTooLate",
      {"restore", "--into", "$DIR/new", "--to-lsn", "F/10"},
      4,
      R"(ERROR:  WAL location F/10 is not archived
 DETAIL:  The archived WAL of timeline 1 ends at $LSN.
-HINT:  The farthest that can be reached is --to-lsn $LSN, which is --to-latest.
+HINT:  The farthest that can be reached is the end of the archived WAL: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to-latest
 )"},
     {"WrongXid",
      {"restore", "--into", "$DIR/new", "--to-xid", "2"},
@@ -573,21 +573,23 @@ HINT:  See "holdfast restore --help".
      4,
      R"(ERROR:  transaction 77777 has no end in the archived WAL
 DETAIL:  Neither a commit nor an abort of it was found on timeline 1 between $LSN and $LSN. Transactions that only read have none.
-HINT:  Check the number; subtransactions cannot be targets. The farthest that can be reached is --to-latest.
+HINT:  Check the number; subtransactions cannot be targets.
+    The farthest that can be reached is the end of the archived WAL: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to-latest
 )"},
     {"NoSuchName",
      {"restore", "--into", "$DIR/new", "--to-name", "nada"},
      4,
      R"(ERROR:  there is no restore point "nada" in the archived WAL
 DETAIL:  Searched timeline 1 from $LSN on.
-HINT:  Check the spelling; upper and lower case differ. The farthest that can be reached is --to-latest.
+HINT:  Check the spelling; upper and lower case differ.
+    The farthest that can be reached is the end of the archived WAL: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to-latest
 )"},
     {"NoSuchTimeline",
      {"restore", "--into", "$DIR/new", "--timeline", "9"},
      4,
      R"(ERROR:  timeline 9 is not in the archive
 DETAIL:  These are: 1.
-HINT:  Name one of those with --timeline, or leave it out.
+HINT:  Name one of those with --timeline, or leave it out: holdfast --config $DIR/holdfast.toml -q restore --into $DIR/new --to-latest
 )"},
     {"WrongTimeline",
      {"restore", "--into", "$DIR/new", "--timeline", "x"},

@@ -47,6 +47,16 @@ TEST(Arguments, EveryCommandIsKnownByItsName) {
   for (const auto& c : cases) EXPECT_EQ(parse(c.words).command, c.command);
 }
 
+TEST(Arguments, ARestoreKeepsWhatWasTypedButItsTarget) {
+  EXPECT_EQ(
+      parse({"-c", "main", "restore", "--into", "/srv/a copy", "--to=2026-11-22 08:22",
+             "--exclusive", "--timeline", "2", "--backup", "latest", "--start", "--port", "5433"})
+          .target.command,
+      "holdfast -c main restore --into '/srv/a copy' --start --port 5433");
+  EXPECT_EQ(parse({"restore", "--to-latest", "--in-place", "--yes"}).target.command,
+            "holdfast restore --in-place --yes");
+}
+
 TEST(Arguments, WhatCannotBeCarriedOutIsAUsageError) {
   const struct {
     std::vector<const char*> words;

@@ -177,48 +177,53 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitGoesToTheEndAndSaysSo) {
 
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
   put_all();
+  const std::string to_the_end =
+      "The farthest that can be reached is the end of the archived WAL: holdfast restore "
+      "--to-latest";
   const struct {
     const char* what;
     Target target;
     std::string message, hint;
   } cases[] = {
       {"before all backups", to_time(5), "the target is before the end of the oldest backup",
-       "The earliest time that can be reached is --to \"2026-11-22 08:12:00.000000+00\"."},
+       "The earliest that can be reached is the end of that backup: holdfast restore --to "
+       "'2026-11-22 08:12:00.000000+00'"},
       {"before the named backup",
        {.kind = TargetKind::kTime, .time = at_minute(20), .backup = b_},
        "the target is before the end of the named backup",
-       "The earliest time that can be reached is --to \"2026-11-22 08:32:00.000000+00\". Leave out "
-       "--backup to have an older backup chosen."},
+       fmt::format(
+           "The earliest that can be reached is the end of that backup: holdfast restore --to "
+           "'2026-11-22 08:32:00.000000+00' --backup {}\nAn older backup reaches the target: "
+           "holdfast restore --to '2026-11-22 08:20:00.000000+00'",
+           b_)},
       {"LSN before all backups", to_lsn(first_records_[1]),
        "the target is before the end of the oldest backup",
-       fmt::format("The earliest place that can be reached is --to-lsn {}.",
+       fmt::format("The earliest that can be reached is the end of that backup: holdfast restore "
+                   "--to-lsn {}",
                    pg::to_string(after_first_commit_[1]))},
       {"LSN behind the end", to_lsn({0x10000000}), "WAL location 0/10000000 is not archived",
-       "The farthest that can be reached is --to-lsn 0/700000, which is --to-latest."},
+       to_the_end},
       {"unknown transaction", to_xid(4711), "transaction 4711 has no end in the archived WAL",
-       "Check the number; subtransactions cannot be targets. The farthest that can be reached is "
-       "--to-latest."},
+       "Check the number; subtransactions cannot be targets.\n" + to_the_end},
       {"a number in a segment's range that did not end", to_xid(50),
        "transaction 50 has no end in the archived WAL",
-       "Check the number; subtransactions cannot be targets. The farthest that can be reached is "
-       "--to-latest."},
+       "Check the number; subtransactions cannot be targets.\n" + to_the_end},
       {"transaction before the oldest backup's end", to_xid(11),
        "transaction 11 ended before the end of the oldest backup",
-       fmt::format("The earliest place that can be reached is --to-lsn {}.",
+       fmt::format("The earliest that can be reached is the end of that backup: holdfast restore "
+                   "--to-lsn {}",
                    pg::to_string(after_first_commit_[1]))},
       {"unknown restore point", to_name("Before release"),
        "there is no restore point \"Before release\" in the archived WAL",
-       "Check the spelling; upper and lower case differ. The farthest that can be reached is "
-       "--to-latest."},
+       "Check the spelling; upper and lower case differ.\n" + to_the_end},
       {"restore point before the named backup",
        {.kind = TargetKind::kName, .name = "before release", .backup = b_},
        "there is no restore point \"before release\" in the archived WAL",
-       "Check the spelling; upper and lower case differ. The farthest that can be reached is "
-       "--to-latest."},
+       "Check the spelling; upper and lower case differ.\n" + to_the_end + " --backup " + b_},
       {"unknown timeline",
        {.timeline = pg::TimelineId{7}},
        "timeline 7 is not in the archive",
-       "Name one of those with --timeline, or leave it out."},
+       "Name one of those with --timeline, or leave it out: holdfast restore --to-latest"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.what);
@@ -252,17 +257,79 @@ TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
                                           b_));
     EXPECT_TRUE(
         error.hint().starts_with("Archive it with holdfast wal push if the old server or another "
-                                 "archive still has it. Up to the hole "
-                                 "recovery is possible: --to-lsn 0/4"))
+                                 "archive still has it.\nUp to the hole recovery is possible: "
+                                 "holdfast restore --to-lsn 0/4"))
         << error.hint();
   }
   EXPECT_EQ(ranges_of(plan(to_time(42))), "1:3-4 ");
   // The place that the hint names: the last record before the hole.
   const Error error = refusal({});
   const std::string hint = error.hint();
-  const pg::Lsn named = pg::parse_lsn(
-      std::string_view(hint).substr(hint.rfind(' ') + 1, hint.size() - hint.rfind(' ') - 2));
+  const pg::Lsn named = pg::parse_lsn(std::string_view(hint).substr(hint.rfind(' ') + 1));
   EXPECT_EQ(ranges_of(plan(to_lsn(named))), "1:3-4 ");
+}
+
+TEST_F(PlanTest, HolesAreNamedWholeAndThoseBehindTheTargetInThePlan) {
+  put_all({4, 5});
+  EXPECT_EQ(refusal({}).detail(),
+            fmt::format("Neither are those behind it, 2 in all up to \"000000010000000000000005\". "
+                        "Later segments are, up to \"000000010000000000000006\": recovery from "
+                        "backup {} would end before it and lose what comes after.",
+                        b_));
+  const Plan made = plan(to_time(31));
+  ASSERT_EQ(made.absent.size(), 1U);
+  EXPECT_EQ(made.absent[0].timeline, pg::TimelineId{1});
+  EXPECT_EQ(made.absent[0].first, 4U);
+  EXPECT_EQ(made.absent[0].last, 5U);
+}
+
+TEST_F(PlanTest, ATargetOfAnotherTimelineIsRefusedWithTheWholeCommandThatReachesIt) {
+  put_all();
+  put_timeline_2();
+  const Target target{.kind = TargetKind::kXid,
+                      .xid = 62,
+                      .exclusive = true,
+                      .command = "holdfast -c main restore --into '/srv/a copy' --start"};
+  const Error error = refusal(target);
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.hint(),
+            "Check the number; subtransactions cannot be targets.\n"
+            "Timeline 1 has it: holdfast -c main restore --into '/srv/a copy' --start --to-xid 62 "
+            "--exclusive --timeline 1\n"
+            "The farthest that can be reached is the end of the archived WAL: holdfast -c main "
+            "restore --into '/srv/a copy' --start --to-latest");
+  EXPECT_EQ(refusal(to_lsn(pg::Lsn{0x10000000})).hint(),
+            "The farthest that can be reached is the end of the archived WAL: holdfast restore "
+            "--to-latest");
+}
+
+TEST_F(PlanTest, ThePlanKnowsTheNextTimelineAndWhetherItsHistoryIsLost) {
+  put_all();
+  EXPECT_EQ(plan({}).next_timeline, pg::TimelineId{2});
+  put_timeline_2();
+  EXPECT_EQ(plan({}).next_timeline, pg::TimelineId{3});
+  const Plan old = plan({.timeline = pg::TimelineId{1}});
+  EXPECT_EQ(old.next_timeline, pg::TimelineId{3});
+  EXPECT_FALSE(old.lost_history_of);
+  // Timeline 3 was there: its history names it.
+  put_history(4, fmt::format("1\t{}\tx\n3\t{}\tx\n", pg::to_string(fork_),
+                             pg::to_string(pg::end_lsn(6, size()))));
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).lost_history_of, pg::TimelineId{3});
+}
+
+TEST_F(PlanTest, AHistoryThatContradictsAnOlderOneIsPassedOver) {
+  put_all();
+  put_timeline_2();
+  put_history(3, fmt::format("1\t{}\tx\n2\t{}\tx\n", pg::to_string(second_commits_[4]),
+                             pg::to_string(pg::end_lsn(6, size()))));
+  const Plan made = plan({});
+  EXPECT_EQ(made.timeline, pg::TimelineId{2});
+  EXPECT_EQ(made.notes.front(),
+            "timeline 3 is passed over: the history of timeline 3 contradicts that of timeline 2");
+  const Error error = refusal({.timeline = pg::TimelineId{3}});
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "the history of timeline 3 contradicts that of timeline 2");
+  EXPECT_TRUE(error.hint().ends_with("holdfast restore --to-latest --timeline 2")) << error.hint();
 }
 
 TEST_F(PlanTest, ABackupWithoutItsOwnWalIsRefused) {
@@ -288,6 +355,13 @@ TEST_F(PlanTest, SegmentsOfTwoServersThatDoNotJoinAreRefused) {
   EXPECT_EQ(error.message(),
             "archived WAL segment \"000000010000000000000006\" is not the continuation of "
             "\"000000010000000000000005\"");
+  // The place that the hint names can be reached.
+  const std::string hint = error.hint();
+  EXPECT_TRUE(hint.starts_with(
+      "Recovery is possible up to the end of the first: holdfast restore --to-lsn 0/5"))
+      << hint;
+  const pg::Lsn named = pg::parse_lsn(std::string_view(hint).substr(hint.rfind(' ') + 1));
+  EXPECT_EQ(ranges_of(plan(to_lsn(named))), "1:3-5 ");
 }
 
 TEST_F(PlanTest, DamagedBackupsAreOnlyUsedWhenNamed) {
@@ -356,7 +430,7 @@ TEST_F(PlanTest, WhatOnlyAnotherTimelineHasIsPointedTo) {
   put_timeline_2();
   const Error xid = refusal(to_xid(62));
   EXPECT_EQ(xid.code(), ErrorCode::kTargetUnreachable);
-  EXPECT_TRUE(xid.hint().ends_with("Timeline 1 has it: add --timeline 1.")) << xid.hint();
+  EXPECT_TRUE(xid.hint().find("Timeline 1 has it: holdfast restore --to-xid 62 --timeline 1\n") != std::string::npos) << xid.hint();
   EXPECT_EQ(plan({.kind = TargetKind::kXid, .xid = 62, .timeline = pg::TimelineId{1}}).timeline,
             pg::TimelineId{1});
 }
@@ -579,6 +653,17 @@ TEST(RecoverySettings, WithoutATargetAnotherActionThanPromotionStopsAtTheLastRec
   EXPECT_EQ(recovery_settings(plan, "x", TargetAction::kPromote).at(5).second, "");
   const auto pause = recovery_settings(plan, "x", TargetAction::kPause);
   EXPECT_EQ(pause.at(5), (std::pair<std::string, std::string>{"recovery_target_lsn", "0/4000060"}));
+}
+
+TEST(Target, IsWrittenAsTheOptionsThatNameIt) {
+  EXPECT_EQ(to_options({}), "--to-latest");
+  EXPECT_EQ(to_options({.kind = TargetKind::kImmediate}), "--to-immediate");
+  EXPECT_EQ(to_options(to_time(5, true)), "--to '2026-11-22 08:05:00.000000+00' --exclusive");
+  Target name = to_name("it's");
+  name.timeline = pg::TimelineId{12};
+  name.backup = "latest";
+  EXPECT_EQ(command_for(name),
+            "holdfast restore --to-name 'it'\\''s' --timeline 12 --backup latest");
 }
 
 TEST(Target, ReadsAsASentencePart) {
