@@ -95,8 +95,11 @@ int run_backup_list(const Call& call) {
   std::vector<repo::Backup> backups;
   for (const repo::Lineage& lineage : opened.lineages())
     for (const std::string& id : repo::list_backup_ids(opened.repository, lineage.name))
-      if (std::optional<repo::Backup> backup =
-              repo::read_backup(opened.repository, lineage.name, id))
+      if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+              opened.repository, lineage.name, id, [&](const Error& error) {
+                call.reporter.warning(
+                    fmt::format("backup {} cannot be read: {}", id, error.message()));
+              }))
         backups.push_back(std::move(*backup));
   show(call, backups);
   return 0;

@@ -128,10 +128,24 @@ void Sources::read_each_history() {
   }
 }
 
+void Sources::tell_once(std::string note) const {
+  if (std::ranges::find(notes_, note) == notes_.end()) notes_.push_back(std::move(note));
+}
+
 std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {
-  std::optional<repo::Backup> backup = repo::read_backup(repository_, lineage_.name, id);
-  if (!backup || (backup->damaged && target_.backup.empty())) return std::nullopt;
-  return backup;
+  if (!target_.backup.empty()) return repo::read_backup(repository_, lineage_.name, id);
+  std::optional<repo::Backup> backup =
+      repo::read_backup_if_possible(repository_, lineage_.name, id, [&](const Error& error) {
+        tell_once(fmt::format("backup {} is passed over: {}", id, error.message()));
+      });
+  if (!backup) return std::nullopt;
+  for (const std::string& mark : backup->marks.unreadable)
+    tell_once(fmt::format("the mark \"{}\" of backup {} cannot be read", mark, id));
+  if (!backup->damaged) return backup;
+  if (backup->marks.damaged)
+    tell_once(fmt::format("backup {} is passed over: it was found damaged at {}", id,
+                          to_local(backup->marks.damaged->at)));
+  return std::nullopt;
 }
 
 void Sources::for_each_backup(const std::function<bool(const repo::Backup&)>& visit) const {

@@ -38,7 +38,7 @@ class Sources {
   // Every timeline with a readable history, newest first; and the chosen one.
   const std::vector<pg::TimelineHistory>& histories() const { return histories_; }
   const pg::TimelineHistory& history() const { return *history_; }
-  // What was passed over on the way to the choice.
+  // What was passed over so far.
   const std::vector<std::string>& notes() const { return notes_; }
 
   // Backups that lead to the chosen timeline, newest first; `visit` returns false to end.
@@ -61,6 +61,7 @@ class Sources {
   std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) const;
   std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
+  void tell_once(std::string note) const;
 
   const repo::Repository& repository_;
   const repo::Lineage& lineage_;
@@ -69,7 +70,7 @@ class Sources {
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
-  std::vector<std::string> notes_;
+  mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for
 };
 
 // Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have

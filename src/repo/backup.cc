@@ -193,7 +193,22 @@ std::optional<Backup> read_backup(const Repository& repository, const LineageNam
   if (backup.id != id || backup.lineage != lineage)
     throw_damaged(name, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
                                     lineage_folder(backup.lineage)));
+  backup.marks = read_marks(repository, lineage, id);
+  if (backup.marks.damaged) backup.damaged = true;
   return backup;
+}
+
+std::optional<Backup> read_backup_if_possible(
+    const Repository& repository, const LineageName& lineage, const std::string& id,
+    const std::function<void(const Error& error)>& unreadable) {
+  // Beyond the four places of `catch`: one damaged backup must not hide the others.
+  try {
+    return read_backup(repository, lineage, id);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
+    unreadable(error);
+    return std::nullopt;
+  }
 }
 
 namespace {
@@ -489,14 +504,7 @@ Backup BackupWriter::commit(Backup backup) {
   doomed = state.find_doomed(all);
   if (!doomed) return backup;
   const std::string detail = fmt::format("The object \"{}\" is about to be removed.", *doomed);
-  Json mark = Json::object();
-  mark.set("backup", state.id)
-      .set("what", "damaged")
-      .set("at", to_json(state.clock->now()))
-      .set("by", host_name())
-      .set("detail", detail);
-  state.repository->create_document(
-      "mark", mark_name(state.lineage.name, state.id, state.repository->random().bytes16()), mark);
+  put_mark(*state.repository, state.lineage.name, state.id, MarkKind::kDamaged, detail);
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("backup \"{}\" was marked as damaged", state.id),
                .detail = detail,

@@ -3,12 +3,15 @@
 // Normative: docs/design/repository-format.md, "Commit objects", "Order of writing".
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "pg/lsn.h"
 #include "repo/manifest.h"
+#include "repo/marks.h"
 
 namespace holdfast::repo {
 
@@ -44,8 +47,9 @@ struct Backup {
   uint32_t wal_segment_bytes = 0, block_bytes = 0, blocks_per_segment = 0;
   bool data_checksums = false;
   bool from_standby = false;
+  // As it was taken, or as a mark says since: it is not chosen for a recovery, nor as a parent.
   bool damaged = false;
-  uint64_t damaged_blocks = 0;
+  uint64_t damaged_blocks = 0;  // pages that were damaged when it was taken
   std::string label, host, tool;
   std::string data_directory, data_user, data_group;
   uint32_t data_mode = 0700;
@@ -59,14 +63,21 @@ struct Backup {
   Bytes16 refs_object;
   uint64_t refs_bytes = 0;
   Bytes32 refs_sha256;
+  BackupMarks marks = {};  // what was found out since; no part of the commit object
 };
 Json to_json(const Backup& backup);
 Backup backup_from_json(const Json& body);
 
 // Ids, oldest first, page by page; nothing is opened.
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage);
+// The commit object, and its marks: `damaged` says what both come to. nullopt: there is none.
 std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
                                   const std::string& id);
+// The same, for who looks through all backups: one whose commit object is damaged or needs a newer
+// version of this program is told to `unreadable` and passed over.
+std::optional<Backup> read_backup_if_possible(
+    const Repository& repository, const LineageName& lineage, const std::string& id,
+    const std::function<void(const Error& error)>& unreadable);
 // "latest", an id, or a unique prefix of one. Throws kNotFound (naming the nearest ids) or kUsage
 // (prefix of several).
 Backup resolve_backup(const Repository& repository, const LineageName& lineage,

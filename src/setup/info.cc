@@ -19,7 +19,8 @@ std::optional<repo::Backup> oldest_undamaged(const repo::Repository& repository,
                                              const repo::LineageName& lineage,
                                              const std::vector<std::string>& ids) {
   for (const std::string& id : ids)
-    if (std::optional<repo::Backup> backup = repo::read_backup(repository, lineage, id);
+    if (std::optional<repo::Backup> backup =
+            repo::read_backup_if_possible(repository, lineage, id, [](const Error&) {});
         backup && !backup->damaged)
       return backup;
   return std::nullopt;
@@ -61,7 +62,10 @@ LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage
   info.backup_count = ids.size();
   size_t shown = std::min(ids.size(), kShownBackups);
   for (size_t at = ids.size() - shown; at < ids.size(); ++at)
-    if (std::optional<repo::Backup> backup = repo::read_backup(repository, lineage.name, ids[at]))
+    if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+            repository, lineage.name, ids[at], [&](const Error& error) {
+              info.unreadable.push_back({.id = ids[at], .problem = error.message()});
+            }))
       info.backups.push_back(*std::move(backup));
 
   repo::WalArchive archive(repository, lineage);

@@ -12,6 +12,11 @@ namespace holdfast::setup {
 struct LineageInfo {
   repo::Lineage lineage;
   std::vector<repo::Backup> backups = {};  // the newest ten, oldest first
+  struct Unreadable {
+    std::string id;
+    std::string problem;
+  };
+  std::vector<Unreadable> unreadable = {};  // of these, whose commit objects are damaged
   uint64_t backup_count = 0;
   struct Timeline {
     pg::TimelineId timeline;

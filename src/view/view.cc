@@ -43,11 +43,15 @@ Json backup_json(const repo::Backup& backup) {
   Json out = Json::object();
   for (const auto& [key, value] : body.members())
     if (key != "self" && key != "manifest" && key != "refs") out.set(key, value);
-  return out;
+  const repo::BackupMarks& marks = backup.marks;
+  return out.set("damage", marks.damaged ? Json(marks.damaged->detail) : Json())
+      .set("verified", marks.verified ? Json(to_rfc3339(marks.verified->at)) : Json());
 }
 
 std::string backup_state(const repo::Backup& backup) {
-  return backup.damaged ? fmt::format("damaged, {} pages", backup.damaged_blocks) : "good";
+  if (backup.damaged_blocks > 0) return fmt::format("damaged, {} pages", backup.damaged_blocks);
+  if (backup.damaged) return "damaged";
+  return backup.marks.verified ? "good, verified" : "good";
 }
 
 }  // namespace
@@ -134,6 +138,8 @@ std::string text(const setup::RepositoryInfo& info) {
         out += "  " + listing.substr(at, end - at) + "\n";
         at = end + 1;
       }
+      for (const setup::LineageInfo::Unreadable& backup : lineage.unreadable)
+        out += fmt::format("  backup {} cannot be read: {}\n", backup.id, backup.problem);
       for (const setup::LineageInfo::Timeline& timeline : lineage.timelines)
         out += fmt::format(
             "  WAL of timeline {}: {} to {}{}\n", to_string(timeline.timeline),
@@ -171,7 +177,11 @@ Json json(const setup::RepositoryInfo& info) {
         timelines.push(std::move(one));
       }
       Json one = lineage_json(lineage.lineage);
+      Json unreadable = Json::array();
+      for (const setup::LineageInfo::Unreadable& backup : lineage.unreadable)
+        unreadable.push(Json::object().set("id", backup.id).set("problem", backup.problem));
       one.set("backup_count", lineage.backup_count)
+          .set("unreadable", std::move(unreadable))
           .set("backups", std::move(backups))
           .set("timelines", std::move(timelines));
       one.set("recoverable_from",
@@ -270,6 +280,11 @@ std::string text(const repo::Backup& backup) {
       {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
       {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
       {"made by", fmt::format("holdfast {}", backup.tool)}};
+  if (const std::optional<repo::Mark>& mark = backup.marks.damaged)
+    lines.emplace_back("damage", fmt::format("{} (found at {} on host \"{}\")", mark->detail,
+                                             to_local(mark->at), mark->by));
+  if (const std::optional<repo::Mark>& mark = backup.marks.verified)
+    lines.emplace_back("verified", fmt::format("{} on host \"{}\"", to_local(mark->at), mark->by));
   for (const repo::Tablespace& tablespace : backup.tablespaces)
     lines.emplace_back("tablespace", fmt::format("{} at {}", tablespace.oid, tablespace.path));
   for (const std::string& file : backup.external_files) lines.emplace_back("outside", file);

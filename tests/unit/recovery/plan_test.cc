@@ -675,5 +675,30 @@ TEST(Target, ReadsAsASentencePart) {
             fmt::format("the last commit at or before {}", to_local(at_minute(5))));
 }
 
+TEST_F(PlanTest, ABackupThatWasFoundDamagedSinceIsPassedOverUntilItIsFoundGood) {
+  put_all();
+  repo::put_mark(repository(), lineage().name, b_, repo::MarkKind::kDamaged, "A pack is missing.");
+  const Plan around = plan({});
+  EXPECT_EQ(around.backup.id, a_);
+  ASSERT_FALSE(around.notes.empty());
+  EXPECT_TRUE(around.notes.front().starts_with("backup " + b_ + " is passed over: it was found"))
+      << around.notes.front();
+  EXPECT_EQ(plan({.backup = b_}).backup.id, b_);
+  repo::put_mark(repository(), lineage().name, b_, repo::MarkKind::kVerified, "");
+  EXPECT_EQ(plan({}).backup.id, b_);
+}
+
+TEST_F(PlanTest, ADamagedCommitObjectKeepsNoOtherBackupFromBeingUsed) {
+  put_all();
+  store().edit(repo::backup_name(lineage().name, b_),
+               [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  const Plan around = plan({});
+  EXPECT_EQ(around.backup.id, a_);
+  ASSERT_FALSE(around.notes.empty());
+  EXPECT_TRUE(around.notes.front().starts_with("backup " + b_ + " is passed over: damaged object"))
+      << around.notes.front();
+  EXPECT_EQ(refusal({.backup = b_}).code(), ErrorCode::kCorrupt);
+}
+
 }  // namespace
 }  // namespace holdfast::recovery

@@ -1,0 +1,91 @@
+#include "repo/marks.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/process.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr std::array<std::string_view, 4> kWords = {"pinned", "unpinned", "damaged", "verified"};
+
+// nullopt for a fact that only a later version of this program knows.
+std::optional<Mark> mark_from(const Json& body, const std::string& name,
+                              const std::string& backup_id) {
+  if (body.at("backup").as_string() != backup_id)
+    throw_damaged(name,
+                  fmt::format("It is about the backup \"{}\".", body.at("backup").as_string()));
+  const auto word = std::ranges::find(kWords, std::string_view(body.at("what").as_string()));
+  if (word == kWords.end()) return std::nullopt;
+  return Mark{.what = static_cast<MarkKind>(word - kWords.begin()),
+              .at = time_member(body, "at"),
+              .by = body.at("by").as_string(),
+              .detail = body.at("detail").as_string()};
+}
+
+// Takes the newest of its kind.
+void take(std::optional<Mark>& newest, const Mark& mark) {
+  if (!newest || newest->at <= mark.at) newest = mark;
+}
+
+}  // namespace
+
+std::string_view to_string(MarkKind kind) { return kWords[static_cast<size_t>(kind)]; }
+
+Mark put_mark(const Repository& repository, const LineageName& lineage,
+              const std::string& backup_id, MarkKind what, std::string detail) {
+  Mark mark{
+      .what = what, .at = repository.store().now(), .by = host_name(), .detail = std::move(detail)};
+  Json body = Json::object();
+  body.set("backup", backup_id)
+      .set("what", to_string(what))
+      .set("at", to_json(mark.at))
+      .set("by", mark.by)
+      .set("detail", mark.detail);
+  const std::string name = mark_name(lineage, backup_id, repository.random().bytes16());
+  if (!repository.create_document("mark", name, body))
+    throw Error(
+        {.code = ErrorCode::kAlreadyExists,
+         .message = fmt::format("object \"{}\" already exists", name),
+         .detail =
+             "Its name was drawn at random: the random source of this system cannot be trusted."});
+  return mark;
+}
+
+BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
+                       const std::string& backup_id) {
+  BackupMarks marks;
+  std::optional<Mark> unpinned;
+  store::for_each_entry(
+      repository.store(), {.prefix = marks_folder(lineage, backup_id)},
+      [&](const store::ListEntry& entry) {
+        // Beyond the four places of `catch`: one mark that cannot be read must not keep a backup
+        // from being used; it is told.
+        try {
+          const std::optional<Json> body = repository.read_document("mark", entry.name);
+          if (!body) return true;
+          const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
+          if (!mark) return true;
+          take(mark->what == MarkKind::kPinned     ? marks.pinned
+               : mark->what == MarkKind::kUnpinned ? unpinned
+               : mark->what == MarkKind::kDamaged  ? marks.damaged
+                                                   : marks.verified,
+               *mark);
+        } catch (const Error& error) {
+          if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
+          marks.unreadable.push_back(entry.name);
+        }
+        return true;
+      });
+  if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
+  if (marks.damaged && marks.verified)
+    (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();
+  return marks;
+}
+
+}  // namespace holdfast::repo

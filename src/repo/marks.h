@@ -1,0 +1,47 @@
+// marks.h: what was found out about a backup after its commit: pinned, damaged, verified.
+//
+// A commit object never changes, so later facts are objects of their own, each put once. The newest
+// of two that contradict each other counts, by the store's clock; of two at one moment "damaged".
+// Normative: docs/design/repository-format.md, "Commit objects".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "repo/repository.h"
+
+namespace holdfast::repo {
+
+enum class MarkKind : uint8_t { kPinned, kUnpinned, kDamaged, kVerified };
+std::string_view to_string(MarkKind kind);  // "pinned"
+
+struct Mark {
+  MarkKind what = MarkKind::kVerified;
+  Time at;             // by the store's clock
+  std::string by;      // the host
+  std::string detail;  // a sentence
+};
+
+// All marks of one backup, and what they come to.
+struct BackupMarks {
+  std::optional<Mark> pinned;    // unless it was unpinned since
+  std::optional<Mark> damaged;   // unless it was verified since
+  std::optional<Mark> verified;  // unless it was found damaged since
+  // Names of marks that cannot be read. They hold nothing up: what a restore reads is checked
+  // anyway.
+  std::vector<std::string> unreadable;
+};
+
+// Puts a mark under a fresh name, with the store's time and this host's name. Durable when it
+// returns.
+Mark put_mark(const Repository& repository, const LineageName& lineage,
+              const std::string& backup_id, MarkKind what, std::string detail);
+
+// One listing, and a small read for each mark.
+BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
+                       const std::string& backup_id);
+
+}  // namespace holdfast::repo

@@ -1,0 +1,106 @@
+#include "repo/marks.h"
+
+#include <gtest/gtest.h>
+
+#include "support/test_repository.h"
+
+namespace holdfast::repo {
+namespace {
+
+using test::make_backup;
+using test::sample_files;
+using test::Sealing;
+using test::TestRepository;
+
+const std::string kId = "20261122T082239Z-1f2e3d";
+
+class MarksTest : public testing::TestWithParam<Sealing> {
+ protected:
+  MarksTest() {
+    make_backup(target_.repository, target_.lineage, kId, sample_files(1), target_.clock);
+  }
+  void put(MarkKind what, std::string detail = "It says so.") {
+    put_mark(target_.repository, target_.lineage.name, kId, what, std::move(detail));
+  }
+  BackupMarks marks() { return read_marks(target_.repository, target_.lineage.name, kId); }
+  Backup backup() { return read_backup(target_.repository, target_.lineage.name, kId).value(); }
+  void a_minute_passes() { target_.clock.advance(std::chrono::minutes(1)); }
+
+  TestRepository target_{GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(Kinds, MarksTest, testing::Values(Sealing::kNone, Sealing::kKeyFile),
+                         [](const auto& p) {
+                           return p.param == Sealing::kNone ? "Plain" : "Sealed";
+                         });
+
+TEST_P(MarksTest, ABackupWithoutMarksIsAsItsCommitSays) {
+  EXPECT_FALSE(backup().damaged);
+  const BackupMarks none = marks();
+  EXPECT_FALSE(none.pinned || none.damaged || none.verified);
+  EXPECT_TRUE(none.unreadable.empty());
+}
+
+TEST_P(MarksTest, TheNewestOfDamagedAndVerifiedCounts) {
+  put(MarkKind::kDamaged, "Pack 1 is missing.");
+  EXPECT_TRUE(backup().damaged);
+  EXPECT_EQ(marks().damaged->detail, "Pack 1 is missing.");
+  EXPECT_EQ(marks().damaged->at, target_.clock.now());
+  EXPECT_FALSE(marks().damaged->by.empty());
+  a_minute_passes();
+  put(MarkKind::kVerified);
+  EXPECT_FALSE(backup().damaged);
+  EXPECT_TRUE(marks().verified);
+  EXPECT_FALSE(marks().damaged);
+  // At one moment the worse counts.
+  put(MarkKind::kDamaged);
+  EXPECT_TRUE(backup().damaged);
+  EXPECT_FALSE(marks().verified);
+}
+
+TEST_P(MarksTest, TheNewestOfPinnedAndUnpinnedCounts) {
+  put(MarkKind::kPinned, "before the migration");
+  EXPECT_EQ(marks().pinned->detail, "before the migration");
+  a_minute_passes();
+  put(MarkKind::kUnpinned);
+  EXPECT_FALSE(marks().pinned);
+  a_minute_passes();
+  put(MarkKind::kPinned);
+  EXPECT_TRUE(marks().pinned);
+  EXPECT_FALSE(backup().damaged);
+}
+
+TEST_P(MarksTest, OneThatCannotBeReadIsToldAndHoldsNothingUp) {
+  put(MarkKind::kVerified);
+  const std::string folder = marks_folder(target_.lineage.name, kId);
+  const std::string name = target_.store.list({.prefix = folder}).entries.at(0).name;
+  target_.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  EXPECT_EQ(marks().unreadable, std::vector<std::string>{name});
+  EXPECT_FALSE(marks().verified);
+  EXPECT_FALSE(backup().damaged);
+}
+
+TEST_P(MarksTest, OneOfALaterVersionIsPassedOver) {
+  Json body = Json::object();
+  body.set("backup", kId).set("what", "rehearsed");
+  const std::string name = mark_name(target_.lineage.name, kId, target_.random.bytes16());
+  ASSERT_TRUE(target_.repository.create_document("mark", name, body));
+  EXPECT_TRUE(marks().unreadable.empty());
+}
+
+TEST_P(MarksTest, ADamagedCommitObjectHidesNoOtherBackup) {
+  const std::string other = "20261123T082239Z-aaaaaa";
+  make_backup(target_.repository, target_.lineage, other, sample_files(2), target_.clock);
+  target_.store.edit(backup_name(target_.lineage.name, kId),
+                     [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  std::vector<ErrorCode> told;
+  for (const std::string& id : list_backup_ids(target_.repository, target_.lineage.name)) {
+    const std::optional<Backup> found =
+        read_backup_if_possible(target_.repository, target_.lineage.name, id,
+                                [&](const Error& error) { told.push_back(error.code()); });
+    EXPECT_EQ(found.has_value(), id == other);
+  }
+  EXPECT_EQ(told, std::vector<ErrorCode>{ErrorCode::kCorrupt});
+}
+
+}  // namespace
+}  // namespace holdfast::repo
