@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/process.h"
+#include "cluster/connection.h"
 #include "store/open_store.h"
 
 namespace holdfast::cli {
@@ -38,6 +39,26 @@ std::string restore_command(const config::Settings& settings, const Bytes16& rep
                               : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
   return fmt::format("{} {}{} wal get %f \"%p\"", config::command_word(program_path()),
                      settings.command_line_for_server(), pin);
+}
+
+restore::SandboxOptions sandbox_options(const Call& call) {
+  const config::Settings& settings = call.settings;
+  restore::SandboxOptions options{.program = program_path(),
+                                  .private_network = !settings.is_set("repo.passphrase_command"),
+                                  .production_data_directory = settings.text("cluster.pgdata")};
+  const std::string url = settings.repository_url();
+  const std::string file = "file://";
+  options.keep_visible = {program_path(),
+                          settings.config_file(),
+                          url.starts_with(file) ? url.substr(file.size()) : url,
+                          settings.text("repo.key_file"),
+                          settings.text("repo.passphrase_file"),
+                          settings.text("wal.spool"),
+                          settings.text("cluster.bindir")};
+  if (const std::string& conninfo = settings.text("cluster.conninfo"); !conninfo.empty())
+    if (std::string host = cluster::conninfo_value(conninfo, "host"); host.starts_with('/'))
+      options.socket_directories.push_back(std::move(host));
+  return options;
 }
 
 }  // namespace holdfast::cli

@@ -11,6 +11,7 @@
 #include "cli/arguments.h"
 #include "config/settings.h"
 #include "repo/repository.h"
+#include "restore/restore.h"
 
 namespace holdfast::cli {
 
@@ -40,5 +41,9 @@ struct OpenRepository {
 // id.
 std::string archive_command(const config::Settings& settings);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
+
+// How a copy's server is kept from production: what restore_command needs stays visible. Its own
+// network is left out where the key comes from a command, which may ask for it there.
+restore::SandboxOptions sandbox_options(const Call& call);
 
 }  // namespace holdfast::cli

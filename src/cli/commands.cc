@@ -152,6 +152,7 @@ int run_restore(const Call& call) {
   options.port = arguments.port;
   options.bindir = settings.text("cluster.bindir");
   options.salvage = salvager(call, opened);
+  options.sandbox = sandbox_options(call);
   show(call, restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
   return 0;
 }

@@ -9,7 +9,9 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -18,6 +20,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cluster/sandbox.h"
 #include "view/view.h"
 
 extern char** environ;
@@ -59,7 +62,19 @@ int report(const Error& error, bool as_json) {
   return exit_status(error.code());
 }
 
+// The way of a server into its sandbox. Before any thread, and in the words of a server's log,
+// which is where they go.
+int run_sandbox(int argc, const char* const* argv) {
+  try {
+    cluster::enter_sandbox(std::vector<std::string>(argv + 2, argv + argc));
+  } catch (const Error& error) {
+    print(stderr, fmt::format("FATAL:  {}\n", error.message()));
+    return exit_status(error.code());
+  }
+}
+
 int run(int argc, const char* const* argv) {
+  if (argc > 1 && argv[1] == cluster::kSandboxWord) return run_sandbox(argc, argv);
   const Caller caller = caller_of(argc, argv);
   const bool as_json = has_word(argc, argv, "--json");
   try {

@@ -66,8 +66,7 @@ std::string field(const PGresult* result, int code) {
   return trimmed(PQresultErrorField(result, code));
 }
 
-// connect_timeout as conninfo, else the environment, says; checks that conninfo can be read at all.
-std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
+std::string value_of(const std::string& conninfo, std::string_view keyword) {
   char* problem = nullptr;
   std::unique_ptr<PQconninfoOption, OptionsDeleter> options(
       PQconninfoParse(conninfo.c_str(), &problem));
@@ -80,10 +79,14 @@ std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
                  .hint = "Write it as libpq reads it, for example "
                          "conninfo = \"host=/var/run/postgresql port=5432 user=postgres\"."});
   }
-  std::string text;
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
-    if (std::string_view(option->keyword) == "connect_timeout" && option->val != nullptr)
-      text = option->val;
+    if (option->keyword == keyword && option->val != nullptr) return option->val;
+  return {};
+}
+
+// connect_timeout as conninfo, else the environment, says; checks that conninfo can be read at all.
+std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
+  std::string text = value_of(conninfo, "connect_timeout");
   if (const char* environment = std::getenv("PGCONNECT_TIMEOUT");
       text.empty() && environment != nullptr)
     text = environment;
@@ -492,6 +495,10 @@ std::string quote_literal(std::string_view text) {
     quoted += c;
   }
   return quoted + "'";
+}
+
+std::string conninfo_value(const std::string& conninfo, std::string_view keyword) {
+  return value_of(conninfo, keyword);
 }
 
 std::string conninfo_pair(std::string_view key, std::string_view value) {

@@ -94,6 +94,9 @@ std::string backup_role_grants(int server_major, std::string_view role);
 // "name" as an SQL identifier and 'text' as an SQL literal, quoted.
 std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view text);
+// What a connection string says of a keyword ("host", "user"); empty when it says nothing. Throws
+// kConfiguration for one that cannot be read.
+std::string conninfo_value(const std::string& conninfo, std::string_view keyword);
 // key='value' with the value quoted for a libpq connection string.
 std::string conninfo_pair(std::string_view key, std::string_view value);
 

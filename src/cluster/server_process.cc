@@ -127,6 +127,14 @@ SpawnOptions server_command(const ServerStart& start) {
   return options;
 }
 
+// As the right user, in the sandbox: that is entered with the caller's rights, and left to the
+// server's user.
+SpawnOptions whole_command(const ServerStart& start) {
+  SpawnOptions options = as_user(server_command(start), start.run_as);
+  if (start.sandbox) options.arguments = in_sandbox(*start.sandbox, options.arguments);
+  return options;
+}
+
 const ServerStart& checked(const ServerStart& start) {
   require_no_running_server(start.data_directory, "another is started");
   return start;
@@ -172,7 +180,7 @@ SpawnOptions as_user(SpawnOptions options, const std::optional<std::string>& run
 ServerProcess::ServerProcess(const ServerStart& start)
     : start_(checked(start)),
       log_offset_(LogFollower::end_of(start.log_file)),
-      process_(as_user(server_command(start), start.run_as)) {}
+      process_(whole_command(start)) {}
 
 ServerProcess::~ServerProcess() {
   if (left_running_ || process_.pid() <= 0 || process_.poll()) return;

@@ -21,6 +21,7 @@
 
 #include "base/process.h"
 #include "cluster/installation.h"
+#include "cluster/sandbox.h"
 
 namespace holdfast::cluster {
 
@@ -47,6 +48,8 @@ struct ServerStart {
   std::string log_file = {};
   // The operating system user; needed as root, and only there.
   std::optional<std::string> run_as = std::nullopt;
+  // Where it is to run, when not among all else of the host.
+  std::optional<Sandbox> sandbox = std::nullopt;
 };
 
 class ServerProcess {

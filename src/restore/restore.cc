@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <map>
 #include <memory>
 #include <signal.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/recover.h"
+#include "restore/seclusion.h"
 
 namespace holdfast::restore {
 namespace {
@@ -58,6 +60,7 @@ class Restore {
   void plan();
   void hold_off_deletion();
   void open_manifest();
+  void seclude();
   void check_new_tablespaces();
   void prepare();
   void lay();
@@ -71,6 +74,12 @@ class Restore {
   void write_held(const HeldFile& file, ByteView content);
   std::string tablespace_target(const std::string& oid, const std::string& recorded) const;
   std::string make_socket_directory();
+  void make_new_tablespace_directories();
+  void take_cautions(const std::map<std::string, std::string>& in_force);
+  void leave_production_out();
+  bool is_secluded() const { return seclusion_.sandbox.has_value(); }
+  // Nobody may start it by hand before its recovery has ended.
+  bool only_in_sandbox() const { return is_secluded() && !created_.empty(); }
   cluster::Settings command_line() const;
   Microseconds lap();
 
@@ -91,6 +100,10 @@ class Restore {
   Laid laid_;
   OutsideResult outside_;
   CopySettings copy_;
+  std::vector<NewTablespace> created_;
+  Seclusion seclusion_;
+  cluster::Settings cautions_;          // of preloaded libraries
+  std::vector<std::string> made_here_;  // directories of the host, made for the WAL's tablespaces
   std::chrono::steady_clock::time_point lap_began_;
 };
 
@@ -188,24 +201,48 @@ void Restore::open_manifest() {
   owners_.emplace(backup, manifest_->summary().owners);
 }
 
+// A server that is started on a copy is kept from production where the system permits it.
+void Restore::seclude() {
+  if (!is_copy_) return;
+  created_ =
+      new_tablespaces(result_.plan, directory_, join_path(directory_, kTablespacesDirectory));
+  if (!options_.start || options_.sandbox.program.empty()) return;
+  seclusion_ = restore::seclude(options_.sandbox, result_.plan, directory_, created_);
+  if (is_secluded()) return;
+  if (options_.sandbox.required) {
+    throw Error({.code = ErrorCode::kPermission,
+                 .message = "the copy cannot be kept from production",
+                 .detail = fmt::format("No sandbox can be made: {}.", seclusion_.why_not),
+                 .hint =
+                     "Run it as root, or where user namespaces are permitted (sysctl "
+                     "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)."});
+  }
+  reporter_.note(fmt::format("the copy's server runs without a sandbox: {}", seclusion_.why_not));
+}
+
 // Replay makes a tablespace at the path that the WAL names, whatever tablespace_map says. In a copy
 // that would write into production's.
 void Restore::check_new_tablespaces() {
-  for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
-    if (created.path.empty() || created.path.starts_with(directory_ + "/")) continue;
-    if (is_copy_ && lstat_if_exists(created.path)) {
-      throw Error(
-          {.code = ErrorCode::kConflict,
-           .message = fmt::format(
-               "recovery would write into tablespace directory \"{}\" of this host", created.path),
-           .detail = fmt::format("The WAL to replay creates tablespace {} there, at {}, and a copy "
-                                 "cannot make it elsewhere.",
-                                 created.oid, pg::to_string(created.lsn)),
-           .hint = fmt::format("Choose a target before that (--to-lsn {} --exclusive), take a "
-                               "newer backup, or restore on a host that "
-                               "does not have this directory.",
-                               pg::to_string(created.lsn))});
-    }
+  for (const NewTablespace& created : created_) {
+    if (!lstat_if_exists(created.path)) continue;
+    const bool ends_open = options_.action == recovery::TargetAction::kPromote;
+    if (is_secluded() && ends_open) continue;
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format(
+             "recovery would write into tablespace directory \"{}\" of this host", created.path),
+         .detail = fmt::format(
+             "The WAL to replay creates tablespace {} there, at {}, and {}.", created.oid,
+             pg::to_string(created.lsn),
+             is_secluded() ? "a copy that waits or was shut down would make it there when it is "
+                             "started again"
+                           : "a copy cannot make it elsewhere without a sandbox"),
+         .hint =
+             fmt::format("Let a started copy recover to its end (--start --action promote) where "
+                         "a sandbox is permitted, choose a target before that (--to-lsn {} "
+                         "--exclusive), take a newer backup, or restore on a host that does not "
+                         "have this directory.",
+                         pg::to_string(created.lsn))});
   }
 }
 
@@ -229,13 +266,28 @@ void Restore::prepare() {
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
         fmt::format("\"{}\" could not be archived and was moved to \"{}\"", from, to));
-  // The server would end its recovery at a tablespace whose directory is missing.
+  make_new_tablespace_directories();
+}
+
+// The server would end its recovery at a tablespace whose directory is missing. In a sandbox it is
+// only the place on which the copy's own is laid.
+void Restore::make_new_tablespace_directories() {
   for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
     if (created.path.empty() || lstat_if_exists(created.path)) continue;
+    if (is_secluded() && created.lsn < result_.plan.backup.start_lsn) continue;
+    if (is_secluded()) {
+      for (std::string path = created.path; !lstat_if_exists(path); path = parent_path(path))
+        made_here_.push_back(path);
+    }
     make_owned_directories(created.path, 0700, owners_->of_cluster());
-    reporter_.note(
-        fmt::format("made directory \"{}\", in which the WAL creates a tablespace", created.path));
+    if (!is_secluded())
+      reporter_.note(fmt::format("made directory \"{}\", in which the WAL creates a tablespace",
+                                 created.path));
   }
+  std::ranges::sort(made_here_, std::ranges::greater());  // the deepest first
+  if (!is_secluded()) return;
+  for (const NewTablespace& created : created_)
+    make_owned_directories(created.place, 0700, owners_->of_cluster());
 }
 
 std::string Restore::tablespace_target(const std::string& oid, const std::string& recorded) const {
@@ -277,6 +329,37 @@ std::string Restore::make_socket_directory() {
   return path;
 }
 
+// Production's sockets, by what the laid configuration says: settled before it is changed.
+void Restore::leave_production_out() {
+  std::vector<std::string> directories = options_.sandbox.socket_directories;
+  const std::map<std::string, std::string> in_force =
+      read_settings_in_force(outside_.files, directory_);
+  auto configured = in_force.find("unix_socket_directories");
+  std::string places =
+      configured == in_force.end() ? "/tmp, /var/run/postgresql" : configured->second;
+  places += ",";
+  for (size_t at = 0, comma = 0; (comma = places.find(',', at)) != std::string::npos;
+       at = comma + 1) {
+    std::string place = places.substr(at, comma - at);
+    std::erase(place, ' ');
+    std::erase(place, '"');
+    if (!place.empty()) directories.push_back(std::move(place));
+  }
+  cover_sockets(*seclusion_.sandbox, options_.sandbox, directory_, directories);
+}
+
+// What the libraries that its configuration loads would do on their own. Those are kept: without
+// them a server may not start, nor read its own WAL.
+void Restore::take_cautions(const std::map<std::string, std::string>& in_force) {
+  auto libraries = in_force.find("shared_preload_libraries");
+  if (libraries == in_force.end()) return;
+  for (PreloadCaution& caution : preload_cautions(libraries->second)) {
+    reporter_.warning(caution.warning);
+    if (!caution.setting.empty())
+      cautions_.emplace_back(std::move(caution.setting), std::move(caution.value));
+  }
+}
+
 // From here on the directory is configured for this recovery, but nothing starts on it yet.
 void Restore::configure() {
   const recovery::Plan& plan = result_.plan;
@@ -291,13 +374,16 @@ void Restore::configure() {
              .archive = options_.archive.value_or(false),
              .major = plan.backup.major};
     lasting = copy_settings(copy_);
+    if (is_secluded()) leave_production_out();
     pin_file_places(directory_, plan.backup.data_directory, outside_, *owners_);
   } else if (options_.archive == false) {
     lasting.push_back({.name = "archive_mode", .value = "off"});
   }
 
-  ConfSettings recovery =
-      raised_to_floors(plan.floors, read_settings_in_force(outside_.files, directory_));
+  const std::map<std::string, std::string> in_force =
+      read_settings_in_force(outside_.files, directory_);
+  if (is_copy_) take_cautions(in_force);
+  ConfSettings recovery = raised_to_floors(plan.floors, in_force);
   for (const pg::ConfSetting& raised : recovery)
     reporter_.note(
         fmt::format("{} is {} during recovery: the WAL needs it", raised.name, raised.value));
@@ -305,8 +391,8 @@ void Restore::configure() {
   // Without connections a pause would be a shutdown.
   if (options_.action == recovery::TargetAction::kPause)
     recovery.push_back({.name = "hot_standby", .value = "on"});
-  for (auto& [name, value] :
-       recovery::recovery_settings(plan, options_.restore_command, options_.action))
+  for (auto& [name, value] : recovery::recovery_settings(
+           plan, only_in_sandbox() ? kOnlyInSandbox : options_.restore_command, options_.action))
     recovery.push_back({.name = name, .value = value});
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
 }
@@ -385,6 +471,10 @@ cluster::Settings Restore::command_line() const {
     settings.emplace_back("ident_file", outside_.files.ident_file);
     for (const pg::ConfSetting& setting : copy_settings(copy_))
       settings.emplace_back(setting.name, setting.value);
+    settings.insert(settings.end(), cautions_.begin(), cautions_.end());
+    if (only_in_sandbox()) settings.emplace_back("restore_command", options_.restore_command);
+    settings.insert(settings.end(), options_.server_settings.begin(),
+                    options_.server_settings.end());
   } else {
     if (outside_.files.outside) {
       settings.emplace_back("config_file", outside_.files.config_file);
@@ -404,7 +494,8 @@ void Restore::start() {
       .data_directory = directory_,
       .settings = command_line(),
       .log_file = join_path(directory_, kLogName),
-      .run_as = owners_->server_user()};
+      .run_as = owners_->server_user(),
+      .sandbox = seclusion_.sandbox};
   // The cluster's own, also where root starts it: whoever backs the directory up must read all of
   // it.
   set_owner(open_file(server.log_file, O_WRONLY | O_CREAT, 0600), owners_->of_cluster(),
@@ -413,6 +504,17 @@ void Restore::start() {
       run_recovery(server, result_.plan, options_.action, clock_, reporter_, stop_);
   result_.started = true;
   result_.finished = true;
+  result_.sandboxed = is_secluded();
+  result_.server_start = server;
+  if (is_secluded() && settle_tablespaces(directory_, created_) > 0) {
+    for (const NewTablespace& created : created_) {
+      result_.moved_tablespaces.push_back(created.path);
+      reporter_.note(fmt::format("tablespace {} of \"{}\" is at \"{}\" in this copy", created.oid,
+                                 created.path, created.place));
+    }
+  }
+  for (const std::string& made : made_here_)
+    if (is_directory(made) && is_empty_directory(made)) remove_empty_directory(made);
   result_.server_pid = recovery.server_pid;
   result_.new_timeline = recovery.new_timeline;
   result_.recovered_to_lsn = recovery.recovered_to_lsn;
@@ -448,6 +550,7 @@ RestoreResult Restore::run() {
   find_lineage();
   check_place();
   plan();
+  seclude();
   check_new_tablespaces();
   if (options_.start) {
     // A program that is missing should not be found missing after an hour of laying files.

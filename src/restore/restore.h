@@ -14,6 +14,7 @@
 
 #include "base/reporter.h"
 #include "base/time.h"
+#include "cluster/server_process.h"
 #include "recovery/plan.h"
 
 namespace holdfast::restore {
@@ -23,6 +24,19 @@ enum class Where : uint8_t {
              // its own
   kInPlace,  // the cluster's own data directory: old WAL salvaged first, tablespaces and
              // configuration files where they were
+};
+
+// Of a copy whose server is started: how it is kept from production (seclusion.h).
+struct SandboxOptions {
+  std::string program;  // this program; empty: no sandbox
+  bool private_network = true;
+  // What restore_command reads; never covered.
+  std::vector<std::string> keep_visible = {};
+  // Of production, where it is known beside what the backup tells.
+  std::string production_data_directory = {};
+  std::vector<std::string> socket_directories = {};
+  // Without one nothing is restored.
+  bool required = false;
 };
 
 struct RestoreOptions {
@@ -40,7 +54,9 @@ struct RestoreOptions {
   bool start = false;
   int port = 0;  // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket
                  // (kInto)
-  std::string bindir;  // empty: found by the backup's major
+  std::string bindir;                      // empty: found by the backup's major
+  SandboxOptions sandbox = {};             // kInto with start
+  cluster::Settings server_settings = {};  // kInto with start: given last on its command line
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
   // verbs do not include each other. Returns what could not be saved.
   std::function<std::vector<std::string>(const std::string& pg_wal)> salvage;
@@ -56,6 +72,10 @@ struct RestoreResult {
   bool finished = false;  // recovery has ended: promoted, paused or shut down as asked
   int server_pid = 0;
   std::string socket_directory;  // of the started server
+  bool sandboxed = false;        // it runs in one
+  // How it was started: to start it so again, now without recovery.
+  std::optional<cluster::ServerStart> server_start;
+  std::vector<std::string> moved_tablespaces;  // of production's path: now below the copy
   int port = 0;
   pg::TimelineId new_timeline;  // after promotion
   pg::Lsn recovered_to_lsn;

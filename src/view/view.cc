@@ -388,6 +388,7 @@ Json json(const restore::RestoreResult& result) {
       .set("outside_files", std::move(outside))
       .set("moved_aside", std::move(moved))
       .set("started", result.started)
+      .set("sandboxed", result.sandboxed)
       .set("finished", result.finished)
       .set("server_pid", result.server_pid)
       .set("socket_directory", result.socket_directory)

@@ -5,12 +5,14 @@
 #include <fstream>
 #include <set>
 #include <sstream>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/server_process.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -107,36 +109,131 @@ TEST_P(Copy, LeavesEveryPlaceOfProductionAsItIs) {
   EXPECT_FALSE(scene.wal_object("00000002.history"));
 }
 
-TEST(CopyTablespace, ThatIsNewerThanTheBackupIsRefusedBeforeAnythingIsWritten) {
-  RecoveryScene scene({.major = 15, .wal_segment_mib = 1});
-  scene.must({"backup"});
-  scene.server().sql("SELECT pg_create_restore_point('before')");
-  const std::string late = scene.make_tablespace_directory("late");
-  scene.server().sql(fmt::format("CREATE TABLESPACE late LOCATION '{}'", late));
-  scene.server().sql(
-      "CREATE TABLE in_it TABLESPACE late AS SELECT g AS id FROM generate_series(1, 100) g");
-  scene.archive_current_segment();
-  scene.server().stop();
-  wait_until_deserted(scene.server().data_directory());
-  const std::vector<std::string> before = listing(late);
+// A tablespace that is newer than the backup, with a table in it, archived.
+class CopyTablespace : public testing::Test {
+ protected:
+  CopyTablespace() : scene_({.major = 15, .wal_segment_mib = 1}) {
+    scene_.must({"backup"});
+    scene_.server().sql("SELECT pg_create_restore_point('before')");
+    late_ = scene_.make_tablespace_directory("late");
+    scene_.server().sql(fmt::format("CREATE TABLESPACE late LOCATION '{}'", late_));
+    scene_.server().sql(
+        "CREATE TABLE in_it TABLESPACE late AS SELECT g AS id FROM generate_series(1, 100) g");
+    scene_.server().sql("CHECKPOINT");
+    scene_.archive_current_segment();
+    // What the copy does not have: of production alone.
+    scene_.server().sql("INSERT INTO in_it SELECT g FROM generate_series(101, 300) g");
+    scene_.server().sql("CHECKPOINT");
+  }
+  // Whatever it has in memory is not asked: it begins anew with its files.
+  std::string rows_of_production() {
+    scene_.server().restart();
+    return scene_.server().value("SELECT count(*) FROM in_it");
+  }
 
-  const Captured refused = scene.run({"restore", "--into", scene.path("copy"), "--start"});
-  EXPECT_EQ(refused.status.code, 1) << describe(refused);
-  EXPECT_NE(refused.err.find(late), std::string::npos) << refused.err;
-  EXPECT_NE(refused.err.find("HINT:"), std::string::npos) << refused.err;
-  EXPECT_FALSE(lstat_if_exists(scene.path("copy")));
-  EXPECT_EQ(listing(late), before);
+  RecoveryScene scene_;
+  std::string late_;
+};
+
+TEST_F(CopyTablespace, OfProductionIsDestroyedByACopyThatIsStartedByHand) {
+  // What all protection is about; a restore does not let it come to this, so it is tricked.
+  rename_path(late_, late_ + ".away");
+  scene_.must({"restore", "--into", scene_.path("copy")});
+  ASSERT_TRUE(is_empty_directory(late_));
+  remove_empty_directory(late_);
+  rename_path(late_ + ".away", late_);
+  {
+    cluster::ServerProcess by_hand({.installation = scene_.server().installation(),
+                                    .data_directory = scene_.path("copy"),
+                                    .log_file = scene_.path("by_hand.log")});
+    by_hand.wait_until_accepting(cluster::ServerProcess::Until::kReady, std::chrono::minutes(2),
+                                 {});
+    by_hand.stop(cluster::ShutdownMode::kFast);
+  }
+  EXPECT_NE(rows_of_production(), "300");
+}
+
+TEST_F(CopyTablespace, ThatIsNewerThanTheBackupIsOfTheCopyInItsSandbox) {
+  {
+    std::unique_ptr<RestoredServer> copy = scene_.restore_into("copy", {});
+    EXPECT_TRUE(copy->result().at("sandboxed").as_bool());
+    EXPECT_EQ(copy->value("SELECT pg_catalog.count(*) FROM public.in_it"), "100");
+    copy->connect().query(
+        "INSERT INTO public.in_it SELECT g FROM pg_catalog.generate_series(1, 5000) g");
+    copy->connect().query("CHECKPOINT");
+    // Its link is of use without the sandbox too.
+    EXPECT_TRUE(copy->value("SELECT pg_catalog.pg_tablespace_location(oid) FROM "
+                            "pg_catalog.pg_tablespace WHERE spcname = 'late'")
+                    .starts_with(copy->directory() + "/"));
+    EXPECT_TRUE(cluster::stop_server(copy->directory(), cluster::ShutdownMode::kFast,
+                                     std::chrono::minutes(2), {}));
+    cluster::ServerProcess by_hand({.installation = scene_.server().installation(),
+                                    .data_directory = copy->directory(),
+                                    .log_file = scene_.path("by_hand.log")});
+    by_hand.wait_until_accepting(cluster::ServerProcess::Until::kReady, std::chrono::minutes(2),
+                                 {});
+    EXPECT_EQ(copy->value("SELECT pg_catalog.count(*) FROM public.in_it"), "5100");
+    by_hand.stop(cluster::ShutdownMode::kFast);
+  }
+  EXPECT_EQ(rows_of_production(), "300");
+}
+
+TEST_F(CopyTablespace, CannotBeMadeByHandWhereTheRecoveryInTheSandboxFailed) {
+  // Its metadata can be read, so the plan is made; its content cannot.
+  const std::string object = scene_.wal_object(scene_.archived_segments().back()).value();
+  Bytes bytes = read_file(object);
+  bytes[bytes.size() - 200] ^= std::byte{0x40};
+  write_file_durably(object, bytes);
+  const Captured failed =
+      scene_.run({"restore", "--into", scene_.path("copy"), "--start", "--timeout", "0s"});
+  EXPECT_EQ(failed.status.code, 1) << describe(failed);
+
+  cluster::ServerProcess by_hand({.installation = scene_.server().installation(),
+                                  .data_directory = scene_.path("copy"),
+                                  .log_file = scene_.path("by_hand.log")});
+  EXPECT_TRUE(by_hand.wait_until_ended(std::chrono::minutes(2), {}));
+  EXPECT_NE(read_text_file(scene_.path("by_hand.log")).find("only be recovered in its sandbox"),
+            std::string::npos);
+  EXPECT_EQ(rows_of_production(), "300");
+}
+
+TEST_F(CopyTablespace, ThatIsNewerThanTheBackupIsRefusedBeforeAnythingIsWritten) {
+  scene_.server().stop();
+  wait_until_deserted(scene_.server().data_directory());
+  const std::vector<std::string> before = listing(late_);
+  const std::string copy = scene_.path("copy");
+  const auto expect_refused = [&](const Captured& refused, const std::string& because) {
+    EXPECT_EQ(refused.status.code, 1) << describe(refused);
+    EXPECT_NE(refused.err.find(late_), std::string::npos) << refused.err;
+    EXPECT_NE(refused.err.find(because), std::string::npos) << refused.err;
+    EXPECT_NE(refused.err.find("HINT:"), std::string::npos) << refused.err;
+    EXPECT_FALSE(lstat_if_exists(copy));
+    EXPECT_EQ(listing(late_), before);
+  };
+  // A server that somebody else will start; one that is to be started again.
+  expect_refused(scene_.run({"restore", "--into", copy}), "without a sandbox");
+  expect_refused(scene_.run({"restore", "--into", copy, "--start", "--action", "pause"}),
+                 "started again");
+  expect_refused(scene_.run({"restore", "--into", copy, "--start", "--action", "shutdown"}),
+                 "started again");
+  // Where no namespace can be made: the limit is reached.
+  const std::string words = fmt::format(
+      "echo 1 >/proc/sys/user/max_user_namespaces; exec unshare --user --map-user={} "
+      "--map-group={} {} --config {} restore --into {} --start",
+      geteuid(), getegid(), holdfast_program(), scene_.config_file(), copy);
+  expect_refused(run({.arguments = {"unshare", "--user", "--map-root-user", "sh", "-c", words}}),
+                 "without a sandbox");
 
   // Before it, everything is fine.
   {
-    scene.restore_into("copy", {"--to-name", "before"});
+    scene_.restore_into("copy", {"--to-name", "before"});
   }
-  EXPECT_EQ(listing(late), before);
+  EXPECT_EQ(listing(late_), before);
 
   // In place it is the cluster's own.
-  scene.destroy();
-  std::unique_ptr<RestoredServer> restored = scene.restore_in_place();
-  EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.in_it"), "100");
+  scene_.destroy();
+  std::unique_ptr<RestoredServer> restored = scene_.restore_in_place();
+  EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.in_it"), "300");
 }
 
 }  // namespace
