@@ -256,6 +256,11 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                    "into a new directory, as a copy that touches nothing else")
       ->type_name("DIR");
   restore->add_flag("--in-place", arguments.in_place, "in the cluster's own data directory");
+  restore
+      ->add_option("--tablespace", arguments.tablespaces,
+                   "lay the tablespace of this path or oid in this directory; may be repeated")
+      ->type_name("OLD=NEW")
+      ->allow_extra_args(false);
   add_target(restore, arguments, target);
   choice(restore->add_option("--action", arguments.action,
                              "at the target: promote, pause or shutdown (default promote)"),

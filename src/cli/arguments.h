@@ -37,6 +37,7 @@ struct Arguments {
   // restore
   std::string into;
   bool in_place = false;
+  std::vector<std::string> tablespaces;  // "OLD=NEW"
   recovery::Target target;
   std::string action = "promote";
   std::string archive;  // "on", "off" or empty

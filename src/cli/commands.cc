@@ -145,6 +145,8 @@ int run_restore(const Call& call) {
                    : arguments.action == "shutdown" ? recovery::TargetAction::kShutdown
                                                     : recovery::TargetAction::kPromote;
   options.restore_command = restore_command(settings, opened.repository.id());
+  for (const std::string& move : arguments.tablespaces)
+    options.tablespaces.push_back(restore::parse_tablespace_move(move));
   if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
   options.jobs = static_cast<int>(settings.integer("jobs", 1, 64));
   options.yes = true;

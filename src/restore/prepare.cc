@@ -23,6 +23,9 @@ constexpr std::string_view kMarkerText =
     "A restore by holdfast is under way in this directory, or was interrupted: no server can be "
     "started on it.\n"
     "Run the same restore again.\n";
+// Before each directory that the restore fills outside.
+constexpr std::string_view kMarkerPlace = "tablespace ";
+constexpr size_t kMaxMarkerBytes = size_t{16} << 20;
 
 std::string marker_path(const std::string& directory) { return join_path(directory, kMarkerName); }
 std::string control_path(const std::string& directory) {
@@ -37,8 +40,29 @@ void set_mode(const std::string& path, mode_t mode) {
   if (chmod(path.c_str(), mode) != 0) throw_errno("change mode of", path);
 }
 
-void put_marker(const std::string& directory, const Owners& owners) {
-  write_owned_file(marker_path(directory), as_bytes(kMarkerText), 0600, owners.of_cluster());
+std::set<std::string> marker_places(const std::string& directory) {
+  std::set<std::string> places;
+  const std::optional<Bytes> bytes = read_if_exists(marker_path(directory), kMaxMarkerBytes);
+  if (!bytes) return places;
+  std::string_view text = as_text(*bytes);
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.starts_with(kMarkerPlace) && line.substr(kMarkerPlace.size()).starts_with('/'))
+      places.emplace(line.substr(kMarkerPlace.size()));
+  }
+  return places;
+}
+
+// What an earlier marker named stays named.
+void put_marker(const std::string& directory, const std::vector<TablespacePlace>& places,
+                const Owners& owners) {
+  std::set<std::string> named = marker_places(directory);
+  for (const TablespacePlace& place : places)
+    if (place.is_moved) named.insert(place.place);
+  std::string text(kMarkerText);
+  for (const std::string& path : named) text += fmt::format("{}{}\n", kMarkerPlace, path);
+  write_owned_file(marker_path(directory), as_bytes(text), 0600, owners.of_cluster());
 }
 
 bool is_link(const std::string& path) {
@@ -81,15 +105,27 @@ void clear_tablespaces(const std::string& directory, const repo::Backup& backup)
   }
 }
 
-void require_free_tablespaces(const std::string& directory, const repo::Backup& backup) {
+// What an interrupted restore began to lay outside.
+void clear_marked_places(const std::string& directory, const repo::Backup& backup) {
+  for (const std::string& place : marker_places(directory))
+    remove_tree(version_directory(place, backup));
+}
+
+std::set<std::string> linked_places(const std::string& directory) {
   std::set<std::string> linked;
-  if (const std::string links = join_path(directory, "pg_tblspc"); is_directory(links)) {
-    for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
-      linked.insert(absolute_path(link.target));
-  }
-  for (const repo::Tablespace& tablespace : backup.tablespaces) {
-    if (tablespace.path.empty() || linked.contains(absolute_path(tablespace.path))) continue;
-    const std::string version = version_directory(tablespace.path, backup);
+  if (!is_directory(join_path(directory, "pg_tblspc"))) return linked;
+  for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
+    if (link.target.starts_with('/')) linked.insert(absolute_path(link.target));
+  return linked;
+}
+
+void require_free_tablespaces(const std::string& directory,
+                              const std::vector<TablespacePlace>& places,
+                              const repo::Backup& backup) {
+  const std::set<std::string> own = own_places(directory, false);
+  for (const TablespacePlace& tablespace : places) {
+    if (tablespace.recorded.empty() || own.contains(absolute_path(tablespace.place))) continue;
+    const std::string version = version_directory(tablespace.place, backup);
     if (!is_directory(version) || is_empty_directory(version)) continue;
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format("tablespace directory \"{}\" is not empty", version),
@@ -138,7 +174,15 @@ bool looks_like_data_directory(const std::string& directory) {
 
 }  // namespace
 
-void prepare_into(const std::string& directory, const repo::Backup& backup, const Owners& owners) {
+std::set<std::string> own_places(const std::string& directory, bool is_copy) {
+  std::set<std::string> own;
+  if (is_unfinished_restore(directory)) own = marker_places(directory);
+  if (!is_copy) own.merge(linked_places(directory));
+  return own;
+}
+
+void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
+                  const repo::Backup& backup, const Owners& owners) {
   if (lstat_if_exists(directory)) {
     if (!is_directory(directory)) {
       throw Error({.code = ErrorCode::kAlreadyExists,
@@ -147,6 +191,7 @@ void prepare_into(const std::string& directory, const repo::Backup& backup, cons
                    .hint = "Name a directory that does not exist or is empty."});
     }
     if (is_unfinished_restore(directory)) {
+      clear_marked_places(directory, backup);
       clear_directory(directory, {kMarkerName});
     } else if (!is_empty_directory(directory)) {
       throw Error({.code = ErrorCode::kAlreadyExists,
@@ -161,7 +206,7 @@ void prepare_into(const std::string& directory, const repo::Backup& backup, cons
   } else {
     make_owned_directories(directory, backup.data_mode, owners.of_cluster());
   }
-  put_marker(directory, owners);
+  put_marker(directory, places, owners);
 }
 
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
@@ -220,13 +265,13 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners) {
-  require_free_tablespaces(directory, backup);
+  require_free_tablespaces(directory, options.places, backup);
   if (!is_directory(directory)) {
     make_owned_directories(directory, backup.data_mode, owners.of_cluster());
-    put_marker(directory, owners);
+    put_marker(directory, options.places, owners);
     return {};
   }
-  put_marker(directory, owners);
+  put_marker(directory, options.places, owners);
   if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
 
   std::vector<std::pair<std::string, std::string>> moved;
@@ -238,6 +283,7 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
     keep.insert("pg_wal");
   }
   clear_tablespaces(directory, backup);
+  clear_marked_places(directory, backup);
   clear_directory(directory, keep);
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());

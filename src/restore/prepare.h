@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "base/time.h"
 #include "repo/backup.h"
 #include "restore/owners.h"
+#include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 
@@ -27,7 +29,8 @@ inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
 
 // `directory` absent, empty, or left over from an interrupted restore (then it is emptied): throws
 // kAlreadyExists otherwise. It exists afterwards, with the backup's mode, and with the marker.
-void prepare_into(const std::string& directory, const repo::Backup& backup, const Owners& owners);
+void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
+                  const repo::Backup& backup, const Owners& owners);
 
 // The checks before anything is touched: no server runs there (kBusy), it is a data directory
 // (kConflict) of this system identifier (kWrongCluster). True when there is something to clear.
@@ -39,9 +42,14 @@ using Salvage = std::function<std::vector<std::string>(const std::string& pg_wal
 std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
                                      pg::WalSegmentSize size);
 
+// Directories outside the data directory whose files are the cluster's own: those that its links
+// in pg_tblspc name, in place; and those that an interrupted restore has named in the marker.
+std::set<std::string> own_places(const std::string& directory, bool is_copy);
+
 struct ClearOptions {
   std::vector<std::string> unsaved;  // names in pg_wal
   std::string aside;                 // where they go: "<directory>.holdfast-salvage-<time>"
+  std::vector<TablespacePlace> places;
 };
 // Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
 // Throws kAlreadyExists when a tablespace directory that the old cluster did not link to holds

@@ -24,11 +24,11 @@
 #include "restore/prepare.h"
 #include "restore/recover.h"
 #include "restore/seclusion.h"
+#include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 namespace {
 
-constexpr const char* kTablespacesDirectory = "holdfast_tablespaces";
 constexpr const char* kSocketDirectory = "holdfast_socket";
 constexpr const char* kBackupLabel = "backup_label";
 constexpr const char* kTablespaceMap = "tablespace_map";
@@ -58,6 +58,7 @@ class Restore {
   void find_lineage();
   void check_place();
   void plan();
+  void place_tablespaces();
   void hold_off_deletion();
   void open_manifest();
   void seclude();
@@ -207,7 +208,10 @@ void Restore::seclude() {
   created_ =
       new_tablespaces(result_.plan, directory_, join_path(directory_, kTablespacesDirectory));
   if (!options_.start || options_.sandbox.program.empty()) return;
-  seclusion_ = restore::seclude(options_.sandbox, result_.plan, directory_, created_);
+  SandboxOptions sandbox = options_.sandbox;
+  for (const TablespacePlace& place : result_.tablespaces)
+    if (place.is_moved) sandbox.keep_visible.push_back(place.place);
+  seclusion_ = restore::seclude(sandbox, result_.plan, directory_, created_);
   if (is_secluded()) return;
   if (options_.sandbox.required) {
     throw Error({.code = ErrorCode::kPermission,
@@ -246,11 +250,26 @@ void Restore::check_new_tablespaces() {
   }
 }
 
+void Restore::place_tablespaces() {
+  result_.tablespaces = restore::place_tablespaces({.directory = directory_,
+                                                    .is_copy = is_copy_,
+                                                    .moves = options_.tablespaces,
+                                                    .own = own_places(directory_, is_copy_)},
+                                                   result_.plan.backup);
+}
+
 void Restore::prepare() {
   const repo::Backup& backup = result_.plan.backup;
+  // That a place cannot be made should not be found out when the old cluster is gone.
+  for (const TablespacePlace& place : result_.tablespaces) {
+    if (!place.is_moved) continue;
+    make_owned_directories(place.place, 0700, owners_->of_cluster());
+    set_owner(place.place, owners_->of_cluster());
+    if (access(place.place.c_str(), W_OK | X_OK) != 0) throw_errno("write into", place.place);
+  }
   reporter_.phase(must_clear_ ? "clearing the data directory" : "making the data directory", 0);
   if (is_copy_) {
-    prepare_into(directory_, backup, *owners_);
+    prepare_into(directory_, result_.tablespaces, backup, *owners_);
     if (const uint64_t free = free_bytes(directory_); free < manifest_->summary().file_bytes) {
       reporter_.warning(fmt::format("\"{}\" has {} free, and the files of the backup have up to {}",
                                     directory_, to_human_bytes(free),
@@ -260,7 +279,8 @@ void Restore::prepare() {
     result_.moved_aside = prepare_in_place(
         directory_,
         {.unsaved = unsaved_,
-         .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now()))},
+         .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
+         .places = result_.tablespaces},
         backup, *owners_);
   }
   for (const auto& [from, to] : result_.moved_aside)
@@ -291,6 +311,8 @@ void Restore::make_new_tablespace_directories() {
 }
 
 std::string Restore::tablespace_target(const std::string& oid, const std::string& recorded) const {
+  for (const TablespacePlace& place : result_.tablespaces)
+    if (std::to_string(place.oid) == oid) return place.place;
   return is_copy_ ? fmt::format("{}/{}/{}", directory_, kTablespacesDirectory, oid) : recorded;
 }
 
@@ -447,7 +469,9 @@ void Restore::lay_last() {
   }
   for (const HeldFile& file : laid_.last) {
     if (&file == control) continue;
-    if (is_copy_ && file.entry.path == kTablespaceMap) {
+    const bool moves =
+        is_copy_ || std::ranges::any_of(result_.tablespaces, &TablespacePlace::is_moved);
+    if (moves && file.entry.path == kTablespaceMap) {
       std::vector<pg::TablespaceMapEntry> entries =
           pg::parse_tablespace_map(as_text(file.content), backup.major);
       for (pg::TablespaceMapEntry& entry : entries)
@@ -550,6 +574,7 @@ RestoreResult Restore::run() {
   find_lineage();
   check_place();
   plan();
+  place_tablespaces();
   seclude();
   check_new_tablespaces();
   if (options_.start) {

@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
+#include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 
@@ -49,6 +50,7 @@ struct RestoreOptions {
   // Does the restored server archive? Unset: in place as its configuration says, elsewhere not.
   std::optional<bool> archive;
   std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
+  std::vector<TablespaceMove> tablespaces;
   int jobs = 2;
   bool yes = false;  // kInPlace: the caller has confirmed
   bool start = false;
@@ -66,6 +68,7 @@ struct RestoreResult {
   recovery::Plan plan;
   std::string directory;
   uint64_t files = 0, bytes = 0;
+  std::vector<TablespacePlace> tablespaces;                      // where each lies now
   std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
   bool started = false;

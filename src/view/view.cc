@@ -337,6 +337,10 @@ std::string text(const restore::RestoreResult& result) {
                           plan.segments == 1 ? "" : "s", pg::to_string(plan.timeline))},
       {"files", fmt::format("{}, {} in {}", result.files, to_human_bytes(result.bytes),
                             to_human(result.lay_time))}};
+  for (const restore::TablespacePlace& tablespace : result.tablespaces)
+    if (tablespace.is_moved)
+      lines.emplace_back("tablespace", fmt::format("{} (\"{}\") at \"{}\"", tablespace.oid,
+                                                   tablespace.recorded, tablespace.place));
   for (const std::string& file : result.outside_files) lines.emplace_back("outside", file);
   for (const auto& [from, to] : result.moved_aside)
     lines.emplace_back("moved aside", fmt::format("{} to {}", from, to));
@@ -380,11 +384,18 @@ Json json(const restore::RestoreResult& result) {
     moved.push(Json::object().set("from", from).set("to", to));
   Json outside = Json::array();
   for (const std::string& file : result.outside_files) outside.push(file);
+  Json tablespaces = Json::array();
+  for (const restore::TablespacePlace& tablespace : result.tablespaces)
+    tablespaces.push(Json::object()
+                         .set("oid", tablespace.oid)
+                         .set("was", tablespace.recorded)
+                         .set("path", tablespace.place));
   return document("holdfast.restore.v1")
       .set("plan", json(result.plan))
       .set("directory", result.directory)
       .set("files", result.files)
       .set("bytes", result.bytes)
+      .set("tablespaces", std::move(tablespaces))
       .set("outside_files", std::move(outside))
       .set("moved_aside", std::move(moved))
       .set("started", result.started)

@@ -208,6 +208,28 @@ HINT:  See "holdfast backup show --help".
 HINT:  See "holdfast finish --help".
 )"},
 
+    {"TablespaceWithoutItsPlace",
+     {"restore", "--into", "$DIR/new", "--tablespace", "/srv/fast"},
+     2,
+     R"(ERROR:  invalid value "/srv/fast" for --tablespace
+DETAIL:  It is the tablespace's recorded path or its oid, an equals sign, and the new directory.
+HINT:  Write --tablespace OLD=NEW, for example --tablespace /srv/fast=/srv/fast2 or --tablespace 16384=/srv/fast2.
+)"},
+    {"TablespaceAtARelativePlace",
+     {"restore", "--into", "$DIR/new", "--tablespace", "/srv/fast=fast2"},
+     2,
+     R"(ERROR:  the new place "fast2" of a tablespace is relative
+DETAIL:  The server finds a tablespace by its absolute path.
+HINT:  Write --tablespace OLD=NEW, for example --tablespace /srv/fast=/srv/fast2 or --tablespace 16384=/srv/fast2.
+)"},
+    {"NoSuchTablespace",
+     {"restore", "--into", "$DIR/new", "--tablespace", "16384=/srv/fast2"},
+     1,
+     R"(ERROR:  backup $ID has no tablespace "16384"
+DETAIL:  It has no tablespace beside the built-in ones.
+HINT:  Write --tablespace OLD=NEW, for example --tablespace /srv/fast=/srv/fast2 or --tablespace 16384=/srv/fast2.
+)"},
+
     // The configuration.
     {"NoConfigFile",
      {"info", "--config", "$DIR/nowhere.toml"},

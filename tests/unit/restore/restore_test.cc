@@ -282,6 +282,74 @@ TEST_F(RestoreTest, TablespacesOfACopyLieBelowIt) {
   EXPECT_TRUE(is_empty_directory(old_tablespace_));
 }
 
+TEST_F(RestoreTest, AMovedTablespaceLiesWhereItIsToAndTheServerIsTold) {
+  take_backup();
+  const std::string moved = path("disk/fast");
+  RestoreOptions made = options();
+  made.tablespaces = {{.was = old_tablespace_, .to = moved}};
+  const RestoreResult copy = run(made);
+  expect_laid(into_);
+  EXPECT_EQ(read_link(join_path(into_, "pg_tblspc/16400")), moved);
+  EXPECT_EQ(text(join_path(into_, "tablespace_map")), fmt::format("16400 {}\n", moved));
+  EXPECT_TRUE(lstat_if_exists(fmt::format("{}/{}/16500", moved, kVersionDirectory)));
+  EXPECT_TRUE(is_empty_directory(old_tablespace_));
+  ASSERT_EQ(copy.tablespaces.size(), 1U);
+  EXPECT_EQ(copy.tablespaces[0].place, moved);
+
+  // In place the old one's files go, and what is not the cluster's stays.
+  const std::string directory = make_old_directory();
+  made = in_place(directory);
+  made.tablespaces = {{.was = "16400", .to = path("disk/other")}};
+  run(made);
+  expect_laid(directory);
+  EXPECT_EQ(read_link(join_path(directory, "pg_tblspc/16400")), path("disk/other"));
+  EXPECT_EQ(text(join_path(directory, "tablespace_map")),
+            fmt::format("16400 {}\n", path("disk/other")));
+  EXPECT_FALSE(lstat_if_exists(join_path(old_tablespace_, kVersionDirectory)));
+  EXPECT_EQ(text(join_path(old_tablespace_, "somebody-elses")), "kept");
+
+  // And once more, to where it is now.
+  run(made);
+  expect_laid(directory);
+}
+
+TEST_F(RestoreTest, ATablespaceThatCannotBeMovedThereIsRefusedUntouched) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  RestoreOptions made = in_place(directory);
+  made.tablespaces = {{.was = "16400", .to = path("full")}};
+  make_directory(path("full"));
+  write(path("full/file"), "mine");
+  EXPECT_EQ(refusal(made).message(),
+            fmt::format("tablespace directory \"{}\" is not empty", path("full")));
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+  made.where = Where::kInto;
+  made.directory = into_;
+  EXPECT_EQ(refusal(made).code(), ErrorCode::kAlreadyExists);
+  EXPECT_FALSE(lstat_if_exists(into_));
+}
+
+TEST_F(RestoreTest, AnInterruptedRestoreKnowsThePlacesThatItBeganToFill) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  for (const bool is_copy : {true, false}) {
+    RestoreOptions made = is_copy ? options() : in_place(directory);
+    const std::string moved = path(is_copy ? "moved-copy" : "moved");
+    made.tablespaces = {{.was = "16400", .to = moved}};
+    run(made);
+    // As it was before the last steps: a marker, and no pg_control.
+    remove_file(join_path(made.directory, "global/pg_control"));
+    write(join_path(made.directory, kMarkerName), fmt::format("...\ntablespace {}\n", moved));
+    write(fmt::format("{}/{}/stale", moved, kVersionDirectory), "half");
+    run(made);
+    expect_laid(made.directory);
+    EXPECT_FALSE(lstat_if_exists(fmt::format("{}/{}/stale", moved, kVersionDirectory)));
+    // A whole restore claims nothing any more.
+    EXPECT_FALSE(lstat_if_exists(join_path(made.directory, kMarkerName)));
+  }
+}
+
 TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
   take_backup();
   RestoreOptions made = options();
