@@ -70,7 +70,7 @@ class Sources {
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
-  mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for
+  mutable std::vector<std::string> notes_;      // backups are read, and passed over, when asked for
 };
 
 // Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have

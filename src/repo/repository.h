@@ -37,8 +37,8 @@ class Repository {
                          const std::optional<Bytes16>& expected_id = std::nullopt,
                          RandomSource& random = system_random());
   // Makes one: key objects first, repo.json by create. Sealed when `key` is not empty. Throws
-  // kAlreadyExists when repo.json is there, kConflict when anything else is, kUnsupported when the store cannot put-if-absent (it is
-  // tried).
+  // kAlreadyExists when repo.json is there, kConflict when anything else is, kUnsupported when the
+  // store cannot put-if-absent (it is tried).
   static Repository create(store::Store& target, const KeySource& key, const Clock& clock,
                            RandomSource& random = system_random());
 

@@ -430,7 +430,9 @@ TEST_F(PlanTest, WhatOnlyAnotherTimelineHasIsPointedTo) {
   put_timeline_2();
   const Error xid = refusal(to_xid(62));
   EXPECT_EQ(xid.code(), ErrorCode::kTargetUnreachable);
-  EXPECT_TRUE(xid.hint().find("Timeline 1 has it: holdfast restore --to-xid 62 --timeline 1\n") != std::string::npos) << xid.hint();
+  EXPECT_TRUE(xid.hint().find("Timeline 1 has it: holdfast restore --to-xid 62 --timeline 1\n") !=
+              std::string::npos)
+      << xid.hint();
   EXPECT_EQ(plan({.kind = TargetKind::kXid, .xid = 62, .timeline = pg::TimelineId{1}}).timeline,
             pg::TimelineId{1});
 }
