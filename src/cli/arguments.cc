@@ -281,6 +281,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
         return is_port ? std::string()
                        : fmt::format("\"{}\" is not a number from 1 to 65535", text);
       });
+  restore->add_flag("--dry-run", arguments.dry_run,
+                    "print the plan, refuse what cannot be done, and write nothing");
   restore->add_flag("--yes", arguments.yes, "do not ask before the old data directory is emptied");
 
   CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");

@@ -42,6 +42,7 @@ struct Arguments {
   std::string action = "promote";
   std::string archive;  // "on", "off" or empty
   bool start = false;
+  bool dry_run = false;
   bool yes = false;
   int port = 0;
   // demo

@@ -20,6 +20,7 @@
 #include "setup/info.h"
 #include "setup/init.h"
 #include "store/open_store.h"
+#include "view/restore_plan.h"
 #include "view/view.h"
 
 namespace holdfast::cli {
@@ -129,7 +130,7 @@ void confirm(const std::string& question) {
 int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
-  if (arguments.in_place && !arguments.yes)
+  if (arguments.in_place && !arguments.yes && !arguments.dry_run)
     confirm(
         fmt::format("The data directory of cluster \"{}\" will be emptied and restored; WAL in it "
                     "that is not archived is saved first.",
@@ -155,6 +156,10 @@ int run_restore(const Call& call) {
   options.bindir = settings.text("cluster.bindir");
   options.salvage = salvager(call, opened);
   options.sandbox = sandbox_options(call);
+  if (arguments.dry_run) {
+    show(call, restore::preview(options, opened.repository, call.clock, call.reporter, call.stop));
+    return 0;
+  }
   show(call, restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
   return 0;
 }

@@ -186,16 +186,13 @@ std::string below(const std::string& directory, const std::string& path) {
 
 }  // namespace
 
-OutsideResult lay_outside_files(const std::string& directory, std::span<const HeldFile> outside,
-                                bool is_copy, const Owners& owners, Reporter& reporter) {
+OutsideResult place_outside_files(const std::string& directory, std::span<const HeldFile> outside,
+                                  bool is_copy) {
   OutsideResult result;
   const std::string config_file = find_named(outside, "postgresql.conf");
   const std::string config_directory =
       config_file.empty() ? std::string() : parent_path(config_file) + "/";
-
-  // Where each goes: first all places, since the files name each other.
-  std::map<std::string, std::string> moved;
-  std::set<std::string> left;
+  std::map<std::string, std::string>& moved = result.moved;
   for (const HeldFile& file : outside) {
     const std::string& path = file.entry.path;
     if (is_copy) {
@@ -204,16 +201,36 @@ OutsideResult lay_outside_files(const std::string& directory, std::span<const He
                            : below(directory, path);
     } else if (lstat_if_exists(path)) {
       moved[path] = path;
-      left.insert(path);
+      result.left.insert(path);
     } else {
       moved[path] = can_write(path) ? path : below(directory, path);
     }
   }
 
+  ConfigurationFiles& files = result.files;
+  auto place = [&](const std::string& path, std::string_view name) {
+    auto found = moved.find(path);
+    return found != moved.end() ? found->second : path.empty() ? join_path(directory, name) : path;
+  };
+  files.outside = !config_file.empty() && !is_copy;
+  files.config_file = place(config_file, "postgresql.conf");
+  std::string hba = named_by(outside, config_file, "hba_file"),
+              ident = named_by(outside, config_file, "ident_file");
+  if (!moved.contains(hba)) hba = find_named(outside, "pg_hba.conf");
+  if (!moved.contains(ident)) ident = find_named(outside, "pg_ident.conf");
+  files.hba_file = place(hba, "pg_hba.conf");
+  files.ident_file = place(ident, "pg_ident.conf");
+  return result;
+}
+
+OutsideResult lay_outside_files(const std::string& directory, std::span<const HeldFile> outside,
+                                bool is_copy, const Owners& owners, Reporter& reporter) {
+  // First all places, since the files name each other.
+  OutsideResult result = place_outside_files(directory, outside, is_copy);
   for (const HeldFile& file : outside) {
     const std::string& path = file.entry.path;
-    const std::string& to = moved.at(path);
-    if (left.contains(path)) {
+    const std::string& to = result.moved.at(path);
+    if (result.left.contains(path)) {
       reporter.note(fmt::format("\"{}\" is there and is left as it is", path));
       continue;
     }
@@ -221,7 +238,7 @@ OutsideResult lay_outside_files(const std::string& directory, std::span<const He
                          base_name(path) != "pg_ident.conf";
     const bool is_moved = to != path;
     Bytes content = is_conf && is_moved
-                        ? to_bytes(rewrite_includes(as_text(file.content), path, moved))
+                        ? to_bytes(rewrite_includes(as_text(file.content), path, result.moved))
                         : file.content;
     const bool in_cluster = to.starts_with(directory + "/");
     make_owned_directories(parent_path(to), in_cluster ? 0700 : 0755,
@@ -240,30 +257,31 @@ OutsideResult lay_outside_files(const std::string& directory, std::span<const He
       reporter.warning(fmt::format(
           "\"{}\" cannot be written by this user; it was laid at \"{}\" instead", path, to));
   }
-
-  result.moved = moved;
-  ConfigurationFiles& files = result.files;
-  auto place = [&](const std::string& path, std::string_view name) {
-    auto found = moved.find(path);
-    return found != moved.end() ? found->second : path.empty() ? join_path(directory, name) : path;
-  };
-  files.outside = !config_file.empty() && !is_copy;
-  files.config_file = place(config_file, "postgresql.conf");
-  std::string hba = named_by(outside, config_file, "hba_file"),
-              ident = named_by(outside, config_file, "ident_file");
-  if (!moved.contains(hba)) hba = find_named(outside, "pg_hba.conf");
-  if (!moved.contains(ident)) ident = find_named(outside, "pg_ident.conf");
-  files.hba_file = place(hba, "pg_hba.conf");
-  files.ident_file = place(ident, "pg_ident.conf");
   return result;
 }
 
 namespace {
 
-void read_file_settings(const std::string& path, int depth,
+// The names of the *.conf files in a directory, in order.
+std::set<std::string> conf_names(const std::string& directory, const MadeUpFiles& made_up) {
+  std::set<std::string> names;
+  for (const DirectoryEntry& entry :
+       list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>()))
+    names.insert(entry.name);
+  for (const auto& [path, content] : made_up)
+    if (parent_path(path) == directory) names.insert(base_name(path));
+  std::erase_if(names, [](const std::string& name) {
+    return !name.ends_with(".conf") || name.starts_with('.');
+  });
+  return names;
+}
+
+void read_file_settings(const std::string& path, int depth, const MadeUpFiles& made_up,
                         std::map<std::string, std::string>& settings) {
   if (depth > kMaxIncludeDepth) return;
-  const std::optional<Bytes> bytes = read_if_exists(path);
+  const auto known = made_up.find(path);
+  const std::optional<Bytes> bytes =
+      known != made_up.end() ? std::optional(known->second) : read_if_exists(path);
   if (!bytes) return;
   const pg::ConfFile file(as_text(*bytes));
   for (const pg::ConfLine& line : file.lines()) {
@@ -275,14 +293,11 @@ void read_file_settings(const std::string& path, int depth,
         break;
       case pg::ConfLineKind::kInclude:
       case pg::ConfLineKind::kIncludeIfExists:
-        read_file_settings(target, depth + 1, settings);
+        read_file_settings(target, depth + 1, made_up, settings);
         break;
       case pg::ConfLineKind::kIncludeDirectory:
-        for (const DirectoryEntry& entry :
-             list_directory_if_exists(target).value_or(std::vector<DirectoryEntry>())) {
-          if (entry.name.ends_with(".conf") && !entry.name.starts_with('.'))
-            read_file_settings(join_path(target, entry.name), depth + 1, settings);
-        }
+        for (const std::string& name : conf_names(target, made_up))
+          read_file_settings(join_path(target, name), depth + 1, made_up, settings);
         break;
       case pg::ConfLineKind::kBlank:
       case pg::ConfLineKind::kInvalid:
@@ -294,10 +309,11 @@ void read_file_settings(const std::string& path, int depth,
 }  // namespace
 
 std::map<std::string, std::string> read_settings_in_force(const ConfigurationFiles& files,
-                                                          const std::string& directory) {
+                                                          const std::string& directory,
+                                                          const MadeUpFiles& made_up) {
   std::map<std::string, std::string> settings;
-  read_file_settings(files.config_file, 0, settings);
-  read_file_settings(auto_conf_path(directory), 0, settings);
+  read_file_settings(files.config_file, 0, made_up, settings);
+  read_file_settings(auto_conf_path(directory), 0, made_up, settings);
   return settings;
 }
 

@@ -18,6 +18,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -71,7 +72,12 @@ struct OutsideResult {
   std::vector<std::string> laid;  // paths of the files that were written
   std::map<std::string, std::string>
       moved;  // old path, new path; also of those that were left where they are
+  std::set<std::string> left;
 };
+
+// Where they would go, without writing anything; `left`, those that are there and stay as they are.
+OutsideResult place_outside_files(const std::string& directory, std::span<const HeldFile> outside,
+                                  bool is_copy);
 
 // Writes the files from outside for a copy below `directory`, or in place where they are missing;
 // those that this user cannot put there go below kOutsideDirectory, with a note. REQUIRES: the
@@ -79,9 +85,13 @@ struct OutsideResult {
 OutsideResult lay_outside_files(const std::string& directory, std::span<const HeldFile> outside,
                                 bool is_copy, const Owners& owners, Reporter& reporter);
 
+// Files by their path, in place of those on disk.
+using MadeUpFiles = std::map<std::string, Bytes>;
 // Every setting in force by the files, the last assignment of each name; includes are followed.
+// What `made_up` has is not looked for on disk.
 std::map<std::string, std::string> read_settings_in_force(const ConfigurationFiles& files,
-                                                          const std::string& directory);
+                                                          const std::string& directory,
+                                                          const MadeUpFiles& made_up = {});
 
 // Puts the block with the places of files at the end of a copy's postgresql.conf, and leads
 // includes from the data directory that was backed up to this one.

@@ -202,6 +202,19 @@ HeldFile read_held(repo::FileReader& reader, repo::ManifestEntry entry) {
 
 }  // namespace
 
+std::vector<HeldFile> read_small_files(
+    const repo::Repository& repository, const repo::Backup& backup, repo::ManifestReader& manifest,
+    const std::function<bool(const repo::ManifestEntry&)>& wanted) {
+  repo::ExtentReader extents(repository, backup.lineage);
+  repo::FileReader reader(extents, backup.block_bytes);
+  std::vector<HeldFile> files;
+  while (std::optional<repo::ManifestEntry> entry = manifest.next()) {
+    if (entry->type == repo::EntryType::kFile && entry->size <= kMaxHeldBytes && wanted(*entry))
+      files.push_back(read_held(reader, std::move(*entry)));
+  }
+  return files;
+}
+
 void sync_file_system(const std::string& path) {
   const Fd fd = open_file(path, O_RDONLY | O_DIRECTORY);
   if (syncfs(fd.get()) != 0) throw_errno("sync the file system of", path);

@@ -53,6 +53,12 @@ Laid lay_files(const LayOptions& options, const repo::Repository& repository,
                const repo::Backup& backup, repo::ManifestReader& manifest, const Owners& owners,
                Reporter& reporter, const std::stop_token& stop);
 
+// What a restore reads before it lays anything: the small files of the manifest that `wanted`
+// names.
+std::vector<HeldFile> read_small_files(
+    const repo::Repository& repository, const repo::Backup& backup, repo::ManifestReader& manifest,
+    const std::function<bool(const repo::ManifestEntry&)>& wanted);
+
 // Makes what was written to the file system of `path` durable.
 void sync_file_system(const std::string& path);
 

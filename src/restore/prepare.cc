@@ -181,26 +181,29 @@ std::set<std::string> own_places(const std::string& directory, bool is_copy) {
   return own;
 }
 
+void require_place_for_copy(const std::string& directory) {
+  if (!lstat_if_exists(directory)) return;
+  if (!is_directory(directory)) {
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("\"{}\" is not a directory", directory),
+                 .detail = "",
+                 .hint = "Name a directory that does not exist or is empty."});
+  }
+  if (is_unfinished_restore(directory) || is_empty_directory(directory)) return;
+  throw Error({.code = ErrorCode::kAlreadyExists,
+               .message = fmt::format("directory \"{}\" is not empty", directory),
+               .detail = "A restore elsewhere never writes among other files.",
+               .hint = "Name a directory that does not exist or is empty. To restore over the "
+                       "cluster's own data directory use "
+                       "--in-place."});
+}
+
 void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
                   const repo::Backup& backup, const Owners& owners) {
+  require_place_for_copy(directory);
   if (lstat_if_exists(directory)) {
-    if (!is_directory(directory)) {
-      throw Error({.code = ErrorCode::kAlreadyExists,
-                   .message = fmt::format("\"{}\" is not a directory", directory),
-                   .detail = "",
-                   .hint = "Name a directory that does not exist or is empty."});
-    }
-    if (is_unfinished_restore(directory)) {
-      clear_marked_places(directory, backup);
-      clear_directory(directory, {kMarkerName});
-    } else if (!is_empty_directory(directory)) {
-      throw Error({.code = ErrorCode::kAlreadyExists,
-                   .message = fmt::format("directory \"{}\" is not empty", directory),
-                   .detail = "A restore elsewhere never writes among other files.",
-                   .hint = "Name a directory that does not exist or is empty. To restore over the "
-                           "cluster's own data directory use "
-                           "--in-place."});
-    }
+    clear_marked_places(directory, backup);
+    clear_directory(directory, {kMarkerName});
     set_mode(directory, backup.data_mode);
     set_owner(directory, owners.of_cluster());
   } else {
@@ -210,7 +213,6 @@ void prepare_into(const std::string& directory, const std::vector<TablespacePlac
 }
 
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
-  cluster::require_no_running_server(directory, "restoring over its data directory");
   if (!lstat_if_exists(directory)) return false;
   if (!is_directory(directory)) {
     throw Error({.code = ErrorCode::kConflict,
@@ -257,6 +259,26 @@ std::vector<std::string> salvage_wal(const std::string& directory, const Salvage
     if (file.status != cluster::ArchiveStatus::kDone) unsaved.push_back(file.name);
   }
   return unsaved;
+}
+
+std::vector<std::string> unarchived_wal(const std::string& directory,
+                                        const repo::WalArchive& archive) {
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  if (!is_directory(pg_wal)) return {};
+  std::vector<std::string> names;
+  for (const cluster::WalDirectoryFile& file :
+       cluster::list_wal_directory(pg_wal, archive.segment_size())) {
+    const bool is_segment = file.parsed.kind == pg::WalFileKind::kSegment;
+    if (file.status == cluster::ArchiveStatus::kDone ||
+        (is_segment && !file.holds_own_wal(archive.segment_size())))
+      continue;
+    const bool is_there = is_segment ? archive.segment_info(file.parsed).has_value()
+                          : file.parsed.kind == pg::WalFileKind::kPartial
+                              ? !archive.partials(file.parsed.segment).empty()
+                              : archive.file_info(file.parsed).has_value();
+    if (!is_there) names.push_back(file.name);
+  }
+  return names;
 }
 
 // The order matters: first nothing can be started any more, then what cannot be replaced is put

@@ -19,7 +19,7 @@
 
 #include "base/reporter.h"
 #include "base/time.h"
-#include "repo/backup.h"
+#include "repo/wal_archive.h"
 #include "restore/owners.h"
 #include "restore/tablespaces.h"
 
@@ -27,13 +27,17 @@ namespace holdfast::restore {
 
 inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
 
+// What prepare_into() refuses, without touching anything.
+void require_place_for_copy(const std::string& directory);
+
 // `directory` absent, empty, or left over from an interrupted restore (then it is emptied): throws
 // kAlreadyExists otherwise. It exists afterwards, with the backup's mode, and with the marker.
 void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
                   const repo::Backup& backup, const Owners& owners);
 
-// The checks before anything is touched: no server runs there (kBusy), it is a data directory
-// (kConflict) of this system identifier (kWrongCluster). True when there is something to clear.
+// The checks before anything is touched: it is a data directory (kConflict) of this system
+// identifier (kWrongCluster), and, asked first by require_no_running_server(), no server runs
+// there. True when there is something to clear.
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage);
 
 // The names in the directory's pg_wal that are to be moved aside: what `salvage` could not save;
@@ -41,6 +45,10 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage);
 using Salvage = std::function<std::vector<std::string>(const std::string& pg_wal)>;
 std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
                                      pg::WalSegmentSize size);
+
+// Of those names, what is not in the archive under its name: what a salvage would look at first.
+std::vector<std::string> unarchived_wal(const std::string& directory,
+                                        const repo::WalArchive& archive);
 
 // Directories outside the data directory whose files are the cluster's own: those that its links
 // in pg_tblspc name, in place; and those that an interrupted restore has named in the marker.

@@ -43,18 +43,21 @@ constexpr std::chrono::hours kIntentLife{7 * 24};
 class Restore {
  public:
   Restore(const RestoreOptions& options, const repo::Repository& repository, const Clock& clock,
-          Reporter& reporter, std::stop_token stop)
+          Reporter& reporter, std::stop_token stop, bool on_paper = false)
       : options_(options),
         repository_(repository),
         clock_(clock),
         reporter_(reporter),
         stop_(std::move(stop)),
-        is_copy_(options.where == Where::kInto) {}
+        is_copy_(options.where == Where::kInto),
+        on_paper_(on_paper) {}
 
   RestoreResult run();
+  Preview preview();
 
  private:
   // --- steps
+  void check();
   void find_lineage();
   void check_place();
   void plan();
@@ -63,6 +66,8 @@ class Restore {
   void open_manifest();
   void seclude();
   void check_new_tablespaces();
+  void check_promotion();
+  std::vector<DiskNeed> measure_disk() const;
   void prepare();
   void lay();
   void configure();
@@ -90,6 +95,7 @@ class Restore {
   Reporter& reporter_;
   const std::stop_token stop_;
   const bool is_copy_;
+  const bool on_paper_;  // nothing is written
 
   RestoreResult result_;
   std::optional<repo::Lineage> lineage_;
@@ -139,9 +145,14 @@ void Restore::check_place() {
   }
   directory_ = absolute_path(directory_);
   result_.directory = directory_;
-  if (is_copy_) return;
+  if (is_copy_) {
+    if (on_paper_) require_place_for_copy(directory_);
+    return;
+  }
+  if (!on_paper_)
+    cluster::require_no_running_server(directory_, "restoring over its data directory");
   must_clear_ = check_in_place(directory_, *lineage_);
-  if (!must_clear_) return;
+  if (!must_clear_ || on_paper_) return;
   if (!options_.yes) {
     throw Error({.code = ErrorCode::kUsage,
                  .message = fmt::format("data directory \"{}\" would be cleared", directory_),
@@ -156,8 +167,18 @@ void Restore::check_place() {
 
 void Restore::plan() {
   reporter_.phase("planning", 0);
-  result_.plan = recovery::make_plan(repository_, *lineage_, options_.target);
-  for (const std::string& note : result_.plan.notes) reporter_.note(note);
+  auto make = [this] {
+    result_.plan = recovery::make_plan(repository_, *lineage_, options_.target);
+  };
+  if (on_paper_ && must_clear_) {
+    const Context without("planning without the WAL in \"{}\", which a restore in place saves first",
+                          join_path(directory_, "pg_wal"));
+    make();
+  } else {
+    make();
+  }
+  if (!on_paper_)
+    for (const std::string& note : result_.plan.notes) reporter_.note(note);
   if (result_.plan.backup.damaged) {
     reporter_.warning(fmt::format("backup {} holds {} damaged pages, which are laid as they are",
                                   result_.plan.backup.id, result_.plan.backup.damaged_blocks));
@@ -258,6 +279,40 @@ void Restore::place_tablespaces() {
                                                    result_.plan.backup);
 }
 
+// At its promotion a server asks for histories until one is proven not to be there.
+void Restore::check_promotion() {
+  const std::optional<pg::TimelineId>& lost = result_.plan.lost_history_of;
+  if (!lost) return;
+  const std::string file = pg::history_file_name(*lost);
+  const std::string why =
+      fmt::format("files of timeline {} or a later one are archived and \"{}\" is not",
+                  pg::to_string(*lost), file);
+  if (options_.action != recovery::TargetAction::kPromote) {
+    reporter_.warning(fmt::format("the server could not be promoted at its target: {}", why));
+    return;
+  }
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("timeline history file \"{}\" is not in the archive", file),
+       .detail = fmt::format("When its recovery ends the server takes the first timeline "
+                             "that nobody has used. That this is timeline {} cannot be "
+                             "proven: {}. Two servers would write WAL under one name.",
+                             pg::to_string(*lost), why),
+       .hint = fmt::format("Archive it with holdfast wal push from the pg_wal directory of "
+                           "a server that was on that timeline. To look at the data without "
+                           "a promotion add --action pause.")});
+}
+
+std::vector<DiskNeed> Restore::measure_disk() const {
+  return restore::measure_disk({.directory = directory_,
+                                .tablespace_target =
+                                    [this](const std::string& oid, const std::string& recorded) {
+                                      return tablespace_target(oid, recorded);
+                                    },
+                                .cleared = must_clear_},
+                               repository_, result_.plan.backup, reporter_);
+}
+
 void Restore::prepare() {
   const repo::Backup& backup = result_.plan.backup;
   // That a place cannot be made should not be found out when the old cluster is gone.
@@ -270,11 +325,6 @@ void Restore::prepare() {
   reporter_.phase(must_clear_ ? "clearing the data directory" : "making the data directory", 0);
   if (is_copy_) {
     prepare_into(directory_, result_.tablespaces, backup, *owners_);
-    if (const uint64_t free = free_bytes(directory_); free < manifest_->summary().file_bytes) {
-      reporter_.warning(fmt::format("\"{}\" has {} free, and the files of the backup have up to {}",
-                                    directory_, to_human_bytes(free),
-                                    to_human_bytes(manifest_->summary().file_bytes)));
-    }
   } else {
     result_.moved_aside = prepare_in_place(
         directory_,
@@ -568,12 +618,12 @@ void Restore::start() {
   }
 }
 
-RestoreResult Restore::run() {
-  lap_began_ = clock_.steady();
-  // What can be refused is refused before anything is written.
+// What can be refused is refused before anything is written.
+void Restore::check() {
   find_lineage();
   check_place();
   plan();
+  check_promotion();
   place_tablespaces();
   seclude();
   check_new_tablespaces();
@@ -583,8 +633,14 @@ RestoreResult Restore::run() {
                                                               ? std::nullopt
                                                               : std::optional(options_.bindir));
   }
-  hold_off_deletion();
   open_manifest();
+}
+
+RestoreResult Restore::run() {
+  lap_began_ = clock_.steady();
+  check();
+  require_disk(measure_disk(), reporter_);
+  hold_off_deletion();
   throw_if_stopped(stop_);
   result_.plan_time = lap();
 
@@ -601,11 +657,64 @@ RestoreResult Restore::run() {
   return std::move(result_);
 }
 
+// The small files are read from the backup, in place of those that would be laid.
+Preview Restore::preview() {
+  check();
+  Preview preview;
+  preview.where = options_.where;
+  preview.directory = directory_;
+  preview.clears = must_clear_;
+  preview.disk = measure_disk();
+  require_disk(preview.disk, reporter_);
+  if (!is_copy_) {
+    if (std::optional<cluster::RunningServer> server = cluster::find_running_server(directory_))
+      preview.running_server = server->pid;
+    preview.unarchived = unarchived_wal(directory_, repo::WalArchive(repository_, *lineage_));
+  }
+  const recovery::Plan& plan = result_.plan;
+  preview.files = plan.backup.files;
+  preview.bytes = manifest_->summary().file_bytes;
+  for (const repo::Tablespace& tablespace : plan.backup.tablespaces)
+    preview.tablespaces.emplace_back(
+        tablespace.path, tablespace_target(std::to_string(tablespace.oid), tablespace.path));
+
+  std::vector<HeldFile> outside;
+  MadeUpFiles made_up;
+  for (HeldFile& file :
+       read_small_files(repository_, plan.backup, *manifest_, [](const repo::ManifestEntry& entry) {
+         return entry.root == repo::ManifestRoot::kOutside ||
+                (entry.root == repo::ManifestRoot::kData && entry.path.ends_with(".conf"));
+       })) {
+    if (file.entry.root == repo::ManifestRoot::kOutside)
+      outside.push_back(std::move(file));
+    else
+      made_up[join_path(directory_, file.entry.path)] = std::move(file.content);
+  }
+  const OutsideResult places = place_outside_files(directory_, outside, is_copy_);
+  for (const HeldFile& file : outside) {
+    const std::string& to = places.moved.at(file.entry.path);
+    const bool stays = places.left.contains(file.entry.path);
+    (stays ? preview.left_files : preview.outside_files).push_back(to);
+    if (!stays) made_up[to] = file.content;
+  }
+  for (const pg::ConfSetting& setting :
+       raised_to_floors(plan.floors, read_settings_in_force(places.files, directory_, made_up)))
+    preview.raised.emplace_back(setting.name, setting.value);
+  preview.command = recovery::command_for(options_.target);
+  preview.plan = std::move(result_.plan);
+  return preview;
+}
+
 }  // namespace
 
 RestoreResult restore(const RestoreOptions& options, const repo::Repository& repository,
                       const Clock& clock, Reporter& reporter, std::stop_token stop) {
   return Restore(options, repository, clock, reporter, std::move(stop)).run();
+}
+
+Preview preview(const RestoreOptions& options, const repo::Repository& repository,
+                const Clock& clock, Reporter& reporter, std::stop_token stop) {
+  return Restore(options, repository, clock, reporter, std::move(stop), true).preview();
 }
 
 }  // namespace holdfast::restore

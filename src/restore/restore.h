@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
+#include "restore/disk.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
@@ -88,6 +89,27 @@ struct RestoreResult {
 
 RestoreResult restore(const RestoreOptions& options, const repo::Repository& repository,
                       const Clock& clock, Reporter& reporter, std::stop_token stop);
+
+// The same on paper: everything that restore() would refuse before it writes is refused, and
+// nothing is written. In place neither `yes` nor a stopped server is needed.
+struct Preview {
+  recovery::Plan plan;
+  Where where = Where::kInto;
+  std::string directory;
+  bool clears = false;                  // kInPlace: what is there goes
+  std::optional<int> running_server;    // kInPlace: its pid; it must be stopped first
+  std::vector<std::string> unarchived;  // kInPlace: WAL that would be saved first; it may lead
+                                        // recovery farther than the plan
+  uint64_t files = 0, bytes = 0;        // to be laid
+  std::vector<DiskNeed> disk;
+  std::vector<std::pair<std::string, std::string>> tablespaces;  // recorded path, place
+  std::vector<std::string> outside_files;                        // written outside
+  std::vector<std::string> left_files;  // outside, are there and stay as they are
+  std::vector<std::pair<std::string, std::string>> raised;  // settings, to the WAL's floors
+  std::string command;                                      // that carries it out
+};
+Preview preview(const RestoreOptions& options, const repo::Repository& repository,
+                const Clock& clock, Reporter& reporter, std::stop_token stop);
 
 // Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the
 // configuration what restore put in.

@@ -5,6 +5,7 @@
 
 #include "base/process.h"
 #include "pg/wal_file_name.h"
+#include "view/restore_plan.h"
 #include "view/table.h"
 
 namespace holdfast::view {
@@ -294,38 +295,6 @@ std::string text(const repo::Backup& backup) {
 
 Json json(const repo::Backup& backup) {
   return document("holdfast.backup_show.v1").set("backup", backup_json(backup));
-}
-
-Json json(const recovery::Plan& plan) {
-  Json ranges = Json::array();
-  for (const recovery::WalRange& range : plan.ranges)
-    ranges.push(
-        Json::object()
-            .set("timeline", range.timeline.value)
-            .set("first", segment_name(range.timeline, range.first, plan.backup.wal_segment_bytes))
-            .set("last", segment_name(range.timeline, range.last, plan.backup.wal_segment_bytes)));
-  Json notes = Json::array();
-  for (const std::string& note : plan.notes) notes.push(note);
-  Json abandoned = Json::array();
-  for (const recovery::AbandonedBranch& branch : plan.abandoned)
-    abandoned.push(Json::object()
-                       .set("timeline", branch.timeline.value)
-                       .set("forked_at", pg::to_string(branch.forked_at))
-                       .set("last_commit",
-                            branch.last_commit ? Json(to_rfc3339(*branch.last_commit)) : Json()));
-  return Json::object()
-      .set("backup", plan.backup.id)
-      .set("why", plan.why_this_backup)
-      .set("target", to_string(plan.target))
-      .set("ran_to_the_end", plan.ran_to_the_end)
-      .set("timeline", plan.timeline.value)
-      .set("wal", std::move(ranges))
-      .set("segments", plan.segments)
-      .set("stored_wal_bytes", plan.stored_wal_bytes)
-      .set("end_lsn", pg::to_string(plan.end_lsn))
-      .set("last_commit", plan.last_commit ? Json(to_rfc3339(*plan.last_commit)) : Json())
-      .set("abandoned", std::move(abandoned))
-      .set("notes", std::move(notes));
 }
 
 std::string text(const restore::RestoreResult& result) {

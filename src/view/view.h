@@ -39,7 +39,6 @@ Json json(const repo::Backup& backup);
 
 std::string text(const restore::RestoreResult& result);
 Json json(const restore::RestoreResult& result);
-Json json(const recovery::Plan& plan);
 
 std::string text(const restore::FinishResult& result);
 Json json(const restore::FinishResult& result);

@@ -147,11 +147,33 @@ TEST_F(FullDisk, EndsWalPushAndLosesNothing) {
   EXPECT_TRUE(read_file(got) == read_file(join_path(data, "pg_wal/" + segment)));
 }
 
+TEST_F(FullDisk, RefusesARestoreThatDoesNotFitBeforeItWritesAnything) {
+  const std::string into = join_path(small_disk(), "restored");
+  const Filler filler(4 << 20);
+  for (const char* dry_run : {"--dry-run", "--start"}) {
+    const std::string words = refusal({"restore", "--into", into, dry_run});
+    EXPECT_TRUE(std::regex_match(
+        words, std::regex("ERROR:  there is not enough disk space for this restore\n"
+                          "DETAIL:  \"[$]SMALL/restored\" needs [0-9.]+ MiB, and its file system "
+                          "has [34][.0-9]* MiB free[.]\n"
+                          "HINT:  Nothing was written. Make room there, or restore to another file "
+                          "system[.]\n")))
+        << words;
+    EXPECT_FALSE(lstat_if_exists(into));
+  }
+}
+
 TEST_F(FullDisk, EndsARestoreThatLeavesNothingToStart) {
   const std::string into = join_path(small_disk(), "restored");
   const std::vector<std::string> restore = {"restore", "--into", into};
+  const int64_t needed = must({"restore", "--dry-run", "--into", into})
+                             .at("disk")
+                             .items()[0]
+                             .at("needed_bytes")
+                             .as_i64();
   {
-    const Filler filler(4 << 20);
+    // The files fit, and not a page more: there is no room for the configuration of the recovery.
+    const Filler filler(static_cast<uint64_t>(needed));
     const std::string words = refusal(restore);
     EXPECT_TRUE(std::regex_match(
         words, std::regex("ERROR:  could not [a-z ]+ \"[$]SMALL/restored/[^\"]*\": No space left "

@@ -674,5 +674,20 @@ TEST_F(RestoreTest, AnUnknownClusterIsNamed) {
   EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
 }
 
+TEST_F(RestoreTest, APromotionThatWouldFailForALostHistoryIsRefusedBeforeAnythingIsWritten) {
+  take_backup();
+  put_history(3, "1\t0/200000\tx\n2\t0/200000\tx\n");  // and 00000002.history is lost
+  const Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is not in the archive");
+  EXPECT_FALSE(lstat_if_exists(into_));
+  RestoreOptions to_look = options();
+  to_look.action = recovery::TargetAction::kPause;
+  run(to_look);
+  EXPECT_TRUE(std::ranges::any_of(reporter_.warnings(), [](const std::string& warning) {
+    return warning.starts_with("the server could not be promoted at its target: ");
+  }));
+}
+
 }  // namespace
 }  // namespace holdfast::restore
