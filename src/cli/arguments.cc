@@ -219,6 +219,17 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   init->add_flag("--configure-server", arguments.configure_server,
                  "set archive_mode, archive_command and wal_level on the server");
 
+  CLI::App* check =
+      command(&app, "check", "prove that archiving works, or tell what is wrong with it");
+  check
+      ->add_option("--archive-timeout", arguments.check_timeout,
+                   "how long to wait for a WAL segment to be archived (default 60s)")
+      ->type_name("DURATION");
+  check
+      ->add_option("--max-backup-age", arguments.max_backup_age,
+                   "warn when the last good backup is older")
+      ->type_name("DURATION");
+
   command(&app, "info", "everything about the repository at a glance");
 
   CLI::App* backup = command(&app, "backup", "take a base backup of the running cluster");

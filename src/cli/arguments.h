@@ -31,6 +31,9 @@ struct Arguments {
   std::string checkpoint = "fast";
   std::string label;
   std::string archive_timeout = "1h";
+  // check
+  std::string check_timeout = "60s";
+  std::string max_backup_age;
   // backup show ID, wal push PATH, wal get FILE PATH, finish DIR
   std::vector<std::string> words;
   bool read_ahead_worker = false;

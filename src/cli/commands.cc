@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/call.h"
+#include "cli/check_command.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
 #include "restore/restore.h"
@@ -200,6 +201,7 @@ struct Command {
 };
 constexpr std::array kCommands = {
     Command{"init", run_init},
+    Command{"check", run_check},
     Command{"info", run_info},
     Command{"backup", run_backup},
     Command{"backup list", run_backup_list},

@@ -6,30 +6,15 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "cluster/connection.h"
 #include "cluster/server_facts.h"
 #include "pg/version.h"
 #include "repo/layout.h"
+#include "setup/configured_directory.h"
 #include "setup/server_settings.h"
 
 namespace holdfast::setup {
 namespace {
-
-void check_data_directory(const std::string& configured, const cluster::ServerFacts& facts) {
-  if (configured.empty()) return;
-  std::optional<struct stat> ours = stat_if_exists(configured);
-  std::optional<struct stat> servers = stat_if_exists(facts.data_directory);
-  bool is_same = ours && servers
-                     ? ours->st_dev == servers->st_dev && ours->st_ino == servers->st_ino
-                     : absolute_path(configured) == absolute_path(facts.data_directory);
-  if (is_same) return;
-  throw Error(
-      {.code = ErrorCode::kWrongCluster,
-       .message = fmt::format("\"{}\" is not the data directory of the server", configured),
-       .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
-       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
-}
 
 repo::Lineage describe_lineage(const std::string& cluster, const cluster::ServerFacts& facts,
                                cluster::Connection& connection) {
@@ -83,7 +68,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
       {.conninfo = options.conninfo, .application_name = "holdfast init"}, std::move(stop));
   cluster::ServerFacts facts = cluster::read_server_facts(connection);
   pg::version_of(facts.major);  // throws for one that is not known
-  check_data_directory(options.pgdata, facts);
+  check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
   if (options.configure_server) refuse_foreign_archiving(settings, options.archive_command);
 

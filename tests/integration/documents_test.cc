@@ -40,6 +40,7 @@ using Lines = std::vector<std::string>;
 // Each page that has commands; TheTableNamesEveryPage holds it to what is there.
 constexpr std::array kPages = {"README.md",
                                "docs/guide/archive-wal.md",
+                               "docs/guide/check.md",
                                "docs/guide/first-backup.md",
                                "docs/guide/on-debian.md",
                                "docs/guide/recover.md",

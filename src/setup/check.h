@@ -1,0 +1,64 @@
+// check.h: proves archiving from end to end, and names what is wrong when it does not work.
+//
+// Looks at the server, the repository and what lies between them; then writes a restore point,
+// completes its WAL segment, waits for that very segment in the repository and reads it back. What
+// is found is a list: each thing that was looked at with its outcome. Nothing short of the segment
+// read back counts as proof.
+//
+// Left behind: one restore point ("holdfast check <time>-<random>"), and one segment completed
+// early. Where archiving is known not to work nothing is written at all.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "repo/repository.h"
+
+namespace holdfast::setup {
+
+struct CheckOptions {
+  std::string cluster = "main";
+  std::string conninfo;
+  std::string pgdata;           // may be empty: the server is asked
+  std::string archive_command;  // the one that init would set
+  std::string tool_version;
+  std::string user;                                           // who runs this, for the list
+  std::chrono::seconds archive_timeout{60};                   // how long to wait for the segment
+  std::optional<Microseconds> max_backup_age = std::nullopt;  // an older one is a warning
+};
+
+// kNote: good to know. kWarning: works, and should be put right. kFailed: archiving cannot work, or
+// is not proven. kSkipped: could not be looked at because of what failed before.
+enum class CheckOutcome : uint8_t { kOk, kNote, kWarning, kFailed, kSkipped };
+std::string_view to_string(CheckOutcome outcome);  // "ok"
+
+struct CheckItem {
+  std::string name;  // "archive_command"
+  CheckOutcome outcome = CheckOutcome::kOk;
+  std::string message;
+  std::string detail = {};
+  std::string hint = {};
+};
+
+struct CheckResult {
+  std::vector<CheckItem> items;
+  bool proven = false;
+  // When proven: the segment that was read back, and how long it took to come.
+  std::string segment = {};
+  Microseconds took{};
+  // Otherwise the item that is the cause: the first that failed.
+  const CheckItem* cause() const;
+};
+
+// `open` opens the repository; what it throws becomes an item. Throws kInterrupted alone (and what
+// is a defect of ours).
+CheckResult check(const CheckOptions& options, const std::function<repo::Repository()>& open,
+                  const Clock& clock, Reporter& reporter, std::stop_token stop);
+
+}  // namespace holdfast::setup

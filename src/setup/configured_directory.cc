@@ -1,0 +1,27 @@
+#include "setup/configured_directory.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace holdfast::setup {
+
+void check_configured_directory(const std::string& configured, const cluster::ServerFacts& facts) {
+  if (configured.empty()) return;
+  std::optional<struct stat> ours = stat_if_exists(configured);
+  std::optional<struct stat> servers = stat_if_exists(facts.data_directory);
+  bool is_same = ours && servers
+                     ? ours->st_dev == servers->st_dev && ours->st_ino == servers->st_ino
+                     : absolute_path(configured) == absolute_path(facts.data_directory);
+  if (is_same) return;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("\"{}\" is not the data directory of the server", configured),
+       .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
+       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
+}
+
+}  // namespace holdfast::setup

@@ -1,0 +1,14 @@
+// configured_directory.h: whether the configured data directory is the server's.
+#pragma once
+
+#include <string>
+
+#include "cluster/server_facts.h"
+
+namespace holdfast::setup {
+
+// Nothing to compare when `configured` is empty. By device and inode where both can be seen from
+// here, else by name. Throws kWrongCluster.
+void check_configured_directory(const std::string& configured, const cluster::ServerFacts& facts);
+
+}  // namespace holdfast::setup

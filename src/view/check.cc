@@ -1,0 +1,77 @@
+#include "view/check.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+namespace holdfast::view {
+namespace {
+
+constexpr size_t kOutcomeWidth = 9;  // "warning" and two spaces
+
+// The text behind its label, its further lines below its first.
+void add_part(std::string& out, std::string_view label, std::string_view text) {
+  if (text.empty()) return;
+  std::string indent(kOutcomeWidth, ' ');
+  out += indent + std::string(label) + ":  ";
+  for (char c : text) {
+    out += c;
+    if (c == '\n') out += indent + "    ";
+  }
+  out += '\n';
+}
+
+std::string without_full_stop(std::string text) {
+  while (text.ends_with('.')) text.pop_back();
+  return text;
+}
+
+std::string closing(const setup::CheckResult& result) {
+  if (const setup::CheckItem* cause = result.cause())
+    return fmt::format("Archiving is not proven: {}.{}{}", without_full_stop(cause->message),
+                       cause->hint.empty() ? "" : " ", cause->hint);
+  auto warnings =
+      std::ranges::count(result.items, setup::CheckOutcome::kWarning, &setup::CheckItem::outcome);
+  std::string works = fmt::format("Archiving works: segment {} was read back", result.segment);
+  if (warnings == 0) return works + ".";
+  return fmt::format("{}. See to the {} above.", works,
+                     warnings == 1 ? std::string("warning") : fmt::format("{} warnings", warnings));
+}
+
+}  // namespace
+
+std::string text(const setup::CheckResult& result) {
+  std::string out;
+  for (const setup::CheckItem& item : result.items) {
+    out += fmt::format("{:<{}}{}: {}\n", setup::to_string(item.outcome), kOutcomeWidth, item.name,
+                       item.message);
+    add_part(out, "DETAIL", item.detail);
+    // The hint of the cause is the last line.
+    if (&item != result.cause()) add_part(out, "HINT", item.hint);
+  }
+  return out + closing(result) + "\n";
+}
+
+Json json(const setup::CheckResult& result) {
+  Json checks = Json::array();
+  for (const setup::CheckItem& item : result.items)
+    checks.push(Json::object()
+                    .set("name", item.name)
+                    .set("outcome", setup::to_string(item.outcome))
+                    .set("message", item.message)
+                    .set("detail", item.detail)
+                    .set("hint", item.hint));
+  const setup::CheckItem* cause = result.cause();
+  return Json::object()
+      .set("schema", "holdfast.check.v1")
+      .set("proven", result.proven)
+      .set("cause", cause != nullptr ? Json(cause->name) : Json())
+      .set("segment", result.proven ? Json(result.segment) : Json())
+      .set("archive_seconds",
+           result.proven ? Json(static_cast<double>(result.took.count()) / 1e6) : Json())
+      .set("checks", std::move(checks))
+      .set("summary", closing(result));
+}
+
+}  // namespace holdfast::view
