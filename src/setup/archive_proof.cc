@@ -132,15 +132,18 @@ void Proof::read_log() {
 }
 
 void Proof::check_content() {
-  auto holds_the_point = [&](uint64_t number) {
-    std::optional<repo::WalSegmentInfo> info =
-        archive_.segment_info(segment_file(facts_.timeline, number));
+  auto holds_the_point = [&](const std::optional<repo::WalSegmentInfo>& info) {
     return info && std::ranges::find(info->restore_points, options_.restore_point,
                                      &repo::WalRestorePoint::name) != info->restore_points.end();
   };
-  // The record can begin in the segment before the one in which it ends.
-  uint64_t number = file_.segment.segment_number;
-  if (!holds_the_point(number) && !(number > 0 && holds_the_point(number - 1)))
+  // The record may begin in the segment before the one in which it ends.
+  const uint64_t number = file_.segment.segment_number;
+  std::optional<repo::WalSegmentInfo> before;
+  if (number > 0) before = archive_.segment_info(segment_file(facts_.timeline, number - 1));
+  std::optional<repo::WalSegmentInfo> here = archive_.segment_info(file_);
+  const bool is_told =
+      !before || !here || repo::count_moment_between(*before, *here, archive_.lineage().name.major);
+  if (is_told && !holds_the_point(here) && !holds_the_point(before))
     throw Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("archived WAL segment \"{}\" does not hold what the server "
