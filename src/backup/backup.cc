@@ -104,6 +104,25 @@ void add_last_files(const cluster::OnlineBackup::Stopped& stopped, ByteView cont
     add("tablespace_map", as_bytes(stopped.tablespace_map), kMadeFileMode);
 }
 
+// No commit before the stop position carries a later time: asked after the stop. On a standby the
+// commits are the primary's, whose clock may be ahead.
+Time stop_time(cluster::Connection& connection) {
+  return parse_time(connection.query_value(
+      "SELECT greatest(clock_timestamp(), pg_last_xact_replay_timestamp())"));
+}
+
+// A standby follows its primary to another timeline when that was promoted itself.
+void require_one_timeline(pg::TimelineId started, const pg::ControlFile& control) {
+  if (control.minimum_recovery_timeline == started) return;
+  throw Error({.code = ErrorCode::kServer,
+               .message = "the standby followed its primary to another timeline during the backup",
+               .detail = fmt::format(
+                   "It began on timeline {} and is on timeline {} now; there is no new "
+                   "backup.",
+                   pg::to_string(started), pg::to_string(control.minimum_recovery_timeline)),
+               .hint = "Take the backup again."});
+}
+
 // What the stop call says of the WAL that the backup needs.
 void describe_wal(const cluster::OnlineBackup::Stopped& stopped, pg::Lsn start_lsn,
                   pg::WalSegmentSize size, repo::Backup& backup) {
@@ -119,7 +138,7 @@ void describe_wal(const cluster::OnlineBackup::Stopped& stopped, pg::Lsn start_l
   backup.start_timeline = label.start_timeline;
   backup.start_segment = label.start_segment;
   backup.stop_lsn = stopped.stop_lsn;
-  backup.stop_timeline = label.start_timeline;  // a primary stays on its timeline
+  backup.stop_timeline = label.start_timeline;
   backup.stop_segment = pg::segment_file_name(
       {backup.stop_timeline, pg::last_segment_before_end(stopped.stop_lsn, size)}, size);
 }
@@ -171,8 +190,9 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
        .jobs = options.jobs,
        .current_lsn =
            [&online] {
-             return pg::parse_lsn(
-                 online.connection().query_value("SELECT pg_current_wal_insert_lsn()"));
+             return pg::parse_lsn(online.connection().query_value(
+                 online.from_standby() ? "SELECT pg_last_wal_replay_lsn()"
+                                       : "SELECT pg_current_wal_insert_lsn()"));
            },
        .check_alive = [&online] { online.check_alive(); }},
       writer, reporter, stop);
@@ -186,9 +206,9 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   reporter.phase("finishing", 0);
   cluster::ControlFileCopy last_control = cluster::read_control_file(data_directory);
   cluster::OnlineBackup::Stopped stopped = online.stop();
-  // Asked after the stop: no commit before the stop position carries a later time.
-  description.stop_time = server_time(online.connection());
+  description.stop_time = stop_time(online.connection());
   describe_wal(stopped, online.start_lsn(), facts.wal_segment_size, description);
+  if (online.from_standby()) require_one_timeline(description.stop_timeline, last_control.control);
   reporter.note(fmt::format("backup stops at {}", pg::to_string(stopped.stop_lsn)));
 
   // Everything but the commit object.
@@ -199,14 +219,21 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
 
   // A backup exists only with the WAL that it needs.
   reporter.phase("waiting for WAL", 0);
-  wait_for_wal(
-      repo::WalArchive(repository, lineage),
-      {.timeline = description.stop_timeline,
-       .start_lsn = description.start_lsn,
-       .end_lsn = description.stop_lsn},
-      {.timeout = options.archive_timeout,
-       .archiver = [&online] { return cluster::read_archiver_status(online.connection()); }},
-      clock, reporter, stop);
+  WalWait wait{.timeout = options.archive_timeout, .archiver = [&online] {
+                 return cluster::read_archiver_status(online.connection());
+               }};
+  wait.by_primary = online.from_standby();
+  if (online.from_standby() && options.archive_tail)
+    wait.archive_tail = [&](const std::string& segment) {
+      std::optional<pg::Lsn> end =
+          options.archive_tail(join_path(data_directory, "pg_wal"), segment);
+      return end && *end >= description.stop_lsn;
+    };
+  wait_for_wal(repo::WalArchive(repository, lineage),
+               {.timeline = description.stop_timeline,
+                .start_lsn = description.start_lsn,
+                .end_lsn = description.stop_lsn},
+               wait, clock, reporter, stop);
 
   // Commit: from here on the backup exists.
   description.external_files = outside.kept;

@@ -5,11 +5,17 @@
 // the backup; backup_label, tablespace_map and pg_control last; wait until all WAL that the backup
 // needs is in the archive; commit. Until the commit nothing exists.
 //
+// A standby is backed up like a primary, and without it: what the primary has archived is waited
+// for, and what it has not, of the segment in which the backup ends, the standby archives itself as
+// .partial: on a quiet system that segment would not be complete for hours.
+//
 // Sketch: per worker 1 MiB read buffer and an open pack; the manifest streams; memory does not grow
 // with the cluster. Production's page cache is spared (posix_fadvise).
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -31,6 +37,10 @@ struct BackupOptions {
   std::string label;  // ASCII, at most 1000 characters; empty: "holdfast <id>"
   std::string tool_version;
   std::chrono::seconds archive_timeout{3600};  // how long to wait for the last WAL to be archived
+  // Archives what a standby's pg_wal has of a segment as .partial, and says up to where its records
+  // can be read; nullopt when it has nothing of it (archive::archive_tail).
+  std::function<std::optional<pg::Lsn>(const std::string& pg_wal, const std::string& segment)>
+      archive_tail = {};
 };
 
 struct BackupResult {

@@ -50,11 +50,7 @@ void check_is_readable(const std::string& directory) {
 
 void check_server(const cluster::ServerFacts& facts) {
   pg::version_of(facts.major);  // throws for one that is not known
-  if (facts.in_recovery)
-    throw Error({.code = ErrorCode::kUnsupported,
-                 .message = "the server is a standby",
-                 .detail = "Backups are taken from the primary.",
-                 .hint = "Name the primary in conninfo and run the backup on its host."});
+  if (facts.in_recovery) return;
   if (facts.wal_level == "minimal")
     throw Error({.code = ErrorCode::kServer,
                  .message = "wal_level of the server is \"minimal\"",
@@ -128,13 +124,14 @@ void check_control_file(const pg::ControlFile& control, const cluster::ServerFac
          .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
                                control.system_identifier, facts.system_identifier),
          .hint = "Correct pgdata or conninfo in the configuration."});
-  bool knows_checkpoint =
-      control.state == pg::ClusterState::kInProduction && control.redo_lsn >= start_lsn;
+  pg::ClusterState expected =
+      facts.in_recovery ? pg::ClusterState::kInArchiveRecovery : pg::ClusterState::kInProduction;
+  bool knows_checkpoint = control.state == expected && control.redo_lsn >= start_lsn;
   if (start_lsn.is_valid() && !knows_checkpoint)
     throw Error(
         {.code = ErrorCode::kWrongCluster,
          .message = fmt::format("data directory \"{}\" is not the server's", data_directory),
-         .detail = fmt::format("It is a copy or a standby of the same cluster: its pg_control says "
+         .detail = fmt::format("It is another server's of the same cluster: its pg_control says "
                                "\"{}\" with the last checkpoint at {}, while the server has just "
                                "made one at {}.",
                                pg::to_string(control.state), pg::to_string(control.redo_lsn),

@@ -9,8 +9,9 @@
 
 namespace holdfast::backup {
 
-// The server is one that can be backed up: a primary whose WAL is archived. Throws kServer,
-// kUnsupported.
+// The server is one that can be backed up: a primary whose WAL is archived, or a standby, whose
+// primary does that; what a standby's own settings say of archiving counts after its promotion
+// only. Throws kServer, kUnsupported.
 void check_server(const cluster::ServerFacts& facts);
 
 // The cluster's lineage that this server belongs to. Throws kNotFound when the repository has none
@@ -25,7 +26,8 @@ std::string check_data_directory(const std::string& configured, const cluster::S
 
 // That the directory's pg_control is the server's. A copy of the cluster, or its standby, has the
 // same system identifier; so once the backup has started (`start_lsn` is valid) pg_control must
-// know of the checkpoint that the server has just made for it. Throws kWrongCluster.
+// know of the checkpoint, or on a standby the restartpoint, that the server has just made for it.
+// Throws kWrongCluster.
 void check_control_file(const pg::ControlFile& control, const cluster::ServerFacts& facts,
                         const std::string& data_directory, pg::Lsn start_lsn = {});
 

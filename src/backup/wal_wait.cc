@@ -80,8 +80,11 @@ class Waiting {
                                 to_human(wait_.timeout)),
          .detail = "Without it the backup could not be recovered, so there is no new backup." +
                    (failure.empty() ? failure : " " + failure),
-         .hint = "Look for the output of archive_command in the server's log, and run the command "
-                 "by hand as the server's user."});
+         .hint = wait_.by_primary
+                     ? "The primary archives it, not this standby. Look into the primary's log, or "
+                       "run \"holdfast check\" there."
+                     : "Look for the output of archive_command in the server's log, or run "
+                       "\"holdfast check\", which names the cause."});
   }
 
   const WalWait& wait_;
@@ -107,7 +110,11 @@ void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, cons
   for (uint64_t number = pg::segment_of(needed.start_lsn, size); number <= last; ++number) {
     std::string name = pg::segment_file_name({needed.timeline, number}, size);
     pg::WalFileName file = pg::parse_wal_file_name(name, size);
-    waiting.until(name, [&] { return is_whole_segment(archive, file, name); });
+    bool may_take_tail = number == last && wait.archive_tail;
+    waiting.until(name, [&] {
+      if (is_whole_segment(archive, file, name)) return true;
+      return std::exchange(may_take_tail, false) && wait.archive_tail(name);
+    });
   }
 }
 

@@ -27,6 +27,11 @@ struct WalWait {
   // What pg_stat_archiver says, for a warning every few seconds while the archiver fails, and for
   // the error at the end.
   std::function<cluster::ArchiverStatus()> archiver = {};
+  // The primary archives it: the server that was backed up is a standby.
+  bool by_primary = false;
+  // Asked once when every segment but the last is there: archives what there is of that one, and
+  // says whether its records reach end_lsn.
+  std::function<bool(const std::string& segment)> archive_tail = {};
 };
 
 // Every segment of `needed`, whole, and from timeline 2 on the timeline's history file. Throws

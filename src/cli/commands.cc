@@ -86,7 +86,8 @@ int run_backup(const Call& call) {
                       .label = call.arguments.label,
                       .tool_version = HOLDFAST_VERSION,
                       .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
-                          parse_duration(call.arguments.archive_timeout))},
+                          parse_duration(call.arguments.archive_timeout)),
+                      .archive_tail = tail_archiver(call, opened)},
                      opened.repository, call.reporter, call.stop);
   show(call, result);
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;

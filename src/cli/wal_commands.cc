@@ -10,6 +10,7 @@
 #include "archive/wal_push.h"
 #include "archive/wal_salvage.h"
 #include "archive/wal_spool.h"
+#include "archive/wal_tail.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -120,6 +121,17 @@ std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
       left.push_back(refused.file);
     }
     return left;
+  };
+}
+
+std::function<std::optional<pg::Lsn>(const std::string& pg_wal, const std::string& segment)>
+tail_archiver(const Call& call, const OpenRepository& opened) {
+  return [&call, &opened](const std::string& pg_wal, const std::string& segment) {
+    return archive::archive_tail({.wal_directory = pg_wal,
+                                  .segment = segment,
+                                  .cluster = call.settings.cluster(),
+                                  .compression = call.settings.compression()},
+                                 opened.repository, call.reporter);
   };
 }
 

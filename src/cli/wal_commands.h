@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/call.h"
+#include "pg/lsn.h"
 
 namespace holdfast::cli {
 
@@ -17,5 +19,9 @@ int run_wal_list(const Call& call);
 // saved. `call` and `opened` must outlive it.
 std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
     const Call& call, const OpenRepository& opened);
+
+// For a backup of a standby (archive::archive_tail). `call` and `opened` must outlive it.
+std::function<std::optional<pg::Lsn>(const std::string& pg_wal, const std::string& segment)>
+tail_archiver(const Call& call, const OpenRepository& opened);
 
 }  // namespace holdfast::cli

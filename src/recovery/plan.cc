@@ -365,6 +365,14 @@ void Planner::plan_immediate(Plan& plan) {
   require_backup_wal(way, reach);
   take(plan, way, reach);
   plan.end_lsn = way.backup.stop_lsn;
+  if (!way.backup.from_standby) return;
+  // A backup of a standby can end where the archive does. The server stops before the first record
+  // behind the backup; where there is none it reads on and fails. The last record is the same
+  // place.
+  const Reach end = Survey(archive_, *way.path).to_the_end(way.first);
+  if (!end.last_record.is_valid() || end.last_record >= way.backup.stop_lsn) return;
+  plan.target.kind = TargetKind::kLsn;
+  plan.target.lsn = end.last_record;
 }
 
 void Planner::plan_time(Plan& plan) {

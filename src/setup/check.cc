@@ -457,7 +457,7 @@ void Check::look_at_archiver() {
                           "signal, and the server starts it again after some seconds."});
   add({.name = "archiver",
        .outcome = backlog.files > kFewFiles ? CheckOutcome::kWarning : CheckOutcome::kOk,
-       .message = std::move(waiting)});
+       .message = waiting});
 }
 
 void Check::prove() {

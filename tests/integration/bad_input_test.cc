@@ -714,7 +714,7 @@ HINT:  Run "holdfast init --configure-server".
   EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}),
             (Said{1, R"(ERROR:  WAL file "$SEGMENT" did not reach the archive within 1 s
 DETAIL:  Without it the backup could not be recovered, so there is no new backup. The server's last failed attempt was to archive "$SEGMENT" at $TIME.
-HINT:  Look for the output of archive_command in the server's log, and run the command by hand as the server's user.
+HINT:  Look for the output of archive_command in the server's log, or run "holdfast check", which names the cause.
 )"}));
   EXPECT_EQ(scene_.say({"restore", "--into", "$DIR/new"}),
             (Said{1, R"(ERROR:  there is no backup of cluster "main"

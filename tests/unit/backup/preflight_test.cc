@@ -26,13 +26,19 @@ cluster::ServerFacts good_facts() {
   return facts;
 }
 
-TEST(CheckServer, LetsAPrimaryWithArchivingPass) {
+TEST(CheckServer, LetsAPrimaryWithArchivingAndAStandbyPass) {
   check_server(good_facts());
   cluster::ServerFacts facts = good_facts();
   facts.wal_level = "logical";
   facts.archive_mode = cluster::ArchiveMode::kAlways;
   facts.archive_command.clear();
   facts.archive_library = "some_library";
+  check_server(facts);
+  // What a standby says of archiving is not what its primary does.
+  facts = good_facts();
+  facts.in_recovery = true;
+  facts.archive_mode = cluster::ArchiveMode::kOff;
+  facts.archive_command.clear();
   check_server(facts);
 }
 
@@ -44,8 +50,6 @@ TEST(CheckServer, SaysWhatIsWrongAndWhatToDo) {
     const char* hint;
   } cases[] = {
       {[](auto& facts) { facts.major = 19; }, ErrorCode::kUnsupported, nullptr, nullptr},
-      {[](auto& facts) { facts.in_recovery = true; }, ErrorCode::kUnsupported,
-       "the server is a standby", "Name the primary in conninfo and run the backup on its host."},
       {[](auto& facts) { facts.wal_level = "minimal"; }, ErrorCode::kServer,
        "wal_level of the server is \"minimal\"",
        "Run \"holdfast init --configure-server\", then restart the server."},
@@ -156,6 +160,13 @@ TEST(CheckControlFile, TellsACopyOfTheClusterFromTheServersOwnDirectory) {
   control.state = pg::ClusterState::kInArchiveRecovery;
   error = error_of([&] { check_control_file(control, facts, "/data", {0x5000028}); });
   EXPECT_NE(error.detail().find("in archive recovery"), std::string::npos);
+  // The server that is backed up is the standby itself.
+  cluster::ServerFacts standby = facts;
+  standby.in_recovery = true;
+  check_control_file(control, standby, "/data", {0x5000028});
+  control.state = pg::ClusterState::kInProduction;
+  error = error_of([&] { check_control_file(control, standby, "/data", {0x5000028}); });
+  EXPECT_EQ(error.code(), ErrorCode::kWrongCluster);
 
   control.system_identifier = 42;
   error = error_of([&] { check_control_file(control, facts, "/data"); });

@@ -89,6 +89,38 @@ TEST_F(WalWaitTest, WaitsForASegmentThatComesLater) {
   group.wait();
 }
 
+TEST_F(WalWaitTest, TakesAStandbysTailOnceWhenAllBeforeItIsThere) {
+  std::vector<std::string> asked;
+  bool reaches = false;
+  auto wait_with_tail = [&] {
+    wait_for_wal(archive_, needed_,
+                 {.timeout = timeout_,
+                  .archiver = [this] { return status_; },
+                  .by_primary = true,
+                  .archive_tail =
+                      [&](const std::string& segment) {
+                        asked.push_back(segment);
+                        return reaches;
+                      }},
+                 system_clock(), reporter_, stop_.get_token());
+  };
+  // Not while a segment before it is missing, which the primary alone can archive.
+  Error error = error_of(wait_with_tail);
+  EXPECT_NE(error.message().find("\"000000010000000000000004\""), std::string::npos);
+  EXPECT_NE(error.hint().find("The primary archives it"), std::string::npos) << error.hint();
+  EXPECT_TRUE(asked.empty());
+  put(4);
+  error = error_of(wait_with_tail);
+  EXPECT_NE(error.message().find("\"000000010000000000000005\""), std::string::npos);
+  EXPECT_EQ(asked, std::vector<std::string>{"000000010000000000000005"});
+  reaches = true;
+  wait_with_tail();
+  EXPECT_EQ(asked.size(), 2U);
+  put(5);
+  wait_with_tail();
+  EXPECT_EQ(asked.size(), 2U);
+}
+
 TEST_F(WalWaitTest, WantsTheHistoryOfALaterTimeline) {
   put(4, stored_.lineage.system_identifier, 2);
   needed_.timeline = {2};

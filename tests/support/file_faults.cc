@@ -1,0 +1,75 @@
+#include "support/file_faults.h"
+
+#include <atomic>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "support/holdfast_command.h"
+
+namespace holdfast::test {
+namespace {
+
+SpawnOptions command(const RecoveryScene& scene, const std::vector<std::string>& words) {
+  const char* library = std::getenv("HOLDFAST_FILE_FAULTS");
+  if (library == nullptr || *library == '\0')
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = "HOLDFAST_FILE_FAULTS is not set",
+                 .hint = "Run the integration tests with tools/run_integration."});
+  forget_outer_settings();
+  SpawnOptions options{.arguments = {holdfast_program(), "--config", scene.config_file()},
+                       .environment = {{"LD_PRELOAD", library}}};
+  options.arguments.insert(options.arguments.end(), words.begin(), words.end());
+  return options;
+}
+
+}  // namespace
+
+HeldCommand::HeldCommand(const RecoveryScene& scene, const std::vector<std::string>& words,
+                         const std::string& held_at) {
+  static std::atomic<int> count = 0;
+  directory_ = scene.path(fmt::format("held.{}", ++count));
+  make_directory(directory_);
+  SpawnOptions options = command(scene, words);
+  options.environment.insert(options.environment.end(),
+                             {{"HF_PAUSE_AT", held_at}, {"HF_PAUSE_DIRECTORY", directory_}});
+  options.output = join_path(directory_, "out");
+  options.error = join_path(directory_, "err");
+  process_ = std::make_unique<Process>(options);
+  const bool is_held = comes_true([&] {
+    return process_->poll() || lstat_if_exists(join_path(directory_, "reached")).has_value();
+  });
+  if (!is_held || process_->poll())
+    throw Error({.code = ErrorCode::kInternal,
+                 .message = fmt::format("the program did not open \"{}\"", held_at),
+                 .detail = read_text_file(options.error)});
+}
+
+HeldCommand::~HeldCommand() = default;
+
+Captured HeldCommand::release() {
+  write_file_durably(join_path(directory_, "go"), {});
+  return wait();
+}
+
+Captured HeldCommand::wait() {
+  Captured captured;
+  captured.status = process_->wait();
+  captured.out = read_text_file(join_path(directory_, "out"));
+  captured.err = read_text_file(join_path(directory_, "err"));
+  return captured;
+}
+
+Captured run_with_unreadable(const RecoveryScene& scene, const std::vector<std::string>& words,
+                             const UnreadablePart& part) {
+  SpawnOptions options = command(scene, words);
+  options.environment.insert(options.environment.end(),
+                             {{"HF_EIO_AT", part.path_end},
+                              {"HF_EIO_FROM", fmt::format("{}", part.from)},
+                              {"HF_EIO_TO", fmt::format("{}", part.to)}});
+  return run(options);
+}
+
+}  // namespace holdfast::test

@@ -1,0 +1,47 @@
+// file_faults.h: the program under test with files that fail, or held while it opens one of them.
+//
+// By a library that is loaded into it (tests/preload/file_faults.cc), which HOLDFAST_FILE_FAULTS
+// names: the program itself knows nothing of it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/process.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+
+// "holdfast --config FILE WORDS", held from the moment in which it opens a file whose path ends in
+// `held_at` until release().
+class HeldCommand {
+ public:
+  // Returns when the program is held. Throws when it ends before.
+  HeldCommand(const RecoveryScene& scene, const std::vector<std::string>& words,
+              const std::string& held_at);
+  ~HeldCommand();
+  HeldCommand(const HeldCommand&) = delete;
+  HeldCommand& operator=(const HeldCommand&) = delete;
+
+  Process& process() { return *process_; }
+  // Lets it go on, and waits for its end.
+  Captured release();
+  Captured wait();
+
+ private:
+  std::string directory_;
+  std::unique_ptr<Process> process_;
+};
+
+struct UnreadablePart {
+  std::string path_end;
+  uint64_t from = 0, to = 0;  // bytes of the file
+};
+// "holdfast --config FILE WORDS", to which a part of a file cannot be read.
+Captured run_with_unreadable(const RecoveryScene& scene, const std::vector<std::string>& words,
+                             const UnreadablePart& part);
+
+}  // namespace holdfast::test
