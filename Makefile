@@ -18,7 +18,7 @@ MAKEFLAGS += --no-print-directory
 RESULTS ?= build/results
 FUZZ_SECONDS ?= 5
 # Rooms whose tests run under ThreadSanitizer too.
-THREADED_ROOMS := base store contract
+THREADED_ROOMS := base store contract backup archive restore
 ROOM ?=
 LONG ?=
 
