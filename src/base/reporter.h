@@ -17,6 +17,8 @@ class Reporter {
   virtual void phase(std::string_view name, uint64_t total_bytes) = 0;
   // `bytes` more of the phase are done.
   virtual void amount(uint64_t bytes) = 0;
+  // How far the phase is, in its own words: "segment 3 of 7, 0/5000000". Part of its progress line.
+  virtual void position(std::string_view) {}
   // Something worth a line: "backup start at 0/4000060".
   virtual void note(std::string_view text) = 0;
   // Something the operator should know, although the command goes on.

@@ -120,17 +120,15 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
   if (!texts.timeline.empty()) target.timeline = pg::parse_timeline_id(texts.timeline);
 }
 
-// The command as it was typed, for a shell, without the options of its target and --dry-run: what a
-// refusal completes to one that works.
-std::string without_target(int argc, const char* const* argv) {
-  constexpr std::array kWithValue = {"--to",      "--to-lsn",   "--to-xid",
-                                     "--to-name", "--timeline", "--backup"};
-  constexpr std::array kFlags = {"--to-latest", "--to-immediate", "--exclusive", "--dry-run"};
+// The command as it was typed, for a shell, but without these options.
+std::string typed_without(int argc, const char* const* argv,
+                          std::initializer_list<std::string_view> with_value,
+                          std::initializer_list<std::string_view> flags) {
   std::string command = "holdfast";
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
-    if (std::ranges::find(kFlags, word) != kFlags.end()) continue;
-    if (std::ranges::find(kWithValue, word.substr(0, word.find('='))) != kWithValue.end()) {
+    if (std::ranges::find(flags, word) != flags.end()) continue;
+    if (std::ranges::find(with_value, word.substr(0, word.find('='))) != with_value.end()) {
       if (word.find('=') == std::string_view::npos) ++i;
       continue;
     }
@@ -138,6 +136,32 @@ std::string without_target(int argc, const char* const* argv) {
     command += shell_quote(word);
   }
   return command;
+}
+
+// What a refusal completes to a command that works, and what goes on with an interrupted recovery.
+void keep_typed(int argc, const char* const* argv, Arguments& arguments) {
+  arguments.target.command = typed_without(
+      argc, argv, {"--to", "--to-lsn", "--to-xid", "--to-name", "--timeline", "--backup"},
+      {"--to-latest", "--to-immediate", "--exclusive", "--dry-run"});
+  arguments.resume_command =
+      typed_without(argc, argv,
+                    {"--to", "--to-lsn", "--to-xid", "--to-name", "--timeline", "--backup",
+                     "--tablespace", "--action", "--port", "--archive"},
+                    {"--to-latest", "--to-immediate", "--exclusive", "--dry-run", "--start",
+                     "--yes", "--delta", "--resume", "--json"}) +
+      " --resume";
+}
+
+// What a recovery that goes on has from its restore.
+void require_only_the_place(const CLI::App& restore, const std::string& command) {
+  for (const CLI::Option* option : restore.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() > 0 && name != "--resume" && name != "--into" && name != "--in-place" &&
+        name != "--action" && name != "--start" && name != "--yes")
+      usage(fmt::format("{} does not go with --resume", name),
+            "A recovery that goes on has its target and its way from the restore that began it.",
+            command);
+  }
 }
 
 void choice(CLI::Option* option, std::vector<std::string> values) {
@@ -292,6 +316,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
         return is_port ? std::string()
                        : fmt::format("\"{}\" is not a number from 1 to 65535", text);
       });
+  restore->add_flag("--resume", arguments.resume,
+                    "go on with a recovery that was interrupted; nothing is laid again");
   restore->add_flag("--dry-run", arguments.dry_run,
                     "print the plan, refuse what cannot be done, and write nothing");
   restore->add_flag("--yes", arguments.yes, "do not ask before the old data directory is emptied");
@@ -343,7 +369,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   arguments.progress = styles.at(progress);
   if (arguments.command == "restore") {
     read_target(arguments, target);
-    arguments.target.command = without_target(argc, argv);
+    keep_typed(argc, argv, arguments);
+    if (arguments.resume) require_only_the_place(*restore, arguments.command);
     if (arguments.into.empty() != arguments.in_place)
       usage("restore needs to know where to",
             "Exactly one of --into DIR and --in-place must be given.", arguments.command);

@@ -42,10 +42,12 @@ struct Arguments {
   bool in_place = false;
   std::vector<std::string> tablespaces;  // "OLD=NEW"
   recovery::Target target;
-  std::string action = "promote";
+  std::string action;   // "promote", "pause", "shutdown" or empty
   std::string archive;  // "on", "off" or empty
   bool start = false;
   bool dry_run = false;
+  bool resume = false;
+  std::string resume_command;  // that goes on with this restore
   bool yes = false;
   int port = 0;
   // demo

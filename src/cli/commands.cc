@@ -132,7 +132,7 @@ void confirm(const std::string& question) {
 int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
-  if (arguments.in_place && !arguments.yes && !arguments.dry_run)
+  if (arguments.in_place && !arguments.yes && !arguments.dry_run && !arguments.resume)
     confirm(
         fmt::format("The data directory of cluster \"{}\" will be emptied and restored; WAL in it "
                     "that is not archived is saved first.",
@@ -158,6 +158,12 @@ int run_restore(const Call& call) {
   options.bindir = settings.text("cluster.bindir");
   options.salvage = salvager(call, opened);
   options.sandbox = sandbox_options(call);
+  options.resume_command = arguments.resume_command;
+  if (arguments.resume) {
+    if (!arguments.action.empty()) options.new_action = options.action;
+    show(call, restore::resume(options, opened.repository, call.clock, call.reporter, call.stop));
+    return 0;
+  }
   if (arguments.dry_run) {
     show(call, restore::preview(options, opened.repository, call.clock, call.reporter, call.stop));
     return 0;

@@ -33,6 +33,7 @@ class StderrReporter : public Reporter {
     MutexLock lock(mutex_);
     clear_bar();
     name_ = name;
+    position_.clear();
     total_ = total_bytes;
     done_ = 0;
     began_ = drawn_ = clock_->steady();
@@ -43,8 +44,23 @@ class StderrReporter : public Reporter {
       write(fmt::format("{}{}\n", name, total_bytes > 0 ? ": " + to_human_bytes(total_bytes) : ""));
   }
 
-  void amount(uint64_t bytes) override {
-    const uint64_t done = done_.fetch_add(bytes) + bytes;
+  void amount(uint64_t bytes) override { draw_when_due(done_.fetch_add(bytes) + bytes); }
+
+  void position(std::string_view text) override {
+    {
+      MutexLock lock(mutex_);
+      position_ = text;
+    }
+    draw_when_due(done_.load());
+  }
+
+  void note(std::string_view text) override {
+    if (!quiet_) say("note", text);
+  }
+  void warning(std::string_view text) override { say("warning", text); }
+
+ private:
+  void draw_when_due(uint64_t done) {
     if (quiet_ || style_ == ProgressStyle::kNone) return;
     const steady_clock::time_point now = clock_->steady();
     if (now - drawn_.load() < (style_ == ProgressStyle::kBar ? kBarPause : kLinePause)) return;
@@ -54,12 +70,6 @@ class StderrReporter : public Reporter {
     mutex_.unlock();
   }
 
-  void note(std::string_view text) override {
-    if (!quiet_) say("note", text);
-  }
-  void warning(std::string_view text) override { say("warning", text); }
-
- private:
   void say(std::string_view kind, std::string_view text) {
     MutexLock lock(mutex_);
     clear_bar();
@@ -82,18 +92,17 @@ class StderrReporter : public Reporter {
     const std::string amount =
         total_ > 0 ? fmt::format("{} of {}", to_human_bytes(done), to_human_bytes(total))
                    : to_human_bytes(done);
-    const std::string line = fmt::format("{}: {}, {}/s{}", name_, amount,
-                                         to_human_bytes(static_cast<uint64_t>(rate)), eta);
+    const std::string line =
+        fmt::format("{}: {}{}{}, {}/s{}", name_, position_, position_.empty() ? "" : ", ", amount,
+                    to_human_bytes(static_cast<uint64_t>(rate)), eta);
     if (style_ == ProgressStyle::kBar) {
       write(fmt::format("\r\x1b[K{}", line));
       bar_drawn_ = true;
     } else if (style_ == ProgressStyle::kJson) {
-      write(Json::object()
-                .set("phase", name_)
-                .set("done_bytes", done)
-                .set("total_bytes", total_)
-                .dump(0) +
-            "\n");
+      Json progress =
+          Json::object().set("phase", name_).set("done_bytes", done).set("total_bytes", total_);
+      if (!position_.empty()) progress.set("position", position_);
+      write(progress.dump(0) + "\n");
     } else {
       write(line + "\n");
     }
@@ -110,6 +119,7 @@ class StderrReporter : public Reporter {
   const Clock* clock_;
   Mutex mutex_;
   std::string name_ HF_GUARDED_BY(mutex_);
+  std::string position_ HF_GUARDED_BY(mutex_);
   uint64_t total_ HF_GUARDED_BY(mutex_) = 0;
   steady_clock::time_point began_ HF_GUARDED_BY(mutex_);
   bool bar_drawn_ HF_GUARDED_BY(mutex_) = false;

@@ -360,7 +360,8 @@ constexpr Advice kAdvice[] = {
     {RecoveryFailure::kNoRestoreCommand, "no_restore_command",
      "The server does not know where archived WAL is.",
      "Set restore_command = 'holdfast wal get %f \"%p\"' in postgresql.auto.conf, or let "
-     "\"holdfast restore\" write it."},
+     "\"holdfast restore\" write it.",
+     true},
     {RecoveryFailure::kTimelineMissing, "timeline_missing",
      "The history file of the wanted timeline is not in the archive.",
      "Choose a timeline that \"holdfast wal list\" shows. PostgreSQL reads a number with a leading "
@@ -374,7 +375,8 @@ constexpr Advice kAdvice[] = {
      "start.",
      "See the missing segments with \"holdfast wal list\". If restore_command failed, its message "
      "stands above in the log. Do not remove "
-     "backup_label: the cluster would start and be corrupt."},
+     "backup_label: the cluster would start and be corrupt.",
+     true},
     {RecoveryFailure::kNoValidCheckpoint, "no_valid_checkpoint",
      "There is neither a backup_label that says where to start nor the WAL that pg_control points "
      "to.",
@@ -387,7 +389,8 @@ constexpr Advice kAdvice[] = {
      "is replayed.",
      "See the missing segments with \"holdfast wal list\". If the old server's pg_wal still "
      "exists, \"holdfast wal salvage\" takes what it "
-     "holds. Otherwise restore an older backup."},
+     "holds. Otherwise restore an older backup.",
+     true},
     {RecoveryFailure::kTargetNotReached, "target_not_reached",
      "All WAL that could be fetched was replayed, and the recovery target was not in it.",
      "Restore without a target to reach the last transaction there is, or to an earlier target. "
@@ -413,8 +416,8 @@ constexpr Advice kAdvice[] = {
      "A setting that sizes shared memory is lower than it was on the server that wrote the WAL.",
      "Raise the setting that the detail names (max_connections, max_worker_processes, "
      "max_wal_senders, max_prepared_transactions, "
-     "max_locks_per_transaction) to that value in postgresql.conf and start again; the data is "
-     "unharmed."},
+     "max_locks_per_transaction) to that value in postgresql.conf; the data is unharmed.",
+     true},
     {RecoveryFailure::kMinimalWal, "minimal_wal",
      "The server ran with wal_level = minimal for a while: the WAL does not tell all that was "
      "done.",
@@ -422,24 +425,27 @@ constexpr Advice kAdvice[] = {
      "replica."},
     {RecoveryFailure::kForeignWal, "foreign_wal", "A WAL file of another cluster was found.",
      "Check that restore_command reads this cluster's archive, and empty pg_wal of files that came "
-     "from elsewhere."},
+     "from elsewhere.",
+     true},
     {RecoveryFailure::kWrongFileSize, "wrong_file_size",
      "restore_command delivered a WAL file that is not as long as a segment.",
      "Check the archive with \"holdfast verify\". A command that is not Holdfast's must deliver a "
-     "whole file or none."},
+     "whole file or none.",
+     true},
     {RecoveryFailure::kRestoreCommandFailed, "restore_command_failed",
      "restore_command stopped the recovery on purpose: the archive could not be read, and to go on "
      "could have lost transactions.",
      "The command's own message stands above in the log. Repair the cause (repository reachable, "
-     "key readable, no damage) and start the "
-     "server again: recovery goes on where it stopped."},
+     "key readable, no damage).",
+     true},
     {RecoveryFailure::kDamagedControlFile, "damaged_control_file",
      "global/pg_control is missing or damaged.",
      "The restore was not finished, or the disk is at fault. Restore again."},
     {RecoveryFailure::kWrongProgram, "wrong_program",
      "This PostgreSQL program cannot read these files: another version, or built otherwise.",
      "Start the cluster with the major version that made it; bindir in the configuration names its "
-     "directory."},
+     "directory.",
+     true},
     {RecoveryFailure::kInvalidPages, "invalid_pages",
      "WAL changes pages that the data files do not have.",
      "A file of the backup is missing or old. Check the backup with \"holdfast verify --deep\" and "
@@ -451,29 +457,31 @@ constexpr Advice kAdvice[] = {
      "by --timeline."},
     {RecoveryFailure::kRecoveryConf, "recovery_conf",
      "A recovery.conf is there, which no server since 12 reads.",
-     "Remove it; its settings belong into postgresql.auto.conf, beside a file recovery.signal."},
+     "Remove it; its settings belong into postgresql.auto.conf, beside a file recovery.signal.",
+     true},
     {RecoveryFailure::kSeveralTargets, "several_targets",
      "More than one recovery_target setting is set.",
      "Keep one of them in postgresql.conf and postgresql.auto.conf; an earlier restore may have "
-     "left the other."},
+     "left the other.",
+     true},
     {RecoveryFailure::kTablespaceDirectory, "tablespace_directory",
      "The directory of a tablespace could not be linked.",
-     "Make the directory, owned by the server's user, or restore with --tablespace OLD=NEW."},
+     "Make the directory, owned by the server's user, or restore with --tablespace OLD=NEW.", true},
     {RecoveryFailure::kPermissions, "permissions",
      "The data directory does not belong to the server's user, or others may enter it.",
-     "chown -R it to that user and give it mode 0700 or 0750."},
+     "chown -R it to that user and give it mode 0700 or 0750.", true},
     {RecoveryFailure::kAnotherServer, "another_server",
      "Another server holds the data directory, the port or the socket.",
-     "Stop it, or start this one with another --port."},
+     "Stop it, or start this one with another --port.", true},
     {RecoveryFailure::kNoSpace, "no_space", "The disk is full.",
-     "Make room on the file system that the message names and start the server again: recovery "
-     "goes on where it stopped."},
+     "Make room on the file system that the message names.", true},
     {RecoveryFailure::kInvalidConfiguration, "invalid_configuration",
      "The configuration has a setting that this server does not take.",
      "Correct the line that the log names. A library that is missing (shared_preload_libraries) "
-     "must be installed on this host."},
+     "must be installed on this host.",
+     true},
     {RecoveryFailure::kOther, "other", "The server gave up for a reason that has no advice here.",
-     "Read the log from the first FATAL or PANIC upwards."},
+     "Read the log from the first FATAL or PANIC upwards.", true},
 };
 
 constexpr bool advice_is_in_order() {

@@ -140,6 +140,7 @@ struct Advice {
   std::string_view name;  // "target_not_reached": in JSON and documents
   std::string_view meaning;
   std::string_view action;
+  bool can_resume = false;  // the directory is unharmed: with the cause mended recovery goes on
 };
 const Advice& advice(RecoveryFailure failure);
 

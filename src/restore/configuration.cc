@@ -394,15 +394,20 @@ void write_recovery_configuration(const std::string& directory, const ConfSettin
   write_owned_file(join_path(directory, "recovery.signal"), {}, 0600, owners.of_cluster());
 }
 
-bool remove_recovery_configuration(const std::string& directory) {
-  const std::string saved_path = join_path(directory, kSavedSettingsName);
+ConfSettings read_saved_settings(const std::string& directory) {
   ConfSettings saved;
-  const std::string saved_text = text_of(saved_path);
-  const pg::ConfFile saved_file(saved_text);
-  for (const pg::ConfLine& line : saved_file.lines()) {
+  const std::string text = text_of(join_path(directory, kSavedSettingsName));
+  const pg::ConfFile file(text);
+  for (const pg::ConfLine& line : file.lines()) {
     if (line.kind == pg::ConfLineKind::kSetting)
       saved.push_back({.name = line.name, .value = line.value});
   }
+  return saved;
+}
+
+bool remove_recovery_configuration(const std::string& directory) {
+  const std::string saved_path = join_path(directory, kSavedSettingsName);
+  const ConfSettings saved = read_saved_settings(directory);
   const std::string before = text_of(auto_conf_path(directory));
   const std::string after = remove_recovery_settings(before, saved);
   if (after != before) rewrite(auto_conf_path(directory), after, std::nullopt);

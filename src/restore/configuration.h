@@ -112,6 +112,8 @@ ConfSettings copy_settings(const CopySettings& copy);
 void write_recovery_configuration(const std::string& directory, const ConfSettings& lasting,
                                   const ConfSettings& recovery, const Owners& owners,
                                   Reporter& reporter);
+// The recovery's settings as kSavedSettingsName has them; none where there is no such file.
+ConfSettings read_saved_settings(const std::string& directory);
 // After recovery: takes the settings out again. True when there was something to take out.
 bool remove_recovery_configuration(const std::string& directory);
 

@@ -5,15 +5,15 @@
 //
 // Facts: pg_ctl.c (do_promote), xlogrecovery.c (recoveryPausesHere, CheckForStandbyTrigger),
 // PostgreSQL 13 to 18.
-#include <algorithm>
 #include <signal.h>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
-#include "pg/wal_file_name.h"
+#include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/recover.h"
 #include "restore/restore.h"
@@ -21,15 +21,14 @@
 namespace holdfast::restore {
 namespace {
 
-// The newest history in pg_wal is that of the timeline which the promotion began; pg_control
-// follows only with the next checkpoint.
-pg::TimelineId newest_timeline(const std::string& data_directory, const pg::ControlFile& control) {
-  pg::TimelineId newest = control.timeline;
-  for (const DirectoryEntry& entry : list_directory(join_path(data_directory, "pg_wal"))) {
-    const pg::WalFileName file = pg::parse_wal_file_name(entry.name, control.wal_segment_size);
-    if (file.kind == pg::WalFileKind::kHistory) newest = std::max(newest, file.segment.timeline);
-  }
-  return newest;
+std::string how_to_start(const std::string& directory) {
+  const std::optional<RestoredState> state = read_state(directory);
+  if (!state)
+    return "Start it first; it then recovers to its target again and waits there, unless "
+           "recovery_target_action says otherwise.";
+  return fmt::format(
+      "Go on with its recovery to the end: holdfast restore --resume {} --action promote",
+      state->is_copy ? "--into " + shell_quote(directory) : std::string("--in-place"));
 }
 
 }  // namespace
@@ -42,8 +41,7 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = fmt::format("no server runs on \"{}\"", directory),
                  .detail = fmt::format("Its control file says: {}.", pg::to_string(before.state)),
-                 .hint = "Start it first; it then recovers to its target again and waits there, "
-                         "unless recovery_target_action says otherwise."});
+                 .hint = how_to_start(directory)});
   }
   if (before.state == pg::ClusterState::kInArchiveRecovery) {
     reporter.phase("promoting", 0);
@@ -53,7 +51,8 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
   wait_until_promoted(directory, stop);
   if (remove_recovery_configuration(directory) && kill(server->pid, SIGHUP) != 0 && errno != ESRCH)
     throw_errno("reload the configuration of", directory);
-  const FinishResult result{.new_timeline = newest_timeline(directory, before)};
+  remove_state(directory);
+  const FinishResult result{.new_timeline = newest_timeline(directory)};
   reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
                             pg::to_string(result.new_timeline)));
   return result;

@@ -15,6 +15,7 @@
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
+#include "restore/state.h"
 
 namespace holdfast::restore {
 namespace {
@@ -33,7 +34,14 @@ std::string control_path(const std::string& directory) {
 }
 
 bool is_unfinished_restore(const std::string& directory) {
-  return lstat_if_exists(marker_path(directory)) && !lstat_if_exists(control_path(directory));
+  if (lstat_if_exists(marker_path(directory)))
+    return !lstat_if_exists(control_path(directory)) || !was_started(directory);
+  // Killed while it wrote the marker.
+  const std::vector<DirectoryEntry> entries =
+      list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>());
+  return !entries.empty() && std::ranges::all_of(entries, [](const DirectoryEntry& entry) {
+    return entry.name.starts_with(kMarkerName) && entry.name.ends_with(".tmp");
+  });
 }
 
 void set_mode(const std::string& path, mode_t mode) {
@@ -190,18 +198,22 @@ void require_place_for_copy(const std::string& directory) {
                  .hint = "Name a directory that does not exist or is empty."});
   }
   if (is_unfinished_restore(directory) || is_empty_directory(directory)) return;
-  throw Error({.code = ErrorCode::kAlreadyExists,
-               .message = fmt::format("directory \"{}\" is not empty", directory),
-               .detail = "A restore elsewhere never writes among other files.",
-               .hint = "Name a directory that does not exist or is empty. To restore over the "
-                       "cluster's own data directory use "
-                       "--in-place."});
+  throw Error(
+      {.code = ErrorCode::kAlreadyExists,
+       .message = fmt::format("directory \"{}\" is not empty", directory),
+       .detail = lstat_if_exists(join_path(directory, kStateName))
+                     ? "It holds another restore by holdfast, whose recovery is not finished."
+                     : "A restore elsewhere never writes among other files.",
+       .hint = "Name a directory that does not exist or is empty. To restore over the "
+               "cluster's own data directory use "
+               "--in-place."});
 }
 
 void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
                   const repo::Backup& backup, const Owners& owners) {
   require_place_for_copy(directory);
   if (lstat_if_exists(directory)) {
+    if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
     clear_marked_places(directory, backup);
     clear_directory(directory, {kMarkerName});
     set_mode(directory, backup.data_mode);

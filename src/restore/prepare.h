@@ -3,7 +3,9 @@
 //
 // While a restore is under way the directory holds the marker file kMarkerName and no
 // global/pg_control, so no server starts on it; a restore that was interrupted can be run again
-// over what it left. pg_control is the first thing to go and the last to be laid.
+// over what it left. pg_control is the first thing to go and the last to be laid; the marker goes
+// behind it, so for a moment there are both, and as long as no server was started on it that is an
+// interrupted restore too.
 //
 // In place nothing is lost that is not in the archive: WAL files of the old pg_wal that could not
 // be saved are moved aside, never deleted. Kept are the directory itself, pg_wal (a link to another

@@ -34,16 +34,18 @@ std::optional<Time> time_of(const std::string& text) {
 
 class Follower {
  public:
-  Follower(const cluster::ServerStart& start, const recovery::Plan& plan,
-           recovery::TargetAction action, const Clock& clock, Reporter& reporter)
-      : plan_(plan),
+  Follower(const cluster::ServerStart& start, const Following& following, const Clock& clock,
+           Reporter& reporter)
+      : following_(following),
         clock_(clock),
         reporter_(reporter),
-        size_(plan.backup.wal_segment_bytes),
+        size_(following.segment_size),
         log_(start.log_file, cluster::LogFollower::end_of(start.log_file)),
         server_(start),
         begun_(clock.steady()) {
-    recovery_.action = action;
+    recovery_.action = following.action;
+    if (following.last_segment >= following.first_segment)
+      segments_ = following.last_segment - following.first_segment + 1;
     recovery_.server_pid = server_.pid();
   }
 
@@ -53,6 +55,7 @@ class Follower {
   // True when that was the last event to wait for.
   bool take(const RecoveryEvent& event);
   void take_file(const std::string& name);
+  void show_position(pg::Lsn lsn);
   void drain();
   [[noreturn]] void throw_failed(const ExitStatus& status);
   [[noreturn]] void stop_and_throw();
@@ -60,7 +63,7 @@ class Follower {
     return std::chrono::duration_cast<Microseconds>(clock_.steady() - start);
   }
 
-  const recovery::Plan& plan_;
+  const Following& following_;
   const Clock& clock_;
   Reporter& reporter_;
   pg::WalSegmentSize size_;
@@ -69,21 +72,38 @@ class Follower {
   cluster::ServerProcess server_;
   Recovery recovery_;
   std::vector<RecoveryEvent> failures_;
+  uint64_t segments_ = 0;
   uint64_t segments_seen_ = 0;
   uint64_t highest_segment_ = 0;
+  pg::SegmentName last_seen_;
+  std::optional<Time> commits_up_to_;
   std::chrono::steady_clock::time_point begun_;
   std::optional<std::chrono::steady_clock::time_point> redo_done_;
   bool shut_down_at_target_ = false;
 };
 
-// Each segment counts once: the server asks for the last one again when recovery has ended.
+// Each segment counts once: the server asks for the last one again when recovery has ended. When it
+// asks for a segment it has the one before it behind it, but for the few bytes that it reads ahead.
 void Follower::take_file(const std::string& name) {
   const pg::WalFileName file = pg::parse_wal_file_name(name, size_);
   if (file.kind != pg::WalFileKind::kSegment || file.segment.segment_number <= highest_segment_)
     return;
+  if (segments_seen_ > 0 && following_.commit_times)
+    if (std::optional<Time> time = following_.commit_times(last_seen_)) commits_up_to_ = time;
   highest_segment_ = file.segment.segment_number;
+  last_seen_ = file.segment;
   ++segments_seen_;
-  if (segments_seen_ <= plan_.segments) reporter_.amount(size_.bytes());
+  show_position(pg::start_lsn(highest_segment_, size_));
+  if (segments_seen_ <= segments_) reporter_.amount(size_.bytes());
+}
+
+void Follower::show_position(pg::Lsn lsn) {
+  std::string text = segments_ > 0 ? fmt::format("segment {} of {}", segments_seen_,
+                                                 std::max(segments_, segments_seen_))
+                                   : fmt::format("segment {}", segments_seen_);
+  text += fmt::format(", {}", pg::to_string(lsn));
+  if (commits_up_to_) text += fmt::format(", commits up to {}", to_local(*commits_up_to_));
+  reporter_.position(text);
 }
 
 bool Follower::take(const RecoveryEvent& event) {
@@ -95,8 +115,7 @@ bool Follower::take(const RecoveryEvent& event) {
       reporter_.note(fmt::format("replay starts at {}", pg::to_string(event.lsn)));
       break;
     case RecoveryEventKind::kRedoProgress:
-      reporter_.note(fmt::format("replayed up to {}, segment {} of {}", pg::to_string(event.lsn),
-                                 segments_seen_, plan_.segments));
+      show_position(event.lsn);
       break;
     case RecoveryEventKind::kConsistent:
       reporter_.note(fmt::format("consistent at {}", pg::to_string(event.lsn)));
@@ -172,7 +191,9 @@ void Follower::throw_failed(const ExitStatus& status) {
        .message = fmt::format("recovery on \"{}\" failed", server_.data_directory()),
        .detail = fmt::format("The server {}. It said: {} Its log is \"{}\".", to_string(status),
                              words.empty() ? "nothing." : words + ".", server_.log_file()),
-       .hint = fmt::format("{} {}", what.meaning, what.action)});
+       .hint = fmt::format(
+           "{} {}{}", what.meaning, what.action,
+           what.can_resume ? "\nThen go on with: " + following_.resume_command : std::string())});
 }
 
 void Follower::stop_and_throw() {
@@ -181,12 +202,11 @@ void Follower::stop_and_throw() {
                .message = "recovery was interrupted",
                .detail = fmt::format("The server on \"{}\" was stopped; its log is \"{}\".",
                                      server_.data_directory(), server_.log_file()),
-               .hint = "Start the server on it again: recovery goes on where it stopped. Then run "
-                       "holdfast finish on the directory."});
+               .hint = "Go on where it stopped with: " + following_.resume_command});
 }
 
 Recovery Follower::run(const std::stop_token& stop) {
-  reporter_.phase("replaying WAL", plan_.segments * size_.bytes());
+  reporter_.phase("replaying WAL", segments_ * size_.bytes());
   for (;;) {
     if (stop.stop_requested()) stop_and_throw();
     bool ended = false;
@@ -209,10 +229,9 @@ Recovery Follower::run(const std::stop_token& stop) {
 
 }  // namespace
 
-Recovery run_recovery(const cluster::ServerStart& start, const recovery::Plan& plan,
-                      recovery::TargetAction action, const Clock& clock, Reporter& reporter,
-                      const std::stop_token& stop) {
-  return Follower(start, plan, action, clock, reporter).run(stop);
+Recovery run_recovery(const cluster::ServerStart& start, const Following& following,
+                      const Clock& clock, Reporter& reporter, const std::stop_token& stop) {
+  return Follower(start, following, clock, reporter).run(stop);
 }
 
 void wait_until_promoted(const std::string& data_directory, const std::stop_token& stop) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -14,7 +15,8 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_process.h"
-#include "recovery/plan.h"
+#include "pg/wal_file_name.h"
+#include "recovery/target.h"
 
 namespace holdfast::restore {
 
@@ -31,12 +33,23 @@ struct Recovery {
   Microseconds replay_time{}, promote_time{};
 };
 
+// When the last transaction of an archived segment ended, for the progress; nullopt where that
+// cannot be told.
+using CommitTimes = std::function<std::optional<Time>(pg::SegmentName segment)>;
+
+struct Following {
+  recovery::TargetAction action = recovery::TargetAction::kPromote;
+  pg::WalSegmentSize segment_size;
+  uint64_t first_segment = 0, last_segment = 0;  // that are replayed, as far as is known
+  CommitTimes commit_times;
+  std::string resume_command;  // that goes on when it was interrupted
+};
+
 // REQUIRES: the data directory is configured for recovery. Throws kTargetUnreachable when the
 // server did not get to its target, kServer when it failed otherwise, kInterrupted. A server that
 // was promoted or waits lives on.
-Recovery run_recovery(const cluster::ServerStart& start, const recovery::Plan& plan,
-                      recovery::TargetAction action, const Clock& clock, Reporter& reporter,
-                      const std::stop_token& stop);
+Recovery run_recovery(const cluster::ServerStart& start, const Following& following,
+                      const Clock& clock, Reporter& reporter, const std::stop_token& stop);
 
 // Waits until the server on `data_directory`, which was asked to promote, accepts connections.
 // Throws kServer when it ends instead, kInterrupted.

@@ -18,12 +18,13 @@
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
 #include "repo/wal_archive.h"
+#include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/lay.h"
 #include "restore/owners.h"
 #include "restore/prepare.h"
-#include "restore/recover.h"
 #include "restore/seclusion.h"
+#include "restore/state.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
@@ -73,6 +74,7 @@ class Restore {
   void configure();
   void lay_tail();
   void lay_last();
+  bool lies_there_already();
   void start();
 
   // --- parts
@@ -86,6 +88,7 @@ class Restore {
   bool is_secluded() const { return seclusion_.sandbox.has_value(); }
   // Nobody may start it by hand before its recovery has ended.
   bool only_in_sandbox() const { return is_secluded() && !created_.empty(); }
+  RestoredState state() const;
   cluster::Settings command_line() const;
   Microseconds lap();
 
@@ -109,7 +112,8 @@ class Restore {
   CopySettings copy_;
   std::vector<NewTablespace> created_;
   Seclusion seclusion_;
-  cluster::Settings cautions_;          // of preloaded libraries
+  cluster::Settings cautions_;  // of preloaded libraries
+  RestoredState state_;
   std::vector<std::string> made_here_;  // directories of the host, made for the WAL's tablespaces
   std::chrono::steady_clock::time_point lap_began_;
 };
@@ -171,8 +175,9 @@ void Restore::plan() {
     result_.plan = recovery::make_plan(repository_, *lineage_, options_.target);
   };
   if (on_paper_ && must_clear_) {
-    const Context without("planning without the WAL in \"{}\", which a restore in place saves first",
-                          join_path(directory_, "pg_wal"));
+    const Context without(
+        "planning without the WAL in \"{}\", which a restore in place saves first",
+        join_path(directory_, "pg_wal"));
     make();
   } else {
     make();
@@ -467,6 +472,48 @@ void Restore::configure() {
            plan, only_in_sandbox() ? kOnlyInSandbox : options_.restore_command, options_.action))
     recovery.push_back({.name = name, .value = value});
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
+  state_ = state();
+  write_state(directory_, state_, owners_->of_cluster());
+}
+
+// What whoever goes on with the recovery needs to know.
+RestoredState Restore::state() const {
+  const recovery::Plan& plan = result_.plan;
+  const uint64_t first =
+      pg::segment_of(plan.backup.start_lsn, pg::WalSegmentSize(plan.backup.wal_segment_bytes));
+  return {.cluster = options_.cluster,
+          .is_copy = is_copy_,
+          .backup = plan.backup.id,
+          .major = plan.backup.major,
+          .wal_segment_bytes = plan.backup.wal_segment_bytes,
+          .target = to_string(plan.target),
+          .action = options_.action,
+          .timeline = plan.timeline,
+          .port = options_.port,
+          .archive = options_.archive,
+          .first_segment = first,
+          .last_segment = first + std::max(plan.segments, uint64_t{1}) - 1,
+          .command_line = command_line(),
+          .only_in_sandbox = only_in_sandbox(),
+          .sandbox = seclusion_.sandbox,
+          .created = created_,
+          .made_here = made_here_};
+}
+
+// This very restore, laid to its end by a run that was interrupted just then: nothing is laid
+// again.
+bool Restore::lies_there_already() {
+  if (!is_copy_ || lstat_if_exists(join_path(directory_, kMarkerName)) ||
+      !is_laid_and_unused(directory_))
+    return false;
+  std::optional<RestoredState> there = read_state(directory_);
+  if (!there || !there->is_same_restore(state())) return false;
+  state_ = std::move(*there);
+  if (state_.sandbox) state_.sandbox->program = options_.sandbox.program;
+  reporter_.note(fmt::format(
+      "\"{}\" holds this restore already, and no server was started on it: nothing is laid again",
+      directory_));
+  return true;
 }
 
 void Restore::lay_tail() {
@@ -546,9 +593,6 @@ cluster::Settings Restore::command_line() const {
     for (const pg::ConfSetting& setting : copy_settings(copy_))
       settings.emplace_back(setting.name, setting.value);
     settings.insert(settings.end(), cautions_.begin(), cautions_.end());
-    if (only_in_sandbox()) settings.emplace_back("restore_command", options_.restore_command);
-    settings.insert(settings.end(), options_.server_settings.begin(),
-                    options_.server_settings.end());
   } else {
     if (outside_.files.outside) {
       settings.emplace_back("config_file", outside_.files.config_file);
@@ -561,61 +605,32 @@ cluster::Settings Restore::command_line() const {
 }
 
 void Restore::start() {
-  const cluster::ServerStart server{
-      .installation = cluster::find_installation(
-          result_.plan.backup.major,
-          options_.bindir.empty() ? std::nullopt : std::optional(options_.bindir)),
-      .data_directory = directory_,
-      .settings = command_line(),
-      .log_file = join_path(directory_, kLogName),
-      .run_as = owners_->server_user(),
-      .sandbox = seclusion_.sandbox};
-  // The cluster's own, also where root starts it: whoever backs the directory up must read all of
-  // it.
-  set_owner(open_file(server.log_file, O_WRONLY | O_CREAT, 0600), owners_->of_cluster(),
-            server.log_file);
-  const Recovery recovery =
-      run_recovery(server, result_.plan, options_.action, clock_, reporter_, stop_);
+  Begun begun =
+      begin_recovery({.directory = directory_,
+                      .installation = cluster::find_installation(
+                          result_.plan.backup.major,
+                          options_.bindir.empty() ? std::nullopt : std::optional(options_.bindir)),
+                      .run_as = owners_->server_user(),
+                      .owner = owners_->of_cluster(),
+                      .restore_command = options_.restore_command,
+                      .resume_command = options_.resume_command,
+                      .server_settings = is_copy_ ? options_.server_settings : cluster::Settings(),
+                      .commit_times = commit_times_of(repository_, *lineage_)},
+                     state_, clock_, reporter_, stop_);
+  const Recovery& recovery = begun.recovery;
   result_.started = true;
   result_.finished = true;
-  result_.sandboxed = is_secluded();
-  result_.server_start = server;
-  if (is_secluded() && settle_tablespaces(directory_, created_) > 0) {
-    for (const NewTablespace& created : created_) {
-      result_.moved_tablespaces.push_back(created.path);
-      reporter_.note(fmt::format("tablespace {} of \"{}\" is at \"{}\" in this copy", created.oid,
-                                 created.path, created.place));
-    }
-  }
-  for (const std::string& made : made_here_)
-    if (is_directory(made) && is_empty_directory(made)) remove_empty_directory(made);
+  result_.sandboxed = state_.sandbox.has_value();
+  result_.server_start = std::move(begun.server_start);
+  result_.moved_tablespaces = std::move(begun.moved_tablespaces);
+  result_.socket_directory = std::move(begun.socket_directory);
+  result_.port = begun.port;
   result_.server_pid = recovery.server_pid;
   result_.new_timeline = recovery.new_timeline;
   result_.recovered_to_lsn = recovery.recovered_to_lsn;
   result_.recovered_to_time = recovery.recovered_to_time;
   result_.replay_time = recovery.replay_time;
   result_.promote_time = recovery.promote_time;
-  if (std::optional<cluster::PostmasterPid> file = cluster::read_postmaster_pid(directory_)) {
-    result_.socket_directory = file->socket_directory;
-    result_.port = file->port;
-  }
-  switch (recovery.ended_by) {
-    case recovery::TargetAction::kPromote:
-      remove_recovery_configuration(directory_);
-      if (kill(recovery.server_pid, SIGHUP) != 0 && errno != ESRCH)
-        throw_errno("reload the configuration of", directory_);
-      break;
-    case recovery::TargetAction::kPause:
-      reporter_.note(fmt::format(
-          "the server waits at the target and can be read; holdfast finish {} ends the recovery",
-          directory_));
-      break;
-    case recovery::TargetAction::kShutdown:
-      reporter_.note(
-          "the server was shut down at the target; recovery.signal stays, so the next start "
-          "repeats the end of the recovery");
-      break;
-  }
 }
 
 // What can be refused is refused before anything is written.
@@ -639,6 +654,11 @@ void Restore::check() {
 RestoreResult Restore::run() {
   lap_began_ = clock_.steady();
   check();
+  if (lies_there_already()) {
+    result_.plan_time = lap();
+    if (options_.start) start();
+    return std::move(result_);
+  }
   require_disk(measure_disk(), reporter_);
   hold_off_deletion();
   throw_if_stopped(stop_);

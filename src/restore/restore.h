@@ -17,6 +17,7 @@
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
 #include "restore/disk.h"
+#include "restore/recover.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
@@ -60,6 +61,10 @@ struct RestoreOptions {
   std::string bindir;                      // empty: found by the backup's major
   SandboxOptions sandbox = {};             // kInto with start
   cluster::Settings server_settings = {};  // kInto with start: given last on its command line
+  // For the hints of a recovery that did not end: the command that goes on with it.
+  std::string resume_command = "holdfast restore --resume";
+  // resume(): another action than the restore's; unset: the same.
+  std::optional<recovery::TargetAction> new_action = std::nullopt;
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
   // verbs do not include each other. Returns what could not be saved.
   std::function<std::vector<std::string>(const std::string& pg_wal)> salvage;
@@ -110,6 +115,23 @@ struct Preview {
 };
 Preview preview(const RestoreOptions& options, const repo::Repository& repository,
                 const Clock& clock, Reporter& reporter, std::stop_token stop);
+
+// Goes on with a recovery that did not end, because the server or the host went down, it failed, or
+// the restore was interrupted: starts the server as the restore did and follows it to the end.
+// Nothing is laid. Of the options counts what names the place, and how a server is started. Throws
+// kConflict for a directory that no restore has laid, and for one whose laying was interrupted;
+// kBusy when a server runs there; and as restore() does.
+struct ResumeResult {
+  std::string directory;
+  std::string backup, target;  // of the restore
+  Recovery recovery = {};
+  bool sandboxed = false;
+  std::vector<std::string> moved_tablespaces = {};
+  std::string socket_directory = {};
+  int port = 0;
+};
+ResumeResult resume(const RestoreOptions& options, const repo::Repository& repository,
+                    const Clock& clock, Reporter& reporter, std::stop_token stop);
 
 // Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the
 // configuration what restore put in.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/process.h"
 #include "pg/wal_file_name.h"
 #include "view/table.h"
 
@@ -172,6 +173,62 @@ Json json(const restore::Preview& preview) {
       .set("left_files", texts(preview.left_files))
       .set("raised", std::move(raised))
       .set("command", preview.command);
+}
+
+std::string text(const restore::ResumeResult& result) {
+  const restore::Recovery& recovery = result.recovery;
+  Fields lines = {{"backup", result.backup}, {"target", result.target}};
+  if (recovery.recovered_to_lsn.is_valid())
+    lines.emplace_back(
+        "recovered to",
+        fmt::format("{}{}", pg::to_string(recovery.recovered_to_lsn),
+                    recovery.recovered_to_time
+                        ? fmt::format(", last commit {}", to_local(*recovery.recovered_to_time))
+                        : ""));
+  lines.emplace_back("replay", to_human(recovery.replay_time));
+  if (recovery.new_timeline.is_valid())
+    lines.emplace_back("timeline", pg::to_string(recovery.new_timeline));
+  const std::string connect =
+      fmt::format("psql -h {} -p {}", shell_quote(result.socket_directory), result.port);
+  std::string out = fields(lines);
+  switch (recovery.ended_by) {
+    case recovery::TargetAction::kPromote:
+      return out + fmt::format("Recovered and open for work (process {}). Connect with: {}\n",
+                               recovery.server_pid, connect);
+    case recovery::TargetAction::kPause:
+      return out + fmt::format(
+                       "Recovery waits at its target; look with: {}  Finish it with: "
+                       "holdfast finish {}\n",
+                       connect, shell_quote(result.directory));
+    case recovery::TargetAction::kShutdown:
+      break;
+  }
+  return out + fmt::format("Recovered to the target and shut down. The cluster is in \"{}\".\n",
+                           result.directory);
+}
+
+Json json(const restore::ResumeResult& result) {
+  const restore::Recovery& recovery = result.recovery;
+  auto seconds = [](Microseconds duration) { return static_cast<double>(duration.count()) / 1e6; };
+  return Json::object()
+      .set("schema", "holdfast.resume.v1")
+      .set("directory", result.directory)
+      .set("backup", result.backup)
+      .set("target", result.target)
+      .set("ended_by", to_string(recovery.ended_by))
+      .set("server_pid", recovery.server_pid)
+      .set("sandboxed", result.sandboxed)
+      .set("socket_directory", result.socket_directory)
+      .set("port", result.port)
+      .set("new_timeline",
+           recovery.new_timeline.is_valid() ? Json(recovery.new_timeline.value) : Json())
+      .set("recovered_to_lsn", recovery.recovered_to_lsn.is_valid()
+                                   ? Json(pg::to_string(recovery.recovered_to_lsn))
+                                   : Json())
+      .set("recovered_to_time",
+           recovery.recovered_to_time ? Json(to_rfc3339(*recovery.recovered_to_time)) : Json())
+      .set("replay_seconds", seconds(recovery.replay_time))
+      .set("promote_seconds", seconds(recovery.promote_time));
 }
 
 }  // namespace holdfast::view

@@ -1,4 +1,4 @@
-// restore_plan.h: the plan of a restore ("restore --dry-run") as text and as JSON.
+// restore_plan.h: what "restore --dry-run" and "restore --resume" tell, as text and as JSON.
 #pragma once
 
 #include <string>
@@ -12,5 +12,8 @@ Json json(const recovery::Plan& plan);
 
 std::string text(const restore::Preview& preview);
 Json json(const restore::Preview& preview);
+
+std::string text(const restore::ResumeResult& result);
+Json json(const restore::ResumeResult& result);
 
 }  // namespace holdfast::view

@@ -1,0 +1,51 @@
+// begin.h: starts the server on a restored directory and sees its recovery through: the part that a
+// restore with --start and a restore --resume have in common.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "repo/wal_archive.h"
+#include "restore/recover.h"
+#include "restore/state.h"
+
+namespace holdfast::restore {
+
+struct Beginning {
+  std::string directory;
+  cluster::Installation installation;
+  std::optional<std::string> run_as;       // the server's user, as root
+  std::optional<OwnerIds> owner;           // of the log
+  std::string restore_command;             // needed where the state says only_in_sandbox
+  std::string resume_command;              // for the hint of a recovery that ended too early
+  cluster::Settings server_settings = {};  // given last on its command line
+  CommitTimes commit_times = {};
+};
+
+struct Begun {
+  Recovery recovery;
+  cluster::ServerStart server_start;
+  std::vector<std::string> moved_tablespaces;
+  std::string socket_directory;
+  int port = 0;
+};
+
+// Returns when recovery has ended as `state` wants it, with what the restore added to the
+// configuration taken out again if it was promoted. Throws as run_recovery() does.
+Begun begin_recovery(const Beginning& beginning, const RestoredState& state, const Clock& clock,
+                     Reporter& reporter, const std::stop_token& stop);
+
+// From the segments' metadata. Where that cannot be read it answers nullopt: what is only shown
+// must not end a recovery.
+CommitTimes commit_times_of(const repo::Repository& repository, const repo::Lineage& lineage);
+
+// The newest history in pg_wal is that of the timeline which a promotion began; pg_control follows
+// only with the next checkpoint.
+pg::TimelineId newest_timeline(const std::string& data_directory);
+
+}  // namespace holdfast::restore

@@ -1,0 +1,191 @@
+// Goes on with the recovery of a directory that a restore laid. Nothing is laid: what the server
+// has replayed is in its files, and where it is to go on is in its pg_control.
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "cluster/data_directory.h"
+#include "cluster/running_server.h"
+#include "pg/control_file.h"
+#include "restore/begin.h"
+#include "restore/configuration.h"
+#include "restore/prepare.h"
+#include "restore/restore.h"
+
+namespace holdfast::restore {
+namespace {
+
+// What the directory is: a restore that was laid to its end and is not finished yet.
+RestoredState require_restored(const std::string& directory) {
+  const bool has_control = lstat_if_exists(join_path(directory, pg::kControlFilePath)).has_value();
+  if (lstat_if_exists(join_path(directory, kMarkerName)) && !has_control) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("the restore into \"{}\" was interrupted before its files "
+                                        "were laid",
+                                        directory),
+                 .detail = "There is no recovery to go on with: no server starts on it.",
+                 .hint = "Run the same restore again, without --resume: it lays the files anew."});
+  }
+  std::optional<RestoredState> state;
+  if (has_control) state = read_state(directory);
+  if (!state) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" holds no recovery to go on with", directory),
+                 .detail = !lstat_if_exists(directory)
+                               ? std::string("There is no such directory.")
+                               : fmt::format("There is no \"{}\" in it: no restore has laid it, or "
+                                             "its recovery is finished.",
+                                             kStateName),
+                 .hint =
+                     "Name the directory of a restore that was interrupted. A new restore needs "
+                     "no --resume."});
+  }
+  return *state;
+}
+
+void require_that_place(const RestoredState& state, const RestoreOptions& options,
+                        const std::string& directory) {
+  const bool is_copy = options.where == Where::kInto;
+  if (state.is_copy == is_copy && state.cluster == options.cluster) return;
+  throw Error(
+      {.code = ErrorCode::kUsage,
+       .message = fmt::format("\"{}\" was restored {}, of cluster \"{}\"", directory,
+                              state.is_copy ? "elsewhere" : "in place", state.cluster),
+       .detail = "",
+       .hint = fmt::format("Go on with: holdfast restore --resume --cluster {} {}", state.cluster,
+                           state.is_copy ? "--into " + directory : std::string("--in-place"))});
+}
+
+// What a server that went down without a word has left: it keeps the next one from starting when
+// any other process has its number by now. REQUIRES: no server works there (which was looked at
+// more closely than the server itself does it).
+void remove_stale_locks(const std::string& directory) {
+  const std::optional<cluster::PostmasterPid> stale = cluster::read_postmaster_pid(directory);
+  if (!stale) return;
+  if (!stale->socket_directory.empty() && stale->port != 0) {
+    const std::string socket =
+        join_path(absolute_path(stale->socket_directory), fmt::format(".s.PGSQL.{}", stale->port));
+    const std::optional<Bytes> lock = read_if_exists(socket + ".lock");
+    if (lock && as_text(*lock).starts_with(fmt::format("{}\n", stale->pid))) {
+      remove_file_if_exists(socket);
+      remove_file_if_exists(socket + ".lock");
+    }
+  }
+  remove_file_if_exists(join_path(directory, "postmaster.pid"));
+  fsync_directory(directory);
+}
+
+// Another action than the restore's: the recovery settings are written once more.
+void change_action(const std::string& directory, recovery::TargetAction action,
+                   RestoredState& state, const Owners& owners, Reporter& reporter) {
+  ConfSettings settings = read_saved_settings(directory);
+  auto set = [&](const std::string& name, const std::string& value) {
+    for (pg::ConfSetting& setting : settings) {
+      if (setting.name == name) {
+        setting.value = value;
+        return;
+      }
+    }
+    settings.push_back({.name = name, .value = value});
+  };
+  set("recovery_target_action", to_string(action));
+  if (action == recovery::TargetAction::kPause) set("hot_standby", "on");
+  write_recovery_configuration(directory, {}, settings, owners, reporter);
+  state.action = action;
+  write_state(directory, state, owners.of_cluster());
+}
+
+// The sandbox of the restore, or, for a copy that was laid without being started, one of its own.
+void seclude_again(RestoredState& state, const RestoreOptions& options, const repo::Backup& backup,
+                   const std::string& directory, Reporter& reporter) {
+  if (!state.is_copy || options.sandbox.program.empty()) return;
+  std::optional<std::string> why_not;
+  if (state.sandbox) {
+    state.sandbox->program = options.sandbox.program;
+    why_not = cluster::why_no_sandbox(*state.sandbox);
+  } else {
+    recovery::Plan plan;
+    plan.backup = backup;
+    Seclusion seclusion = seclude(options.sandbox, plan, directory, {});
+    state.sandbox = std::move(seclusion.sandbox);
+    if (!state.sandbox) why_not = seclusion.why_not;
+  }
+  if (!why_not) return;
+  if (state.only_in_sandbox || options.sandbox.required) {
+    throw Error({.code = ErrorCode::kPermission,
+                 .message = "the copy cannot be kept from production",
+                 .detail = fmt::format("No sandbox can be made: {}.", *why_not),
+                 .hint = "Go on where one is permitted, as the restore was."});
+  }
+  state.sandbox.reset();
+  reporter.note(fmt::format("the copy's server runs without a sandbox: {}", *why_not));
+}
+
+}  // namespace
+
+ResumeResult resume(const RestoreOptions& options, const repo::Repository& repository,
+                    const Clock& clock, Reporter& reporter, std::stop_token stop) {
+  if (options.directory.empty()) {
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = "no directory to go on in was named",
+                 .detail = "",
+                 .hint =
+                     "Name it with --into DIR, or use --in-place with cluster.pgdata set in the "
+                     "configuration."});
+  }
+  const std::string directory = absolute_path(options.directory);
+  cluster::require_no_running_server(directory, "going on with its recovery");
+  RestoredState state = require_restored(directory);
+  require_that_place(state, options, directory);
+  if (lstat_if_exists(join_path(directory, kMarkerName))) remove_marker(directory);
+  remove_stale_locks(directory);
+
+  const std::optional<repo::Lineage> lineage = repository.newest_lineage(options.cluster);
+  if (!lineage) {
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
+                 .detail = fmt::format("Looked in {}.", repository.store().url()),
+                 .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+  }
+  const repo::Backup backup = repo::resolve_backup(repository, lineage->name, state.backup);
+  const Owners owners(backup, {});
+  seclude_again(state, options, backup, directory, reporter);
+  const bool recovers = lstat_if_exists(join_path(directory, "recovery.signal")).has_value();
+  if (recovers && options.new_action && *options.new_action != state.action)
+    change_action(directory, *options.new_action, state, owners, reporter);
+
+  // What was replayed before is not replayed again.
+  const pg::ControlFile control = cluster::read_control_file(directory).control;
+  if (lstat_if_exists(join_path(directory, "backup_label")) == std::nullopt)
+    state.first_segment =
+        std::max(state.first_segment, pg::segment_of(control.redo_lsn, control.wal_segment_size));
+  reporter.note(recovers ? fmt::format("going on at {} of the recovery to {}",
+                                       pg::to_string(control.redo_lsn), state.target)
+                         : "the recovery has ended already; what it needed is taken out of the "
+                           "configuration");
+
+  ResumeResult result{.directory = directory, .backup = state.backup, .target = state.target};
+  Begun begun = begin_recovery(
+      {.directory = directory,
+       .installation = cluster::find_installation(
+           state.major, options.bindir.empty() ? std::nullopt : std::optional(options.bindir)),
+       .run_as = owners.server_user(),
+       .owner = owners.of_cluster(),
+       .restore_command = options.restore_command,
+       .resume_command = options.resume_command,
+       .server_settings = options.server_settings,
+       .commit_times = commit_times_of(repository, *lineage)},
+      state, clock, reporter, stop);
+  result.recovery = begun.recovery;
+  if (begun.recovery.ended_by == recovery::TargetAction::kPromote &&
+      !result.recovery.new_timeline.is_valid())
+    result.recovery.new_timeline = newest_timeline(directory);
+  result.sandboxed = state.sandbox.has_value();
+  result.moved_tablespaces = std::move(begun.moved_tablespaces);
+  result.socket_directory = std::move(begun.socket_directory);
+  result.port = begun.port;
+  return result;
+}
+
+}  // namespace holdfast::restore
