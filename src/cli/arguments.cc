@@ -291,6 +291,9 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                    "into a new directory, as a copy that touches nothing else")
       ->type_name("DIR");
   restore->add_flag("--in-place", arguments.in_place, "in the cluster's own data directory");
+  restore->add_flag("--delta", arguments.delta,
+                    "keep what the directory holds already and is equal, by content; write and "
+                    "remove the rest");
   restore
       ->add_option("--tablespace", arguments.tablespaces,
                    "lay the tablespace of this path or oid in this directory; may be repeated")
@@ -320,7 +323,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                     "go on with a recovery that was interrupted; nothing is laid again");
   restore->add_flag("--dry-run", arguments.dry_run,
                     "print the plan, refuse what cannot be done, and write nothing");
-  restore->add_flag("--yes", arguments.yes, "do not ask before the old data directory is emptied");
+  restore->add_flag("--yes", arguments.yes,
+                    "do not ask before an old data directory is emptied or written over");
 
   CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");
   finish->add_option("DIR", arguments.words, "the restored data directory")

@@ -40,6 +40,7 @@ struct Arguments {
   // restore
   std::string into;
   bool in_place = false;
+  bool delta = false;
   std::vector<std::string> tablespaces;  // "OLD=NEW"
   recovery::Target target;
   std::string action;   // "promote", "pause", "shutdown" or empty

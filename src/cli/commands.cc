@@ -116,9 +116,9 @@ int run_backup_show(const Call& call) {
 }
 
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm(const std::string& question) {
+void confirm(std::string_view what, const std::string& question) {
   const Error refused({.code = ErrorCode::kUsage,
-                       .message = "restore --in-place was not confirmed",
+                       .message = fmt::format("restore {} was not confirmed", what),
                        .detail = question,
                        .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
   if (isatty(STDIN_FILENO) != 1) throw Error(refused);
@@ -133,10 +133,15 @@ int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
   if (arguments.in_place && !arguments.yes && !arguments.dry_run && !arguments.resume)
-    confirm(
-        fmt::format("The data directory of cluster \"{}\" will be emptied and restored; WAL in it "
-                    "that is not archived is saved first.",
-                    settings.cluster()));
+    confirm("--in-place",
+            fmt::format("The data directory of cluster \"{}\" will be {} and restored; WAL in it "
+                        "that is not archived is saved first.",
+                        settings.cluster(), arguments.delta ? "written over" : "emptied"));
+  if (arguments.delta && !arguments.in_place && !arguments.yes && !arguments.dry_run &&
+      is_directory(arguments.into) && !is_empty_directory(arguments.into))
+    confirm("--delta", fmt::format("What is in \"{}\" and not in the backup will be removed, its "
+                                   "WAL too.",
+                                   absolute_path(arguments.into)));
   const OpenRepository opened(call);
   restore::RestoreOptions options;
   options.cluster = settings.cluster();
@@ -153,6 +158,7 @@ int run_restore(const Call& call) {
   if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
   options.jobs = static_cast<int>(settings.integer("jobs", 1, 64));
   options.yes = true;
+  options.delta = arguments.delta;
   options.start = arguments.start;
   options.port = arguments.port;
   options.bindir = settings.text("cluster.bindir");

@@ -435,12 +435,101 @@ void FileReader::pieces_of(const MapLeaf& leaf, uint64_t start, uint64_t end, co
 void FileReader::for_each_piece(uint64_t leaf_index,
                                 const std::function<void(uint64_t offset, ByteView bytes)>& take) {
   const MapLeaf& wanted = leaf(leaf_index);
-  for (const MapExtent& extent : wanted.extents)
-    for (const MapRun& run : extent.runs)
-      if ((wanted.base_block + run.block + run.count - 1) * block_bytes_ >= file_bytes_)
-        throw_damaged_map(fmt::format("{} blocks from {} lie behind the file's end.", run.count,
-                                      wanted.base_block + run.block));
+  check_ends_in_file(wanted);
   pieces_of(wanted, leaf_index * kLeafBytes, (leaf_index + 1) * kLeafBytes, take);
+}
+
+void FileReader::check_ends_in_file(const MapLeaf& leaf) const {
+  for (const MapExtent& extent : leaf.extents)
+    for (const MapRun& run : extent.runs)
+      if ((leaf.base_block + run.block + run.count - 1) * block_bytes_ >= file_bytes_)
+        throw_damaged_map(fmt::format("{} blocks from {} lie behind the file's end.", run.count,
+                                      leaf.base_block + run.block));
+}
+
+uint64_t FileReader::for_each_difference(uint64_t leaf_index, const FileComparison& with) {
+  const MapLeaf& wanted = leaf(leaf_index);
+  check_ends_in_file(wanted);
+  uint64_t differing = 0;
+  MapLeaf one{.base_block = wanted.base_block, .extents = {}};
+  for (const MapExtent& extent : wanted.extents) {
+    if (extent_is_there(wanted, extent, with)) continue;
+    one.extents.assign(1, extent);
+    pieces_of(
+        one, leaf_index * kLeafBytes, (leaf_index + 1) * kLeafBytes,
+        [&](uint64_t offset, ByteView bytes) { differing += compare_piece(offset, bytes, with); });
+  }
+  return differing + clear_gaps(wanted, with);
+}
+
+// Only of an extent whose blocks all have a place in the file, in their order, can the digest be
+// made from the file.
+bool FileReader::extent_is_there(const MapLeaf& leaf, const MapExtent& extent,
+                                 const FileComparison& with) {
+  std::vector<MapRun> runs = extent.runs;
+  std::ranges::sort(runs, {}, &MapRun::slot);
+  there_.clear();
+  uint32_t next_slot = 0;
+  for (const MapRun& run : runs) {
+    const uint64_t start = (leaf.base_block + run.block) * block_bytes_;
+    const uint64_t bytes = std::min(uint64_t{run.count} * block_bytes_, file_bytes_ - start);
+    if (run.slot != next_slot || there_.size() + bytes > kMaxBlocksBytes) return false;
+    next_slot += run.count;
+    const size_t at = there_.size();
+    there_.resize(at + bytes);
+    with.read(start, std::span(there_).subspan(at));
+  }
+  return extents_->holds(extent.ref, there_);
+}
+
+// Blocks that differ are put together as far as they are adjacent.
+uint64_t FileReader::compare_piece(uint64_t offset, ByteView wanted, const FileComparison& with) {
+  there_.resize(wanted.size());
+  with.read(offset, there_);
+  uint64_t differing = 0;
+  size_t start = 0;  // of the stretch that differs and was not put yet
+  auto put_until = [&](size_t end) {
+    if (start < end) with.put(offset + start, wanted.subspan(start, end - start));
+    differing += end - start;
+  };
+  for (size_t at = 0; at < wanted.size(); at += block_bytes_) {
+    const size_t bytes = std::min<size_t>(block_bytes_, wanted.size() - at);
+    if (std::memcmp(there_.data() + at, wanted.data() + at, bytes) != 0) continue;
+    put_until(at);
+    start = at + bytes;
+  }
+  put_until(wanted.size());
+  return differing;
+}
+
+// What no run covers must be zeros.
+uint64_t FileReader::clear_gaps(const MapLeaf& leaf, const FileComparison& with) {
+  std::vector<MapRun> runs;
+  for (const MapExtent& extent : leaf.extents)
+    runs.insert(runs.end(), extent.runs.begin(), extent.runs.end());
+  const uint32_t leaf_blocks = leaf_blocks_of(block_bytes_);
+  runs.push_back({.block = leaf_blocks, .slot = 0, .count = 0});
+  std::ranges::sort(runs, {}, &MapRun::block);
+
+  uint64_t cleared = 0;
+  uint64_t block = 0;
+  for (const MapRun& run : runs) {
+    const uint64_t end =
+        std::min(file_bytes_, (leaf.base_block + run.block) * uint64_t{block_bytes_});
+    for (uint64_t at = (leaf.base_block + block) * block_bytes_; at < end;) {
+      there_.resize(std::min<uint64_t>(uint64_t{kExtentBlocks} * block_bytes_, end - at));
+      with.read(at, there_);
+      for (size_t in = 0; in < there_.size(); in += block_bytes_) {
+        const size_t bytes = std::min<size_t>(block_bytes_, there_.size() - in);
+        if (is_all_zero(ByteView(there_).subspan(in, bytes))) continue;
+        with.clear(at + in, bytes);
+        cleared += bytes;
+      }
+      at += there_.size();
+    }
+    block = uint64_t{run.block} + run.count;
+  }
+  return cleared;
 }
 
 size_t FileReader::read_range(uint64_t offset, std::span<std::byte> into) {

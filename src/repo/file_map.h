@@ -122,9 +122,19 @@ FileLocation append_file(ExtentWriter& extents, std::string_view path, ByteView 
 
 // --- Reading
 
+// The other side of a comparison: a file as long as the backup's that may hold some of it already.
+struct FileComparison {
+  // The bytes that are there now; all of them.
+  std::function<void(uint64_t offset, std::span<std::byte> into)> read;
+  // What must be there instead: whole blocks, and only such as differ. Valid during the call.
+  std::function<void(uint64_t offset, ByteView bytes)> put;
+  // Where zeros must be instead.
+  std::function<void(uint64_t offset, uint64_t count)> clear;
+};
+
 // Reads one file after the other by its location. One thread at a time; several readers, each with
 // its own ExtentReader, may read different leaves of one file. Memory: the root, one leaf, one
-// extent.
+// extent; in a comparison as much again.
 class FileReader {
  public:
   // `extents` must outlive the reader.
@@ -143,6 +153,10 @@ class FileReader {
   // What is not handed over is zeros. The view is valid during the call.
   void for_each_piece(uint64_t leaf_index,
                       const std::function<void(uint64_t offset, ByteView bytes)>& take);
+  // How the leaf's stretch of a file that is there already differs from it, by content alone. An
+  // extent whose blocks are all in the file is compared by its content digest and not read;
+  // otherwise it is read and compared block by block. Returns how many bytes of the stretch differ.
+  uint64_t for_each_difference(uint64_t leaf_index, const FileComparison& with);
   // [offset, offset + into.size()) of the file, zeros where nothing is stored; less where the file
   // ends. Reads the extents it touches, no others.
   size_t read_range(uint64_t offset, std::span<std::byte> into);
@@ -150,7 +164,12 @@ class FileReader {
  private:
   template <typename Take>
   void pieces_of(const MapLeaf& leaf, uint64_t start, uint64_t end, const Take& take);
+  void check_ends_in_file(const MapLeaf& leaf) const;
+  bool extent_is_there(const MapLeaf& leaf, const MapExtent& extent, const FileComparison& with);
+  uint64_t compare_piece(uint64_t offset, ByteView wanted, const FileComparison& with);
+  uint64_t clear_gaps(const MapLeaf& leaf, const FileComparison& with);
 
+  Bytes there_;  // what a comparison has read
   ExtentReader* extents_;
   uint32_t block_bytes_;
   uint64_t file_bytes_ = 0;

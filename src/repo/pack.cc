@@ -371,6 +371,10 @@ InnerHeader parse_unit(ByteView unit) {
 
 }  // namespace
 
+bool ExtentReader::holds(const ExtentRef& ref, ByteView raw) {
+  return state_->content_digest.digest(raw) == ref.digest;
+}
+
 ExtentReader::Extent ExtentReader::read(const ExtentRef& ref, ContentKind expected) {
   State& state = *state_;
   const std::string name = pack_name(state.lineage, ref.pack);

@@ -96,6 +96,8 @@ class ExtentReader {
   // Throws kCorrupt naming the pack and ordinal when anything does not hold; kNotFound is never
   // thrown: a pack that is absent is damage (kCorrupt).
   Extent read(const ExtentRef& ref, ContentKind expected);
+  // Whether `raw` is the content of the extent, by its content digest; nothing is read.
+  bool holds(const ExtentRef& ref, ByteView raw);
 
  private:
   struct State;

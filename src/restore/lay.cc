@@ -1,6 +1,7 @@
 #include "restore/lay.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fcntl.h>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/task_group.h"
+#include "restore/old_tree.h"
 
 namespace holdfast::restore {
 namespace {
@@ -34,6 +36,9 @@ struct OpenFile {
   Fd fd;
   repo::FileLocation location;
   uint64_t bytes = 0;
+  // Of a delta: how much of it may be there already, and whether anything had to be changed.
+  uint64_t old_bytes = 0;
+  std::atomic<bool> changed = false;
 };
 struct Region {
   std::shared_ptr<OpenFile> file;
@@ -44,7 +49,9 @@ struct Region {
 class Regions {
  public:
   Regions(const LayOptions& options, repo::ManifestReader& manifest, const Owners& owners)
-      : options_(options), manifest_(manifest), owners_(owners) {}
+      : options_(options), manifest_(manifest), owners_(owners) {
+    if (options.delta) old_.emplace(options.directory, options.keep);
+  }
 
   std::optional<Region> next();
 
@@ -63,12 +70,23 @@ class Regions {
     MutexLock lock(mutex_);
     return files_;
   }
+  // That were there with their size, at least.
+  uint64_t files_there() {
+    MutexLock lock(mutex_);
+    return files_there_;
+  }
+  uint64_t removed() {
+    MutexLock lock(mutex_);
+    return old_ ? old_->removed() : 0;
+  }
 
  private:
   std::shared_ptr<OpenFile> open_next() HF_REQUIRES(mutex_);
   void make_directory_entry(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
   void make_link(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
   std::shared_ptr<OpenFile> create_file(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
+  void make_room(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
+  bool keep_link(const repo::ManifestEntry& entry, const std::string& target) HF_REQUIRES(mutex_);
   void note_file_system(const std::string& path) HF_REQUIRES(mutex_);
 
   const LayOptions& options_;
@@ -79,8 +97,10 @@ class Regions {
   std::shared_ptr<OpenFile> current_ HF_GUARDED_BY(mutex_);
   uint64_t next_leaf_ HF_GUARDED_BY(mutex_) = 0;
   uint64_t files_ HF_GUARDED_BY(mutex_) = 0;
+  uint64_t files_there_ HF_GUARDED_BY(mutex_) = 0;
   std::vector<repo::ManifestEntry> held_ HF_GUARDED_BY(mutex_);
   std::map<dev_t, std::string> file_systems_ HF_GUARDED_BY(mutex_);
+  std::optional<OldTree> old_ HF_GUARDED_BY(mutex_);  // of a delta
 };
 
 std::optional<Region> Regions::next() {
@@ -104,6 +124,7 @@ std::shared_ptr<OpenFile> Regions::open_next() {
     }
     if (entry->root == repo::ManifestRoot::kOutside)
       continue;  // directories are made for the files in them
+    if (old_ && entry->root == repo::ManifestRoot::kData) make_room(*entry);
     if (entry->type == repo::EntryType::kDirectory)
       make_directory_entry(*entry);
     else if (entry->type == repo::EntryType::kSymlink)
@@ -111,7 +132,38 @@ std::shared_ptr<OpenFile> Regions::open_next() {
     else
       return create_file(*entry);
   }
+  if (old_) old_->finish();
   return nullptr;
+}
+
+// Removes what stands before the entry in the directory and is not of the backup, and what bears
+// its name and is something else.
+void Regions::make_room(const repo::ManifestEntry& entry) {
+  old_->reach(entry.path);
+  const std::string path = join_path(options_.directory, entry.path);
+  const std::optional<struct stat> there = lstat_if_exists(path);
+  if (!there) return;
+  bool stays = false;
+  switch (entry.type) {
+    case repo::EntryType::kDirectory:
+      // pg_wal may be a link to its own disk; whoever prepared the directory has seen to it that it
+      // is the cluster's.
+      stays = S_ISDIR(there->st_mode) ||
+              (S_ISLNK(there->st_mode) && entry.path == "pg_wal" && is_directory(path));
+      break;
+    case repo::EntryType::kSymlink:
+      stays = S_ISLNK(there->st_mode);
+      break;
+    case repo::EntryType::kFile:
+      stays = S_ISREG(there->st_mode) && there->st_nlink == 1 &&
+              (geteuid() == 0 || there->st_uid == geteuid());
+      break;
+  }
+  if (stays) return;
+  if (S_ISDIR(there->st_mode))
+    remove_tree(path);
+  else
+    remove_file(path);
 }
 
 void Regions::make_directory_entry(const repo::ManifestEntry& entry) {
@@ -125,6 +177,7 @@ void Regions::make_directory_entry(const repo::ManifestEntry& entry) {
       owner && chown(path.c_str(), owner->user, owner->group) != 0)
     throw_errno("change owner of", path);
   note_file_system(path);
+  if (old_) old_->enter(entry.path);
 }
 
 void Regions::make_link(const repo::ManifestEntry& entry) {
@@ -135,22 +188,45 @@ void Regions::make_link(const repo::ManifestEntry& entry) {
     make_owned_directories(target, 0700, owners_.of_cluster());
     note_file_system(target);
   }
-  if (symlink(target.c_str(), path.c_str()) != 0) throw_errno("create symbolic link", path);
+  if (!keep_link(entry, target) && symlink(target.c_str(), path.c_str()) != 0)
+    throw_errno("create symbolic link", path);
   set_owner(path, owners_.of_entry(entry.owner));
+  if (old_ && is_tablespace_link(entry.path))
+    old_->enter(entry.path, options_.tablespace_directory);
+}
+
+// A link that is there: true when it is the one that is wanted; another one is removed.
+bool Regions::keep_link(const repo::ManifestEntry& entry, const std::string& target) {
+  const std::string path = join_path(options_.directory, entry.path);
+  if (!old_ || !lstat_if_exists(path)) return false;
+  if (read_link(path) == target) return true;
+  remove_file(path);
+  return false;
 }
 
 std::shared_ptr<OpenFile> Regions::create_file(const repo::ManifestEntry& entry) {
   const std::string path = join_path(options_.directory, entry.path);
   auto file = std::make_shared<OpenFile>();
   file->path = path;
-  file->fd = open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+  const std::optional<struct stat> there = old_ ? lstat_if_exists(path) : std::nullopt;
+  if (there) {
+    if ((there->st_mode & 0600) != 0600 && chmod(path.c_str(), 0600) != 0)
+      throw_errno("change mode of", path);
+    file->fd = open_file(path, O_RDWR | O_NOFOLLOW);
+    file->old_bytes = static_cast<uint64_t>(there->st_size);
+  } else {
+    file->fd = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+  }
+  file->changed = !there || file->old_bytes != entry.size;
   file->location = entry.location;
   file->bytes = entry.size;
   set_owner(file->fd, owners_.of_entry(entry.owner), path);
   if (fchmod(file->fd.get(), entry.mode) != 0) throw_errno("change mode of", path);
-  if (entry.size > 0 && ftruncate(file->fd.get(), static_cast<off_t>(entry.size)) != 0)
+  if (entry.size != file->old_bytes &&
+      ftruncate(file->fd.get(), static_cast<off_t>(entry.size)) != 0)
     throw_errno("set the size of", path);
   ++files_;
+  if (!file->changed) ++files_there_;
   return file;
 }
 
@@ -159,13 +235,42 @@ void Regions::note_file_system(const std::string& path) {
     file_systems_.emplace(status->st_dev, path);
 }
 
+struct LaidRegions {
+  uint64_t bytes = 0;
+  uint64_t bytes_kept = 0;
+  uint64_t files_changed = 0;
+};
+
+// A hole, where the file system can make one; else zeros.
+void clear_range(const OpenFile& file, uint64_t offset, uint64_t count) {
+  if (fallocate(file.fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                static_cast<off_t>(offset), static_cast<off_t>(count)) == 0)
+    return;
+  if (errno != EOPNOTSUPP) throw_errno("clear a part of", file.path);
+  pwrite_all(file.fd, Bytes(count), offset, file.path);
+}
+
+// Writes what differs in one leaf of a file that was there. Returns how much that was.
+uint64_t lay_difference(repo::FileReader& reader, const OpenFile& file, uint64_t leaf) {
+  return reader.for_each_difference(
+      leaf, {.read =
+                 [&](uint64_t offset, std::span<std::byte> into) {
+                   const size_t got = pread_some(file.fd, into, offset, file.path);
+                   std::ranges::fill(into.subspan(got), std::byte{0});
+                 },
+             .put = [&](uint64_t offset,
+                        ByteView bytes) { pwrite_all(file.fd, bytes, offset, file.path); },
+             .clear = [&](uint64_t offset, uint64_t count) { clear_range(file, offset, count); }});
+}
+
 // One worker: region after region, the reader kept open while they are of one file.
-uint64_t lay_regions(Regions& regions, const repo::Repository& repository,
-                     const repo::Backup& backup, Reporter& reporter, const std::stop_token& stop) {
+LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
+                        const repo::Backup& backup, Reporter& reporter,
+                        const std::stop_token& stop) {
   repo::ExtentReader extents(repository, backup.lineage);
   repo::FileReader reader(extents, backup.block_bytes);
   std::shared_ptr<OpenFile> open;
-  uint64_t bytes = 0;
+  LaidRegions laid;
   while (std::optional<Region> region = regions.next()) {
     throw_if_stopped(stop);
     Context laying("laying \"{}\"", region->file->path);
@@ -173,15 +278,21 @@ uint64_t lay_regions(Regions& regions, const repo::Repository& repository,
       open = region->file;
       reader.open(open->location, open->bytes);
     }
-    reader.for_each_piece(region->leaf, [&](uint64_t offset, ByteView piece) {
-      pwrite_all(open->fd, piece, offset, open->path);
-    });
     const uint64_t start = region->leaf * repo::kLeafBytes;
     const uint64_t count = std::min(repo::kLeafBytes, open->bytes - start);
-    bytes += count;
+    if (start < open->old_bytes) {
+      const uint64_t differing = lay_difference(reader, *open, region->leaf);
+      laid.bytes_kept += count - differing;
+      if (differing > 0 && !open->changed.exchange(true)) ++laid.files_changed;
+    } else {
+      reader.for_each_piece(region->leaf, [&](uint64_t offset, ByteView piece) {
+        pwrite_all(open->fd, piece, offset, open->path);
+      });
+    }
+    laid.bytes += count;
     reporter.amount(count);
   }
-  return bytes;
+  return laid;
 }
 
 HeldFile read_held(repo::FileReader& reader, repo::ManifestEntry entry) {
@@ -225,18 +336,24 @@ Laid lay_files(const LayOptions& options, const repo::Repository& repository,
                Reporter& reporter, const std::stop_token& stop) {
   reporter.phase("laying files", manifest.summary().file_bytes);
   Regions regions(options, manifest, owners);
-  std::vector<uint64_t> bytes(static_cast<size_t>(std::max(options.jobs, 1)));
+  std::vector<LaidRegions> parts(static_cast<size_t>(std::max(options.jobs, 1)));
   {
     TaskGroup workers(stop);
-    for (uint64_t& own : bytes)
+    for (LaidRegions& own : parts)
       workers.start([&](std::stop_token token) {
         own = lay_regions(regions, repository, backup, reporter, token);
       });
     workers.wait();
   }
   Laid laid;
-  for (uint64_t own : bytes) laid.bytes += own;
+  laid.files_kept = regions.files_there();
+  for (const LaidRegions& own : parts) {
+    laid.bytes += own.bytes;
+    laid.bytes_kept += own.bytes_kept;
+    laid.files_kept -= own.files_changed;
+  }
   laid.files = regions.files();
+  laid.removed = regions.removed();
 
   repo::ExtentReader extents(repository, backup.lineage);
   repo::FileReader reader(extents, backup.block_bytes);

@@ -8,12 +8,18 @@
 // What decides whether a server starts is not laid but handed back: pg_control, backup_label,
 // tablespace_map, and the files from outside the data directory.
 //
+// In a delta what the directory holds already is compared by content, block by block or by the
+// digest of a whole extent; times and sizes prove nothing. What differs is written in place, what
+// the manifest does not name is removed, owner and mode are put right. A file that has other names
+// (hard links) is not written into: it is laid anew.
+//
 // Sketch: bound by the disk's writes and the decompression; per worker one leaf's map and one
 // extent (2 MiB), plus one manifest block.
 #pragma once
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -31,6 +37,12 @@ struct LayOptions {
   // target.
   std::function<std::string(const std::string& oid, const std::string& target)> tablespace_target;
   int jobs = 2;
+  // Keep what is there already and equal. `tablespace_directory`: the name of this major's
+  // directory in a tablespace; what else lies there is not the cluster's. `keep`: paths below the
+  // data directory that are not looked at.
+  bool delta = false;
+  std::string tablespace_directory = {};
+  std::set<std::string> keep = {};
 };
 
 // A small file with its bytes.
@@ -42,12 +54,18 @@ struct HeldFile {
 struct Laid {
   uint64_t files = 0;
   uint64_t bytes = 0;
+  // Of a delta: files in which nothing was to be changed, bytes of files that were there and equal,
+  // and names that were removed.
+  uint64_t files_kept = 0;
+  uint64_t bytes_kept = 0;
+  uint64_t removed = 0;
   std::vector<HeldFile> outside;  // from outside the data directory
   std::vector<HeldFile> last;     // to be laid last: pg_control among them
 };
 
 // Durable when it returns, but for what is handed back. Throws kCorrupt for a damaged extent,
-// naming the file in its context; kAlreadyExists when a file is there already. Files of the signals
+// naming the file in its context; kAlreadyExists when a file is there already, unless it is a
+// delta. Files of the signals
 // (recovery.signal, standby.signal) are left out.
 Laid lay_files(const LayOptions& options, const repo::Repository& repository,
                const repo::Backup& backup, repo::ManifestReader& manifest, const Owners& owners,

@@ -15,6 +15,7 @@
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
+#include "restore/old_tree.h"
 #include "restore/state.h"
 
 namespace holdfast::restore {
@@ -78,24 +79,6 @@ bool is_link(const std::string& path) {
   return status && S_ISLNK(status->st_mode);
 }
 
-// Everything in a directory but the names to keep. A mount point cannot be removed: it is emptied.
-void clear_directory(const std::string& directory, const std::set<std::string>& keep) {
-  const std::optional<struct stat> here = stat_if_exists(directory);
-  for (const DirectoryEntry& entry : list_directory(directory)) {
-    if (keep.contains(entry.name) || entry.name == "lost+found") continue;
-    const std::string path = join_path(directory, entry.name);
-    if (entry.type != DT_DIR) {
-      remove_file(path);
-      continue;
-    }
-    const std::optional<struct stat> status = lstat_if_exists(path);
-    if (status && here && status->st_dev != here->st_dev)
-      clear_directory(path, {});
-    else
-      remove_tree(path);
-  }
-}
-
 std::string version_directory(const std::string& location, const repo::Backup& backup) {
   return join_path(location, pg::tablespace_version_directory(backup.major));
 }
@@ -130,7 +113,7 @@ std::set<std::string> linked_places(const std::string& directory) {
 void require_free_tablespaces(const std::string& directory,
                               const std::vector<TablespacePlace>& places,
                               const repo::Backup& backup) {
-  const std::set<std::string> own = own_places(directory, false);
+  const std::set<std::string> own = own_places(directory, false, false, backup);
   for (const TablespacePlace& tablespace : places) {
     if (tablespace.recorded.empty() || own.contains(absolute_path(tablespace.place))) continue;
     const std::string version = version_directory(tablespace.place, backup);
@@ -182,10 +165,20 @@ bool looks_like_data_directory(const std::string& directory) {
 
 }  // namespace
 
-std::set<std::string> own_places(const std::string& directory, bool is_copy) {
+std::set<std::string> own_places(const std::string& directory, bool is_copy, bool delta,
+                                 const repo::Backup& backup) {
   std::set<std::string> own;
   if (is_unfinished_restore(directory)) own = marker_places(directory);
-  if (!is_copy) own.merge(linked_places(directory));
+  if (is_copy && !delta) return own;
+  std::set<std::string> linked = linked_places(directory);
+  if (is_copy) {
+    std::erase_if(linked, [&](const std::string& link) {
+      return std::ranges::any_of(backup.tablespaces, [&](const repo::Tablespace& tablespace) {
+        return !tablespace.path.empty() && resolved_path(tablespace.path) == resolved_path(link);
+      });
+    });
+  }
+  own.merge(linked);
   return own;
 }
 
@@ -224,6 +217,28 @@ void prepare_into(const std::string& directory, const std::vector<TablespacePlac
   put_marker(directory, places, owners);
 }
 
+namespace {
+
+void require_same_cluster(const std::string& directory, const Bytes& control_file,
+                          const repo::Lineage& lineage) {
+  const pg::ControlFile control = pg::parse_control_file(control_file);
+  if (control.system_identifier == lineage.system_identifier) return;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("data directory \"{}\" is of another cluster", directory),
+       .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
+                             control.system_identifier, lineage.system_identifier),
+       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+}
+
+bool holds_nothing(const std::string& directory) {
+  return std::ranges::all_of(list_directory(directory), [](const DirectoryEntry& entry) {
+    return entry.name == "lost+found";
+  });
+}
+
+}  // namespace
+
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
   if (!lstat_if_exists(directory)) return false;
   if (!is_directory(directory)) {
@@ -232,10 +247,7 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage) 
                  .detail = "",
                  .hint = "Check cluster.pgdata in the configuration."});
   }
-  const std::vector<DirectoryEntry> entries = list_directory(directory);
-  if (std::ranges::all_of(entries,
-                          [](const DirectoryEntry& entry) { return entry.name == "lost+found"; }))
-    return false;
+  if (holds_nothing(directory)) return false;
   if (!looks_like_data_directory(directory)) {
     throw Error(
         {.code = ErrorCode::kConflict,
@@ -249,14 +261,41 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage) 
   if (!lstat_if_exists(control_path(directory))) return true;
   const Bytes bytes = read_file(control_path(directory));
   if (!pg::crc_is_valid(bytes)) return true;
-  const pg::ControlFile control = pg::parse_control_file(bytes);
-  if (control.system_identifier == lineage.system_identifier) return true;
-  throw Error(
-      {.code = ErrorCode::kWrongCluster,
-       .message = fmt::format("data directory \"{}\" is of another cluster", directory),
-       .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
-                             control.system_identifier, lineage.system_identifier),
-       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+  require_same_cluster(directory, bytes, lineage);
+  return true;
+}
+
+bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
+                      const std::string& original) {
+  if (!lstat_if_exists(directory)) return false;
+  if (!is_directory(directory)) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" is not a directory", directory),
+                 .detail = "",
+                 .hint = "Name an earlier copy of the cluster, or a new directory."});
+  }
+  cluster::require_no_running_server(directory, "restoring over its data directory");
+  if (holds_nothing(directory)) return false;
+  if (is_unfinished_restore(directory)) return true;
+  if (resolved_path(directory) == resolved_path(original)) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" is the cluster's own data directory", directory),
+                 .detail = "A copy made over it would lose WAL that is not archived, and would not "
+                           "archive.",
+                 .hint = "Use --in-place --delta, or name another directory."});
+  }
+  // Unlike in place nobody has said that it is the cluster's, so the directory itself must.
+  const std::optional<Bytes> control = read_if_exists(control_path(directory));
+  if (!control || !pg::crc_is_valid(*control)) {
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("directory \"{}\" is not known to be a copy of the cluster",
+                                        directory),
+                 .detail = fmt::format("Its \"{}\" is {}.", pg::kControlFilePath,
+                                       control ? "damaged" : "missing"),
+                 .hint = "Name an earlier copy of the cluster, or a new directory."});
+  }
+  require_same_cluster(directory, *control, lineage);
+  return true;
 }
 
 std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
@@ -321,6 +360,79 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
   clear_directory(directory, keep);
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
+  return moved;
+}
+
+namespace {
+
+// Links that lead to where their tablespace is to lie stay.
+void remove_other_links(const std::string& directory, const DeltaOptions& options,
+                        const repo::Backup& backup, Reporter& reporter) {
+  const std::string links = join_path(directory, "pg_tblspc");
+  if (!is_directory(links) || is_link(links)) return;
+  std::set<std::string> wanted;
+  for (const TablespacePlace& place : options.clear.places)
+    if (!place.recorded.empty()) wanted.insert(resolved_path(place.place));
+  for (const DirectoryEntry& entry : list_directory(links)) {
+    const std::string link = join_path(links, entry.name);
+    if (!is_link(link)) continue;
+    const std::string read = read_link(link);
+    const std::string target = resolved_path(read.starts_with('/') ? read : join_path(links, read));
+    const bool stays = std::ranges::any_of(options.clear.places, [&](const TablespacePlace& place) {
+      return std::to_string(place.oid) == entry.name && resolved_path(place.place) == target;
+    });
+    if (stays) continue;
+    if (!options.is_copy && !wanted.contains(target))
+      remove_tree(version_directory(target, backup));
+    else if (options.is_copy && !target.starts_with(resolved_path(directory) + "/"))
+      reporter.note(
+          fmt::format("tablespace {} lay in \"{}\", which is left as it is", entry.name, target));
+    remove_file(link);
+  }
+}
+
+// Below a copy: directories of tablespaces that lie elsewhere now, or are no more.
+void remove_other_copies(const std::string& directory, const DeltaOptions& options) {
+  const std::string copies = join_path(directory, kTablespacesDirectory);
+  if (!options.is_copy || !is_directory(copies) || is_link(copies)) return;
+  for (const DirectoryEntry& entry : list_directory(copies)) {
+    const std::string path = join_path(copies, entry.name);
+    const bool stays = entry.type == DT_DIR &&
+                       std::ranges::any_of(options.clear.places, [&](const TablespacePlace& place) {
+                         return place.place == path;
+                       });
+    if (!stays) remove_entry(copies, entry);
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string& directory,
+                                                               const DeltaOptions& options,
+                                                               const repo::Backup& backup,
+                                                               const Owners& owners,
+                                                               Reporter& reporter) {
+  if (!options.is_copy) require_free_tablespaces(directory, options.clear.places, backup);
+  make_owned_directories(directory, backup.data_mode, owners.of_cluster());
+  set_mode(directory, backup.data_mode);
+  set_owner(directory, owners.of_cluster());
+  put_marker(directory, options.clear.places, owners);
+  // What a link leads to is not the copy's.
+  if (const std::string global = parent_path(control_path(directory));
+      options.is_copy && is_link(global))
+    remove_file(global);
+  if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
+
+  std::vector<std::pair<std::string, std::string>> moved;
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  if (options.is_copy && is_link(pg_wal)) {
+    remove_file(pg_wal);  // of a copy made by other means it may lead to production's
+  } else if (is_directory(pg_wal)) {
+    if (!options.is_copy) moved = move_aside(pg_wal, options.clear, owners);
+    clear_directory(pg_wal, {});
+  }
+  remove_other_links(directory, options, backup, reporter);
+  remove_other_copies(directory, options);
   return moved;
 }
 

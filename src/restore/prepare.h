@@ -53,8 +53,11 @@ std::vector<std::string> unarchived_wal(const std::string& directory,
                                         const repo::WalArchive& archive);
 
 // Directories outside the data directory whose files are the cluster's own: those that its links
-// in pg_tblspc name, in place; and those that an interrupted restore has named in the marker.
-std::set<std::string> own_places(const std::string& directory, bool is_copy);
+// in pg_tblspc name, in place; and those that an interrupted restore has named in the marker. Of a
+// copy that is written over (`delta`) also those that its links name, but for the places where the
+// backed-up cluster has its tablespaces: a copy made by other means links there.
+std::set<std::string> own_places(const std::string& directory, bool is_copy, bool delta,
+                                 const repo::Backup& backup);
 
 struct ClearOptions {
   std::vector<std::string> unsaved;  // names in pg_wal
@@ -68,6 +71,26 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners);
+
+// Whether `directory` may be made into a copy by writing what differs: absent, empty, left over
+// from an interrupted restore, or a data directory of this cluster on which no server runs, other
+// than `original`, where the cluster itself lived when it was backed up. True when there is
+// something in it. Throws kBusy, kConflict, kWrongCluster.
+bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
+                      const std::string& original);
+
+struct DeltaOptions {
+  bool is_copy = false;
+  ClearOptions clear;  // `unsaved` in place only
+};
+// As the two above, but the files stay, to be compared: only pg_control goes, pg_wal is emptied,
+// and links of tablespaces that are to lie elsewhere are taken away. In place the files behind
+// those go too; of a copy they are left, for they may be production's.
+std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string& directory,
+                                                               const DeltaOptions& options,
+                                                               const repo::Backup& backup,
+                                                               const Owners& owners,
+                                                               Reporter& reporter);
 
 // Takes the marker away: the restore is whole.
 void remove_marker(const std::string& directory);

@@ -17,6 +17,7 @@
 #include "cluster/running_server.h"
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
+#include "pg/version.h"
 #include "repo/wal_archive.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
@@ -62,6 +63,7 @@ class Restore {
   void find_lineage();
   void check_place();
   void plan();
+  void check_old_copy();
   void place_tablespaces();
   void hold_off_deletion();
   void open_manifest();
@@ -78,6 +80,8 @@ class Restore {
   void start();
 
   // --- parts
+  void require_confirmed() const;
+  std::set<std::string> kept_paths() const;
   const HeldFile* held(std::string_view path) const;
   void write_held(const HeldFile& file, ByteView content);
   std::string tablespace_target(const std::string& oid, const std::string& recorded) const;
@@ -132,6 +136,19 @@ void Restore::find_lineage() {
                .hint = "Check --cluster and --repo; holdfast info shows what is there."});
 }
 
+void Restore::require_confirmed() const {
+  if (options_.yes) return;
+  throw Error({.code = ErrorCode::kUsage,
+               .message = fmt::format("data directory \"{}\" would be {}", directory_,
+                                      options_.delta ? "written over" : "cleared"),
+               .detail = fmt::format(
+                   "A restore {} removes what is in it{}.{}", is_copy_ ? "over a copy" : "in place",
+                   options_.delta ? " and differs from the backup" : "",
+                   is_copy_ ? "" : " WAL that is not archived yet is saved first."),
+               .hint = is_copy_ ? "Confirm with --yes, or name a new directory."
+                                : "Confirm with --yes, or restore elsewhere with --into DIR."});
+}
+
 // Elsewhere the place is looked at when it is made. In place what must be refused is refused now,
 // and the old WAL is saved: the plan may need it.
 void Restore::check_place() {
@@ -150,20 +167,14 @@ void Restore::check_place() {
   directory_ = absolute_path(directory_);
   result_.directory = directory_;
   if (is_copy_) {
-    if (on_paper_) require_place_for_copy(directory_);
+    if (on_paper_ && !options_.delta) require_place_for_copy(directory_);
     return;
   }
   if (!on_paper_)
     cluster::require_no_running_server(directory_, "restoring over its data directory");
   must_clear_ = check_in_place(directory_, *lineage_);
   if (!must_clear_ || on_paper_) return;
-  if (!options_.yes) {
-    throw Error({.code = ErrorCode::kUsage,
-                 .message = fmt::format("data directory \"{}\" would be cleared", directory_),
-                 .detail = "A restore in place removes what is in it. WAL that is not archived yet "
-                           "is saved first.",
-                 .hint = "Confirm with --yes, or restore elsewhere with --into DIR."});
-  }
+  require_confirmed();
   reporter_.phase("saving old WAL", 0);
   unsaved_ =
       salvage_wal(directory_, options_.salvage, pg::WalSegmentSize(lineage_->wal_segment_bytes));
@@ -277,11 +288,12 @@ void Restore::check_new_tablespaces() {
 }
 
 void Restore::place_tablespaces() {
-  result_.tablespaces = restore::place_tablespaces({.directory = directory_,
-                                                    .is_copy = is_copy_,
-                                                    .moves = options_.tablespaces,
-                                                    .own = own_places(directory_, is_copy_)},
-                                                   result_.plan.backup);
+  result_.tablespaces = restore::place_tablespaces(
+      {.directory = directory_,
+       .is_copy = is_copy_,
+       .moves = options_.tablespaces,
+       .own = own_places(directory_, is_copy_, options_.delta, result_.plan.backup)},
+      result_.plan.backup);
 }
 
 // At its promotion a server asks for histories until one is proven not to be there.
@@ -318,6 +330,12 @@ std::vector<DiskNeed> Restore::measure_disk() const {
                                repository_, result_.plan.backup, reporter_);
 }
 
+void Restore::check_old_copy() {
+  if (!is_copy_ || !options_.delta) return;
+  must_clear_ = check_delta_into(directory_, *lineage_, result_.plan.backup.data_directory);
+  if (must_clear_ && !on_paper_) require_confirmed();
+}
+
 void Restore::prepare() {
   const repo::Backup& backup = result_.plan.backup;
   // That a place cannot be made should not be found out when the old cluster is gone.
@@ -327,16 +345,21 @@ void Restore::prepare() {
     set_owner(place.place, owners_->of_cluster());
     if (access(place.place.c_str(), W_OK | X_OK) != 0) throw_errno("write into", place.place);
   }
-  reporter_.phase(must_clear_ ? "clearing the data directory" : "making the data directory", 0);
-  if (is_copy_) {
+  reporter_.phase(!must_clear_     ? "making the data directory"
+                  : options_.delta ? "preparing the data directory"
+                                   : "clearing the data directory",
+                  0);
+  const ClearOptions clear{
+      .unsaved = unsaved_,
+      .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
+      .places = result_.tablespaces};
+  if (options_.delta) {
+    result_.moved_aside = prepare_delta(directory_, {.is_copy = is_copy_, .clear = clear}, backup,
+                                        *owners_, reporter_);
+  } else if (is_copy_) {
     prepare_into(directory_, result_.tablespaces, backup, *owners_);
   } else {
-    result_.moved_aside = prepare_in_place(
-        directory_,
-        {.unsaved = unsaved_,
-         .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
-         .places = result_.tablespaces},
-        backup, *owners_);
+    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_);
   }
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
@@ -371,13 +394,29 @@ std::string Restore::tablespace_target(const std::string& oid, const std::string
   return is_copy_ ? fmt::format("{}/{}/{}", directory_, kTablespacesDirectory, oid) : recorded;
 }
 
+// What a delta passes by: the marker, and tablespaces that lie in the data directory, which the
+// manifest names below pg_tblspc alone.
+std::set<std::string> Restore::kept_paths() const {
+  std::set<std::string> kept = {kMarkerName};
+  const std::string root = resolved_path(directory_) + "/";
+  for (const TablespacePlace& place : result_.tablespaces)
+    if (const std::string path = resolved_path(place.place);
+        !place.recorded.empty() && path.starts_with(root))
+      kept.insert(path.substr(root.size()));
+  return kept;
+}
+
 void Restore::lay() {
-  const LayOptions options{.directory = directory_,
-                           .tablespace_target =
-                               [this](const std::string& oid, const std::string& target) {
-                                 return tablespace_target(oid, target);
-                               },
-                           .jobs = options_.jobs};
+  const LayOptions options{
+      .directory = directory_,
+      .tablespace_target =
+          [this](const std::string& oid, const std::string& target) {
+            return tablespace_target(oid, target);
+          },
+      .jobs = options_.jobs,
+      .delta = options_.delta,
+      .tablespace_directory = pg::tablespace_version_directory(result_.plan.backup.major),
+      .keep = kept_paths()};
   const mode_t mode = result_.plan.backup.data_mode;
   if (is_copy_ && !result_.plan.backup.tablespaces.empty())
     make_owned_directories(join_path(directory_, kTablespacesDirectory), mode,
@@ -386,6 +425,11 @@ void Restore::lay() {
       lay_files(options, repository_, result_.plan.backup, *manifest_, *owners_, reporter_, stop_);
   result_.files = laid_.files;
   result_.bytes = laid_.bytes;
+  if (options_.delta)
+    result_.delta = {.files_kept = laid_.files_kept,
+                     .bytes_kept = laid_.bytes_kept,
+                     .bytes_written = laid_.bytes - laid_.bytes_kept,
+                     .removed = laid_.removed};
   for (const char* name : {"pg_wal", "pg_wal/archive_status"})
     make_owned_directories(join_path(directory_, name), mode, owners_->of_cluster());
 }
@@ -639,6 +683,7 @@ void Restore::check() {
   check_place();
   plan();
   check_promotion();
+  check_old_copy();
   place_tablespaces();
   seclude();
   check_new_tablespaces();
@@ -684,6 +729,7 @@ Preview Restore::preview() {
   preview.where = options_.where;
   preview.directory = directory_;
   preview.clears = must_clear_;
+  preview.is_delta = options_.delta;
   preview.disk = measure_disk();
   require_disk(preview.disk, reporter_);
   if (!is_copy_) {

@@ -2,7 +2,8 @@
 //
 // Order: plan (nothing is written when the target cannot be reached), make the directory, lay the
 // files in parallel, verifying each extent, configure, pg_control last: nothing half-restored
-// starts. With `start`: start the server, follow its log to the end, take out of the configuration
+// starts. With `delta` what the directory holds is compared by content, and only what differs is
+// written. With `start`: start the server, follow its log to the end, take out of the configuration
 // what restore put in.
 #pragma once
 
@@ -54,7 +55,9 @@ struct RestoreOptions {
   std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
   std::vector<TablespaceMove> tablespaces;
   int jobs = 2;
-  bool yes = false;  // kInPlace: the caller has confirmed
+  // What the directory holds is kept where it is equal: in place, or an earlier copy.
+  bool delta = false;
+  bool yes = false;  // kInPlace, delta: the caller has confirmed
   bool start = false;
   int port = 0;  // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket
                  // (kInto)
@@ -74,6 +77,13 @@ struct RestoreResult {
   recovery::Plan plan;
   std::string directory;
   uint64_t files = 0, bytes = 0;
+  struct Delta {
+    uint64_t files_kept = 0;  // nothing in them was changed
+    uint64_t bytes_kept = 0;
+    uint64_t bytes_written = 0;
+    uint64_t removed = 0;  // names; a directory with all that was below it counts once
+  };
+  std::optional<Delta> delta;
   std::vector<TablespacePlace> tablespaces;                      // where each lies now
   std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
@@ -102,6 +112,7 @@ struct Preview {
   Where where = Where::kInto;
   std::string directory;
   bool clears = false;                  // kInPlace: what is there goes
+  bool is_delta = false;                // then only what differs does
   std::optional<int> running_server;    // kInPlace: its pid; it must be stopped first
   std::vector<std::string> unarchived;  // kInPlace: WAL that would be saved first; it may lead
                                         // recovery farther than the plan

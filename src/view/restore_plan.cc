@@ -56,9 +56,11 @@ void add_wal(Fields& lines, const recovery::Plan& plan) {
 }
 
 void add_places(Fields& lines, const restore::Preview& preview) {
-  lines.emplace_back(
-      "data directory",
-      fmt::format("{}{}", preview.directory, preview.clears ? ", which is cleared first" : ""));
+  lines.emplace_back("data directory",
+                     fmt::format("{}{}", preview.directory,
+                                 !preview.clears    ? ""
+                                 : preview.is_delta ? ", of which what is equal is kept"
+                                                    : ", which is cleared first"));
   if (preview.running_server)
     lines.emplace_back("server", fmt::format("runs there as process {}; it must be stopped first",
                                              *preview.running_server));
@@ -161,7 +163,8 @@ Json json(const restore::Preview& preview) {
       .set("plan", json(preview.plan))
       .set("in_place", preview.where == restore::Where::kInPlace)
       .set("directory", preview.directory)
-      .set("clears", preview.clears)
+      .set("clears", preview.clears && !preview.is_delta)
+      .set("delta", preview.is_delta)
       .set("running_server", preview.running_server ? Json(*preview.running_server) : Json())
       .set("unarchived_wal", texts(preview.unarchived))
       .set("files", preview.files)

@@ -306,6 +306,11 @@ std::string text(const restore::RestoreResult& result) {
                           plan.segments == 1 ? "" : "s", pg::to_string(plan.timeline))},
       {"files", fmt::format("{}, {} in {}", result.files, to_human_bytes(result.bytes),
                             to_human(result.lay_time))}};
+  if (result.delta)
+    lines.emplace_back(
+        "delta", fmt::format("{} kept as they were in {} files, {} written, {} names removed",
+                             to_human_bytes(result.delta->bytes_kept), result.delta->files_kept,
+                             to_human_bytes(result.delta->bytes_written), result.delta->removed));
   for (const restore::TablespacePlace& tablespace : result.tablespaces)
     if (tablespace.is_moved)
       lines.emplace_back("tablespace", fmt::format("{} (\"{}\") at \"{}\"", tablespace.oid,
@@ -364,6 +369,12 @@ Json json(const restore::RestoreResult& result) {
       .set("directory", result.directory)
       .set("files", result.files)
       .set("bytes", result.bytes)
+      .set("delta", result.delta ? Json::object()
+                                       .set("files_kept", result.delta->files_kept)
+                                       .set("bytes_kept", result.delta->bytes_kept)
+                                       .set("bytes_written", result.delta->bytes_written)
+                                       .set("removed", result.delta->removed)
+                                 : Json())
       .set("tablespaces", std::move(tablespaces))
       .set("outside_files", std::move(outside))
       .set("moved_aside", std::move(moved))

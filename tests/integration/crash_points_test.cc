@@ -245,6 +245,39 @@ TEST_F(CrashPoints, OfARestoreElsewhereLeaveNothingThatStartsAndTheNextRunWorks)
   expect_rows(*scene_.restore_into("started", {}));
 }
 
+TEST_F(CrashPoints, OfADeltaLeaveNothingThatStartsAndTheNextRunWorksAsADeltaOrInFull) {
+  const std::string into = scene_.path("into");
+  const std::vector<std::string> full = {"restore", "--into", into};
+  const std::vector<std::string> command = {"restore", "--into", into, "--delta", "--yes"};
+  scene_.must(full);
+  const std::vector<std::string> whole = contents(into);
+  const auto spoil = [&] {
+    for (const std::string& line : whole) {
+      const std::string file = line.substr(0, line.find(' '));
+      if (file.starts_with("base/") && file.ends_with("1"))
+        write_file_durably(join_path(into, file), as_bytes("spoilt"));
+    }
+    write_file_durably(join_path(into, "base/stray"), {});
+  };
+  spoil();
+  const std::vector<std::string> calls = calls_of(command);
+  ASSERT_EQ(contents(into), whole);
+  int number = 0;
+  for (const uint64_t point : choose_points("restore --delta", calls)) {
+    SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+    spoil();
+    kill_at(point, command);
+    const bool is_whole = lstat_if_exists(join_path(into, "global/pg_control")).has_value();
+    const bool is_marked =
+        lstat_if_exists(join_path(into, "holdfast_restore.in_progress")).has_value();
+    // It had not begun, or had all but ended, or nothing starts on it.
+    EXPECT_TRUE(is_whole || is_marked);
+    scene_.must(!is_whole && ++number % 2 == 0 ? full : command);
+    EXPECT_EQ(contents(into), whole);
+    if (HasFailure()) return;
+  }
+}
+
 TEST_F(CrashPoints, OfARestoreInPlaceLoseNoWalAndTheNextRunWorks) {
   // A row that only the old pg_wal holds.
   scene_.server().sql("ALTER SYSTEM SET archive_command = 'false'");

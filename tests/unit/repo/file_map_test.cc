@@ -166,6 +166,92 @@ TEST_F(FileMap, HandsOverPiecesThatTogetherAreWhatIsStored) {
   EXPECT_EQ(stored, content.size() - 6 * kBlock);
 }
 
+// Brings `there` in line with the file that `reader` has open; what was put and cleared in all.
+uint64_t mend(FileReader& reader, Bytes& there) {
+  uint64_t touched = 0, told = 0;
+  const FileComparison with{
+      .read =
+          [&](uint64_t offset, std::span<std::byte> into) {
+            std::ranges::copy(std::span(there).subspan(offset, into.size()), into.begin());
+          },
+      .put =
+          [&](uint64_t offset, ByteView bytes) {
+            std::ranges::copy(bytes, there.begin() + static_cast<ptrdiff_t>(offset));
+            touched += bytes.size();
+          },
+      .clear =
+          [&](uint64_t offset, uint64_t count) {
+            std::ranges::fill_n(there.begin() + static_cast<ptrdiff_t>(offset),
+                                static_cast<ptrdiff_t>(count), std::byte{0});
+            touched += count;
+          }};
+  for (uint64_t leaf = 0; leaf < reader.leaf_count(); ++leaf)
+    told += reader.for_each_difference(leaf, with);
+  EXPECT_EQ(told, touched);
+  return touched;
+}
+
+TEST_F(FileMap, ComparesAFileThatIsThereByItsContent) {
+  Bytes content = page_like_bytes(kLeafBytes + 70 * kBlock + 100, 9);
+  for (const size_t block : {0, 5, 6, 40, 2047, 2048, 2100})
+    std::ranges::fill_n(content.begin() + static_cast<ptrdiff_t>(block * kBlock), kBlock,
+                        std::byte{0});
+  const FileLocation location = append_file(writer, "base/5/1", content, kBlock);
+  writer.finish();
+  const struct {
+    const char* what;
+    std::vector<size_t> changed;  // bytes
+    uint64_t touched;
+  } cases[] = {
+      {"nothing", {}, 0},
+      {"the first byte of a stored block", {kBlock}, kBlock},
+      {"the last byte of a stored block", {2 * kBlock - 1}, kBlock},
+      {"two blocks of one extent", {7 * kBlock, 9 * kBlock + 1}, 2 * kBlock},
+      {"a byte in each of two that are zeros", {5 * kBlock + 17, 7 * kBlock - 1}, 2 * kBlock},
+      {"the block before a leaf's end", {kLeafBytes - 1}, kBlock},
+      {"the block behind it", {kLeafBytes}, kBlock},
+      {"the short last block", {content.size() - 1}, 100},
+  };
+  for (const auto& c : cases) {
+    Bytes there = content;
+    for (const size_t at : c.changed) there[at] ^= std::byte{1};
+    reader.open(location, content.size());
+    EXPECT_EQ(mend(reader, there), c.touched) << c.what;
+    EXPECT_TRUE(there == content) << c.what;
+  }
+  Bytes garbage(content.size(), std::byte{0x55});
+  reader.open(location, content.size());
+  EXPECT_EQ(mend(reader, garbage), content.size());
+  EXPECT_TRUE(garbage == content);
+}
+
+// As a later backup refers to an extent of an earlier one: to some of its blocks, in other places.
+TEST_F(FileMap, ComparesBlocksOfAnExtentThatIsUsedInPart) {
+  const Bytes stored = page_like_bytes(16 * kBlock, 3);
+  LeafBuilder builder(writer, kBlock);
+  builder.begin(1, 0);
+  builder.add(0, stored);
+  MapLeaf leaf = builder.finish();
+  ASSERT_EQ(leaf.extents.size(), 1U);
+  leaf.extents[0].runs = {{.block = 3, .slot = 8, .count = 4}, {.block = 9, .slot = 2, .count = 1}};
+  MapLeaf second = leaf;
+  second.extents[0].runs = {{.block = 0, .slot = 0, .count = 2}};
+  leaf.extents.push_back(second.extents[0]);
+  FileMapBuilder map;
+  map.add(writer, leaf, kBlock);
+  const FileLocation location = map.finish(writer, 10 * kBlock, kBlock);
+  const Bytes content = read(location, 10 * kBlock);
+  ASSERT_TRUE(std::ranges::equal(std::span(content).subspan(9 * kBlock),
+                                 std::span(stored).subspan(2 * kBlock, kBlock)));
+
+  Bytes there = content;
+  reader.open(location, content.size());
+  EXPECT_EQ(mend(reader, there), 0U);
+  for (const size_t block : {0, 4, 7, 9}) there[block * kBlock + 5] ^= std::byte{1};
+  EXPECT_EQ(mend(reader, there), 4U * kBlock);
+  EXPECT_TRUE(there == content);
+}
+
 TEST_F(FileMap, ASparseFileOfTwentyGigabytesCostsWhatIsInIt) {
   constexpr uint64_t kFileBytes = uint64_t{20} << 30;
   const std::vector<uint64_t> blocks = {0, 1, 999'999, kFileBytes / kBlock - 1};

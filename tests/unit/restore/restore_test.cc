@@ -1,6 +1,7 @@
 #include "restore/restore.h"
 
 #include <algorithm>
+#include <array>
 #include <fcntl.h>
 #include <functional>
 #include <unistd.h>
@@ -140,9 +141,9 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
     backup.wal_segment_bytes = lineage().wal_segment_bytes;
     backup.block_bytes = kBlock;
     backup.blocks_per_segment = lineage().blocks_per_segment;
-    backup.data_directory = "/var/lib/postgresql/15/gone";
+    backup.data_directory = data_directory_;
     backup.data_mode = 0750;
-    backup.tablespaces = {{.oid = 16400, .path = old_tablespace_}};
+    backup.tablespaces = {{.oid = 16400, .path = tablespace_path_}};
     backup.floors = {.max_connections = 150,
                      .max_worker_processes = 8,
                      .max_wal_senders = 10,
@@ -219,6 +220,9 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
   TemporaryDirectory root_;
   const std::string into_ = join_path(root_.path(), "new/data");
   const std::string old_tablespace_ = join_path(root_.path(), "ts");
+  // As the backup has them.
+  const std::string data_directory_ = join_path(root_.path(), "original");
+  std::string tablespace_path_ = old_tablespace_;
   test::FakeClock clock_;
   RecordingReporter reporter_;
   std::vector<MadeUpFile> files_;
@@ -664,6 +668,237 @@ TEST_F(RestoreTest, ABackupWithoutItsLabelIsRefused) {
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_EQ(error.message(), "backup 20261122T081200Z-aaaaaa has no backup_label");
   EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+}
+
+// --- Delta --------------------------------------------------------------------------------------
+
+TEST_F(RestoreTest, ADeltaWritesWhatDiffersByContentAndKeepsTheRest) {
+  take_backup();
+  run(options());
+  auto in = [&](const char* name) { return join_path(into_, name); };
+  const ino_t kept_inode = stat_if_exists(in("base/1/odd"))->st_ino;
+  // Same size, same times.
+  const struct stat before = *stat_if_exists(in("base/1/16384"));
+  Bytes changed = pattern(3 * kBlock, 1);
+  changed[kBlock + 3] ^= std::byte{1};
+  pwrite_all(open_file(in("base/1/16384"), O_WRONLY), changed, 0, "16384");
+  const std::array<struct timespec, 2> times = {before.st_atim, before.st_mtim};
+  ASSERT_EQ(utimensat(AT_FDCWD, in("base/1/16384").c_str(), times.data(), 0), 0);
+  // Where zeros were, in the middle of a hole.
+  pwrite_all(open_file(in("base/1/sparse"), O_WRONLY), pattern(kBlock, 9), 20 << 20, "sparse");
+  // Too long, too short, gone, another's.
+  pwrite_all(open_file(in("base/1/16386"), O_WRONLY), pattern(10, 9), 0, "16386");
+  ASSERT_EQ(truncate(in("PG_VERSION").c_str(), 1), 0);
+  remove_file(in("base/1/16385"));
+  write(in("base/1/99999"), "stray");
+  make_directory(in("base/7"));
+  write(in("base/7/1259"), "stray");
+  write(in("postmaster.opts"), "stray");
+  ASSERT_EQ(chmod(in("base/1/odd").c_str(), 0), 0);
+  ASSERT_EQ(chmod(in("base/1").c_str(), 0755), 0);
+  write(in("pg_tblspc/stray"), "stray");
+  const std::string moved = fmt::format("holdfast_tablespaces/16400/{}/", kVersionDirectory);
+  write(in((moved + "stray").c_str()), "stray");
+  make_directory(in("holdfast_tablespaces/16401"));
+
+  RestoreOptions made = options();
+  made.delta = made.yes = true;
+  const RestoreResult result = run(made);
+  expect_laid(into_);
+  for (const char* name : {"base/1/99999", "base/7", "postmaster.opts", "pg_tblspc/stray",
+                           "holdfast_tablespaces/16401"})
+    EXPECT_FALSE(lstat_if_exists(in(name))) << name;
+  EXPECT_FALSE(lstat_if_exists(in((moved + "stray").c_str())));
+  EXPECT_EQ(stat_if_exists(in("base/1/odd"))->st_ino, kept_inode);
+  // The hole is one again.
+  EXPECT_LT(stat_if_exists(in("base/1/sparse"))->st_blocks * 512, 1 << 20);
+  ASSERT_TRUE(result.delta);
+  EXPECT_EQ(result.delta->bytes_kept + result.delta->bytes_written, result.bytes);
+  // A block of 16384, one of sparse, 16385, PG_VERSION, what configure() had changed, and the last
+  // files.
+  EXPECT_GE(result.delta->bytes_written, 7U * kBlock);
+  EXPECT_LT(result.delta->bytes_written, 9U * kBlock);
+  EXPECT_EQ(result.delta->files_kept, 2U);  // odd and the tablespace's
+
+  // Once more: nothing is left to be done but what a restore always writes.
+  EXPECT_EQ(run(made).delta->files_kept, 7U);
+  expect_laid(into_);
+}
+
+TEST_F(RestoreTest, ADeltaInPlaceSavesTheOldWalFirst) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  make_directory(join_path(directory, "base/1"));
+  write_file_durably(join_path(directory, "base/1/16384"), pattern(3 * kBlock, 1));
+  write_file_durably(fmt::format("{}/{}/16500", old_tablespace_, kVersionDirectory),
+                     pattern(kBlock, 3));
+  RestoreOptions made = in_place(directory);
+  made.delta = true;
+  made.salvage = [&](const std::string&) {
+    EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+    return std::vector<std::string>{"000000010000000000000002"};
+  };
+  const RestoreResult result = run(made);
+  expect_laid(directory);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, "base/5")));
+  EXPECT_EQ(read_link(join_path(directory, "pg_wal")), path("wal-disk"));
+  EXPECT_FALSE(lstat_if_exists(path("wal-disk/000000010000000000000001")));
+  ASSERT_EQ(result.moved_aside.size(), 1U);
+  EXPECT_TRUE(lstat_if_exists(result.moved_aside[0].second));
+  EXPECT_FALSE(lstat_if_exists(fmt::format("{}/{}/stale", old_tablespace_, kVersionDirectory)));
+  EXPECT_EQ(text(join_path(old_tablespace_, "somebody-elses")), "kept");
+  ASSERT_TRUE(result.delta);
+  EXPECT_EQ(result.delta->bytes_kept, 4U * kBlock + 3);  // and PG_VERSION
+  EXPECT_EQ(result.delta->files_kept, 3U);
+}
+
+// A copy made by "cp -a" shares what its links lead to, and one made by hard links its files.
+TEST_F(RestoreTest, ADeltaOverACopyTouchesNothingOfTheOriginal) {
+  take_backup();
+  const std::string original = make_old_directory();
+  make_directories(into_);
+  make_directory(join_path(into_, "pg_tblspc"));
+  make_directory(path("original-global"));
+  write_file_durably(path("original-global/pg_control"), control_file_of(kSystemIdentifier));
+  const std::pair<std::string, std::string> links[] = {{old_tablespace_, "pg_tblspc/16400"},
+                                                       {path("wal-disk"), "pg_wal"},
+                                                       {path("original-global"), "global"},
+                                                       {join_path(original, "base"), "base"}};
+  for (const auto& [target, name] : links)
+    ASSERT_EQ(symlink(target.c_str(), join_path(into_, name).c_str()), 0);
+  ASSERT_EQ(link(join_path(original, "PG_VERSION").c_str(), join_path(into_, "PG_VERSION").c_str()),
+            0);
+  write(join_path(original, "PG_VERSION"), "15\n");
+  remove_file(join_path(into_, "PG_VERSION"));
+  write(path("shared"), "XX\n");
+  ASSERT_EQ(link(path("shared").c_str(), join_path(into_, "PG_VERSION").c_str()), 0);
+
+  RestoreOptions made = options();
+  made.delta = made.yes = true;
+  run(made);
+  expect_laid(into_);
+  EXPECT_EQ(text(path("shared")), "XX\n");
+  EXPECT_TRUE(lstat_if_exists(path("original-global/pg_control")));
+  EXPECT_TRUE(lstat_if_exists(path("wal-disk/000000010000000000000001")));
+  EXPECT_TRUE(lstat_if_exists(join_path(original, "base/5/1259")));
+  EXPECT_EQ(text(fmt::format("{}/{}/stale", old_tablespace_, kVersionDirectory)), "old");
+  EXPECT_EQ(read_link(join_path(into_, "pg_tblspc/16400")),
+            join_path(into_, "holdfast_tablespaces/16400"));
+
+  // Nor does it lay anything where the original has its tablespace, though a link leads there.
+  remove_file(join_path(into_, "pg_tblspc/16400"));
+  ASSERT_EQ(symlink(old_tablespace_.c_str(), join_path(into_, "pg_tblspc/16400").c_str()), 0);
+  made.tablespaces = {{.was = "16400", .to = old_tablespace_}};
+  EXPECT_EQ(refusal(made).message(),
+            fmt::format("tablespace directory \"{}\" is not empty", old_tablespace_));
+}
+
+TEST_F(RestoreTest, ADeltaKeepsATablespaceThatLiesInTheDataDirectory) {
+  const std::string directory = path("main");
+  const std::string inside = join_path(directory, "zz/inside");
+  for (MadeUpFile& file : files_) {
+    if (file.path == "pg_tblspc/16400") file.target = inside;
+    if (file.path == "tablespace_map") file.content = to_bytes(fmt::format("16400 {}\n", inside));
+  }
+  tablespace_path_ = inside;
+  take_backup();
+  RestoreOptions made = in_place(directory);
+  run(made);
+  made.delta = true;
+  write(join_path(directory, "zz-stray"), "");
+  run(made);
+  expect_laid(directory);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, "zz-stray")));
+}
+
+TEST_F(RestoreTest, ADeltaMovesATablespaceAndKnowsItAgain) {
+  take_backup();
+  RestoreOptions made = options();
+  made.delta = made.yes = true;
+  made.tablespaces = {{.was = "16400", .to = path("disk/fast")}};
+  run(made);  // into nothing: everything is written
+  expect_laid(into_);
+  EXPECT_EQ(run(made).delta->files_kept, 7U);
+  expect_laid(into_);
+  made.tablespaces.clear();
+  run(made);
+  expect_laid(into_);
+  EXPECT_EQ(read_link(join_path(into_, "pg_tblspc/16400")),
+            join_path(into_, "holdfast_tablespaces/16400"));
+  // What was laid there may be in use by now; it is named, not removed.
+  EXPECT_TRUE(lstat_if_exists(fmt::format("{}/{}/16500", path("disk/fast"), kVersionDirectory)));
+  const std::vector<std::string> notes = reporter_.notes();
+  EXPECT_EQ(std::ranges::count(notes,
+                               fmt::format("tablespace 16400 lay in \"{}\", which is left as it is",
+                                           path("disk/fast"))),
+            1);
+}
+
+TEST_F(RestoreTest, ADeltaRefusesWhatIsNotACopyOfTheCluster) {
+  take_backup();
+  RestoreOptions made = options();
+  made.delta = true;
+  make_directories(into_);
+  write(join_path(into_, "precious"), "mine");
+  made.yes = true;
+  EXPECT_EQ(refusal(made).message(),
+            fmt::format("directory \"{}\" is not known to be a copy of the cluster", into_));
+  make_directory(join_path(into_, "global"));
+  write_file_durably(join_path(into_, "global/pg_control"), control_file_of(kSystemIdentifier + 1));
+  EXPECT_EQ(refusal(made).code(), ErrorCode::kWrongCluster);
+  write_file_durably(join_path(into_, "global/pg_control"), control_file_of(kSystemIdentifier));
+  made.yes = false;
+  EXPECT_EQ(refusal(made).message(),
+            fmt::format("data directory \"{}\" would be written over", into_));
+  EXPECT_EQ(text(join_path(into_, "precious")), "mine");
+
+  // Where the cluster itself lived.
+  made.yes = true;
+  made.directory = data_directory_;
+  make_directories(join_path(data_directory_, "global"));
+  write_file_durably(join_path(data_directory_, "global/pg_control"),
+                     control_file_of(kSystemIdentifier));
+  EXPECT_EQ(refusal(made).message(),
+            fmt::format("\"{}\" is the cluster's own data directory", data_directory_));
+  EXPECT_EQ(refusal(made).hint(), "Use --in-place --delta, or name another directory.");
+}
+
+TEST_F(RestoreTest, AnInterruptedDeltaCanBeRunAgainAsADeltaOrInFull) {
+  take_backup();
+  RestoreOptions delta = options();
+  delta.delta = delta.yes = true;
+  run(options());
+  for (uint64_t nth = 1;; ++nth) {
+    SCOPED_TRACE(nth);
+    // Once begun, a directory may lack them.
+    if (is_directory(join_path(into_, "base/1"))) {
+      write(join_path(into_, "base/1/16384"), "other");
+      write(join_path(into_, "base/1/sparse"), "other");
+    }
+    test::FaultStore faulty(store(), nth);
+    bool failed = false;
+    try {
+      const repo::Repository opened = repo::Repository::open(faulty, {});
+      restore(delta, opened, clock_, reporter_, {});
+    } catch (const Error& error) {
+      failed = true;
+      EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << error.message();
+    }
+    if (!faulty.fired()) {
+      EXPECT_FALSE(failed);
+      EXPECT_GT(nth, 10U);
+      break;
+    }
+    if (!failed) continue;
+    // Either it had not begun, or nothing starts on it.
+    EXPECT_TRUE(lstat_if_exists(join_path(into_, kMarkerName)).has_value() !=
+                lstat_if_exists(join_path(into_, "global/pg_control")).has_value());
+    if (nth % 5 != 0) continue;  // the next one goes on where this one was stopped
+    const bool begun = lstat_if_exists(join_path(into_, kMarkerName)).has_value();
+    run(nth % 10 == 0 && begun ? options() : delta);
+    expect_laid(into_);
+  }
+  expect_laid(into_);
 }
 
 TEST_F(RestoreTest, AnUnknownClusterIsNamed) {

@@ -1,0 +1,87 @@
+#include "restore/old_tree.h"
+
+#include <algorithm>
+#include <dirent.h>
+#include <utility>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+
+namespace holdfast::restore {
+
+void remove_entry(const std::string& directory, const DirectoryEntry& entry) {
+  const std::string path = join_path(directory, entry.name);
+  if (entry.type != DT_DIR) {
+    remove_file(path);
+    return;
+  }
+  const std::optional<struct stat> here = stat_if_exists(directory);
+  const std::optional<struct stat> status = lstat_if_exists(path);
+  if (status && here && status->st_dev != here->st_dev)
+    clear_directory(path, {});
+  else
+    remove_tree(path);
+}
+
+void clear_directory(const std::string& directory, const std::set<std::string>& keep) {
+  for (const DirectoryEntry& entry : list_directory(directory))
+    if (!keep.contains(entry.name) && entry.name != "lost+found") remove_entry(directory, entry);
+}
+
+OldTree::OldTree(std::string directory, std::set<std::string> keep)
+    : directory_(std::move(directory)), keep_(std::move(keep)) {
+  enter("");
+}
+
+std::string OldTree::full_path(const std::string& path) const {
+  return path.empty() ? directory_ : join_path(directory_, path);
+}
+
+bool OldTree::is_kept(const std::string& path) const {
+  return std::ranges::any_of(
+      keep_, [&](const std::string& kept) { return kept == path || kept.starts_with(path + "/"); });
+}
+
+void OldTree::remove_next(Level& level) {
+  const DirectoryEntry& entry = level.entries[level.next++];
+  if (entry.name == "lost+found" ||
+      is_kept(level.path.empty() ? entry.name : join_path(level.path, entry.name)))
+    return;
+  remove_entry(full_path(level.path), entry);
+  ++removed_;
+}
+
+void OldTree::leave() {
+  while (levels_.back().next < levels_.back().entries.size()) remove_next(levels_.back());
+  levels_.pop_back();
+}
+
+void OldTree::reach(std::string_view path) {
+  const size_t slash = path.rfind('/');
+  const std::string_view parent = slash == std::string_view::npos ? "" : path.substr(0, slash);
+  const std::string_view name = slash == std::string_view::npos ? path : path.substr(slash + 1);
+  while (levels_.size() > 1 && levels_.back().path != parent) leave();
+  Level& level = levels_.back();
+  if (level.path != parent) {
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = "the manifest of the backup is damaged",
+                 .detail = fmt::format("It names \"{}\" without its directory.", path)});
+  }
+  while (level.next < level.entries.size() && level.entries[level.next].name < name)
+    remove_next(level);
+  if (level.next < level.entries.size() && level.entries[level.next].name == name) ++level.next;
+}
+
+void OldTree::enter(const std::string& path, const std::string& only) {
+  std::vector<DirectoryEntry> entries = list_directory(full_path(path));
+  if (!only.empty())
+    std::erase_if(entries, [&](const DirectoryEntry& entry) { return entry.name != only; });
+  levels_.push_back({.path = path, .entries = std::move(entries)});
+}
+
+void OldTree::finish() {
+  while (!levels_.empty()) leave();
+}
+
+}  // namespace holdfast::restore

@@ -1,0 +1,63 @@
+// old_tree.h: what lies in a data directory already, walked in step with a manifest, so that what
+// the manifest does not name goes.
+//
+//   OldTree old(directory, {kMarkerName});
+//   for each entry of the manifest, in its order:
+//     old.reach(entry.path);      what stands before it, and is not on the way to it, is removed
+//     ... make the entry ...
+//     old.enter(entry.path);      a directory: its own names come next
+//   old.finish();                 the rest
+//
+// Symbolic links are removed, never followed, but for the directories that were entered. A mount
+// point cannot be removed and is emptied; "lost+found" stays. Memory: the names of the directories
+// on the way to one file.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+
+namespace holdfast::restore {
+
+// Removes a name in `directory`, with all that is below it.
+void remove_entry(const std::string& directory, const DirectoryEntry& entry);
+// Everything in a directory but the names to keep.
+void clear_directory(const std::string& directory, const std::set<std::string>& keep);
+
+class OldTree {
+ public:
+  // `keep`: paths below the directory that are not looked at, nor what holds them.
+  OldTree(std::string directory, std::set<std::string> keep);
+
+  // Throws kCorrupt when the directory of `path` was not entered: a manifest names each directory
+  // before what is in it.
+  void reach(std::string_view path);
+  // `only`, unless it is empty: the one name in it that is the cluster's (in a tablespace's
+  // directory the version's).
+  void enter(const std::string& path, const std::string& only = {});
+  void finish();
+
+  // Names that were removed; a directory with all that was below it counts once.
+  uint64_t removed() const { return removed_; }
+
+ private:
+  struct Level {
+    std::string path;  // relative to the data directory; empty at the top
+    std::vector<DirectoryEntry> entries;
+    size_t next = 0;
+  };
+  std::string full_path(const std::string& path) const;
+  bool is_kept(const std::string& path) const;
+  void remove_next(Level& level);
+  void leave();
+
+  std::string directory_;
+  std::set<std::string> keep_;
+  std::vector<Level> levels_;
+  uint64_t removed_ = 0;
+};
+
+}  // namespace holdfast::restore
