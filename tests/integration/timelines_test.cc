@@ -1,8 +1,10 @@
 // Recoveries of recoveries: each leaves a timeline, and every one of them can be gone back to.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -103,6 +105,205 @@ TEST_P(Timelines, ARestoreOfARestoreFollowsItsOwnPathAndAnyOlderOneOnRequest) {
         scene.run({"restore", "--into", scene.path("nowhere"), "--timeline", "9"});
     EXPECT_EQ(none.status.code, 4) << describe(none);
   }
+}
+
+// --- Every kind of target on a history of three timelines ----------------------------------------
+
+// A commit of one note, and what names it.
+struct Noted {
+  uint32_t xid = 0;
+  std::string before, after;  // LSNs
+  std::string time;           // behind it, and before the next
+};
+Noted commit_note(cluster::Connection connection, const std::string& text) {
+  Noted noted;
+  noted.before = connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()");
+  connection.query("BEGIN");
+  noted.xid =
+      static_cast<uint32_t>(std::stoul(connection.query_value("SELECT pg_catalog.txid_current()")));
+  connection.query("INSERT INTO public.notes VALUES (DEFAULT, $1)",
+                   std::vector<cluster::Value>{text});
+  connection.query("COMMIT");
+  noted.after = connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()");
+  noted.time = connection.query_value("SELECT pg_catalog.clock_timestamp()::pg_catalog.text");
+  return noted;
+}
+
+//   timeline 1   one --(fork 1)-- lost
+//   timeline 2             \-- two --(fork 2)-- lost too
+//   timeline 3                          \-- three -- four
+class ThreeTimelines : public testing::TestWithParam<int> {
+ protected:
+  ThreeTimelines() : scene_({.major = GetParam(), .wal_segment_mib = 1}) {
+    scene_.server().sql("CREATE TABLE public.notes (id serial, text text)");
+    backup_ = scene_.must({"backup"}).at("backup").at("id").as_string();
+    // Behind transactions whose numbers no later timeline uses again.
+    const auto lose = [](cluster::Connection connection, int others, const std::string& text) {
+      for (int i = 0; i < others; ++i) connection.query("SELECT pg_catalog.txid_current()");
+      return commit_note(std::move(connection), text);
+    };
+    one_ = commit_note(scene_.server().connect(), "one");
+    scene_.server().sql("SELECT pg_create_restore_point('fork 1')");
+    lost_ = lose(scene_.server().connect(), 40, "lost");
+    scene_.archive_current_segment();
+    scene_.destroy();
+    {
+      const auto second = scene_.restore_into("second", {"--to-name", "fork 1", "--archive", "on"});
+      two_ = commit_note(second->connect(), "two");
+      second->value("SELECT pg_catalog.pg_create_restore_point('fork 2')");
+      lost_too_ = lose(second->connect(), 20, "lost-too");
+      scene_.archive_current_segment(second->connect());
+    }
+    const auto third = scene_.restore_into("third", {"--to-name", "fork 2", "--archive", "on"});
+    three_ = commit_note(third->connect(), "three");
+    four_ = commit_note(third->connect(), "four");
+    scene_.archive_current_segment(third->connect());
+    // From which a history of somebody else's is put into the archive by hand.
+    run_checked({.arguments = {"cp", "-a", third->directory(), scene_.path("third.stopped")}});
+  }
+
+  struct Case {
+    std::string what;
+    std::vector<std::string> words;
+    std::string expected;
+    uint32_t timeline;
+  };
+  std::vector<Case> cases() const {
+    const auto xid = [](const Noted& noted) { return std::to_string(noted.xid); };
+    return {
+        {"latest", {}, "one two three four", 3},
+        {"transaction of the third", {"--to-xid", xid(three_)}, "one two three", 3},
+        {"just before it", {"--to-xid", xid(three_), "--exclusive"}, "one two", 3},
+        {"a lost transaction", {"--to-xid", xid(lost_), "--timeline", "1"}, "one lost", 1},
+        {"just before it", {"--to-xid", xid(lost_), "--exclusive", "--timeline", "1"}, "one", 1},
+        {"restore point of the second", {"--to-name", "fork 2"}, "one two", 3},
+        {"time on the second", {"--to", two_.time}, "one two", 3},
+        {"LSN on the third, exclusive",
+         {"--to-lsn", four_.before, "--exclusive"},
+         "one two three",
+         3},
+        {"end of the second", {"--timeline", "2"}, "one two lost-too", 2},
+        // From here on in the long run.
+        {"transaction of the first", {"--to-xid", xid(one_)}, "one", 3},
+        {"just before the second's", {"--to-xid", xid(two_), "--exclusive"}, "one", 3},
+        {"the second's", {"--to-xid", xid(two_)}, "one two", 3},
+        {"lost too", {"--to-xid", xid(lost_too_), "--timeline", "2"}, "one two lost-too", 2},
+        {"just before that",
+         {"--to-xid", xid(lost_too_), "--exclusive", "--timeline", "2"},
+         "one two",
+         2},
+        {"restore point of the first", {"--to-name", "fork 1"}, "one", 3},
+        {"the same on the first", {"--to-name", "fork 1", "--timeline", "1"}, "one", 1},
+        {"time on the first", {"--to", one_.time}, "one", 3},
+        {"exclusive", {"--to", one_.time, "--exclusive"}, "one", 3},
+        {"time on the second, exclusive", {"--to", two_.time, "--exclusive"}, "one two", 3},
+        {"time on the third", {"--to", three_.time}, "one two three", 3},
+        {"time behind the end of the lost one",
+         {"--to", four_.time, "--timeline", "1"},
+         "one lost",
+         1},
+        {"LSN on the first", {"--to-lsn", one_.after}, "one", 3},
+        {"LSN on the second", {"--to-lsn", two_.after}, "one two", 3},
+        {"exclusive", {"--to-lsn", two_.after, "--exclusive"}, "one two", 3},
+        {"LSN on the third", {"--to-lsn", three_.after}, "one two three", 3},
+        {"LSN of the lost one",
+         {"--to-lsn", lost_.before, "--exclusive", "--timeline", "1"},
+         "one",
+         1},
+        {"immediate, of the third", {"--to-immediate", "--timeline", "3"}, "", 1},
+        {"end of the first", {"--timeline", "1"}, "one lost", 1},
+    };
+  }
+  void expect_reached(const Case& target) {
+    SCOPED_TRACE(fmt::format("{}: {}", target.what, fmt::join(target.words, " ")));
+    const auto restored = scene_.restore_into("target", target.words);
+    EXPECT_EQ(restored->value("SELECT coalesce(pg_catalog.string_agg(text, ' ' ORDER BY id), '') "
+                              "FROM public.notes"),
+              target.expected);
+    EXPECT_EQ(restored->result().at("plan").at("timeline").as_i64(), target.timeline);
+    // An id that nobody has used.
+    EXPECT_EQ(restored->result().at("new_timeline").as_i64(), 4);
+    EXPECT_EQ(restored->result().at("plan").at("next_timeline").as_i64(), 4);
+  }
+  Captured dry_run(std::vector<std::string> words) {
+    words.insert(words.begin(), {"restore", "--dry-run", "--into", scene_.path("paper")});
+    return scene_.run(words);
+  }
+
+  RecoveryScene scene_;
+  std::string backup_;
+  Noted one_, lost_, two_, lost_too_, three_, four_;
+};
+
+class TimelineTargets : public ThreeTimelines {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, TimelineTargets, testing::Values(13, 18),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
+TEST_P(TimelineTargets, AreReachedOnTheirOwnPathOrNamedWithTheCommandThatReachesThem) {
+  const std::vector<Case> all = cases();
+  for (size_t i = 0; i < 9; ++i) expect_reached(all[i]);
+
+  {
+    SCOPED_TRACE("what only an abandoned timeline has");
+    const Captured lost = dry_run({"--to-xid", std::to_string(lost_.xid)});
+    EXPECT_EQ(lost.status.code, 4) << describe(lost);
+    EXPECT_NE(lost.err.find(fmt::format("Timeline 1 has it: holdfast --config {} restore --into {} "
+                                        "--to-xid {} --timeline 1\n",
+                                        scene_.config_file(), scene_.path("paper"), lost_.xid)),
+              std::string::npos)
+        << lost.err;
+    const Captured too = dry_run({"--to-xid", std::to_string(lost_too_.xid), "--exclusive"});
+    EXPECT_NE(too.err.find("Timeline 2 has it: "), std::string::npos) << too.err;
+    EXPECT_NE(too.err.find("--exclusive --timeline 2\n"), std::string::npos) << too.err;
+    // A plan that leaves later commits behind says so.
+    const Captured latest = dry_run({});
+    for (const char* timeline : {"1", "2"})
+      EXPECT_NE(latest.out.find(fmt::format("timeline {} left this path at ", timeline)),
+                std::string::npos)
+          << latest.out;
+  }
+  {
+    SCOPED_TRACE("a history that contradicts the others");
+    const std::string stopped = scene_.path("third.stopped");
+    write_file_durably(join_path(stopped, "pg_wal/00000004.history"),
+                       as_bytes("1\t0/200000\tno recovery target specified\n\n"
+                                "2\t0/300000\tno recovery target specified\n"));
+    const Captured push = scene_.run({"wal", "push", "pg_wal/00000004.history"}, stopped);
+    EXPECT_EQ(push.status.code, 0) << describe(push);
+    const Captured passed_over = dry_run({});
+    EXPECT_EQ(passed_over.status.code, 0) << describe(passed_over);
+    EXPECT_NE(passed_over.out.find("timeline 4 is passed over: the history of timeline 4 "
+                                   "contradicts that of timeline 2"),
+              std::string::npos)
+        << passed_over.out;
+    EXPECT_EQ(dry_run({"--timeline", "4"}).status.code, 3);
+    remove_file(scene_.wal_object("00000004.history").value());
+  }
+  {
+    SCOPED_TRACE("a history that is lost");
+    const std::string object = scene_.wal_object("00000002.history").value();
+    const std::string aside = scene_.path("history.aside");
+    rename_path(object, aside);
+    // The third timeline's history knows of the second.
+    EXPECT_EQ(dry_run({}).status.code, 0);
+    // On the first the server would be stopped at its promotion.
+    const Captured refused = dry_run({"--timeline", "1"});
+    EXPECT_EQ(refused.status.code, 3) << describe(refused);
+    EXPECT_NE(refused.err.find("\"00000002.history\" is not in the archive"), std::string::npos)
+        << refused.err;
+    EXPECT_EQ(dry_run({"--timeline", "1", "--action", "pause"}).status.code, 0);
+    rename_path(aside, object);
+  }
+}
+
+class LongTimelineTargets : public ThreeTimelines {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, LongTimelineTargets, testing::ValuesIn(test_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
+TEST_P(LongTimelineTargets, AreReachedWhateverTheirKindAndSide) {
+  for (const Case& target : cases()) expect_reached(target);
 }
 
 }  // namespace
