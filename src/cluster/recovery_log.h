@@ -33,6 +33,7 @@ enum class RecoveryEventKind : uint8_t {
   kRedoStarts,            // lsn
   kRedoProgress,          // lsn   (15 and later, every log_startup_progress_interval)
   kRedoNotRequired,
+  kHousekeeping,  // syncs the data directory, resets unlogged relations (15 and later, as redo)
   kBackupRecoveryCompleted,  // lsn is the redo position, second_lsn the backup's end
   kConsistent,               // lsn
   kReadOnlyReady,            // accepts read-only connections

@@ -117,6 +117,9 @@ bool Follower::take(const RecoveryEvent& event) {
     case RecoveryEventKind::kRedoProgress:
       show_position(event.lsn);
       break;
+    case RecoveryEventKind::kHousekeeping:
+      reporter_.position(event.message);
+      break;
     case RecoveryEventKind::kConsistent:
       reporter_.note(fmt::format("consistent at {}", pg::to_string(event.lsn)));
       break;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
+#include <functional>
 #include <set>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -648,6 +649,135 @@ TEST_P(RecoveryTest, EndsWithAdviceWhenTheRestoreCommandRefuses) {
   Error error = error_of([&] { recovered.start(); });
   EXPECT_TRUE(error.hint().starts_with(advice(RecoveryFailure::kRestoreCommandFailed).meaning))
       << error.detail() << error.hint();
+}
+
+// Real servers of each major fail in each way that is cheaply provoked: their words are known.
+class FailingRecovery : public RecoveryTest {
+ protected:
+  struct Way {
+    RecoveryFailure failure;
+    std::function<void(const std::string& copy)> spoil = [](const std::string&) {};
+    std::vector<std::string> settings = {};
+    int first_major = 13;
+  };
+
+  static void empty_pg_wal(const std::string& copy) {
+    for (const DirectoryEntry& entry : list_directory(copy + "/pg_wal"))
+      if (entry.name.size() == 24) remove_file(copy + "/pg_wal/" + entry.name);
+  }
+  static void append(const std::string& file, const std::string& text) {
+    write_file_durably(file, as_bytes(read_text_file(file) + text));
+  }
+  std::vector<Way> ways() const {
+    using F = RecoveryFailure;
+    const std::string never = "restore_command = 'false'";
+    return {
+        {.failure = F::kNoRestoreCommand, .settings = {"restore_command = ''"}},
+        {.failure = F::kTimelineMissing, .settings = {"recovery_target_timeline = '9'"}},
+        {.failure = F::kNotOnTimeline,
+         .spoil =
+             [this](const std::string&) {
+               write_file_durably(archive_ + "/00000007.history", as_bytes("1\t0/1000028\tx\n"));
+             },
+         .settings = {"recovery_target_timeline = '7'"}},
+        {.failure = F::kStartWalMissing, .spoil = empty_pg_wal, .settings = {never}},
+        {.failure = F::kNoValidCheckpoint,
+         .spoil =
+             [](const std::string& copy) {
+               empty_pg_wal(copy);
+               remove_file(copy + "/backup_label");
+             },
+         .settings = {never}},
+        {.failure = F::kTargetNotReached,
+         .settings = {"recovery_target_name = 'never made'", "hot_standby = off"}},
+        {.failure = F::kTargetTooEarly,
+         .settings = {fmt::format(
+             "recovery_target_lsn = '{}'",
+             stopped_.backup_label.substr(20, stopped_.backup_label.find(' ', 20) - 20))}},
+        {.failure = F::kInvalidLabel,
+         .spoil =
+             [](const std::string& copy) {
+               write_file_durably(copy + "/backup_label", as_bytes("START WAL\r\n"));
+             }},
+        {.failure = F::kIncrementalNotCombined,
+         .spoil =
+             [](const std::string& copy) {
+               append(copy + "/backup_label",
+                      "INCREMENTAL FROM LSN: 0/1000028\nINCREMENTAL FROM TLI: 1\n");
+             },
+         .first_major = 17},
+        {.failure = F::kSettingsTooLow,
+         .settings = {"max_connections = 20", "max_wal_senders = 5"}},
+        {.failure = F::kWrongFileSize,
+         .spoil = empty_pg_wal,
+         .settings = {fmt::format("restore_command = 'head -c 8192 {}/%f > \"%p\"'", archive_)}},
+        {.failure = F::kRestoreCommandFailed, .settings = {"restore_command = 'exit 200'"}},
+        {.failure = F::kForeignWal,
+         .spoil = empty_pg_wal,
+         // The system identifier in the first page's header, and its checksum is that of no record.
+         .settings = {fmt::format("restore_command = 'cp {}/%f \"%p\" && printf XXXXXXXX | dd "
+                                  "of=\"%p\" bs=1 seek=24 conv=notrunc status=none'",
+                                  archive_)}},
+        {.failure = F::kDamagedControlFile,
+         .spoil =
+             [](const std::string& copy) {
+               Bytes bytes = read_file(copy + "/global/pg_control");
+               bytes[40] ^= std::byte{1};
+               write_file_durably(copy + "/global/pg_control", bytes);
+             }},
+        {.failure = F::kWrongProgram,
+         .spoil =
+             [](const std::string& copy) {
+               write_file_durably(copy + "/PG_VERSION", as_bytes("12\n"));
+             }},
+        {.failure = F::kRecoveryConf,
+         .spoil = [](const std::string& copy) { write_file_durably(copy + "/recovery.conf", {}); }},
+        {.failure = F::kSeveralTargets,
+         .settings = {"recovery_target_xid = '700'", "recovery_target_lsn = '0/9000000'"}},
+        {.failure = F::kPermissions,
+         .spoil = [](const std::string& copy) { EXPECT_EQ(chmod(copy.c_str(), 0755), 0); }},
+        {.failure = F::kInvalidConfiguration, .settings = {"no_such_setting = 1"}},
+        {.failure = F::kInvalidConfiguration,
+         .settings = {"shared_preload_libraries = 'no_such_library'"}},
+    };
+  }
+  void expect_known(const Way& way) {
+    SCOPED_TRACE(advice(way.failure).name);
+    const std::string whole = directory_.path() + "/whole";
+    if (!lstat_if_exists(whole)) rename_path(copy_, whole);
+    run_checked({.arguments = {"cp", "-a", whole, copy_}});
+    prepare(way.settings);
+    way.spoil(copy_);
+    test::give_to_server_user(copy_);
+    PostgresServer server(of_copy(copy_));
+    const Error error = error_of([&] { server.start(); });
+    // The first cause that has a name, as a restore tells it.
+    RecoveryLogParser parser;
+    std::vector<RecoveryFailure> failures;
+    const std::string log = server.log();
+    auto take = [&](const RecoveryEvent& event) {
+      if (event.kind == RecoveryEventKind::kFailure && event.failure != RecoveryFailure::kOther)
+        failures.push_back(event.failure);
+    };
+    for (size_t at = 0, end = 0; (end = log.find('\n', at)) != std::string::npos; at = end + 1)
+      for (const RecoveryEvent& event : parser.feed(log.substr(at, end - at))) take(event);
+    if (std::optional<RecoveryEvent> event = parser.flush()) take(*event);
+    ASSERT_FALSE(failures.empty()) << log << error.detail();
+    EXPECT_EQ(advice(failures.front()).name, advice(way.failure).name) << log;
+    remove_tree(copy_);
+  }
+};
+class LongFailingRecovery : public FailingRecovery {};
+INSTANTIATE_TEST_SUITE_P(Cluster, FailingRecovery, testing::Values(13, 18), major_name);
+INSTANTIATE_TEST_SUITE_P(Cluster, LongFailingRecovery, testing::ValuesIn(test::test_majors()),
+                         major_name);
+TEST_P(FailingRecovery, SaysWhyInWordsThatAreKnown) {
+  for (const Way& way : ways())
+    if (GetParam() >= way.first_major) expect_known(way);
+}
+TEST_P(LongFailingRecovery, SaysWhyInWordsThatAreKnown) {
+  for (const Way& way : ways())
+    if (GetParam() >= way.first_major) expect_known(way);
 }
 
 TEST_P(RecoveryTest, LeavesAnArchiveAndAWalDirectoryThatTellTheSame) {

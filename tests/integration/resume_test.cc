@@ -1,6 +1,7 @@
 // A recovery that did not end goes on: after a server that was killed or failed, an interrupted
 // command, a host that went down. Nothing is laid again.
 #include <csignal>
+#include <regex>
 #include <sys/stat.h>
 
 #include <fmt/format.h>
@@ -38,7 +39,8 @@ class Resume : public testing::TestWithParam<int> {
     write_file_durably(script,
                        as_bytes(fmt::format("#!/bin/sh\n"
                                             "if [ \"$1\" = {} ]; then touch '{}/waiting'\n"
-                                            "while [ ! -e '{}/open' ]; do sleep 0.05; done; fi\n"
+                                            "while [ ! -e '{}/open' ]; do sleep 0.05; done\n"
+                                            "sleep 0.3; fi\n"  // a slow store
                                             "exec '{}' --config '{}' wal get \"$1\" \"$2\"\n",
                                             segment, scene_.directory(), scene_.directory(),
                                             holdfast_program(), scene_.config_file())),
@@ -150,7 +152,16 @@ TEST_P(Resume, GoesOnAfterAnInterruptedCommandAndAKilledServer) {
     end_processes_below(into());
   }
   open_the_gate();
-  expect_recovered(scene_.must(words()));
+  const Captured ended = scene_.run(words({"--progress", "bar", "--json"}));
+  ASSERT_TRUE(ended.status.ok()) << describe(ended);
+  expect_recovered(Json::parse(ended.out, "resume"));
+  // On a terminal, how far it is.
+  EXPECT_TRUE(std::regex_search(
+      ended.err,
+      std::regex("replaying WAL: segment [1-9] of [1-9], [0-9A-F]+/[0-9A-F]+, commits up "
+                 "to 20[-0-9]+ [0-9:.]+ [A-Z]+, [0-9.]+ MiB of [0-9.]+ MiB, [0-9.]+ "
+                 "[KM]iB/s")))
+      << ended.err;
 }
 
 TEST_P(Resume, EndsAsTheRestoreWantedOrAsItIsTold) {
