@@ -331,6 +331,37 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
 
+  CLI::App* drill =
+      command(&app, "drill", "rehearse a recovery in a sandbox, check it and measure it");
+  drill->require_subcommand(0, 1);
+  add_target(drill, arguments, target);
+  drill
+      ->add_option("--check", arguments.check_file,
+                   "SQL statements that must be true of the recovered cluster")
+      ->type_name("FILE");
+  drill
+      ->add_option("--rto", arguments.rto,
+                   "fail unless the first write comes within this time of the disaster")
+      ->type_name("DURATION");
+  drill->add_option("--rpo", arguments.rpo, "fail unless every commit older than this comes back")
+      ->type_name("DURATION");
+  drill
+      ->add_option("--report", arguments.report_file, "write the report as a page of HTML here too")
+      ->type_name("FILE");
+  drill->add_flag("--keep", arguments.keep, "leave the recovered cluster, and its server running");
+  drill->add_flag("--destroy", arguments.destroy,
+                  "on the real cluster: move it aside and bring it back in its place");
+  drill
+      ->add_option("--confirm", arguments.confirmed_name,
+                   "with --destroy: the cluster's name, where nobody can be asked")
+      ->type_name("NAME");
+  command(drill, "list", "the drills that were made, oldest first");
+  CLI::App* drill_show = command(drill, "show", "what one drill found");
+  drill_show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
+      ->expected(1)
+      ->required();
+  drill_show->add_flag("--html", arguments.html, "as a page of HTML");
+
   CLI::App* demo =
       command(&app, "demo", "back up, destroy and recover a throwaway cluster, step by step");
   demo->add_flag("--keep", arguments.keep, "keep cluster and repository to play with");
@@ -371,6 +402,17 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                                                        {"json", ProgressStyle::kJson},
                                                        {"none", ProgressStyle::kNone}};
   arguments.progress = styles.at(progress);
+  if (arguments.command == "drill") {
+    read_target(arguments, target);
+    const recovery::Target& chosen_target = arguments.target;
+    if (arguments.destroy &&
+        (chosen_target.kind != recovery::TargetKind::kLatest || chosen_target.timeline ||
+         !chosen_target.backup.empty() || arguments.keep))
+      usage("--destroy brings back all that is archived",
+            "It goes with no target, and not with --keep.", arguments.command);
+    if (!arguments.destroy && !arguments.confirmed_name.empty())
+      usage("--confirm goes with --destroy", {}, arguments.command);
+  }
   if (arguments.command == "restore") {
     read_target(arguments, target);
     keep_typed(argc, argv, arguments);

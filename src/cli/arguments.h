@@ -51,7 +51,11 @@ struct Arguments {
   std::string resume_command;  // that goes on with this restore
   bool yes = false;
   int port = 0;
-  // demo
+  // drill, drill show
+  std::string check_file, rto, rpo, report_file;
+  bool html = false, destroy = false;
+  std::string confirmed_name;
+  // demo; keep also of drill
   bool keep = false;
   std::string directory;
 };

@@ -15,6 +15,7 @@
 #include "base/process.h"
 #include "cli/call.h"
 #include "cli/check_command.h"
+#include "cli/drill_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
 #include "restore/restore.h"
@@ -224,6 +225,9 @@ constexpr std::array kCommands = {
     Command{"wal list", run_wal_list},
     Command{"restore", run_restore},
     Command{"finish", run_finish},
+    Command{"drill", run_drill},
+    Command{"drill list", run_drill_list},
+    Command{"drill show", run_drill_show},
     Command{"demo", run_demo},
 };
 

@@ -66,7 +66,7 @@ std::string field(const PGresult* result, int code) {
   return trimmed(PQresultErrorField(result, code));
 }
 
-std::string value_of(const std::string& conninfo, std::string_view keyword) {
+std::unique_ptr<PQconninfoOption, OptionsDeleter> parse_conninfo(const std::string& conninfo) {
   char* problem = nullptr;
   std::unique_ptr<PQconninfoOption, OptionsDeleter> options(
       PQconninfoParse(conninfo.c_str(), &problem));
@@ -79,6 +79,11 @@ std::string value_of(const std::string& conninfo, std::string_view keyword) {
                  .hint = "Write it as libpq reads it, for example "
                          "conninfo = \"host=/var/run/postgresql port=5432 user=postgres\"."});
   }
+  return options;
+}
+
+std::string value_of(const std::string& conninfo, std::string_view keyword) {
+  const std::unique_ptr<PQconninfoOption, OptionsDeleter> options = parse_conninfo(conninfo);
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
     if (option->keyword == keyword && option->val != nullptr) return option->val;
   return {};
@@ -499,6 +504,16 @@ std::string quote_literal(std::string_view text) {
 
 std::string conninfo_value(const std::string& conninfo, std::string_view keyword) {
   return value_of(conninfo, keyword);
+}
+
+std::string conninfo_with(const std::string& conninfo, std::string_view keyword,
+                          std::string_view value) {
+  const std::unique_ptr<PQconninfoOption, OptionsDeleter> options = parse_conninfo(conninfo);
+  std::string changed = conninfo_pair(keyword, value);
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
+    if (option->val != nullptr && option->keyword != keyword)
+      changed += " " + conninfo_pair(option->keyword, option->val);
+  return changed;
 }
 
 std::string conninfo_pair(std::string_view key, std::string_view value) {

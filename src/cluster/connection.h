@@ -97,6 +97,9 @@ std::string quote_literal(std::string_view text);
 // What a connection string says of a keyword ("host", "user"); empty when it says nothing. Throws
 // kConfiguration for one that cannot be read.
 std::string conninfo_value(const std::string& conninfo, std::string_view keyword);
+// The same connection string with another value for a keyword.
+std::string conninfo_with(const std::string& conninfo, std::string_view keyword,
+                          std::string_view value);
 // key='value' with the value quoted for a libpq connection string.
 std::string conninfo_pair(std::string_view key, std::string_view value);
 

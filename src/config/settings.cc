@@ -40,6 +40,8 @@ constexpr std::array kTable = {
     Setting{"wal.spool", "HOLDFAST_WAL_SPOOL", "--spool", "DIR", "",
             "where wal get keeps what it read ahead; a directory below the asking server's pg_wal "
             "unless set"},
+    Setting{"drill.directory", "HOLDFAST_DRILL_DIRECTORY", "--drill-directory", "DIR", "",
+            "where drills restore to, in a directory of their own; TMPDIR, else /tmp, unless set"},
     Setting{"cluster.pgdata", "HOLDFAST_PGDATA", "--pgdata", "DIR", "",
             "the cluster's data directory; the server is asked unless set"},
     Setting{"cluster.conninfo", "HOLDFAST_CONNINFO", "--conninfo", "TEXT", "",

@@ -135,6 +135,13 @@ std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& f
   return folder + pg::backup_history_file_name(file.segment, file.offset, size);
 }
 
+std::string drills_folder(std::string_view cluster) {
+  return fmt::format("{}drills/", cluster_folder(cluster));
+}
+std::string drill_name(std::string_view cluster, std::string_view drill_id) {
+  return fmt::format("{}{}.json", drills_folder(cluster), drill_id);
+}
+
 std::string make_backup_id(Time start, RandomSource& random) {
   std::array<std::byte, 3> suffix;
   random.fill(suffix);

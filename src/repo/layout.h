@@ -61,7 +61,10 @@ std::string wal_timeline_folder(const LineageName& lineage,
 std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file,
                             pg::WalSegmentSize size, const Bytes16* partial = nullptr);
 
-// "20261122T082239Z-1f2e3d"
+std::string drills_folder(std::string_view cluster);  // "clusters/main/drills/"
+std::string drill_name(std::string_view cluster, std::string_view drill_id);
+
+// "20261122T082239Z-1f2e3d": of backups, and of drills
 std::string make_backup_id(Time start, RandomSource& random);
 bool is_backup_id(std::string_view text);
 

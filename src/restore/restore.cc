@@ -684,6 +684,7 @@ void Restore::check() {
   plan();
   check_promotion();
   check_old_copy();
+  if (options_.on_plan) options_.on_plan(result_.plan);
   place_tablespaces();
   seclude();
   check_new_tablespaces();

@@ -61,7 +61,9 @@ struct RestoreOptions {
   bool start = false;
   int port = 0;  // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket
                  // (kInto)
-  std::string bindir;                      // empty: found by the backup's major
+  std::string bindir;  // empty: found by the backup's major
+  // Called when it is planned, before anything is written; throws to have nothing written.
+  std::function<void(const recovery::Plan&)> on_plan = {};
   SandboxOptions sandbox = {};             // kInto with start
   cluster::Settings server_settings = {};  // kInto with start: given last on its command line
   // For the hints of a recovery that did not end: the command that goes on with it.

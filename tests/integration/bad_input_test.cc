@@ -142,6 +142,41 @@ HINT:  See "holdfast wal list --help".
      R"(ERROR:  unexpected argument "extra"
 HINT:  See "holdfast backup list --help".
 )"},
+    {"LossOfADrillToAMoment",
+     {"drill", "--rpo", "1m", "--to-immediate"},
+     2,
+     R"(ERROR:  --rpo goes with a drill to the end of the archived WAL
+DETAIL:  Another target leaves later commits out on purpose.
+HINT:  Leave out --rpo or the target.
+)"},
+    {"DestructionThatIsKept",
+     {"drill", "--destroy", "--keep"},
+     2,
+     R"(ERROR:  --destroy brings back all that is archived
+DETAIL:  It goes with no target, and not with --keep.
+HINT:  See "holdfast drill --help".
+)"},
+    {"DestructionWithoutADrill",
+     {"drill", "--destroy", "--confirm", "main"},
+     2,
+     R"(ERROR:  no drill of cluster "main" has passed within the last day
+DETAIL:  The cluster is destroyed only when it was shown to come back.
+HINT:  Run "holdfast drill" first.
+)"},
+    {"ConfirmationOfNothing",
+     {"drill", "--confirm", "main"},
+     2,
+     R"(ERROR:  --confirm goes with --destroy
+HINT:  See "holdfast drill --help".
+)"},
+    {"NoDrillToShow", {"drill", "show", "latest"}, 1, R"(ERROR:  cluster "main" has no drill
+DETAIL:  None is kept in the repository.
+HINT:  Run "holdfast drill".
+)"},
+    {"DrillOfNoDuration", {"drill", "--rto", "soon"}, 2, R"(ERROR:  invalid duration "soon"
+DETAIL:  A duration is a number followed by a unit.
+HINT:  Write a number and a unit (ms, s, min, h, days, weeks), for example 90s, 5m, 24h, 14 days or "1 h 30 min".
+)"},
     {"StrayWordOfDemo", {"demo", "extra"}, 2, R"(ERROR:  unexpected argument "extra"
 HINT:  See "holdfast demo --help".
 )"},

@@ -1,0 +1,354 @@
+#include "drill/checks.h"
+
+#include <algorithm>
+#include <fcntl.h>
+#include <signal.h>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/task_group.h"
+#include "cluster/data_directory.h"
+#include "pg/page.h"
+#include "pg/relation_file.h"
+#include "pg/version.h"
+
+namespace holdfast::drill {
+namespace {
+
+constexpr int kRowsAtOnce = 500;
+constexpr size_t kReadBytes = size_t{1} << 20;
+constexpr size_t kWordsOfAProgram = 2000;
+constexpr int kReadAgain = 10;
+constexpr std::chrono::milliseconds kReadAgainPause{50};
+
+bool is_bad(pg::PageVerdict verdict) {
+  return verdict == pg::PageVerdict::kBadChecksum || verdict == pg::PageVerdict::kBadHeader;
+}
+
+std::string first_line(std::string_view text) {
+  const size_t end = text.find('\n');
+  return std::string(text.substr(0, end)) + (end == std::string_view::npos ? "" : " …");
+}
+
+}  // namespace
+
+std::string words_of(const Error& error) {
+  std::string words = error.message();
+  if (!error.detail().empty()) words += ": " + error.detail();
+  return words;
+}
+
+void add_failure(repo::DrillCheck& check, std::string words) {
+  ++check.failure_count;
+  if (check.failures.size() < repo::kNamedFailures) check.failures.push_back(std::move(words));
+}
+
+cluster::Connection CheckedServer::connect(const std::string& database,
+                                           const std::stop_token& stop) const {
+  return cluster::Connection::connect(
+      {.conninfo = cluster::conninfo_with(base_conninfo, "dbname", database),
+       .application_name = "holdfast drill"},
+      stop);
+}
+
+Checks::Checks(CheckedServer server, const Clock& clock, Reporter& reporter, std::stop_token stop)
+    : server_(std::move(server)), clock_(clock), reporter_(reporter), stop_(std::move(stop)) {}
+
+template <typename Check>
+repo::DrillCheck Checks::timed(std::string name, std::string what, const Check& check) {
+  reporter_.phase(fmt::format("checking: {}", name), 0);
+  const auto begun = clock_.steady();
+  repo::DrillCheck result{.name = std::move(name), .state = "passed", .what = std::move(what)};
+  check(result);
+  if (result.failure_count > 0) result.state = "failed";
+  result.took = std::chrono::duration_cast<Microseconds>(clock_.steady() - begun);
+  return result;
+}
+
+repo::DrillCheck Checks::databases() {
+  return timed("databases", "databases", [&](repo::DrillCheck& check) {
+    std::vector<std::string> names;
+    std::string left_out;
+    const std::optional<Error> unlisted = failure_of([&] {
+      cluster::Connection connection = server_.connect("template1", stop_);
+      for (const cluster::Row& row : connection.query(
+               "SELECT datname, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database "
+               "ORDER BY datname")) {
+        if (row[1] == "t")
+          names.push_back(row[0].value_or(""));
+        else if (row[0] != "template0")
+          left_out += fmt::format("{}\"{}\"", left_out.empty() ? "" : ", ", row[0].value_or(""));
+      }
+    });
+    if (unlisted) {
+      add_failure(check, fmt::format("template1: {}", words_of(*unlisted)));
+      return;
+    }
+    if (!left_out.empty())
+      check.note = fmt::format("Not looked at, because nobody may connect to them: {}.", left_out);
+    for (const std::string& name : names) {
+      ++check.count;
+      const std::optional<Error> failure = failure_of([&] {
+        server_.connect(name, stop_)
+            .query_value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class");
+      });
+      if (failure)
+        add_failure(check, fmt::format("{}: {}", name, words_of(*failure)));
+      else
+        databases_.push_back(name);
+    }
+  });
+}
+
+repo::DrillCheck Checks::each_with_amcheck(
+    const std::string& name, const std::string& what, const std::string& relations,
+    const std::function<void(cluster::Connection&, const cluster::Row&, repo::DrillCheck&,
+                             const std::string& database)>& look) {
+  return timed(name, what, [&](repo::DrillCheck& check) {
+    for (const std::string& database : databases_) {
+      const std::optional<Error> failure = failure_of([&] {
+        cluster::Connection connection = server_.connect(database, stop_);
+        if (connection
+                .query("SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = "
+                       "'amcheck'")
+                .empty()) {
+          check.state = "not run";
+          check.note = "The extension amcheck is not installed on this host.";
+          return;
+        }
+        if (server_.is_throwaway) connection.query("CREATE EXTENSION IF NOT EXISTS amcheck");
+        if (connection.query("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")
+                .empty()) {
+          check.note += fmt::format("{}Not in database \"{}\", which has no extension amcheck.",
+                                    check.note.empty() ? "" : " ", database);
+          return;
+        }
+        const std::string schema = connection.query_value(
+            "SELECT pg_catalog.quote_ident(n.nspname) FROM pg_catalog.pg_extension e JOIN "
+            "pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'amcheck'");
+        connection.query(fmt::format("SET search_path = pg_catalog, {}", schema));
+        std::string last = "0";
+        for (;;) {
+          const std::vector<cluster::Value> parameters = {last};
+          const std::vector<cluster::Row> rows = connection.query(
+              fmt::format("SELECT c.oid, c.oid::pg_catalog.regclass FROM pg_catalog.pg_class c {} "
+                          "AND c.oid > $1::pg_catalog.oid ORDER BY c.oid LIMIT {}",
+                          relations, kRowsAtOnce),
+              parameters);
+          for (const cluster::Row& row : rows) {
+            ++check.count;
+            look(connection, row, check, database);
+          }
+          if (rows.size() < kRowsAtOnce) return;
+          last = rows.back()[0].value_or("0");
+        }
+      });
+      if (failure) add_failure(check, fmt::format("{}: {}", database, words_of(*failure)));
+      if (check.state == "not run") return;
+    }
+    if (check.count == 0 && check.failure_count == 0) check.state = "not run";
+  });
+}
+
+repo::DrillCheck Checks::indexes() {
+  return each_with_amcheck(
+      "indexes", "B-tree indexes",
+      "JOIN pg_catalog.pg_am a ON a.oid = c.relam JOIN pg_catalog.pg_index i ON i.indexrelid = "
+      "c.oid WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't' AND "
+      "i.indisready AND i.indisvalid",
+      [&](cluster::Connection& connection, const cluster::Row& row, repo::DrillCheck& check,
+          const std::string& database) {
+        const std::vector<cluster::Value> parameters = {row[0]};
+        const std::optional<Error> failure = failure_of([&] {
+          connection.query("SELECT bt_index_check($1::pg_catalog.oid::pg_catalog.regclass, true)",
+                           parameters);
+        });
+        if (!failure) return;
+        // A session that was lost is another kind of failure, and ends this database's.
+        connection.check_alive();
+        add_failure(check, fmt::format("{}: index {}: {}", database, row[1].value_or(""),
+                                       words_of(*failure)));
+      });
+}
+
+repo::DrillCheck Checks::tables() {
+  if (server_.installation.major < 14) {
+    return {.name = "tables",
+            .state = "not run",
+            .what = "tables",
+            .note = "amcheck looks at tables from PostgreSQL 14 on."};
+  }
+  return each_with_amcheck(
+      "tables", "tables",
+      "JOIN pg_catalog.pg_am a ON a.oid = c.relam WHERE a.amname = 'heap' AND c.relkind IN ('r', "
+      "'m', 't') AND c.relpersistence <> 't'",
+      [&](cluster::Connection& connection, const cluster::Row& row, repo::DrillCheck& check,
+          const std::string& database) {
+        const std::vector<cluster::Value> parameters = {row[0]};
+        std::vector<cluster::Row> found;
+        const std::optional<Error> failure = failure_of([&] {
+          found = connection.query(
+              "SELECT blkno, offnum, msg, pg_catalog.count(*) OVER () FROM verify_heapam(relation "
+              "=> $1::pg_catalog.oid::pg_catalog.regclass, check_toast => true) LIMIT 1",
+              parameters);
+        });
+        if (failure) connection.check_alive();
+        if (failure)
+          add_failure(check, fmt::format("{}: table {}: {}", database, row[1].value_or(""),
+                                         words_of(*failure)));
+        else if (!found.empty())
+          add_failure(check, fmt::format("{}: table {}: block {}, row {}: {} (the first of {})",
+                                         database, row[1].value_or(""), found[0][0].value_or("?"),
+                                         found[0][1].value_or("?"), found[0][2].value_or("?"),
+                                         found[0][3].value_or("?")));
+      });
+}
+
+repo::DrillCheck Checks::dump() {
+  return timed("dump", "databases", [&](repo::DrillCheck& check) {
+    if (!lstat_if_exists(server_.installation.program("pg_dump"))) {
+      check.state = "not run";
+      check.note =
+          fmt::format("There is no pg_dump in \"{}\".", server_.installation.bin_directory);
+      return;
+    }
+    const std::string words_file = join_path(server_.scratch, "pg_dump.stderr");
+    for (const std::string& database : databases_) {
+      ++check.count;
+      remove_file_if_exists(words_file);
+      const std::optional<Error> failure = failure_of([&] {
+        Process dump(
+            {.arguments = {server_.installation.program("pg_dump"), "--no-password", "--dbname",
+                           cluster::conninfo_with(server_.base_conninfo, "dbname", database)},
+             .environment = {{"LC_ALL", "C"}, {"PGOPTIONS", ""}},
+             .directory = "/",
+             .output = "/dev/null",
+             .error = words_file});
+        std::optional<ExitStatus> status;
+        while (!(status = dump.wait(std::chrono::milliseconds(200)))) {
+          if (!stop_.stop_requested()) continue;
+          dump.signal(SIGTERM);
+          dump.wait();
+          throw_if_stopped(stop_);
+        }
+        throw_if_stopped(stop_);
+        if (status->ok()) return;
+        std::string words = read_text_file(words_file);
+        words.resize(std::min(words.size(), kWordsOfAProgram));
+        while (words.ends_with('\n')) words.pop_back();
+        throw Error({.code = ErrorCode::kServer,
+                     .message = fmt::format("pg_dump {}", to_string(*status)),
+                     .detail = words});
+      });
+      if (failure) add_failure(check, fmt::format("{}: {}", database, words_of(*failure)));
+    }
+  });
+}
+
+repo::DrillCheck Checks::sql(std::span<const SqlStatement> statements,
+                             const std::string& database) {
+  return timed("sql", "statements", [&](repo::DrillCheck& check) {
+    std::optional<cluster::Connection> connection;
+    std::string connected;
+    for (const SqlStatement& statement : statements) {
+      ++check.count;
+      std::vector<cluster::Row> rows;
+      const std::string& wanted = statement.database.empty() ? database : statement.database;
+      const std::optional<Error> failure = failure_of([&] {
+        if (!connection || connected != wanted) {
+          connection.emplace(server_.connect(wanted, stop_));
+          connected = wanted;
+          connection->query("SET search_path = \"$user\", public");
+        }
+        rows = connection->query(statement.text);
+      });
+      const auto failed = [&](const std::string& why) {
+        add_failure(
+            check, fmt::format("line {}: {}: {}", statement.line, first_line(statement.text), why));
+      };
+      if (failure) {
+        failed(words_of(*failure));
+        if (failure->code() == ErrorCode::kServerUnavailable) connection.reset();
+        continue;
+      }
+      if (rows.empty()) {
+        failed("it gave no row");
+        continue;
+      }
+      if (rows.front().size() != 1) {
+        failed(fmt::format("it gave {} columns, and one boolean is wanted", rows.front().size()));
+        continue;
+      }
+      for (const cluster::Row& row : rows) {
+        if (row[0] == "t") continue;
+        failed(row[0] == "f" ? "false"
+                             : fmt::format("it gave {}, and true is wanted",
+                                           row[0] ? "\"" + *row[0] + "\"" : "null"));
+        break;
+      }
+    }
+    if (statements.empty()) add_failure(check, "the file holds no statement");
+  });
+}
+
+repo::DrillCheck check_pages(PagesOf which, const std::string& data_directory, const Clock& clock,
+                             Reporter& reporter, const std::stop_token& stop) {
+  reporter.phase("checking: pages", 0);
+  const auto begun = clock.steady();
+  repo::DrillCheck check{.name = "pages", .state = "passed", .what = "pages"};
+  const pg::ControlFile control = cluster::read_control_file(data_directory).control;
+  const std::string version_directory = pg::tablespace_version_directory(control.major);
+  if (!control.has_checksums())
+    check.note = "The cluster has no page checksums: only the headers were looked at.";
+  Bytes buffer(kReadBytes);
+  cluster::walk_data_directory(
+      data_directory, silent_reporter(), [&](const cluster::DataEntry& entry) {
+        if (entry.type != cluster::EntryType::kFile) return;
+        const std::optional<pg::RelationFile> file =
+            pg::parse_relation_path(entry.path, version_directory);
+        if (!file || file->temporary_of) return;
+        throw_if_stopped(stop);
+        const std::string path = join_path(data_directory, entry.path);
+        const std::optional<Fd> opened = open_if_exists(path, O_RDONLY);
+        if (!opened) return;  // dropped meanwhile
+        const Fd& fd = *opened;
+        uint64_t block = uint64_t{file->segment} * control.blocks_per_relation_segment;
+        for (uint64_t offset = 0;;) {
+          const size_t read = pread_some(fd, buffer, offset, path);
+          for (size_t at = 0; at + pg::kPageBytes <= read; at += pg::kPageBytes, ++block) {
+            ++check.count;
+            const std::span<std::byte, pg::kPageBytes> page(buffer.data() + at, pg::kPageBytes);
+            const auto verify = [&] {
+              return pg::verify_page(page, {static_cast<uint32_t>(block)}, control.has_checksums());
+            };
+            pg::PageVerdict verdict = verify();
+            for (int again = 0; is_bad(verdict) && which == PagesOf::kRunning && again < kReadAgain;
+                 ++again) {
+              wait_for(stop, kReadAgainPause);
+              if (pread_some(fd, page, offset + at, path) < page.size())
+                verdict = pg::PageVerdict::kValid;  // cut off meanwhile
+              else
+                verdict = verify();
+            }
+            if (is_bad(verdict))
+              add_failure(check, fmt::format("block {} of \"{}\": {}", block, entry.path,
+                                             verdict == pg::PageVerdict::kBadChecksum
+                                                 ? "its checksum is wrong"
+                                                 : "its header is damaged"));
+          }
+          reporter.amount(read);
+          offset += read;
+          if (read % pg::kPageBytes != 0)
+            add_failure(check, fmt::format("\"{}\" ends within a page", entry.path));
+          if (read < buffer.size()) break;
+        }
+      });
+  if (check.failure_count > 0) check.state = "failed";
+  check.took = std::chrono::duration_cast<Microseconds>(clock.steady() - begun);
+  return check;
+}
+
+}  // namespace holdfast::drill

@@ -1,0 +1,92 @@
+// checks.h: what a drill asks of the cluster that came back.
+//
+// Each check looks at everything of its kind and names what failed; one failure ends neither it nor
+// the others. A check that cannot be made says why and counts as not run, never as passed. Memory:
+// one page of a catalogue's rows, and the failures that are named.
+//
+// Order: all that needs the server first; the pages last, of a throwaway cluster when it was shut
+// down, so that each is read as it was written.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/reporter.h"
+#include "base/time.h"
+#include "cluster/connection.h"
+#include "cluster/installation.h"
+#include "drill/sql_statements.h"
+#include "repo/drill_report.h"
+
+namespace holdfast::drill {
+
+// A running server, and who may do everything in it.
+struct CheckedServer {
+  cluster::Installation installation;
+  std::string base_conninfo;  // of a superuser
+  std::string scratch;        // a directory for the output of programs
+  bool is_throwaway = true;   // extensions may be made in it
+
+  cluster::Connection connect(const std::string& database, const std::stop_token& stop) const;
+};
+
+// What `call` failed with. The one place of this room that catches: what fails under a drill is
+// what the drill is to find. That somebody wants to end is no finding, and passes.
+template <typename Call>
+std::optional<Error> failure_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kInterrupted) throw;
+    return error;
+  }
+  return std::nullopt;
+}
+
+class Checks {
+ public:
+  Checks(CheckedServer server, const Clock& clock, Reporter& reporter, std::stop_token stop);
+
+  // Every database that lets anybody in: connects, and its catalogue can be read. First.
+  repo::DrillCheck databases();
+  // bt_index_check of every B-tree index; verify_heapam of every table, 14 and later.
+  repo::DrillCheck indexes();
+  repo::DrillCheck tables();
+  // pg_dump of every database, to nowhere.
+  repo::DrillCheck dump();
+  // Each statement gives rows of one column that is true in all of them, and one row at least.
+  repo::DrillCheck sql(std::span<const SqlStatement> statements, const std::string& database);
+
+ private:
+  template <typename Check>
+  repo::DrillCheck timed(std::string name, std::string what, const Check& check);
+  repo::DrillCheck each_with_amcheck(
+      const std::string& name, const std::string& what, const std::string& relations,
+      const std::function<void(cluster::Connection&, const cluster::Row&, repo::DrillCheck&,
+                               const std::string& database)>& look);
+
+  CheckedServer server_;
+  const Clock& clock_;
+  Reporter& reporter_;
+  const std::stop_token stop_;
+  std::vector<std::string> databases_;
+};
+
+// Every page of every relation file. Of a cluster that runs a page that does not verify is read
+// again before it counts: it may be half written.
+enum class PagesOf : uint8_t { kStopped, kRunning };
+repo::DrillCheck check_pages(PagesOf which, const std::string& data_directory, const Clock& clock,
+                             Reporter& reporter, const std::stop_token& stop);
+
+// "message: detail", in one line.
+std::string words_of(const Error& error);
+
+// Counts a failure, and names it while there is room.
+void add_failure(repo::DrillCheck& check, std::string words);
+
+}  // namespace holdfast::drill

@@ -1,0 +1,333 @@
+#include "drill/destroy.h"
+
+#include <algorithm>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/task_group.h"
+#include "cluster/connection.h"
+#include "cluster/data_directory.h"
+#include "cluster/running_server.h"
+#include "cluster/server_process.h"
+#include "drill/checks.h"
+#include "drill/loss.h"
+#include "drill/machine.h"
+#include "drill/verdict.h"
+#include "pg/version.h"
+
+namespace holdfast::drill {
+namespace {
+
+constexpr std::chrono::hours kProofLasts{24};
+constexpr size_t kReportsLookedAt = 100;
+constexpr std::chrono::minutes kServerPatience{5};
+constexpr uint64_t kSpareBytes = uint64_t{256} << 20;
+
+constexpr struct stat kNothing{};  // no directory, no link
+
+using Moves = std::vector<std::pair<std::string, std::string>>;
+
+class Destruction {
+ public:
+  Destruction(const DestroyOptions& options, const repo::Repository& repository, const Clock& clock,
+              Reporter& reporter, std::stop_token stop)
+      : options_(options),
+        repository_(repository),
+        clock_(clock),
+        reporter_(reporter),
+        stop_(std::move(stop)) {}
+
+  DestroyResult run();
+
+ private:
+  void find_lineage();
+  void require_proof();
+  void find_server();
+  void plan_moves();
+  void require_space();
+  void strike();
+  void bring_back();
+  void write_first();
+  void compare_and_check();
+  void clear_away();
+  [[noreturn]] void throw_with_way_back(const Error& error);
+
+  const DestroyOptions& options_;
+  const repo::Repository& repository_;
+  const Clock& clock_;
+  Reporter& reporter_;
+  const std::stop_token stop_;
+
+  std::optional<repo::Lineage> lineage_;
+  std::optional<cluster::Connection> connection_;
+  Production production_;
+  std::string data_;
+  Moves moves_;  // planned; in the order in which they are made
+  std::chrono::steady_clock::time_point struck_;
+  std::optional<TemporaryDirectory> scratch_;
+  restore::RestoreResult restored_;
+  DestroyResult result_;
+  repo::DrillReport& report_ = result_.report;
+};
+
+void Destruction::find_lineage() {
+  lineage_ = repository_.newest_lineage(options_.restore.cluster);
+  if (!lineage_)
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("the repository has no cluster \"{}\"", options_.restore.cluster),
+         .detail = fmt::format("Looked in {}.", repository_.store().url()),
+         .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+}
+
+void Destruction::require_proof() {
+  const std::vector<repo::DrillReport> reports =
+      repo::read_drill_reports(repository_, options_.restore.cluster, kReportsLookedAt);
+  const Time oldest = clock_.now() - kProofLasts;
+  const auto proves = [&](const repo::DrillReport& report) {
+    return report.passed && report.kind == "sandbox" && report.lineage == lineage_->name &&
+           report.started >= oldest;
+  };
+  if (std::ranges::any_of(reports, proves)) return;
+  throw Error({.code = ErrorCode::kUsage,
+               .message = fmt::format("no drill of cluster \"{}\" has passed within the last day",
+                                      options_.restore.cluster),
+               .detail = "The cluster is destroyed only when it was shown to come back.",
+               .hint = "Run \"holdfast drill\" first."});
+}
+
+void Destruction::find_server() {
+  connection_.emplace(cluster::Connection::connect(
+      {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_));
+  ProductionAnswer answer = ask_production(*connection_, *lineage_);
+  if (!answer.production)
+    throw Error({.code = ErrorCode::kWrongCluster,
+                 .message = "the server is not the one to destroy",
+                 .detail = answer.why_not,
+                 .hint = "Check --cluster and cluster.conninfo."});
+  data_ =
+      absolute_path(options_.pgdata.empty() ? answer.production->data_directory : options_.pgdata);
+  const std::optional<cluster::RunningServer> server = cluster::find_running_server(data_);
+  if (!server || !server->is_postmaster ||
+      absolute_path(answer.production->data_directory) != data_)
+    throw Error({.code = ErrorCode::kServerUnavailable,
+                 .message = fmt::format("the server does not run on \"{}\" of this host", data_),
+                 .detail = fmt::format("It says that its data directory is \"{}\".",
+                                       answer.production->data_directory),
+                 .hint = "Run the drill on the server's own host, and check cluster.pgdata."});
+}
+
+// Within the same directory, so that it is a rename: at once, and without copying.
+void Destruction::plan_moves() {
+  const auto refuse = [&](const std::string& path, const std::string& why) {
+    throw Error({.code = ErrorCode::kUnsupported,
+                 .message = fmt::format("\"{}\" cannot be moved aside", path),
+                 .detail = why,
+                 .hint = "Rehearse in the sandbox alone: holdfast drill."});
+  };
+  const std::string suffix = fmt::format(".holdfast-aside-{}", to_compact_utc(clock_.now()));
+  const auto add = [&](const std::string& path) {
+    const struct stat here = lstat_if_exists(path).value_or(kNothing);
+    const struct stat above = stat_if_exists(parent_path(path)).value_or(kNothing);
+    if (!S_ISDIR(here.st_mode)) refuse(path, "It is no directory.");
+    if (here.st_dev != above.st_dev) refuse(path, "A file system is mounted there.");
+    if (access(parent_path(path).c_str(), W_OK | X_OK) != 0)
+      refuse(path, fmt::format("This user cannot write into \"{}\".", parent_path(path)));
+    moves_.emplace_back(path, path + suffix);
+  };
+  for (const DirectoryEntry& entry : list_directory(data_))
+    if (S_ISLNK(lstat_if_exists(join_path(data_, entry.name)).value_or(kNothing).st_mode))
+      refuse(join_path(data_, entry.name), "It is a link to another place.");
+  const int major = cluster::read_major(data_);
+  add(data_);
+  for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(data_))
+    if (!link.target.empty()) add(join_path(link.target, pg::tablespace_version_directory(major)));
+}
+
+// By a plan of its own: what cannot be carried out is refused while the cluster is still there.
+void Destruction::require_space() {
+  const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, {});
+  const uint64_t needed =
+      plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareBytes;
+  const uint64_t free = free_bytes(parent_path(data_));
+  if (free < needed)
+    throw Error({.code = ErrorCode::kNoSpace,
+                 .message = fmt::format("\"{}\" has too little space for the cluster once more",
+                                        parent_path(data_)),
+                 .detail = fmt::format("It takes up to {} beside what is moved aside, and {} are "
+                                       "free.",
+                                       to_human_bytes(needed), to_human_bytes(free)),
+                 .hint = "Make space, or rehearse in the sandbox alone: holdfast drill."});
+}
+
+// T0. Whatever is committed from here on is behind the disaster.
+void Destruction::strike() {
+  reporter_.phase("destroying the cluster", 0);
+  const ProductionAnswer answer = ask_production(*connection_, *lineage_);
+  if (!answer.production)
+    throw Error({.code = ErrorCode::kWrongCluster,
+                 .message = "the server is not the one to destroy any more",
+                 .detail = answer.why_not});
+  production_ = *answer.production;
+  report_.started = clock_.now();
+  struck_ = clock_.steady();
+  report_.id = repo::make_backup_id(report_.started, repository_.random());
+  report_.finished = report_.started;
+  report_.flushed = production_.flushed;
+  connection_.reset();
+  cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kServerPatience, {});
+  for (const auto& [from, to] : moves_) {
+    rename_path(from, to);
+    fsync_parent(to);
+    result_.aside.emplace_back(from, to);
+    reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
+  }
+}
+
+void Destruction::bring_back() {
+  restore::RestoreOptions options = options_.restore;
+  options.where = restore::Where::kInPlace;
+  options.directory = data_;
+  options.target = {};
+  options.action = recovery::TargetAction::kPromote;
+  options.yes = true;
+  options.start = true;
+  options.salvage = {};
+  options.on_plan = [this](const recovery::Plan& plan) { describe_plan(report_, plan); };
+  restored_ = restore::restore(options, repository_, clock_, reporter_, stop_);
+  describe_restore(report_, restored_);
+}
+
+void Destruction::write_first() {
+  cluster::Connection connection = cluster::Connection::connect(
+      {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_);
+  connection.query("SET default_transaction_read_only = off");
+  connection.query(
+      "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'the drill writes')");
+  report_.recovered = true;
+  report_.recovery_time = std::chrono::duration_cast<Microseconds>(clock_.steady() - struck_);
+  report_.write_time =
+      std::max(Microseconds{}, report_.recovery_time - report_.plan_time - report_.lay_time -
+                                   report_.replay_time - report_.promote_time);
+  reporter_.note(fmt::format("the cluster took its first write {} after the disaster",
+                             to_human(report_.recovery_time)));
+}
+
+void Destruction::compare_and_check() {
+  const auto begun = clock_.steady();
+  report_.recovered_end = recovered_end(data_, restored_.new_timeline);
+  report_.loss_note = "Where the recovery ended could not be read.";
+  if (report_.recovered_end) {
+    const std::optional<Error> failure = failure_of([&] {
+      take_loss(report_,
+                find_loss(production_, *report_.recovered_end,
+                          pg::WalSegmentSize(lineage_->wal_segment_bytes),
+                          wal_files_of(join_path(moves_.front().second, "pg_wal")), stop_));
+    });
+    if (failure)
+      report_.loss_note =
+          fmt::format("The WAL that was moved aside could not be read: {}.", words_of(*failure));
+  }
+  report_.checks.push_back(check_recovered(report_, restored_, {}));
+  Checks checks({.installation = restored_.server_start->installation,
+                 .base_conninfo = options_.conninfo,
+                 .scratch = scratch_->path(),
+                 .is_throwaway = false},
+                clock_, reporter_, stop_);
+  report_.checks.push_back(checks.databases());
+  report_.checks.push_back(checks.indexes());
+  report_.checks.push_back(checks.tables());
+  report_.checks.push_back(checks.dump());
+  if (options_.with_statements) {
+    std::string database = cluster::conninfo_value(options_.conninfo, "dbname");
+    if (database.empty()) database = "postgres";
+    report_.checks.push_back(checks.sql(options_.statements, database));
+  }
+  report_.checks.push_back(check_pages(PagesOf::kRunning, data_, clock_, reporter_, stop_));
+  report_.check_time = std::chrono::duration_cast<Microseconds>(clock_.steady() - begun);
+  report_.finished = clock_.now();
+  judge(report_);
+}
+
+void Destruction::clear_away() {
+  if (!report_.passed || report_.lost_transactions != 0) return;
+  reporter_.phase("removing what was moved aside", 0);
+  for (const auto& [from, to] : result_.aside) remove_tree(to);
+  result_.aside.clear();
+}
+
+void Destruction::throw_with_way_back(const Error& error) {
+  throw Error({.code = error.code(),
+               .message = error.message(),
+               .detail = error.detail(),
+               .hint = fmt::format("Nothing of the cluster is gone. {}",
+                                   how_to_put_back(data_, result_.aside))});
+}
+
+DestroyResult Destruction::run() {
+  // What can be refused is refused while nothing was touched.
+  if (options_.conninfo.empty())
+    throw Error({.code = ErrorCode::kConfiguration,
+                 .message = "the cluster's server is not configured",
+                 .hint = "Name it with cluster.conninfo in the configuration."});
+  find_lineage();
+  require_proof();
+  find_server();
+  plan_moves();
+  require_space();
+  report_.cluster = options_.restore.cluster;
+  report_.lineage = lineage_->name;
+  report_.kind = "destroy";
+  report_.tool = options_.tool_version;
+  report_.allowed_recovery_time = options_.allowed_recovery_time;
+  report_.allowed_loss_time = options_.allowed_loss_time;
+  describe_machine(report_, parent_path(data_));
+  result_.data_directory = data_;
+  scratch_.emplace("holdfast-drill");
+  options_.confirm(data_);
+  throw_if_stopped(stop_);
+
+  // From here on the way back is told with every error, that of an interruption too: the one reason
+  // to catch here.
+  try {
+    strike();
+    bring_back();
+    write_first();
+    compare_and_check();
+  } catch (const Error& error) {
+    report_.error = words_of(error);
+    report_.passed = false;
+    report_.missed.push_back(fmt::format("It could not be carried out: {}.", error.message()));
+    report_.finished = clock_.now();
+    failure_of([&] {
+      if (!report_.id.empty()) repo::put_drill_report(repository_, report_);
+    });
+    throw_with_way_back(error);
+  }
+  repo::put_drill_report(repository_, report_);
+  clear_away();
+  return std::move(result_);
+}
+
+}  // namespace
+
+std::string how_to_put_back(const std::string& data_directory, const Moves& aside) {
+  if (aside.empty())
+    return fmt::format("Its data directory is still at \"{}\"; start the server.", data_directory);
+  std::string words =
+      fmt::format("To put it back, stop the server if one runs on \"{}\", then:", data_directory);
+  for (const auto& [from, to] : aside)
+    words += fmt::format("\nrm -rf {0}\nmv {1} {0}", shell_quote(from), shell_quote(to));
+  return words + "\nand start the server.";
+}
+
+DestroyResult destroy(const DestroyOptions& options, const repo::Repository& repository,
+                      const Clock& clock, Reporter& reporter, std::stop_token stop) {
+  return Destruction(options, repository, clock, reporter, std::move(stop)).run();
+}
+
+}  // namespace holdfast::drill
