@@ -163,8 +163,12 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
 }
 
 Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter,
-               const Clock& clock)
-    : archive_(&archive), source_(std::move(source)), reporter_(&reporter), clock_(&clock) {}
+               const Clock& clock, bool on_paper)
+    : archive_(&archive),
+      source_(std::move(source)),
+      reporter_(&reporter),
+      clock_(&clock),
+      on_paper_(on_paper) {}
 
 OfferedFile Intake::read(const std::string& name) {
   const std::string path = join_path(source_.wal_directory, name);
@@ -289,6 +293,8 @@ void Intake::check_behind(const OfferedFile& offered, const repo::WalSegmentInfo
 }
 
 std::optional<repo::WalSegmentInfo> Intake::neighbour_info(pg::SegmentName segment) const {
+  if (auto found = would_be_there_.find(segment); found != would_be_there_.end())
+    return found->second;
   // Beyond the four places of `catch`: a neighbour whose object is damaged proves nothing against
   // the segment in hand, and must not keep the server from archiving.
   try {
@@ -337,7 +343,7 @@ void Intake::check_history(pg::TimelineId timeline) {
              "If this server did come from there, put the file back: \"holdfast wal get {} {}\".",
              name, path)});
   const OfferedFile offered = read(name);
-  if (!is_archived(offered) && put(offered, {}))
+  if (!is_archived(offered) && !on_paper_ && put(offered, {}))
     reporter_->note(fmt::format("archived timeline history file \"{}\"", name));
   history_ = pg::parse_timeline_history(timeline, as_text(offered.content));
 }
@@ -378,7 +384,10 @@ bool Intake::accept(const OfferedFile& offered, codec::CompressionSetting compre
         fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
                     "offers it, but recovery will end there",
                     offered.name, pg::to_string(offered.segment.readable_end)));
-  return put(offered, compression);
+  if (!on_paper_) return put(offered, compression);
+  if (offered.file.kind == pg::WalFileKind::kSegment)
+    would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
+  return true;
 }
 
 }  // namespace holdfast::archive

@@ -17,9 +17,13 @@
 //
 // A .partial file never conflicts: its name in the archive holds its digest.
 // Used by push, look-ahead and salvage. One thread at a time, but for put().
+//
+// On paper nothing is put: accept() says what it would do, and later files are checked against
+// those that it would have archived.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <sys/stat.h>
@@ -74,7 +78,8 @@ struct OfferedFile {
 class Intake {
  public:
   // All must outlive the intake.
-  Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter, const Clock& clock);
+  Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter, const Clock& clock,
+         bool on_paper = false);
 
   const WalSource& source() const { return source_; }
   const repo::WalArchive& archive() const { return *archive_; }
@@ -113,6 +118,9 @@ class Intake {
   Reporter* reporter_;
   const Clock* clock_;
   std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
+  bool on_paper_;
+  // On paper: the segments that would be archived.
+  std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };
 
 }  // namespace holdfast::archive

@@ -7,9 +7,11 @@
 #include <fmt/core.h>
 
 #include "archive/intake.h"
+#include "archive/wal_list.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "cluster/running_server.h"
 #include "pg/wal_page.h"
 
 namespace holdfast::archive {
@@ -30,6 +32,54 @@ bool is_refusal(ErrorCode code) {
   return code == ErrorCode::kConflict || code == ErrorCode::kCorrupt ||
          code == ErrorCode::kWrongCluster || code == ErrorCode::kNotFound ||
          code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidText;
+}
+
+// Further along than what was known: a newer timeline, or behind it on the same.
+void extend(std::optional<SalvageResult::Reach>& reach, pg::TimelineId timeline,
+            const repo::WalSegmentInfo& segment) {
+  const bool is_newer = !reach || timeline > reach->timeline;
+  if (!is_newer && (timeline != reach->timeline || segment.readable_end <= reach->end)) return;
+  std::optional<Time> last_commit;
+  if (segment.commits.count > 0)
+    last_commit = segment.commits.last_time;
+  else if (!is_newer)
+    last_commit = reach->last_commit;
+  reach = {.timeline = timeline,
+           .end = segment.readable_end,
+           .last_commit = last_commit,
+           .missing_segments = 0};
+}
+
+// What the archive holds before anything is added to it.
+std::optional<SalvageResult::Reach> archived_reach(const repo::WalArchive& archive) {
+  std::optional<SalvageResult::Reach> reach;
+  for (const pg::TimelineId timeline : archive.timelines()) {
+    const std::optional<uint64_t> last = archive.last_segment(timeline);
+    if (!last) continue;
+    pg::SegmentName segment{.timeline = timeline, .segment_number = *last};
+    if (std::optional<repo::WalSegmentInfo> info =
+            archive.segment_info({.kind = pg::WalFileKind::kSegment, .segment = segment}))
+      extend(reach, timeline, *info);
+    ++segment.segment_number;
+    for (const Bytes16& partial : archive.partials(segment))
+      if (std::optional<repo::WalSegmentInfo> info = archive.segment_info(
+              {.kind = pg::WalFileKind::kPartial, .segment = segment}, &partial))
+        extend(reach, timeline, *info);
+  }
+  return reach;
+}
+
+// Segments in gaps, of the timeline that is the newest.
+uint64_t count_missing(const SalvageOptions& options, const repo::Repository& repository,
+                       const repo::LineageName& lineage, pg::TimelineId timeline,
+                       Reporter& reporter, const std::stop_token& stop) {
+  uint64_t missing = 0;
+  for (const WalLineage& listed :
+       list({.cluster = options.cluster, .lineage = lineage}, repository, reporter, stop).lineages)
+    for (const WalTimeline& one : listed.timelines)
+      if (one.timeline == timeline)
+        for (const WalGap& gap : one.gaps) missing += gap.segment_count;
+  return missing;
 }
 
 class Salvager {
@@ -88,6 +138,8 @@ class Salvager {
       result_.pushed.push_back(offered.name);
     else
       ++result_.already_archived;
+    if (offered.segment.readable_end.is_valid())
+      extend(result_.reach, offered.segment.timeline, offered.segment);
   }
 
   const SalvageOptions& options_;
@@ -118,13 +170,54 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
 
   SalvageResult result;
   result.lineage = lineage.name;
-  Intake intake(archive, std::move(source), reporter, clock);
+  result.dry_run = options.dry_run;
+  result.reach = archived_reach(archive);
+  Intake intake(archive, std::move(source), reporter, clock, options.dry_run);
   Salvager salvager(options, intake, result);
   for (const auto& [file, name] : files) {
     throw_if_stopped(stop);
     salvager.take(name, file);
   }
+  if (result.reach && !options.dry_run)
+    result.reach->missing_segments =
+        count_missing(options, repository, lineage.name, result.reach->timeline, reporter, stop);
   return result;
+}
+
+SalvageOptions salvage_options_for(const std::string& directory) {
+  constexpr const char* kPurpose = "salvaging its WAL";
+  const std::string path = absolute_path(directory);
+  const std::string hint =
+      "Name the data directory of the server that is gone, or its pg_wal, or a copy of either.";
+  if (!is_directory(path)) {
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("there is no directory \"{}\"", path),
+                 .detail = "",
+                 .hint = hint});
+  }
+  SalvageOptions options;
+  const std::string below = join_path(path, "pg_wal");
+  if (is_directory(below)) {
+    options.wal_directory = below;
+    options.data_directory = path;
+  } else {
+    options.wal_directory = path;
+    // Names of any cluster are legal for the smallest segments.
+    const pg::WalSegmentSize smallest(uint64_t{1} << 20);
+    if (std::ranges::none_of(list_directory(path), [&](const DirectoryEntry& entry) {
+          return pg::parse_wal_file_name(entry.name, smallest).kind != pg::WalFileKind::kOther;
+        })) {
+      throw Error({.code = ErrorCode::kNotFound,
+                   .message = fmt::format("\"{}\" holds no WAL", path),
+                   .detail = "It has neither a directory \"pg_wal\" nor a WAL file.",
+                   .hint = hint});
+    }
+    if (base_name(path) == "pg_wal") options.data_directory = parent_path(path);
+  }
+  if (!options.data_directory.empty())
+    cluster::require_no_running_server(options.data_directory, kPurpose);
+  cluster::require_no_server_of_wal(options.wal_directory, kPurpose);
+  return options;
 }
 
 }  // namespace holdfast::archive

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -26,7 +27,12 @@ struct SalvageOptions {
   std::string cluster;
   std::string host = {};  // empty: this host's name
   codec::CompressionSetting compression = {};
+  bool dry_run = false;  // archive nothing, say what would be
 };
+
+// The options for a directory that a user names: a pg_wal, or a data directory with one. Throws
+// kNotFound when it is neither, kBusy when a server runs on it or writes its WAL into it.
+SalvageOptions salvage_options_for(const std::string& directory);
 
 struct SalvageResult {
   struct Refused {
@@ -39,6 +45,16 @@ struct SalvageResult {
   uint64_t unused = 0;           // recycled or never written
   std::vector<Refused> refused;  // left behind, and not in the archive
   pg::Lsn readable_end;  // the end of the last record that was found, on the newest timeline
+  bool dry_run = false;
+  // How far the WAL in the archive goes now (or would go), on its newest timeline; nullopt when it
+  // has none.
+  struct Reach {
+    pg::TimelineId timeline;
+    pg::Lsn end;
+    std::optional<Time> last_commit;  // of the last segment in which a transaction ended, if known
+    uint64_t missing_segments = 0;  // in gaps before it: no recovery goes across; not of a dry run
+  };
+  std::optional<Reach> reach;
 };
 
 // Throws when the directory or its cluster cannot be identified, and when the store fails: then

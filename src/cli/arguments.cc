@@ -284,6 +284,12 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(0, 2);
   get->add_flag("--read-ahead-worker", arguments.read_ahead_worker)->group("");
   command(wal, "list", "the archived WAL: ranges and gaps");
+  CLI::App* salvage =
+      command(wal, "salvage", "archive what the pg_wal of a server that is gone still holds");
+  salvage->add_option("DIR", arguments.words, "its data directory, or its pg_wal")
+      ->expected(1)
+      ->required();
+  salvage->add_flag("--dry-run", arguments.dry_run, "archive nothing, say what would be");
 
   CLI::App* restore = command(&app, "restore", "bring a cluster back");
   restore

@@ -223,6 +223,7 @@ constexpr std::array kCommands = {
     Command{"wal push", run_wal_push},
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},
+    Command{"wal salvage", run_wal_salvage},
     Command{"restore", run_restore},
     Command{"finish", run_finish},
     Command{"drill", run_drill},

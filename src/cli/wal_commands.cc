@@ -103,6 +103,21 @@ int run_wal_list(const Call& call) {
   return 0;
 }
 
+// Each file that stays behind is one that nobody else may have.
+int run_wal_salvage(const Call& call) {
+  archive::SalvageOptions options = archive::salvage_options_for(call.arguments.words.front());
+  options.cluster = call.settings.cluster();
+  options.compression = call.settings.compression();
+  options.dry_run = call.arguments.dry_run;
+  const OpenRepository opened(call);
+  const archive::SalvageResult result =
+      archive::salvage(options, opened.repository, call.reporter, call.stop);
+  const std::string text =
+      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return result.refused.empty() ? 0 : 1;
+}
+
 std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
     const Call& call, const OpenRepository& opened) {
   return [&call, &opened](const std::string& pg_wal) {

@@ -190,4 +190,21 @@ void require_no_running_server(const std::string& data_directory, std::string_vi
                            purpose, data_directory)});
 }
 
+void require_no_server_of_wal(const std::string& wal_directory, std::string_view purpose) {
+  struct stat here{};
+  if (stat(wal_directory.c_str(), &here) != 0) return;
+  for (const DirectoryEntry& entry : list_directory("/proc")) {
+    const std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
+    struct stat there{};
+    if (!pid || stat(fmt::format("/proc/{}/cwd/pg_wal", *pid).c_str(), &there) != 0 ||
+        here.st_dev != there.st_dev || here.st_ino != there.st_ino || !is_postgres(*pid))
+      continue;
+    throw Error(
+        {.code = ErrorCode::kBusy,
+         .message = fmt::format("a PostgreSQL server writes its WAL into \"{}\"", wal_directory),
+         .detail = fmt::format("Process {} works in \"{}\".", *pid, working_directory(*pid)),
+         .hint = fmt::format("Stop it before {}.", purpose)});
+  }
+}
+
 }  // namespace holdfast::cluster

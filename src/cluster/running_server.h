@@ -60,4 +60,8 @@ std::optional<RunningServer> find_running_server(const std::string& data_directo
 // <purpose>".
 void require_no_running_server(const std::string& data_directory, std::string_view purpose);
 
+// The same for a server that writes its WAL into that directory, wherever its data directory is: a
+// pg_wal on a disk of its own does not tell whose it is. Throws kBusy.
+void require_no_server_of_wal(const std::string& wal_directory, std::string_view purpose);
+
 }  // namespace holdfast::cluster

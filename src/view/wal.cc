@@ -97,4 +97,58 @@ Json json(const archive::WalListing& listing) {
   return Json::object().set("schema", "holdfast.wal_list.v1").set("lineages", std::move(lineages));
 }
 
+std::string text(const archive::SalvageResult& result) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  const char* archived = result.dry_run ? "would archive" : "archived";
+  for (const std::string& file : result.pushed) lines.emplace_back(archived, file);
+  if (result.pushed.empty()) lines.emplace_back(archived, "nothing new");
+  lines.emplace_back("already archived", fmt::format("{}", result.already_archived));
+  if (result.unused > 0)
+    lines.emplace_back("without WAL",
+                       fmt::format("{}, kept by the server for reuse", result.unused));
+  for (const archive::SalvageResult::Refused& refused : result.refused)
+    lines.emplace_back("refused", fmt::format("{}: {}", refused.file, refused.reason));
+  std::string out = fields(lines);
+  if (result.reach) {
+    out += fmt::format(
+        "The archived WAL {} {} on timeline {}{}.\n", result.dry_run ? "would reach" : "reaches",
+        pg::to_string(result.reach->end), pg::to_string(result.reach->timeline),
+        result.reach->last_commit
+            ? fmt::format(", with a last commit at {}", to_local(*result.reach->last_commit))
+            : "");
+    if (result.reach->missing_segments > 0)
+      out += fmt::format(
+          "{} segments are missing before that, and no recovery goes across the gap. Next: "
+          "holdfast "
+          "wal list\n",
+          result.reach->missing_segments);
+  }
+  if (!result.refused.empty()) out += "Keep the directory: what was refused is nowhere else.\n";
+  return out;
+}
+
+Json json(const archive::SalvageResult& result) {
+  Json pushed = Json::array();
+  for (const std::string& file : result.pushed) pushed.push(file);
+  Json refused = Json::array();
+  for (const archive::SalvageResult::Refused& one : result.refused)
+    refused.push(Json::object().set("file", one.file).set("reason", one.reason));
+  Json reach;
+  if (result.reach)
+    reach = Json::object()
+                .set("timeline", result.reach->timeline.value)
+                .set("end_lsn", pg::to_string(result.reach->end))
+                .set("last_commit", time_or_null(result.reach->last_commit))
+                .set("missing_segments", result.reach->missing_segments);
+  return Json::object()
+      .set("schema", "holdfast.wal_salvage.v1")
+      .set("dry_run", result.dry_run)
+      .set("lineage", repo::to_string(result.lineage))
+      .set("archived", std::move(pushed))
+      .set("already_archived", result.already_archived)
+      .set("unused", result.unused)
+      .set("refused", std::move(refused))
+      .set("reach", std::move(reach));
+}
+
 }  // namespace holdfast::view

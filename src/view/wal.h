@@ -4,11 +4,15 @@
 #include <string>
 
 #include "archive/wal_list.h"
+#include "archive/wal_salvage.h"
 #include "base/json.h"
 
 namespace holdfast::view {
 
 std::string text(const archive::WalListing& listing);
 Json json(const archive::WalListing& listing);
+
+std::string text(const archive::SalvageResult& result);
+Json json(const archive::SalvageResult& result);
 
 }  // namespace holdfast::view

@@ -243,6 +243,29 @@ HINT:  See "holdfast backup show --help".
 HINT:  See "holdfast finish --help".
 )"},
 
+    {"NoDirectoryToSalvage", {"wal", "salvage"}, 2, R"(ERROR:  DIR is required
+HINT:  See "holdfast wal salvage --help".
+)"},
+    {"NothingToSalvage",
+     {"wal", "salvage", "$DIR/new"},
+     1,
+     R"(ERROR:  there is no directory "$DIR/new"
+HINT:  Name the data directory of the server that is gone, or its pg_wal, or a copy of either.
+)"},
+    {"NoWalToSalvage",
+     {"wal", "salvage", "$DIR/full"},
+     1,
+     R"(ERROR:  "$DIR/full" holds no WAL
+DETAIL:  It has neither a directory "pg_wal" nor a WAL file.
+HINT:  Name the data directory of the server that is gone, or its pg_wal, or a copy of either.
+)"},
+    {"SalvageOfARunningServer",
+     {"wal", "salvage", "$DIR/data"},
+     5,
+     R"(ERROR:  a PostgreSQL server is running on "$DIR/data"
+DETAIL:  Its process id is $PID.
+HINT:  Stop it before salvaging its WAL: pg_ctl -D $DIR/data stop, or systemctl stop postgresql@<version>-<cluster>.
+)"},
     {"TablespaceWithoutItsPlace",
      {"restore", "--into", "$DIR/new", "--tablespace", "/srv/fast"},
      2,

@@ -82,6 +82,79 @@ TEST_F(WalSalvage, WhatIsRefusedIsToldAndTheRestIsSaved) {
   EXPECT_EQ(result.pushed, Names{segment_name(1, 3) + ".partial"});
 }
 
+TEST_F(WalSalvage, OnPaperTellsTheSameAndArchivesNothing) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(fork.promoted, 3, 4);
+  server.put("00000002.history", fork.history);
+  push(server, segment_name(1, 1));
+  const std::vector<std::string> before = archived();
+  SalvageOptions options{.wal_directory = server.wal_directory(),
+                         .cluster = "main",
+                         .host = server.host(),
+                         .dry_run = true};
+  const SalvageResult paper = archive::salvage(options, repository_, reporter_, {}, clock_);
+  EXPECT_EQ(archived(), before);
+  options.dry_run = false;
+  const SalvageResult done = archive::salvage(options, repository_, reporter_, {}, clock_);
+  EXPECT_EQ(paper.pushed, done.pushed);
+  EXPECT_EQ(paper.already_archived, done.already_archived);
+  EXPECT_TRUE(paper.refused.empty());
+  ASSERT_TRUE(paper.reach && done.reach);
+  EXPECT_EQ(paper.reach->timeline, pg::TimelineId{2});
+  EXPECT_EQ(paper.reach->end, done.reach->end);
+  EXPECT_EQ(done.reach->end, pg::end_lsn(4, kSize));
+  EXPECT_EQ(done.reach->missing_segments, 0U);
+  EXPECT_TRUE(paper.dry_run && !done.dry_run);
+}
+
+TEST_F(WalSalvage, OnPaperRefusesWhatDoesNotJoinWhatItWouldArchive) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(segment_name(1, 4), fork.second.segment(3));
+  const SalvageOptions options{
+      .wal_directory = server.wal_directory(), .cluster = "main", .dry_run = true};
+  const SalvageResult paper = archive::salvage(options, repository_, reporter_, {}, clock_);
+  ASSERT_EQ(paper.refused.size(), 1U);
+  EXPECT_EQ(paper.refused[0].file, segment_name(1, 4));
+  EXPECT_TRUE(archived().empty());
+}
+
+TEST_F(WalSalvage, SaysHowFarTheArchiveReachesAndWhatIsMissingBeforeIt) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 4);
+  push(server, segment_name(1, 1));
+  remove_file(server.path(segment_name(1, 2)));
+  const SalvageResult result = salvage(server);
+  ASSERT_TRUE(result.reach);
+  EXPECT_EQ(result.reach->end, pg::end_lsn(4, kSize));
+  EXPECT_EQ(result.reach->missing_segments, 1U);
+  EXPECT_TRUE(result.reach->last_commit);
+}
+
+TEST_F(WalSalvage, TakesADataDirectoryOrAPgWalAndRefusesAnythingElse) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 1);
+  for (const std::string& named : {server.data_directory(), server.wal_directory()}) {
+    const SalvageOptions options = salvage_options_for(named);
+    EXPECT_EQ(options.wal_directory, server.wal_directory());
+    EXPECT_EQ(options.data_directory, server.data_directory());
+  }
+  // One that was moved away tells by its files.
+  TemporaryDirectory moved;
+  rename_path(server.wal_directory(), join_path(moved.path(), "old"));
+  EXPECT_EQ(salvage_options_for(join_path(moved.path(), "old")).data_directory, "");
+  for (const std::string& none : {moved.path(), server.data_directory(), std::string("/nowhere")}) {
+    const Error error = test::error_of([&] { salvage_options_for(none); });
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound) << none;
+    EXPECT_FALSE(error.hint().empty());
+  }
+}
+
 TEST_F(WalSalvage, AFailingStoreEndsItWithAnError) {
   Fork fork;
   Server server("alpha");

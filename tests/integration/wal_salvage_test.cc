@@ -1,0 +1,81 @@
+// "wal salvage": what the pg_wal of a server that is gone still holds comes into the archive, and a
+// recovery reaches it.
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+TEST(WalSalvageCommand, BringsTheLastCommitsOfADeadServerIntoTheArchive) {
+  RecoveryScene scene({.major = test_majors().back(), .wal_segment_mib = 1});
+  scene.must({"backup"});
+  scene.archive_current_segment();
+  // From here on nothing is archived.
+  scene.server().sql("ALTER SYSTEM SET archive_command = 'false'");
+  scene.server().sql("SELECT pg_reload_conf()");
+  ASSERT_TRUE(comes_true([&] { return scene.server().value("SHOW archive_command") == "false"; }));
+  scene.server().sql("CREATE TABLE unarchived AS SELECT generate_series(1, 20000) AS id");
+  scene.server().sql("SELECT pg_switch_wal()");
+  scene.server().sql("CREATE TABLE last AS SELECT 1 AS one");
+
+  // A running server archives by itself, by whatever name its WAL is called.
+  const std::string data = scene.server().data_directory();
+  const std::string elsewhere = scene.path("disk");
+  std::filesystem::create_directory_symlink(join_path(data, "pg_wal"), elsewhere);
+  for (const std::string& named : {data, join_path(data, "pg_wal"), elsewhere}) {
+    const Captured busy = scene.run({"wal", "salvage", named});
+    EXPECT_EQ(busy.status.code, 5) << describe(busy);
+  }
+
+  scene.crash();
+  const std::vector<std::string> before = contents(join_path(scene.repository(), "clusters"));
+  const Json paper = scene.must({"wal", "salvage", data, "--dry-run"});
+  EXPECT_EQ(contents(join_path(scene.repository(), "clusters")), before);
+  ASSERT_GE(paper.at("archived").items().size(), 3U);
+
+  // A pg_wal that was saved from the disk, alone.
+  run_checked({.arguments = {"cp", "-a", join_path(data, "pg_wal"), scene.path("saved")}});
+  const Json done = scene.must({"wal", "salvage", scene.path("saved")});
+  EXPECT_EQ(done.at("archived").dump(), paper.at("archived").dump());
+  EXPECT_EQ(done.at("reach").at("end_lsn").as_string(),
+            paper.at("reach").at("end_lsn").as_string());
+  EXPECT_EQ(done.at("reach").at("missing_segments").as_i64(), 0);
+  EXPECT_TRUE(done.at("refused").items().empty());
+  // Nothing is new the second time.
+  EXPECT_TRUE(scene.must({"wal", "salvage", data}).at("archived").items().empty());
+
+  scene.destroy();
+  const std::unique_ptr<RestoredServer> restored = scene.restore_into("restored", {});
+  EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.unarchived"), "20000");
+  EXPECT_EQ(restored->value("SELECT one FROM public.last"), "1");
+}
+
+TEST(WalSalvageCommand, WhatIsRefusedIsNamedAndIsTheExitStatus) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  scene.must({"backup"});
+  const std::string segment = scene.archive_current_segment();
+  scene.crash();
+  const std::string saved = scene.path("saved");
+  run_checked(
+      {.arguments = {"cp", "-a", join_path(scene.server().data_directory(), "pg_wal"), saved}});
+  // Another content under a name that is taken, and one that is cut.
+  Bytes other = read_file(join_path(saved, segment));
+  other[other.size() / 2] ^= std::byte{1};
+  write_file_durably(join_path(saved, segment), other);
+  write_file_durably(join_path(saved, "000000010000000000000777"), ByteView(other).first(100));
+  const Captured ran = scene.run({"wal", "salvage", saved});
+  EXPECT_EQ(ran.status.code, 1) << describe(ran);
+  EXPECT_NE(ran.out.find(segment), std::string::npos) << ran.out;
+  EXPECT_NE(ran.out.find("Keep the directory: what was refused is nowhere else."),
+            std::string::npos)
+      << ran.out;
+}
+
+}  // namespace
+}  // namespace holdfast::test
