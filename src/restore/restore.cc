@@ -547,7 +547,7 @@ RestoredState Restore::state() const {
 // This very restore, laid to its end by a run that was interrupted just then: nothing is laid
 // again.
 bool Restore::lies_there_already() {
-  if (!is_copy_ || lstat_if_exists(join_path(directory_, kMarkerName)) ||
+  if (!is_copy_ || options_.delta || lstat_if_exists(join_path(directory_, kMarkerName)) ||
       !is_laid_and_unused(directory_))
     return false;
   std::optional<RestoredState> there = read_state(directory_);
