@@ -32,7 +32,7 @@ std::string segments(uint64_t count) {
 
 // "0000...3 to 0000...7 (5 segments)"
 std::string range_text(const recovery::Plan& plan, const recovery::WalRange& range) {
-  const std::string first = segment_name(plan, range.timeline, range.first);
+  std::string first = segment_name(plan, range.timeline, range.first);
   if (range.first == range.last) return first;
   return fmt::format("{} to {} ({})", first, segment_name(plan, range.timeline, range.last),
                      segments(range.last - range.first + 1));
