@@ -17,6 +17,18 @@ namespace holdfast::backup {
 namespace {
 
 constexpr std::chrono::milliseconds kRound{1000};
+std::string_view describe(FaultReason reason) {
+  switch (reason) {
+    case FaultReason::kChecksum:
+      return "its checksum does not match";
+    case FaultReason::kPageHeader:
+      return "its page header is not valid";
+    case FaultReason::kUnreadable:
+      return "it cannot be read";
+  }
+  HF_CHECK(false);
+}
+
 constexpr size_t kWarningsPerFile = 5;  // as many as the server's own base backup gives
 
 void copy_regions(CopyWindow& window, RegionCopier& copier, const std::stop_token& stop) {
@@ -152,10 +164,9 @@ void DataCopy::add(CopyItem& item) {
   }
   if (item.relation && is_unlogged(*item.relation)) return;
   item.entry.owner = owners_.index(item.uid, item.gid);
-  if (item.relation && source_.has_checksums) {
-    judge_faults(item);
+  judge_faults(item);
+  if (item.relation && source_.has_checksums)
     item.entry.pages_verified = !item.entry.has_damaged_blocks;
-  }
   if (item.entry.type == repo::EntryType::kFile) {
     ++result_.files;
     result_.bytes += item.entry.size;
@@ -175,10 +186,8 @@ void DataCopy::judge_faults(CopyItem& item) {
   for (const PageFault& fault : item.faults) {
     if (is_harmless(fault)) continue;
     if (++placed <= kWarningsPerFile)
-      reporter_.warning(
-          fmt::format("block {} of \"{}\" is damaged: {}", fault.page, item.entry.path,
-                      fault.reason == FaultReason::kChecksum ? "its checksum does not match"
-                                                             : "its page header is not valid"));
+      reporter_.warning(fmt::format("block {} of \"{}\" is damaged: {}", fault.page,
+                                    item.entry.path, describe(fault.reason)));
     repo::DamagedBlock block{.root = item.entry.root,
                              .path = item.entry.path,
                              .block = fault.page,

@@ -27,7 +27,7 @@
 namespace holdfast::backup {
 
 // Stands in the manifest (repo::DamagedBlock::reason).
-enum class FaultReason : uint8_t { kChecksum = 1, kPageHeader = 2 };
+enum class FaultReason : uint8_t { kChecksum = 1, kPageHeader = 2, kUnreadable = 3 };
 
 struct PageFault {
   uint32_t page = 0;  // from the first page of the span that was checked; who collects faults makes

@@ -1,6 +1,7 @@
 #include "backup/region_copier.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,12 +12,14 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "pg/relation_map.h"
 
 namespace holdfast::backup {
 namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 constexpr std::chrono::milliseconds kRereadPause{10};
+constexpr int kMapRounds = 5;
 constexpr uint64_t kStatBlockBytes = 512;
 constexpr uint64_t kZfsMagic = 0x2FC12FC1;
 
@@ -37,6 +40,22 @@ struct stat stat_of(const Fd& fd, const std::string& path) {
   struct stat status{};
   if (fstat(fd.get(), &status) != 0) throw_errno("stat", path);
   return status;
+}
+
+// Fills `into`, less where the file ends before; nullopt when the medium cannot read it (EIO).
+std::optional<size_t> pread_if_readable(const Fd& fd, std::span<std::byte> into, uint64_t offset,
+                                        const std::string& path) {
+  size_t done = 0;
+  while (done < into.size()) {
+    ssize_t got =
+        pread(fd.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EIO) return std::nullopt;
+    if (got < 0) throw_errno("read", path);
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  return done;
 }
 
 }  // namespace
@@ -104,7 +123,7 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
       }
     }
     size_t wanted = static_cast<size_t>(std::min<uint64_t>(kPieceBytes, end - at));
-    size_t got = pread_some(item.fd, std::span(buffer_).first(wanted), at, path);
+    size_t got = read_piece(item, at, std::span(buffer_).first(wanted));
     if (got == 0) break;
     size_t tail = got % source_.block_bytes;
     // A file cut within a block while it is read, of which a later region was read before: the
@@ -119,6 +138,8 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
     // The part of a page at the end is being appended right now; replay writes it whole.
     if (item.relation && source_.has_checksums)
       check_pages(item, *item.relation, at, std::span(buffer_).first(got - tail));
+    else if (at == 0 && base_name(path) == pg::kRelationMapName)
+      check_relation_map(item, std::span(buffer_).first(got));
     leaf_.add(at / source_.block_bytes, ByteView(buffer_).first(got));
     at += got;
     read_to = at;
@@ -136,6 +157,38 @@ void RegionCopier::complete(CopyItem& item) {
   item.entry.location = item.map.finish(extents_, item.end, source_.block_bytes);
 }
 
+// As pread_some; what cannot be read is zeros and a fault.
+size_t RegionCopier::read_piece(const CopyItem& item, uint64_t offset, std::span<std::byte> into) {
+  const std::string& path = item.entry.path;
+  if (std::optional<size_t> all = pread_if_readable(item.fd, into, offset, path)) return *all;
+  size_t done = 0;
+  while (done < into.size()) {
+    std::span<std::byte> block =
+        into.subspan(done, std::min<size_t>(source_.block_bytes, into.size() - done));
+    std::optional<size_t> got = pread_if_readable(item.fd, block, offset + done, path);
+    if (!got) {
+      std::ranges::fill(block, std::byte{0});
+      faults_.push_back({.page = narrow<uint32_t>((offset + done) / source_.block_bytes),
+                         .reason = FaultReason::kUnreadable});
+      got = block.size();
+    }
+    done += *got;
+    if (*got < block.size()) break;  // truncated meanwhile
+  }
+  return done;
+}
+
+void RegionCopier::check_relation_map(const CopyItem& item, std::span<std::byte> content) {
+  if (!faults_.empty()) return;  // it could not be read
+  for (int round = 0; round < kMapRounds; ++round) {
+    if (pg::is_whole_relation_map(content)) return;
+    wait_for(stop_, kRereadPause);
+    pread_if_readable(item.fd, content, 0, item.entry.path);
+  }
+  if (!pg::is_whole_relation_map(content))
+    faults_.push_back({.page = 0, .reason = FaultReason::kChecksum});
+}
+
 // The next byte that may hold data, at the beginning of its block; `end` when there is none before.
 uint64_t RegionCopier::skip_hole(const CopyItem& item, uint64_t from, uint64_t end) const {
   off_t data = lseek(item.fd.get(), static_cast<off_t>(from), SEEK_DATA);
@@ -149,8 +202,12 @@ void RegionCopier::check_pages(const CopyItem& item, const pg::RelationFile& rel
   uint32_t first_in_file = narrow<uint32_t>(offset / source_.block_bytes);
   pg::BlockNumber first{relation.segment * source_.blocks_per_segment + first_in_file};
   auto reread = [&](uint32_t page, std::span<std::byte, pg::kPageBytes> into) {
-    return pread_some(item.fd, into, offset + uint64_t{page} * pg::kPageBytes, item.entry.path) ==
-           into.size();
+    std::optional<size_t> got =
+        pread_if_readable(item.fd, into, offset + uint64_t{page} * pg::kPageBytes, item.entry.path);
+    // Unreadable by now: as faulty as it was.
+    if (!got)
+      std::ranges::copy(pages.subspan(size_t{page} * pg::kPageBytes, into.size()), into.begin());
+    return !got || *got == into.size();
   };
   for (PageFault fault : checker_.check(pages, first, reread)) {
     fault.page += first_in_file;

@@ -5,6 +5,11 @@
 // verified; blocks of zeros are not stored. Stretches that the file system knows to be holes are
 // not read at all.
 //
+// Where the medium cannot read (EIO) a piece is read block by block; a block that stays unreadable
+// is a fault and becomes zeros: the rest of the file, and of the cluster, is worth having. A
+// pg_filenode.map of which the CRC does not fit is read again, for the server may be writing it,
+// and is a fault when it stays so.
+//
 // The page cache: the file is read ahead (WILLNEED, SEQUENTIAL) and marked NOREUSE, so that from
 // Linux 6.3 on reading does not make its pages look busy and they leave the cache before those that
 // the server works with. DONTNEED is not used: it would also throw out the pages that the server
@@ -52,6 +57,8 @@ class RegionCopier {
   void complete(CopyItem& item);
 
  private:
+  size_t read_piece(const CopyItem& item, uint64_t offset, std::span<std::byte> into);
+  void check_relation_map(const CopyItem& item, std::span<std::byte> content);
   uint64_t skip_hole(const CopyItem& item, uint64_t from, uint64_t end) const;
   void check_pages(const CopyItem& item, const pg::RelationFile& relation, uint64_t offset,
                    std::span<std::byte> pages);

@@ -30,18 +30,37 @@ OnlineBackup::OnlineBackup(Connection connection, const StartOptions& options)
   from_standby_ = connection_.query_value("SELECT pg_is_in_recovery()") == "t";
   // The third argument of 13 and 14 is "exclusive", and true unless said otherwise.
   const char* sql = connection_.server_major() >= kRenamedCallsMajor
-                        ? "SELECT pg_backup_start($1, $2::boolean)"
-                        : "SELECT pg_start_backup($1, $2::boolean, false)";
+                        ? "SELECT pg_backup_start($1, $2::boolean), pg_backend_pid()"
+                        : "SELECT pg_start_backup($1, $2::boolean, false), pg_backend_pid()";
   const std::array<Value, 2> parameters = {options.label,
                                            options.fast_checkpoint ? "true" : "false"};
   Context starting("starting a backup on the server");
   Row row = connection_.query_row(sql, parameters);
   start_lsn_ = pg::parse_lsn(row.at(0).value_or(""));
+  session_ = row.at(1).value_or("");
+  require_same_session();
 }
 
 OnlineBackup::~OnlineBackup() = default;
 
-void OnlineBackup::check_alive() { connection_.check_alive(); }
+void OnlineBackup::check_alive() {
+  connection_.check_alive();
+  require_same_session();
+}
+
+void OnlineBackup::require_same_session() {
+  std::string now = connection_.query_value("SELECT pg_backend_pid()");
+  if (now == session_) return;
+  throw Error({.code = ErrorCode::kServer,
+               .message = "the session that started the backup was replaced by another",
+               .detail = fmt::format("Process {} of the server started it, process {} answers now, "
+                                     "as behind a connection pooler in transaction mode.",
+                                     session_, now),
+               .hint = fmt::format("Let conninfo name the server itself, not a pooler. The pooler "
+                                   "may keep the session in its backup: SELECT "
+                                   "pg_terminate_backend({}) ends it.",
+                                   session_)});
+}
 
 OnlineBackup::Stopped OnlineBackup::stop() {
   HF_CHECK(!stopped_);
@@ -49,6 +68,7 @@ OnlineBackup::Stopped OnlineBackup::stop() {
                         ? "SELECT lsn, labelfile, spcmapfile FROM pg_backup_stop(false)"
                         : "SELECT lsn, labelfile, spcmapfile FROM pg_stop_backup(false, false)";
   Context stopping("stopping the backup on the server");
+  require_same_session();
   Row row = connection_.query_row(sql);
   stopped_ = true;
   Stopped result{.stop_lsn = pg::parse_lsn(row.at(0).value_or("")),

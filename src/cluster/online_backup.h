@@ -5,6 +5,9 @@
 // directory. stop() never waits for archiving (a broken archive would hold it for ever, and
 // cancelling loses the label); the caller checks its own archive afterwards.
 //
+// A connection pooler in transaction mode hands the next statement to another session, in which
+// there is no backup, or somebody else's. So the session is asked who it is at each turn.
+//
 // Facts: xlogfuncs.c, PostgreSQL 13 to 18; 13 and 14 have pg_start_backup(label, fast, exclusive),
 // 15 renamed the calls.
 #pragma once
@@ -45,8 +48,8 @@ class OnlineBackup {
 
   // The session, for questions while the backup runs.
   Connection& connection() { return connection_; }
-  // Throws kServerUnavailable when the session has ended and the backup with it: what is being
-  // copied is worth nothing.
+  // Throws kServerUnavailable when the session has ended and the backup with it, and kServer when
+  // another one answers: what is being copied is worth nothing.
   void check_alive();
 
   // Ends the backup. On a primary the server closes the WAL segment that holds the stop position,
@@ -56,7 +59,10 @@ class OnlineBackup {
   Stopped stop();
 
  private:
+  void require_same_session();
+
   Connection connection_;
+  std::string session_;  // the process id of the server's side
   pg::Lsn start_lsn_;
   bool from_standby_ = false;
   bool stopped_ = false;

@@ -269,6 +269,20 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
   return *backup;
 }
 
+std::optional<Lineage> lineage_with_backup(const Repository& repository, const std::string& cluster,
+                                           std::string_view text) {
+  std::vector<Lineage> lineages = repository.lineages(cluster);
+  if (lineages.empty()) return std::nullopt;
+  auto has_it = [&](const Lineage& lineage) {
+    return std::ranges::any_of(list_backup_ids(repository, lineage.name),
+                               [&](const std::string& id) { return id.starts_with(text); });
+  };
+  if (!text.empty() && text != "latest")
+    for (size_t i = lineages.size(); i-- > 0;)
+      if (has_it(lineages[i])) return lineages[i];
+  return lineages.back();
+}
+
 // --- Making -------------------------------------------------------------------------------------
 
 struct BackupWriter::State {

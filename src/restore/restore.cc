@@ -128,7 +128,7 @@ Microseconds Restore::lap() {
 }
 
 void Restore::find_lineage() {
-  lineage_ = repository_.newest_lineage(options_.cluster);
+  lineage_ = repo::lineage_with_backup(repository_, options_.cluster, options_.target.backup);
   if (lineage_) return;
   throw Error({.code = ErrorCode::kNotFound,
                .message = fmt::format("the repository has no cluster \"{}\"", options_.cluster),

@@ -142,6 +142,16 @@ TEST_F(DataCopyTest, RecordsDamagedBlocksAndGoesOn) {
   EXPECT_EQ(warnings[5], "\"base/5/1259\" has 7 damaged blocks in all");
 }
 
+TEST_F(DataCopyTest, RecordsARelationMapThatIsNotWhole) {
+  cluster_.put("base/5/pg_filenode.map", Bytes(512));
+  DataCopyResult result = copy();
+  ASSERT_EQ(result.damaged.size(), 1u);
+  EXPECT_EQ(result.damaged[0].path, "base/5/pg_filenode.map");
+  EXPECT_EQ(result.damaged[0].block, 0u);
+  EXPECT_EQ(result.damaged[0].reason, 1u);
+  EXPECT_TRUE(scene_.commit().backup.damaged);
+}
+
 TEST_F(DataCopyTest, AcceptsABadPageOnlyWhenTheServerHasWrittenThatFarSinceTheStart) {
   const struct {
     const char* name;
