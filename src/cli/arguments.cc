@@ -275,6 +275,21 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
 
+  CLI::App* exported =
+      command(backup, "export", "write a backup as tar files that need no Holdfast");
+  exported->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
+      ->expected(1)
+      ->required();
+  exported
+      ->add_option(
+          "--tar", arguments.tar,
+          "a new or empty directory for base.tar and a tar of each tablespace; - for stdout")
+      ->type_name("DIR|-")
+      ->required();
+  choice(exported->add_option("--wal", arguments.wal,
+                              "on or off: include the WAL that the backup needs (default on)"),
+         {"on", "off"});
+
   CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
   wal->require_subcommand(1, 1);
   CLI::App* push = command(wal, "push", "archive a WAL file: for archive_command");

@@ -34,6 +34,9 @@ struct Arguments {
   // check
   std::string check_timeout = "60s";
   std::string max_backup_age;
+  // backup export
+  std::string tar;
+  std::string wal = "on";
   // backup show ID, wal push PATH, wal get FILE PATH, finish DIR
   std::vector<std::string> words;
   bool read_ahead_worker = false;

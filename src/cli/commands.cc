@@ -16,6 +16,7 @@
 #include "cli/call.h"
 #include "cli/check_command.h"
 #include "cli/drill_commands.h"
+#include "cli/export_command.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
 #include "restore/restore.h"
@@ -223,6 +224,7 @@ constexpr std::array kCommands = {
     Command{"backup", run_backup},
     Command{"backup list", run_backup_list},
     Command{"backup show", run_backup_show},
+    Command{"backup export", run_backup_export},
     Command{"wal push", run_wal_push},
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},

@@ -20,11 +20,6 @@ namespace {
 // Configuration files, labels and pg_control: what is held in memory is small.
 constexpr uint64_t kMaxHeldBytes = uint64_t{16} << 20;
 
-bool is_left_out(const std::string& path) {
-  return path == "recovery.signal" || path == "standby.signal" || path == "recovery.conf" ||
-         path == "recovery.done" || path == "postmaster.pid" || path == "postmaster.opts";
-}
-
 bool is_tablespace_link(const std::string& path) {
   return path.starts_with("pg_tblspc/") &&
          path.find('/', std::string_view("pg_tblspc/").size()) == std::string::npos;
@@ -312,6 +307,11 @@ HeldFile read_held(repo::FileReader& reader, repo::ManifestEntry entry) {
 }
 
 }  // namespace
+
+bool is_left_out(const std::string& path) {
+  return path == "recovery.signal" || path == "standby.signal" || path == "recovery.conf" ||
+         path == "recovery.done" || path == "postmaster.pid" || path == "postmaster.opts";
+}
 
 std::vector<HeldFile> read_small_files(
     const repo::Repository& repository, const repo::Backup& backup, repo::ManifestReader& manifest,

@@ -63,6 +63,10 @@ struct Laid {
   std::vector<HeldFile> last;     // to be laid last: pg_control among them
 };
 
+// Whether a file of the data directory is no part of what is laid: the signals of a recovery, and
+// what a running server leaves.
+bool is_left_out(const std::string& path);
+
 // Durable when it returns, but for what is handed back. Throws kCorrupt for a damaged extent,
 // naming the file in its context; kAlreadyExists when a file is there already, unless it is a
 // delta. Files of the signals

@@ -21,6 +21,7 @@
 #include "repo/wal_archive.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
+#include "restore/hold.h"
 #include "restore/lay.h"
 #include "restore/owners.h"
 #include "restore/prepare.h"
@@ -38,9 +39,6 @@ constexpr int kCopyPort = 5432;
 // A socket's path has at most 107 bytes (sockaddr_un), and "/.s.PGSQL.65535" comes behind the
 // directory.
 constexpr size_t kMaxSocketDirectoryBytes = 90;
-// How long deletion spares what a restore and the recovery behind it read. Nobody takes it back; it
-// runs out.
-constexpr std::chrono::hours kIntentLife{7 * 24};
 
 class Restore {
  public:
@@ -201,34 +199,14 @@ void Restore::plan() {
   }
 }
 
-// A restore must work from a repository that this user can only read, and from one whose disk is
-// full, so either is no more than a warning: the one reason to catch here.
 void Restore::hold_off_deletion() {
   const recovery::Plan& plan = result_.plan;
-  try {
-    const Time now = repository_.store().now();  // it too may have to write
-    Json uses = Json::array();
-    uses.push(plan.backup.id);
-    Json body = Json::object();
-    body.set("what", "restore")
-        .set("backup", Json())
-        .set("uses", std::move(uses))
-        .set("objects_from", to_rfc3339(now))
-        .set("timeline", plan.timeline.value)
-        .set("wal_from", pg::to_string(plan.backup.start_lsn))
-        .set("host", host_name())
-        .set("pid", static_cast<int64_t>(getpid()))
-        .set("started", to_rfc3339(clock_.now()))
-        .set("valid_until", to_rfc3339(now + kIntentLife));
-    repository_.create_document(
-        "intent", repo::intent_name(lineage_->name, repository_.random().bytes16()), body);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace) throw;
-    reporter_.warning(
-        fmt::format("the repository cannot be written to, so nothing keeps others from expiring "
-                    "what is restored: {}",
-                    error.message()));
-  }
+  restore::hold_off_deletion({.what = "restore",
+                              .done = "restored",
+                              .backup = plan.backup.id,
+                              .timeline = plan.timeline,
+                              .wal_from = plan.backup.start_lsn},
+                             repository_, lineage_->name, clock_, reporter_);
 }
 
 void Restore::open_manifest() {

@@ -243,6 +243,22 @@ HINT:  See "holdfast backup show --help".
 HINT:  See "holdfast finish --help".
 )"},
 
+    {"ExportToNowhere", {"backup", "export", "latest"}, 2, R"(ERROR:  --tar is required
+HINT:  See "holdfast backup export --help".
+)"},
+    {"ExportIntoOtherFiles",
+     {"backup", "export", "latest", "--tar", "$DIR/full"},
+     1,
+     R"(ERROR:  "$DIR/full" is not an empty directory
+HINT:  Name a directory that does not exist or is empty, or - for stdout.
+)"},
+    {"ExportOfNoBackup",
+     {"backup", "export", "nope", "--tar", "$DIR/new"},
+     1,
+     R"(ERROR:  cluster "main" has no backup "nope"
+DETAIL:  It has 1 backup(s); nearest: "$ID".
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+)"},
     {"NoDirectoryToSalvage", {"wal", "salvage"}, 2, R"(ERROR:  DIR is required
 HINT:  See "holdfast wal salvage --help".
 )"},

@@ -1,0 +1,169 @@
+// Facts: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block".
+#include "restore/tar_writer.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace holdfast::restore {
+namespace {
+
+constexpr size_t kBlock = 512;
+constexpr size_t kEndBlocks = 2;
+
+using Header = std::array<char, kBlock>;
+
+struct Field {
+  size_t offset;
+  size_t bytes;
+};
+constexpr Field kName{0, 100}, kMode{100, 8}, kUid{108, 8}, kGid{116, 8}, kSize{124, 12},
+    kTime{136, 12}, kCheck{148, 8}, kType{156, 1}, kLink{157, 100}, kMagic{257, 8}, kUser{265, 32},
+    kGroup{297, 32}, kPrefix{345, 155};
+static_assert(kPrefix.offset + kPrefix.bytes <= kBlock);
+
+void put_text(Header& header, Field field, std::string_view text) {
+  std::ranges::copy(text.substr(0, field.bytes),
+                    header.begin() + static_cast<ptrdiff_t>(field.offset));
+}
+// Octal digits with leading zeros and a zero byte behind; false when it does not fit.
+bool put_number(Header& header, Field field, uint64_t number) {
+  const std::string digits = fmt::format("{:0{}o}", number, field.bytes - 1);
+  if (digits.size() >= field.bytes) return false;
+  put_text(header, field, digits);
+  return true;
+}
+
+// Where to cut a long path in prefix and name.
+std::optional<size_t> cut_of(std::string_view path) {
+  if (path.size() <= kName.bytes) return 0;
+  for (size_t cut = path.find('/'); cut != std::string_view::npos; cut = path.find('/', cut + 1))
+    if (cut > 0 && cut <= kPrefix.bytes && path.size() - cut - 1 <= kName.bytes &&
+        path.size() > cut + 1)
+      return cut;
+  return std::nullopt;
+}
+
+// "<length> <key>=<value>\n", where the length counts itself.
+std::string pax_record(std::string_view key, std::string_view value) {
+  const size_t rest = key.size() + value.size() + 3;
+  size_t length = rest + 1;
+  while (fmt::formatted_size("{}", length) + rest != length)
+    length = fmt::formatted_size("{}", length) + rest;
+  return fmt::format("{} {}={}\n", length, key, value);
+}
+
+void seal(Header& header) {
+  std::fill_n(header.begin() + static_cast<ptrdiff_t>(kCheck.offset), kCheck.bytes, ' ');
+  uint32_t sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  put_text(header, kCheck, fmt::format("{:06o}", sum));
+  header[kCheck.offset + 6] = '\0';
+}
+
+Header plain_header(char type) {
+  Header header{};
+  put_text(header, kMagic, std::string_view("ustar\00000", 8));
+  header[kType.offset] = type;
+  return header;
+}
+
+char type_of(TarMember::Type type) {
+  switch (type) {
+    case TarMember::Type::kFile:
+      return '0';
+    case TarMember::Type::kSymlink:
+      return '2';
+    case TarMember::Type::kDirectory:
+      return '5';
+  }
+  HF_CHECK(false);
+}
+
+}  // namespace
+
+void TarWriter::put(ByteView bytes) {
+  out_(bytes);
+  bytes_ += bytes.size();
+}
+
+void TarWriter::put_padding() {
+  static constexpr std::array<std::byte, kBlock> kZeros{};
+  if (const size_t over = bytes_ % kBlock; over > 0) put(ByteView(kZeros).first(kBlock - over));
+}
+
+void TarWriter::end_member() {
+  HF_CHECK(left_ == 0);
+  put_padding();
+}
+
+void TarWriter::begin(const TarMember& member) {
+  end_member();
+  const std::string path =
+      member.type == TarMember::Type::kDirectory ? member.path + "/" : member.path;
+  Header header = plain_header(type_of(member.type));
+  std::string pax;
+  if (const std::optional<size_t> cut = cut_of(path)) {
+    put_text(header, kName, std::string_view(path).substr(*cut == 0 ? 0 : *cut + 1));
+    put_text(header, kPrefix, std::string_view(path).substr(0, *cut));
+  } else {
+    put_text(header, kName, path);
+    pax += pax_record("path", path);
+  }
+  put_text(header, kLink, member.target);
+  if (member.target.size() > kLink.bytes) pax += pax_record("linkpath", member.target);
+  put_number(header, kMode, member.mode);
+  const auto number = [&](Field field, std::string_view key, uint64_t value) {
+    if (put_number(header, field, value)) return;
+    put_number(header, field, 0);
+    pax += pax_record(key, fmt::format("{}", value));
+  };
+  const uint64_t bytes = member.type == TarMember::Type::kFile ? member.bytes : 0;
+  number(kUid, "uid", member.uid);
+  number(kGid, "gid", member.gid);
+  number(kSize, "size", bytes);
+  const auto since = std::chrono::floor<std::chrono::seconds>(member.modified.time_since_epoch());
+  number(kTime, "mtime", static_cast<uint64_t>(std::max<int64_t>(since.count(), 0)));
+  put_text(header, kUser, member.user.substr(0, kUser.bytes - 1));
+  put_text(header, kGroup, member.group.substr(0, kGroup.bytes - 1));
+  if (!pax.empty()) {
+    Header extended = plain_header('x');
+    put_text(extended, kName, "PaxHeaders/member");
+    put_number(extended, kMode, 0600);
+    put_number(extended, kUid, 0);
+    put_number(extended, kGid, 0);
+    put_number(extended, kSize, pax.size());
+    put_number(extended, kTime, 0);
+    seal(extended);
+    put(as_bytes(std::string_view(extended.data(), extended.size())));
+    put(as_bytes(pax));
+    put_padding();
+  }
+  seal(header);
+  put(as_bytes(std::string_view(header.data(), header.size())));
+  left_ = bytes;
+}
+
+void TarWriter::write(ByteView piece) {
+  HF_CHECK(piece.size() <= left_);
+  put(piece);
+  left_ -= piece.size();
+}
+
+void TarWriter::add(TarMember member, ByteView content) {
+  member.bytes = content.size();
+  begin(member);
+  write(content);
+}
+
+void TarWriter::finish() {
+  end_member();
+  put(Bytes(kEndBlocks * kBlock));
+}
+
+}  // namespace holdfast::restore
