@@ -7,15 +7,15 @@
 
 #include "base/error.h"
 #include "base/mutex.h"
-#include "base/process.h"
+#include "repo/doomed.h"
 #include "repo/fields.h"
+#include "repo/intent.h"
+#include "repo/marks.h"
 
 namespace holdfast::repo {
 namespace {
 
 constexpr std::string_view kJsonSuffix = ".json";
-constexpr Microseconds kIntentLife = std::chrono::hours(7 * 24);
-constexpr Microseconds kIntentRenewal = std::chrono::hours(24);  // so long before its end
 
 constexpr uint16_t kRefsSelf = 1;
 constexpr uint16_t kRefsPacks = 2;
@@ -293,11 +293,23 @@ struct BackupWriter::State {
         id(std::move(backup_id)),
         compression(setting),
         clock(&c),
+        // Before anything is written; what is written from now on is ours, although no commit names
+        // it yet.
+        intent(r, l.name,
+               {.id = {},
+                .what = "backup",
+                .backup = id,
+                .uses = {},
+                .objects_from = r.store().now(),
+                .timeline = {},
+                .wal_from = {},
+                .host = {},
+                .started = {},
+                .valid_until = {}},
+               c),
         manifest_extents(r, l.name, setting),
         manifest(r, l.name, id, l.block_bytes, manifest_extents) {}
 
-  void put_intent() HF_REQUIRES(mutex);
-  void renew_intent() HF_REQUIRES(mutex);
   void put_refs(const std::vector<PackSummary>& all);
   std::optional<std::string> find_missing(const std::vector<PackSummary>& all) const;
   std::optional<std::string> find_doomed(const std::vector<PackSummary>& all) const;
@@ -307,7 +319,7 @@ struct BackupWriter::State {
   std::string id;
   codec::CompressionSetting compression;
   const Clock* clock;
-  Time started = clock->now();
+  HeldIntent intent;
   ExtentWriter manifest_extents;
   ManifestWriter manifest;
 
@@ -317,8 +329,6 @@ struct BackupWriter::State {
 
   Mutex mutex;
   std::vector<PackSummary> packs HF_GUARDED_BY(mutex);
-  Time objects_from HF_GUARDED_BY(mutex);  // by the store's clock
-  Time intent_until HF_GUARDED_BY(mutex);
 };
 
 BackupWriter::BackupWriter(const Repository& repository, const Lineage& lineage,
@@ -327,50 +337,11 @@ BackupWriter::BackupWriter(const Repository& repository, const Lineage& lineage,
     : state_(
           std::make_unique<State>(repository, lineage, std::move(backup_id), compression, clock)) {
   HF_CHECK(is_backup_id(state_->id));
-  MutexLock lock(state_->mutex);
-  state_->objects_from = repository.store().now();
-  state_->put_intent();
 }
 BackupWriter::~BackupWriter() = default;
 
 const std::string& BackupWriter::id() const { return state_->id; }
 ManifestWriter& BackupWriter::manifest() { return state_->manifest; }
-
-// Tells deletion that objects from `objects_from` on may be this backup's, although no commit names
-// them yet.
-void BackupWriter::State::put_intent() {
-  intent_until = repository->store().now() + kIntentLife;
-  Json body = Json::object();
-  body.set("what", "backup")
-      .set("backup", id)
-      .set("uses", Json::array())
-      .set("objects_from", to_json(objects_from))
-      .set("timeline", Json())
-      .set("wal_from", Json())
-      .set("host", host_name())
-      .set("pid", static_cast<int64_t>(process_id()))
-      .set("started", to_json(started))
-      .set("valid_until", to_json(intent_until));
-  const std::string name = intent_name(lineage.name, repository->random().bytes16());
-  if (!repository->create_document("intent", name, body))
-    throw Error(
-        {.code = ErrorCode::kAlreadyExists,
-         .message = fmt::format("object \"{}\" already exists", name),
-         .detail =
-             "Its name was drawn at random: the random source of this system cannot be trusted."});
-}
-
-void BackupWriter::State::renew_intent() {
-  const Time now = repository->store().now();
-  if (now > intent_until)
-    throw Error({.code = ErrorCode::kConflict,
-                 .message = fmt::format("backup \"{}\" has lost the protection of its objects", id),
-                 .detail = fmt::format("Its intent ended at {}, before it could be renewed; expiry "
-                                       "may have removed what it wrote.",
-                                       to_rfc3339(intent_until)),
-                 .hint = "Take the backup again."});
-  if (now + kIntentRenewal > intent_until) put_intent();
-}
 
 ExtentWriter BackupWriter::make_worker() {
   return ExtentWriter(*state_->repository, state_->lineage.name, state_->compression);
@@ -378,9 +349,9 @@ ExtentWriter BackupWriter::make_worker() {
 
 void BackupWriter::finish_worker(ExtentWriter worker) {
   const std::vector<PackSummary> finished = worker.finish();
+  state_->intent.check();
   MutexLock lock(state_->mutex);
   state_->packs.insert(state_->packs.end(), finished.begin(), finished.end());
-  state_->renew_intent();
 }
 
 void BackupWriter::State::put_refs(const std::vector<PackSummary>& all) {
@@ -406,12 +377,12 @@ void BackupWriter::seal_contents() {
   HF_CHECK(!state.is_sealed);
   state.manifest.close_blocks();
   const std::vector<PackSummary> manifest_packs = state.manifest_extents.finish();
+  state.intent.check();
   std::vector<PackSummary> all;
   {
     MutexLock lock(state.mutex);
     state.packs.insert(state.packs.end(), manifest_packs.begin(), manifest_packs.end());
     std::ranges::sort(state.packs);
-    state.renew_intent();
     all = state.packs;
   }
   state.sealed_manifest = state.manifest.commit();
@@ -442,28 +413,16 @@ std::optional<std::string> BackupWriter::State::find_doomed(
   std::set<std::string> ours = {manifest_name(lineage.name, id),
                                 manifest_copy_name(lineage.name, id), refs_name(lineage.name, id)};
   for (const PackSummary& pack : all) ours.insert(pack_name(lineage.name, pack.pack));
-  std::optional<std::string> found;
-  store::for_each_entry(repository->store(), {.prefix = doomed_folder(lineage.name)},
-                        [&](const store::ListEntry& entry) {
-                          // A list that is gone by now has been spared or carried out: then an
-                          // object is missing.
-                          std::optional<Json> body =
-                              repository->read_document("doomed", entry.name);
-                          if (!body) return true;
-                          for (const Json& object : body->at("objects").items())
-                            if (ours.contains(object.as_string())) found = object.as_string();
-                          return !found;
-                        });
-  return found;
+  return repo::find_doomed(*repository, lineage.name, ours);
 }
 
 Backup BackupWriter::commit(Backup backup) {
   State& state = *state_;
   HF_CHECK(state.is_sealed);
+  state.intent.check();
   std::vector<PackSummary> all;
   {
     MutexLock lock(state.mutex);
-    state.renew_intent();
     all = state.packs;
   }
   const ManifestWriter::Committed& manifest = state.sealed_manifest;
@@ -513,11 +472,17 @@ Backup BackupWriter::commit(Backup backup) {
                  .message = fmt::format("backup \"{}\" already exists", state.id),
                  .detail = "What stands there was left as it is."});
 
-  // A list of the doomed may have been put while the commit was: it did not see the commit, this
-  // sees the list.
-  doomed = state.find_doomed(all);
-  if (!doomed) return backup;
-  const std::string detail = fmt::format("The object \"{}\" is about to be removed.", *doomed);
+  // A list of the doomed may have been put, and carried out, while the commit was: it did not see
+  // the commit, this sees the list, or what is missing.
+  missing = state.find_missing(all);
+  doomed = missing ? std::nullopt : state.find_doomed(all);
+  if (!missing && !doomed) {
+    state.intent.end();
+    return backup;
+  }
+  const std::string detail =
+      missing ? fmt::format("The object \"{}\" is missing or cut short.", *missing)
+              : fmt::format("The object \"{}\" is about to be removed.", *doomed);
   put_mark(*state.repository, state.lineage.name, state.id, MarkKind::kDamaged, detail);
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("backup \"{}\" was marked as damaged", state.id),

@@ -106,11 +106,23 @@ std::string mark_name(const LineageName& lineage, std::string_view backup_id,
                       const Bytes16& mark_id) {
   return fmt::format("{}{}.json", marks_folder(lineage, backup_id), to_hex(mark_id.view()));
 }
+std::string intents_folder(const LineageName& lineage) {
+  return lineage_folder(lineage) + "intents/";
+}
 std::string intent_name(const LineageName& lineage, const Bytes16& intent_id) {
-  return fmt::format("{}intents/{}.json", lineage_folder(lineage), to_hex(intent_id.view()));
+  return fmt::format("{}{}.json", intents_folder(lineage), to_hex(intent_id.view()));
+}
+std::string intent_end_name(const LineageName& lineage, const Bytes16& intent_id) {
+  return fmt::format("{}{}.ended.json", intents_folder(lineage), to_hex(intent_id.view()));
 }
 std::string doomed_folder(const LineageName& lineage) {
   return lineage_folder(lineage) + "doomed/";
+}
+std::string doomed_name(const LineageName& lineage, const Bytes16& doomed_id) {
+  return fmt::format("{}{}.json", doomed_folder(lineage), to_hex(doomed_id.view()));
+}
+std::string doomed_end_name(const LineageName& lineage, const Bytes16& doomed_id) {
+  return fmt::format("{}{}.done.json", doomed_folder(lineage), to_hex(doomed_id.view()));
 }
 
 std::string wal_folder(const LineageName& lineage) { return lineage_folder(lineage) + "wal/"; }

@@ -49,8 +49,12 @@ std::string refs_name(const LineageName& lineage, std::string_view backup_id);
 std::string mark_name(const LineageName& lineage, std::string_view backup_id,
                       const Bytes16& mark_id);
 std::string marks_folder(const LineageName& lineage, std::string_view backup_id);
+std::string intents_folder(const LineageName& lineage);
 std::string intent_name(const LineageName& lineage, const Bytes16& intent_id);
+std::string intent_end_name(const LineageName& lineage, const Bytes16& intent_id);
 std::string doomed_folder(const LineageName& lineage);
+std::string doomed_name(const LineageName& lineage, const Bytes16& doomed_id);
+std::string doomed_end_name(const LineageName& lineage, const Bytes16& doomed_id);
 
 std::string wal_folder(const LineageName& lineage);  // "…/wal/"
 std::string wal_timeline_folder(const LineageName& lineage,

@@ -299,12 +299,13 @@ ExportResult Export::run() {
     reporter_.warning(
         fmt::format("backup {} holds {} damaged pages, which are exported as they are", backup_.id,
                     backup_.damaged_blocks));
-  hold_off_deletion({.what = "export",
-                     .done = "exported",
-                     .backup = backup_.id,
-                     .timeline = backup_.start_timeline,
-                     .wal_from = backup_.start_lsn},
-                    repository_, backup_.lineage, clock_, reporter_);
+  const std::unique_ptr<repo::HeldIntent> held =
+      hold_off_deletion({.what = "export",
+                         .done = "exported",
+                         .backup = backup_.id,
+                         .timeline = backup_.start_timeline,
+                         .wal_from = backup_.start_lsn},
+                        repository_, backup_.lineage, clock_, reporter_);
 
   if (options_.directory.empty()) {
     base_ = std::make_unique<Output>(options_.out);
@@ -328,6 +329,7 @@ ExportResult Export::run() {
   base_->tar().finish();
   for (auto& [oid, output] : tablespaces_) result_.files.push_back(output->commit());
   result_.files.push_back(base_->commit());
+  if (held) held->end();
   result_.backup = backup_;
   if (!result_.outside.empty())
     reporter_.warning(

@@ -1,6 +1,6 @@
 #include "restore/hold.h"
 
-#include <unistd.h>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -10,32 +10,31 @@
 namespace holdfast::restore {
 namespace {
 
-// How long deletion spares what a restore and the recovery behind it read.
-constexpr std::chrono::hours kIntentLife{7 * 24};
+repo::Intent intent_of(const Hold& hold, const Clock& clock) {
+  return {.id = {},
+          .what = hold.what,
+          .backup = {},
+          .uses = {hold.backup},
+          .objects_from = {},
+          .timeline = hold.timeline,
+          .wal_from = hold.wal_from,
+          .host = host_name(),
+          .pid = process_id(),
+          .started = clock.now(),
+          .valid_until = {}};
+}
 
 }  // namespace
 
 // A restore must work from a repository that this user can only read, and from one whose disk is
 // full, so either is no more than a warning: the one reason to catch here.
-void hold_off_deletion(const Hold& hold, const repo::Repository& repository,
-                       const repo::LineageName& lineage, const Clock& clock, Reporter& reporter) {
+std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
+                                                    const repo::Repository& repository,
+                                                    const repo::LineageName& lineage,
+                                                    const Clock& clock, Reporter& reporter) {
+  std::unique_ptr<repo::HeldIntent> held;
   try {
-    const Time now = repository.store().now();  // it too may have to write
-    Json uses = Json::array();
-    uses.push(hold.backup);
-    Json body = Json::object();
-    body.set("what", hold.what)
-        .set("backup", Json())
-        .set("uses", std::move(uses))
-        .set("objects_from", to_rfc3339(now))
-        .set("timeline", hold.timeline.value)
-        .set("wal_from", pg::to_string(hold.wal_from))
-        .set("host", host_name())
-        .set("pid", static_cast<int64_t>(getpid()))
-        .set("started", to_rfc3339(clock.now()))
-        .set("valid_until", to_rfc3339(now + kIntentLife));
-    repository.create_document("intent", repo::intent_name(lineage, repository.random().bytes16()),
-                               body);
+    held = std::make_unique<repo::HeldIntent>(repository, lineage, intent_of(hold, clock), clock);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace) throw;
     reporter.warning(
@@ -43,6 +42,21 @@ void hold_off_deletion(const Hold& hold, const repo::Repository& repository,
                     "what is {}: {}",
                     hold.done, error.message()));
   }
+  // It may have been deleted between the plan and the intent.
+  if (!repo::read_backup(repository, lineage, hold.backup))
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("backup \"{}\" was deleted at this moment", hold.backup),
+                 .hint = "Run the command again: it chooses another backup."});
+  return held;
+}
+
+void hold_wal_for_recovery(const Hold& hold, const repo::Repository& repository,
+                           const repo::LineageName& lineage, const Clock& clock) {
+  repo::Intent recovery = intent_of(hold, clock);
+  recovery.what = "recovery";
+  recovery.uses.clear();
+  recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
+  repo::put_intent(repository, lineage, recovery);
 }
 
 }  // namespace holdfast::restore

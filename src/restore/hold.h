@@ -1,11 +1,13 @@
 // hold.h: keeps others from deleting what is being read: an intent in the repository.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/reporter.h"
 #include "base/time.h"
 #include "repo/backup.h"
+#include "repo/intent.h"
 
 namespace holdfast::restore {
 
@@ -16,9 +18,17 @@ struct Hold {
   pg::TimelineId timeline;
   pg::Lsn wal_from;
 };
-// A week's; nobody takes it back. That the repository cannot be written to is no more than a
-// warning.
-void hold_off_deletion(const Hold& hold, const repo::Repository& repository,
-                       const repo::LineageName& lineage, const Clock& clock, Reporter& reporter);
+// Until end() is called on what is returned, or a day behind the end of this process. nullptr, with
+// a warning, where the repository cannot be written to. Throws kNotFound when the backup has been
+// deleted meanwhile.
+std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
+                                                    const repo::Repository& repository,
+                                                    const repo::LineageName& lineage,
+                                                    const Clock& clock, Reporter& reporter);
+
+// Keeps the WAL of `hold` alone for a week: the backup is laid, and its recovery goes on, or
+// begins, without us. Throws what the store throws.
+void hold_wal_for_recovery(const Hold& hold, const repo::Repository& repository,
+                           const repo::LineageName& lineage, const Clock& clock);
 
 }  // namespace holdfast::restore

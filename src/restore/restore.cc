@@ -64,6 +64,7 @@ class Restore {
   void check_old_copy();
   void place_tablespaces();
   void hold_off_deletion();
+  void let_go();
   void open_manifest();
   void seclude();
   void check_new_tablespaces();
@@ -80,6 +81,7 @@ class Restore {
   // --- parts
   void require_confirmed() const;
   std::set<std::string> kept_paths() const;
+  Hold hold() const;
   const HeldFile* held(std::string_view path) const;
   void write_held(const HeldFile& file, ByteView content);
   std::string tablespace_target(const std::string& oid, const std::string& recorded) const;
@@ -107,6 +109,7 @@ class Restore {
   std::string directory_;
   bool must_clear_ = false;
   std::vector<std::string> unsaved_;
+  std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
   std::unique_ptr<repo::ManifestReader> manifest_;
   std::optional<Owners> owners_;
   Laid laid_;
@@ -199,14 +202,30 @@ void Restore::plan() {
   }
 }
 
+Hold Restore::hold() const {
+  return {.what = "restore",
+          .done = "restored",
+          .backup = result_.plan.backup.id,
+          .timeline = result_.plan.timeline,
+          .wal_from = result_.plan.backup.start_lsn};
+}
+
 void Restore::hold_off_deletion() {
-  const recovery::Plan& plan = result_.plan;
-  restore::hold_off_deletion({.what = "restore",
-                              .done = "restored",
-                              .backup = plan.backup.id,
-                              .timeline = plan.timeline,
-                              .wal_from = plan.backup.start_lsn},
-                             repository_, lineage_->name, clock_, reporter_);
+  intent_ = restore::hold_off_deletion(hold(), repository_, lineage_->name, clock_, reporter_);
+}
+
+// The backup is laid. Unless the recovery has come to its end, its WAL will still be asked for, and
+// nobody tells when. A restore that is done does not fail for its note.
+void Restore::let_go() {
+  if (!intent_) return;
+  if (result_.new_timeline.is_valid()) return intent_->end();
+  try {
+    hold_wal_for_recovery(hold(), repository_, lineage_->name, clock_);
+    intent_->end();
+  } catch (const Error& error) {
+    reporter_.warning(fmt::format("the WAL to be replayed is kept from expiry for {} only: {}",
+                                  to_human(repo::kIntentLife), error.message()));
+  }
 }
 
 void Restore::open_manifest() {
@@ -698,6 +717,7 @@ RestoreResult Restore::run() {
   result_.lay_time = lap();
 
   if (options_.start) start();
+  let_go();
   return std::move(result_);
 }
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "codec/digest.h"
+#include "repo/intent.h"
+#include "repo/marks.h"
 #include "support/error_of.h"
 #include "support/test_repository.h"
 
@@ -127,8 +129,7 @@ TEST_P(BackupIn, TellsDeletionBeforeItWritesAnything) {
   EXPECT_EQ(body->at("backup").as_string(), kFirst);
   EXPECT_EQ(body->at("what").as_string(), "backup");
   EXPECT_EQ(parse_rfc3339(body->at("objects_from").as_string()), target.clock.now());
-  EXPECT_EQ(parse_rfc3339(body->at("valid_until").as_string()),
-            target.clock.now() + std::chrono::hours(7 * 24));
+  EXPECT_EQ(parse_rfc3339(body->at("valid_until").as_string()), target.clock.now() + kIntentLife);
 }
 
 size_t count_intents(TestRepository& target) {
@@ -138,13 +139,13 @@ size_t count_intents(TestRepository& target) {
 
 TEST_P(BackupIn, RenewsItsIntentInTimeAndStopsWhenItCouldNot) {
   BackupWriter writer(target.repository, target.lineage, kFirst, {}, target.clock);
-  target.clock.advance(std::chrono::hours(5 * 24));
+  target.clock.advance(kIntentLife / 2);
   writer.finish_worker(writer.make_worker());
   EXPECT_EQ(count_intents(target), 1u);
-  target.clock.advance(std::chrono::hours(30));
+  target.clock.advance(std::chrono::hours(1));
   writer.finish_worker(writer.make_worker());
   EXPECT_EQ(count_intents(target), 2u);
-  target.clock.advance(std::chrono::hours(8 * 24));
+  target.clock.advance(kIntentLife + std::chrono::hours(1));
   Error error = error_of([&] { writer.seal_contents(); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_FALSE(error.hint().empty());
@@ -219,6 +220,30 @@ TEST(BackupCommit, MarksItselfDamagedWhenItWasDoomedAtThatMoment) {
   ASSERT_EQ(marks.entries.size(), 1u);
   EXPECT_EQ(repository.read_document("mark", marks.entries[0].name)->at("what").as_string(),
             "damaged");
+}
+
+// Takes a pack away at the moment at which a commit is put, as an expiry does that saw no commit.
+TEST(BackupCommit, MarksItselfDamagedWhenAPackWasRemovedAtThatMoment) {
+  test::FakeClock clock;
+  DoomingStore store(clock);
+  Repository repository = Repository::create(store, {}, clock);
+  const Lineage lineage = repository.create_lineage(test::test_lineage());
+  std::string taken;
+  store.at_commit = [&] {
+    taken = store.list({.prefix = lineage_folder(lineage.name) + "packs/"}).entries.at(0).name;
+    store.remove(taken);
+  };
+  Error error = error_of([&] { make_backup(repository, lineage, kFirst, sample_files(1), clock); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.detail(), "The object \"" + taken + "\" is missing or cut short.");
+  EXPECT_TRUE(read_marks(repository, lineage.name, kFirst).damaged);
+}
+
+TEST_P(BackupIn, LetsGoOfItsObjectsWhenItIsDone) {
+  make(kFirst);
+  EXPECT_TRUE(
+      read_valid_intents(target.repository, target.lineage.name, target.clock.now(), kIntentLife)
+          .empty());
 }
 
 TEST_P(BackupIn, IsNeverReplaced) {

@@ -1,0 +1,98 @@
+#include "repo/doomed.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "repo/fields.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr std::string_view kDoneSuffix = ".done.json";
+constexpr std::string_view kJsonSuffix = ".json";
+
+}  // namespace
+
+Bytes16 put_doomed_list(const Repository& repository, const LineageName& lineage,
+                        const std::vector<std::string>& objects, Time now) {
+  HF_CHECK(objects.size() <= kDoomedPerList);
+  Json names = Json::array();
+  for (const std::string& object : objects) names.push(object);
+  const Bytes16 id = repository.random().bytes16();
+  const std::string name = doomed_name(lineage, id);
+  const bool made = repository.create_document("doomed", name,
+                                               Json::object()
+                                                   .set("made", to_json(now))
+                                                   .set("state", "doomed")
+                                                   .set("objects", std::move(names)));
+  if (!made)
+    throw Error(
+        {.code = ErrorCode::kAlreadyExists,
+         .message = fmt::format("object \"{}\" already exists", name),
+         .detail =
+             "Its name was drawn at random: the random source of this system cannot be trusted."});
+  return id;
+}
+
+bool put_doomed_end(const Repository& repository, const LineageName& lineage, const Bytes16& id,
+                    const DoomedOutcome& outcome, Time now) {
+  return repository.create_document("doomed", doomed_end_name(lineage, id),
+                                    Json::object()
+                                        .set("made", to_json(now))
+                                        .set("state", "done")
+                                        .set("removed", outcome.removed)
+                                        .set("spared", outcome.spared));
+}
+
+std::vector<DoomedList> list_doomed(const Repository& repository, const LineageName& lineage) {
+  const std::string folder = doomed_folder(lineage);
+  std::map<Bytes16, DoomedList> lists;
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    std::string_view name = std::string_view(entry.name).substr(folder.size());
+    const bool is_end = name.ends_with(kDoneSuffix);
+    if (!name.ends_with(kJsonSuffix)) return true;
+    name.remove_suffix(is_end ? kDoneSuffix.size() : kJsonSuffix.size());
+    const std::optional<Bytes16> id = parse_hex_array<16>(name);
+    if (!id) return true;
+    DoomedList& list = lists[*id];
+    list.id = *id;
+    if (is_end)
+      list.done = entry.modified;
+    else
+      list.put = entry.modified;
+    return true;
+  });
+  std::vector<DoomedList> all;
+  for (const auto& [id, list] : lists) all.push_back(list);
+  std::ranges::stable_sort(all, {}, &DoomedList::put);
+  return all;
+}
+
+std::optional<std::vector<std::string>> read_doomed_list(const Repository& repository,
+                                                         const LineageName& lineage,
+                                                         const Bytes16& id) {
+  const std::optional<Json> body = repository.read_document("doomed", doomed_name(lineage, id));
+  if (!body) return std::nullopt;
+  std::vector<std::string> objects;
+  for (const Json& object : body->at("objects").items()) objects.push_back(object.as_string());
+  return objects;
+}
+
+std::optional<std::string> find_doomed(const Repository& repository, const LineageName& lineage,
+                                       const std::set<std::string>& names) {
+  for (const DoomedList& list : list_doomed(repository, lineage)) {
+    if (list.done) continue;
+    const std::optional<std::vector<std::string>> objects =
+        read_doomed_list(repository, lineage, list.id);
+    if (!objects) continue;  // gone at this moment: it was carried out, and what it held is missing
+    auto found = std::ranges::find_if(
+        *objects, [&](const std::string& object) { return names.contains(object); });
+    if (found != objects->end()) return *found;
+  }
+  return std::nullopt;
+}
+
+}  // namespace holdfast::repo

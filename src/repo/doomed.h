@@ -1,0 +1,53 @@
+// doomed.h: lists of what will be removed, put a grace period before.
+//
+// Normative: docs/design/repository-format.md, section 12.
+//
+//   doomed/<id>.json        names of objects
+//   doomed/<id>.done.json   they are gone, but those that had become living again
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "repo/repository.h"
+
+namespace holdfast::repo {
+
+// A list holds at most so many names; more are several lists.
+inline constexpr size_t kDoomedPerList = 10'000;
+
+struct DoomedList {
+  Bytes16 id;
+  Time put;                  // by the store's clock: when its grace period began
+  std::optional<Time> done;  // likewise: when it was marked done
+};
+
+// Puts a list. REQUIRES: at most kDoomedPerList names.
+Bytes16 put_doomed_list(const Repository& repository, const LineageName& lineage,
+                        const std::vector<std::string>& objects, Time now);
+struct DoomedOutcome {
+  uint64_t removed = 0;
+  uint64_t spared = 0;
+};
+// False: somebody else was there first.
+bool put_doomed_end(const Repository& repository, const LineageName& lineage, const Bytes16& id,
+                    const DoomedOutcome& outcome, Time now);
+
+// What there is, without opening it. A mark whose list is gone is shown as a list that is done.
+std::vector<DoomedList> list_doomed(const Repository& repository, const LineageName& lineage);
+// The names of a list; nullopt: it is gone.
+std::optional<std::vector<std::string>> read_doomed_list(const Repository& repository,
+                                                         const LineageName& lineage,
+                                                         const Bytes16& id);
+
+// The first of `names` that stands in a list that is not done. What a list that is done held is
+// gone, or lives.
+std::optional<std::string> find_doomed(const Repository& repository, const LineageName& lineage,
+                                       const std::set<std::string>& names);
+
+}  // namespace holdfast::repo

@@ -1,0 +1,155 @@
+#include "repo/intent.h"
+
+#include <gtest/gtest.h>
+
+#include "base/process.h"
+#include "support/error_of.h"
+#include "support/fault_store.h"
+#include "support/test_repository.h"
+
+namespace holdfast::repo {
+namespace {
+
+using test::error_of;
+using test::TestRepository;
+using namespace std::chrono_literals;
+
+const std::string kUsed = "20261122T082239Z-1f2e3d";
+
+Intent sample() {
+  return {.id = {},
+          .what = "restore",
+          .backup = {},
+          .uses = {kUsed},
+          .objects_from = {},
+          .timeline = pg::TimelineId{3},
+          .wal_from = pg::Lsn{0x4000028},
+          .host = {},
+          .started = {},
+          .valid_until = {}};
+}
+
+class IntentIn : public testing::TestWithParam<test::Sealing> {
+ protected:
+  std::vector<Intent> valid(Microseconds grace = 24h) {
+    return read_valid_intents(target.repository, target.lineage.name, target.clock.now(), grace);
+  }
+  HeldIntent hold(Intent intent = sample()) {
+    return HeldIntent(target.repository, target.lineage.name, std::move(intent), target.clock);
+  }
+  TestRepository target{GetParam()};
+};
+INSTANTIATE_TEST_SUITE_P(Sealing, IntentIn,
+                         testing::Values(test::Sealing::kNone, test::Sealing::kKeyFile),
+                         [](const auto& p) {
+                           return p.param == test::Sealing::kNone ? "Plain" : "Sealed";
+                         });
+
+TEST_P(IntentIn, SaysWhoUsesWhatAndUntilWhen) {
+  HeldIntent held = hold();
+  const std::vector<Intent> found = valid();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].what, "restore");
+  EXPECT_EQ(found[0].uses, std::vector<std::string>{kUsed});
+  EXPECT_FALSE(found[0].objects_from);
+  EXPECT_EQ(found[0].timeline, pg::TimelineId{3});
+  EXPECT_EQ(found[0].wal_from, pg::Lsn{0x4000028});
+  EXPECT_EQ(found[0].host, host_name());
+  EXPECT_EQ(found[0].pid, process_id());
+  EXPECT_EQ(found[0].valid_until, target.clock.now() + kIntentLife);
+}
+
+TEST_P(IntentIn, ProtectsUntilItsEndAndOneGracePeriodMore) {
+  HeldIntent held = hold();
+  target.clock.advance(kIntentLife + 24h);
+  EXPECT_EQ(valid(24h).size(), 1u);
+  target.clock.advance(1us);
+  EXPECT_TRUE(valid(24h).empty());
+  EXPECT_EQ(valid(25h).size(), 1u);
+}
+
+TEST_P(IntentIn, ProtectsNothingAnyMoreOnceItsOwnerIsDone) {
+  HeldIntent held = hold();
+  HeldIntent other = hold();
+  held.end();
+  EXPECT_EQ(valid().size(), 1u);
+}
+
+TEST_P(IntentIn, ProtectsAfterACrash) {
+  {
+    HeldIntent held = hold();
+  }
+  EXPECT_EQ(valid().size(), 1u);
+}
+
+TEST_P(IntentIn, IsRenewedWhenHalfOfItHasPassedAndEndsWithAllItsNotes) {
+  HeldIntent held = hold();
+  target.clock.advance(kIntentLife / 2);
+  held.check();
+  EXPECT_EQ(valid().size(), 1u);
+  target.clock.advance(1us);
+  held.check();
+  EXPECT_EQ(valid().size(), 2u);
+  held.use("20261123T082239Z-aaaaaa");
+  EXPECT_EQ(valid().size(), 3u);
+  held.end();
+  EXPECT_TRUE(valid().empty());
+}
+
+TEST_P(IntentIn, StopsItsOwnerWhenItRanOutBeforeItCouldBeRenewed) {
+  HeldIntent held = hold();
+  target.clock.advance(kIntentLife + 1us);
+  const Error error = error_of([&] { held.check(); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "this restore has lost the protection of its objects");
+  EXPECT_FALSE(error.hint().empty());
+}
+
+TEST_P(IntentIn, DoesNotFailWorkThatIsDoneForItsNote) {
+  // The calls of opening, of the intent, and then none.
+  uint64_t calls = 0;
+  {
+    test::FaultStore counting(target.store, {.first = 1000});
+    const Repository counted = Repository::open(counting, target.key, std::nullopt, target.random);
+    HeldIntent held(counted, target.lineage.name, sample(), target.clock);
+    calls = counting.calls();
+    held.end();
+  }
+  test::FaultStore failing(target.store, {.first = calls + 1, .count = test::Fault::kAllFurther});
+  const Repository opened = Repository::open(failing, target.key, std::nullopt, target.random);
+  HeldIntent held(opened, target.lineage.name, sample(), target.clock);
+  held.end();
+  EXPECT_TRUE(failing.fired());
+  EXPECT_EQ(valid().size(), 1u) << "it runs out by itself";
+}
+
+TEST_P(IntentIn, ThatIsDamagedStopsDeletionForAsLongAsItMayBeValid) {
+  {
+    HeldIntent held = hold();
+  }
+  const std::string name =
+      target.store.list({.prefix = intents_folder(target.lineage.name)}).entries.at(0).name;
+  target.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  const Error error = error_of([&] { valid(); });
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(), "damaged intent \"" + name + "\"");
+  target.clock.advance(kLongestIntentLife + 24h + 1us);
+  EXPECT_TRUE(valid().empty());
+}
+
+TEST(IntentText, ThatNamesNoBackupOrWalWithoutATimelineIsRefused) {
+  Json body = to_json(sample());
+  EXPECT_EQ(to_json(intent_from_json(body)).dump(), body.dump());
+  for (const auto& [member, value] :
+       {std::pair<const char*, Json>{"uses", Json(Json::Array{Json("../../x")})},
+        {"backup", Json("x")},
+        {"timeline", Json()},
+        {"valid_until", Json("soon")}}) {
+    Json changed = body;
+    changed.set(member, value);
+    EXPECT_EQ(error_of([&] { intent_from_json(changed); }).code(), ErrorCode::kCorrupt) << member;
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::repo
