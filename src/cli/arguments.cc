@@ -289,6 +289,21 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   choice(exported->add_option("--wal", arguments.wal,
                               "on or off: include the WAL that the backup needs (default on)"),
          {"on", "off"});
+  CLI::App* pin = command(backup, "pin", "protect a backup from deletion");
+  pin->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
+      ->expected(1)
+      ->required();
+  pin->add_flag("--off", arguments.off, "protect it no longer");
+  CLI::App* remove = command(backup, "delete", "take backups off; expire then frees their space");
+  remove->add_option("ID", arguments.words, "ids, the beginnings of some, or latest")->required();
+  remove->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
+  remove->add_flag("--yes", arguments.yes, "do not ask");
+  remove->add_flag("--delete-last", arguments.delete_last,
+                   "also when no good backup of the cluster would be left");
+
+  CLI::App* expire =
+      command(&app, "expire", "remove what no backup uses, a grace period after it was listed");
+  expire->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
 
   CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
   wal->require_subcommand(1, 1);

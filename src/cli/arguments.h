@@ -40,6 +40,10 @@ struct Arguments {
   // backup show ID, wal push PATH, wal get FILE PATH, finish DIR
   std::vector<std::string> words;
   bool read_ahead_worker = false;
+  // what removes
+  bool dry_run = false;
+  bool delete_last = false;
+  bool off = false;  // backup pin
   // restore
   std::string into;
   bool in_place = false;
@@ -49,7 +53,6 @@ struct Arguments {
   std::string action;   // "promote", "pause", "shutdown" or empty
   std::string archive;  // "on", "off" or empty
   bool start = false;
-  bool dry_run = false;
   bool resume = false;
   std::string resume_command;  // that goes on with this restore
   bool yes = false;

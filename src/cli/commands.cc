@@ -17,6 +17,7 @@
 #include "cli/check_command.h"
 #include "cli/drill_commands.h"
 #include "cli/export_command.h"
+#include "cli/expire_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
 #include "restore/restore.h"
@@ -225,6 +226,9 @@ constexpr std::array kCommands = {
     Command{"backup list", run_backup_list},
     Command{"backup show", run_backup_show},
     Command{"backup export", run_backup_export},
+    Command{"backup pin", run_backup_pin},
+    Command{"backup delete", run_backup_delete},
+    Command{"expire", run_expire},
     Command{"wal push", run_wal_push},
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},

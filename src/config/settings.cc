@@ -31,6 +31,8 @@ constexpr std::array kTable = {
             "file whose first line is the passphrase of a sealed repository"},
     Setting{"repo.passphrase_command", "HOLDFAST_PASSPHRASE_COMMAND", "", "COMMAND", "",
             "shell command that prints the passphrase of a sealed repository"},
+    Setting{"repo.grace", "HOLDFAST_GRACE", "--grace", "DURATION", "24h",
+            "how long expire waits before it removes what nothing uses, twice"},
     Setting{"wal.look_ahead", "HOLDFAST_WAL_LOOK_AHEAD", "--look-ahead", "N", "16",
             "how many waiting segments one wal push takes along, 0 to 256"},
     Setting{"wal.read_ahead", "HOLDFAST_WAL_READ_AHEAD", "--read-ahead", "N", "16",

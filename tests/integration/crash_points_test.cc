@@ -100,6 +100,10 @@ class CrashPoints : public testing::Test {
       ids.push_back(backup.at("id").as_string());
     return ids;
   }
+  bool has_backup(const std::string& id) {
+    const std::vector<std::string> ids = backups();
+    return std::ranges::find(ids, id) != ids.end();
+  }
   void expect_restorable(const std::string& backup) {
     const std::string into = scene_.path("restorable");
     scene_.must({"restore", "--into", into, "--backup", backup});
@@ -135,6 +139,48 @@ TEST_F(CrashPoints, OfABackupLeaveTheEarlierOnesAndTheNextRunWorks) {
   }
   for (const std::string& id : {backups().front(), backups().back()})
     expect_rows(*scene_.restore_into("started", {"--backup", id}));
+}
+
+TEST_F(CrashPoints, OfDeletionAndExpiryLeaveWhatLivesAndTheNextRunWorks) {
+  const std::vector<std::string> command = {"expire", "--grace", "0s"};
+  const std::string first = backups().front();
+  scene_.must({"backup"});
+  const std::set<std::string> whole = kept(clusters());
+  const std::string aside = scene_.path("aside");
+  auto copy = [](const std::string& from, const std::string& to) {
+    remove_tree(to);
+    run_checked({.arguments = {"cp", "-a", from, to}});
+  };
+  // From the repository as it was before each of: the deletion, the run that lists, the run that
+  // removes.
+  const std::vector<std::string> deletion = {"backup", "delete", first, "--yes"};
+  const std::string living = [&] {
+    for (const std::string& id : backups())
+      if (id != first) return id;
+    return std::string();
+  }();
+  for (int phase = 0; phase < 3; ++phase) {
+    const std::vector<std::string>& what = phase == 0 ? deletion : command;
+    copy(scene_.repository(), aside);
+    const std::vector<std::string> calls = calls_of(what);
+    for (const uint64_t point :
+         choose_points(fmt::format("deletion, phase {}", phase), calls, kPoints / 3)) {
+      SCOPED_TRACE(fmt::format("phase {}, killed at call {}, {}", phase, point, calls[point - 1]));
+      copy(aside, scene_.repository());
+      kill_at(point, what);
+      EXPECT_TRUE(has_backup(living));
+      // The rest is done by the runs that follow.
+      if (phase == 0 && has_backup(first)) scene_.must(deletion);
+      for (int more = 0; more < 3; ++more) scene_.must(command);
+      EXPECT_EQ(backups(), std::vector<std::string>{living});
+      expect_restorable(living);
+      if (HasFailure()) return;
+    }
+    copy(aside, scene_.repository());
+    scene_.must(what);
+  }
+  EXPECT_LT(kept(clusters()).size(), whole.size());
+  expect_rows(*scene_.restore_into("started", {}));
 }
 
 TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {

@@ -41,6 +41,7 @@ using Lines = std::vector<std::string>;
 constexpr std::array kPages = {"README.md",
                                "docs/guide/archive-wal.md",
                                "docs/guide/check.md",
+                               "docs/guide/delete-and-expire.md",
                                "docs/guide/drill.md",
                                "docs/guide/export.md",
                                "docs/guide/first-backup.md",
@@ -113,7 +114,7 @@ const std::vector<Mask>& masks() {
     add(R"(\b\d+(?:\.\d+)? (?:B|kB|KiB|MiB|GiB)\b(?:/s)?)", "<size>");
     add(R"(\b\d+(?:\.\d+)? (?:ms|s|min|h)\b)", "<duration>");
     add(R"(\b(?:process|PID:?|pid)(?: id is)? \d+)", "<pid>");
-    add(R"(\b\d+ (?:files|orders|acknowledged|segments)\b)", "<count>");
+    add(R"(\b\d+ (?:files|objects|orders|acknowledged|segments)\b)", "<count>");
     add(R"(\bfiles: *\d+)", "<files>");
     add(R"(\bin \d+ packs)", "<packs>");
     add(R"(each of \d+|orders before the mistake, \d+)", "<count>");

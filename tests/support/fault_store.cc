@@ -68,6 +68,10 @@ store::ListPage FaultStore::list(const store::ListRequest& request) {
 void FaultStore::make_durable(const std::string& name) {
   pass("make durable", name, [&] { below_.make_durable(name); });
 }
+bool FaultStore::remove(const std::string& name) {
+  HF_CHECK(remover_ != nullptr);
+  return pass_effect("remove", name, [&] { return remover_->remove(name); });
+}
 Time FaultStore::now() {
   return pass("read the clock of", below_.url(), [&] { return below_.now(); });
 }

@@ -1,8 +1,8 @@
 // fault_store.h: a Store whose nth call fails, and which can lose the answer of a call that was
 // carried out.
 //
-// Every call on the store counts (from 1), and so does every append() and commit() of an upload.
-// url() does not.
+// Every call on the store counts (from 1), and so does every append() and commit() of an upload,
+// and every remove() where a remover is given. url() does not.
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "store/remover.h"
 #include "store/store.h"
 
 namespace holdfast::test {
@@ -17,17 +18,18 @@ namespace holdfast::test {
 struct Fault {
   uint64_t first = 1;  // the first call that fails
   uint64_t count = 1;  // how many calls fail, one after the other
-  // True: create(), commit() and append() do their work below before they throw, as when the answer
-  // is lost on its way. Other calls have no effect that could stay.
+  // True: create(), commit(), append() and remove() do their work below before they throw, as when
+  // the answer is lost on its way. Other calls have no effect that could stay.
   bool lost_answer = false;
   ErrorCode code = ErrorCode::kStoreUnavailable;
   static constexpr uint64_t kAllFurther = std::numeric_limits<uint64_t>::max();
 };
 
 // Safe from any thread. `below` must outlive it, and it its uploads.
-class FaultStore : public store::Store {
+class FaultStore : public store::Store, public store::Remover {
  public:
-  FaultStore(store::Store& below, Fault fault) : below_(below), fault_(fault) {}
+  FaultStore(store::Store& below, Fault fault, store::Remover* remover = nullptr)
+      : below_(below), fault_(fault), remover_(remover) {}
   // The nth call fails, the others pass through.
   FaultStore(store::Store& below, uint64_t nth) : FaultStore(below, Fault{.first = nth}) {}
 
@@ -41,6 +43,7 @@ class FaultStore : public store::Store {
   void make_durable(const std::string& name) override;
   Time now() override;
   std::string url() const override { return below_.url(); }
+  bool remove(const std::string& name) override;
 
   uint64_t calls() const { return calls_; }
   bool fired() const { return fired_; }
@@ -59,6 +62,7 @@ class FaultStore : public store::Store {
 
   store::Store& below_;
   const Fault fault_;
+  store::Remover* const remover_;
   std::atomic<uint64_t> calls_{0};
   std::atomic<bool> fired_{false};
 };

@@ -1,0 +1,194 @@
+#include "expire/delete.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "expire/living.h"
+#include "repo/intent.h"
+#include "repo/marks.h"
+#include "repo/refs.h"
+
+namespace holdfast::expire {
+namespace {
+
+using repo::ObjectKind;
+
+std::vector<repo::Lineage> lineages_of(const repo::Repository& repository,
+                                       const std::string& cluster) {
+  std::vector<repo::Lineage> lineages = repository.lineages(cluster);
+  if (!lineages.empty()) return lineages;
+  throw Error({.code = ErrorCode::kNotFound,
+               .message = fmt::format("the repository has no cluster \"{}\"", cluster),
+               .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+}
+
+struct Found {
+  repo::LineageName lineage;
+  std::string id;
+};
+
+// The one backup of any lineage that `text` names. Its commit may be damaged.
+Found find_backup(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
+                  const std::string& text) {
+  std::vector<Found> matches;
+  for (const repo::Lineage& lineage : lineages)
+    for (const std::string& id : repo::list_backup_ids(repository, lineage.name))
+      if (!text.empty() && id.starts_with(text)) matches.push_back({lineage.name, id});
+  if (matches.size() == 1) return matches.front();
+  if (matches.size() > 1 && matches.front().lineage != matches.back().lineage)
+    throw Error(
+        {.code = ErrorCode::kUsage,
+         .message = fmt::format("\"{}\" is the beginning of {} backups", text, matches.size()),
+         .detail =
+             fmt::format("Among them: \"{}\", \"{}\".", matches.front().id, matches.back().id),
+         .hint = "Give more of the id."});
+  // "latest", or an error that names the nearest.
+  const repo::LineageName& lineage =
+      matches.empty() ? lineages.back().name : matches.front().lineage;
+  return {lineage, repo::resolve_backup(repository, lineage, text).id};
+}
+
+// nullopt when nothing can be read of what it uses. Beyond the four places of `catch`: a backup
+// that is damaged must not stand in the way of its own deletion.
+std::optional<repo::Backup> read_if_whole(const repo::Repository& repository, const Found& found) {
+  try {
+    std::optional<repo::Backup> backup = repo::read_backup(repository, found.lineage, found.id);
+    if (!repo::read_refs(repository, found.lineage, found.id)) return std::nullopt;
+    return backup;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) throw;
+    return std::nullopt;
+  }
+}
+
+bool is_good(const repo::Repository& repository, const Found& found) {
+  const std::optional<repo::Backup> backup = read_if_whole(repository, found);
+  return backup && !backup->damaged;
+}
+
+void refuse_pinned(const repo::Repository& repository, const Found& found) {
+  if (!repo::read_marks(repository, found.lineage, found.id).pinned) return;
+  throw Error({.code = ErrorCode::kUsage,
+               .message = fmt::format("backup \"{}\" is pinned", found.id),
+               .detail = "Somebody has said that it must stay.",
+               .hint = fmt::format("If it need not any more, run \"holdfast backup pin --off {}\".",
+                                   found.id)});
+}
+
+void refuse_used(const repo::Repository& repository, const Found& found) {
+  // Without a grace period: what an intent that has just run out uses stays, whether its commit
+  // does or not.
+  const Time now = repository.store().now();
+  for (const repo::Intent& intent :
+       repo::read_valid_intents(repository, found.lineage, now, Microseconds{0})) {
+    if (std::ranges::find(intent.uses, found.id) == intent.uses.end()) continue;
+    throw Error(
+        {.code = ErrorCode::kBusy,
+         .message = fmt::format("backup \"{}\" is in use", found.id),
+         .detail = fmt::format("A {} uses it: process {} on host \"{}\", since {}.", intent.what,
+                               intent.pid, intent.host, to_local(intent.started)),
+         .hint = fmt::format("Wait for its end. If it was killed, its claim ends by itself "
+                             "at {}.",
+                             to_local(intent.valid_until))});
+  }
+}
+
+void refuse_last(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
+                 const DeleteOptions& options, Deletion& deletion) {
+  auto is_deleted = [&](const Found& found) {
+    return std::ranges::any_of(deletion.backups, [&](const Deletion::OneBackup& one) {
+      return one.id == found.id && one.lineage == found.lineage;
+    });
+  };
+  bool takes_a_good_one = false;
+  for (const Deletion::OneBackup& one : deletion.backups)
+    takes_a_good_one = takes_a_good_one || is_good(repository, {one.lineage, one.id});
+  if (!takes_a_good_one) return;
+  for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
+    const std::vector<std::string> ids = repo::list_backup_ids(repository, lineage->name);
+    for (auto id = ids.rbegin(); id != ids.rend(); ++id)
+      if (const Found found{lineage->name, *id}; !is_deleted(found) && is_good(repository, found))
+        return;
+  }
+  deletion.leaves_no_good_backup = true;
+  if (options.delete_last) return;
+  throw Error({.code = ErrorCode::kUsage,
+               .message = fmt::format("cluster \"{}\" would be left without a good backup",
+                                      options.cluster),
+               .detail = fmt::format("Backup \"{}\" is its last that is not damaged.",
+                                     deletion.backups.back().id),
+               .hint = "Take another backup first; or, if nothing of the cluster is to be "
+                       "recovered any more, add --delete-last."});
+}
+
+// What is living now and would not be without the backups of `deletion`, in one lineage. When
+// objects were made plays no part: an intent that spares the newest lets go of them some day.
+void count_freed(const repo::Repository& repository, const repo::Lineage& lineage,
+                 Deletion& deletion) {
+  std::set<std::string> deleted, damaged;
+  for (const Deletion::OneBackup& one : deletion.backups) {
+    if (one.lineage != lineage.name) continue;
+    deleted.insert(one.id);
+    if (!one.backup) damaged.insert(one.id);
+  }
+  if (deleted.empty()) return;
+  const Time now = repository.store().now();
+  const Living before(repository, lineage, now, Microseconds{0}, damaged);
+  const Living after(repository, lineage, now, Microseconds{0}, deleted);
+  for_each_candidate(
+      repository, lineage, after, [&](const store::ListEntry& entry, const repo::ObjectName& name) {
+        if (after.is_living(name, Time::min())) return;
+        if (!before.is_living(name, Time::min()) && !damaged.contains(name.backup_id)) return;
+        if (name.segment.segment_number == 0) {
+          ++deletion.freed_objects;
+          deletion.freed_bytes += entry.bytes;
+        } else {
+          if (name.kind == ObjectKind::kWalSegment) ++deletion.freed_wal_segments;
+          deletion.freed_wal_bytes += entry.bytes;
+        }
+      });
+}
+
+}  // namespace
+
+Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& repository) {
+  const std::vector<repo::Lineage> lineages = lineages_of(repository, options.cluster);
+  Deletion deletion;
+  std::set<std::string> ids;
+  for (const std::string& text : options.ids) {
+    const Found found = find_backup(repository, lineages, text);
+    if (!ids.insert(found.id).second) continue;
+    refuse_pinned(repository, found);
+    refuse_used(repository, found);
+    deletion.backups.push_back(
+        {.lineage = found.lineage, .id = found.id, .backup = read_if_whole(repository, found)});
+  }
+  refuse_last(repository, lineages, options, deletion);
+  for (const repo::Lineage& lineage : lineages) count_freed(repository, lineage, deletion);
+  return deletion;
+}
+
+void carry_out(const Deletion& deletion, const repo::Repository& repository,
+               store::Remover& remover) {
+  for (const Deletion::OneBackup& one : deletion.backups) {
+    const Found found{one.lineage, one.id};
+    refuse_pinned(repository, found);
+    refuse_used(repository, found);
+    remover.remove(repo::backup_name(one.lineage, one.id));
+  }
+}
+
+repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,
+                 const repo::Repository& repository) {
+  const std::vector<repo::Lineage> lineages = lineages_of(repository, cluster);
+  const Found found = find_backup(repository, lineages, id);
+  repo::Backup backup = repo::resolve_backup(repository, found.lineage, found.id);
+  repo::put_mark(repository, found.lineage, found.id,
+                 pinned ? repo::MarkKind::kPinned : repo::MarkKind::kUnpinned,
+                 pinned ? "It must stay." : "It need not stay any more.");
+  return backup;
+}
+
+}  // namespace holdfast::expire

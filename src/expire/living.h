@@ -1,0 +1,78 @@
+// living.h: what commits and valid intents reach in one lineage. All else is garbage.
+//
+// Normative: docs/design/repository-format.md, section 12. Nothing here is decided by a lock or by
+// this machine's clock.
+//
+// Memory: ids of backups and packs, 16 bytes for each pack that is reached. Requests: one small
+// read for each commit and intent, one read of refs for each backup kept, one history file for each
+// timeline.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "pg/timeline_history.h"
+#include "repo/backup.h"
+#include "repo/intent.h"
+#include "repo/object_name.h"
+#include "repo/wal_archive.h"
+
+namespace holdfast::expire {
+
+// Which backups stay, of all that have a commit. The place of the rules of retention; so far every
+// backup stays that nobody has deleted.
+std::vector<repo::Backup> kept_backups(std::vector<repo::Backup> committed);
+
+class Living {
+ public:
+  // Reads the intents, then the commits: an intent that has ended by then had its commit put
+  // before. `excluded` are ids that count as deleted. `repository` must outlive it. Throws kCorrupt
+  // when what a kept backup uses cannot be told.
+  Living(const repo::Repository& repository, const repo::Lineage& lineage, Time now,
+         Microseconds grace, const std::set<std::string>& excluded = {});
+
+  // Whether an object that was made at `modified` must stay. What can never be garbage stays.
+  bool is_living(const repo::ObjectName& name, Time modified) const;
+  // For each timeline that has WAL the first segment that must stay; nullopt: none does; 0: all do.
+  const std::map<pg::TimelineId, std::optional<uint64_t>>& first_segments() const {
+    return first_segments_;
+  }
+
+  const std::vector<repo::Backup>& backups() const { return backups_; }
+  const std::vector<repo::Intent>& intents() const { return intents_; }
+  // Packs were moved by a version that compacts; what is garbage among them cannot be told here.
+  bool has_redirects() const { return has_redirects_; }
+
+ private:
+  void read_commits(const std::set<std::string>& excluded);
+  void add_packs_of(const std::string& backup_id);
+  std::optional<uint64_t> find_first_segment(pg::TimelineId timeline) const;
+  std::optional<pg::TimelineHistory> history_of(pg::TimelineId timeline) const;
+
+  const repo::Repository& repository_;
+  const repo::Lineage lineage_;
+  const repo::WalArchive archive_;
+  std::vector<repo::Intent> intents_;
+  std::vector<repo::Backup> backups_;
+  std::set<std::string> reached_ids_;  // of backups that are kept, made or used
+  std::set<Bytes16> intent_ids_;
+  std::vector<Bytes16> packs_;  // sorted
+  std::optional<Time> objects_from_;
+  bool has_redirects_ = false;
+  std::map<pg::TimelineId, std::optional<uint64_t>> first_segments_;
+};
+
+// Whether deletion may ever take an object of this kind.
+bool is_candidate_kind(repo::ObjectKind kind);
+
+// Every object that may be a candidate, folder by folder in the order of names; of WAL only what
+// lies before the first living segment of its timeline. Lists, opens nothing.
+void for_each_candidate(
+    const repo::Repository& repository, const repo::Lineage& lineage, const Living& living,
+    const std::function<void(const store::ListEntry&, const repo::ObjectName&)>& visit);
+
+}  // namespace holdfast::expire

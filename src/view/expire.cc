@@ -1,0 +1,123 @@
+#include "view/expire.h"
+
+#include <fmt/format.h>
+
+#include "view/table.h"
+
+namespace holdfast::view {
+namespace {
+
+std::string amount(const expire::Amount& amount) {
+  if (amount.objects == 0) return "nothing";
+  return fmt::format("{} object{}, {}", amount.objects, amount.objects == 1 ? "" : "s",
+                     to_human_bytes(amount.bytes));
+}
+Json amount_json(const expire::Amount& amount) {
+  return Json::object().set("objects", amount.objects).set("bytes", amount.bytes);
+}
+
+}  // namespace
+
+std::string text(const expire::Deletion& deletion, bool done) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    lines.emplace_back(done ? "deleted" : "to delete",
+                       one.backup ? fmt::format("{}, {}, recovers from {}", one.id,
+                                                one.backup->type, to_local(one.backup->stop_time))
+                                  : fmt::format("{}, damaged beyond reading", one.id));
+  lines.emplace_back(
+      "frees", fmt::format("{}, used by no other backup", to_human_bytes(deletion.freed_bytes)));
+  lines.emplace_back("WAL", deletion.freed_wal_bytes == 0
+                                ? "stays"
+                                : fmt::format("{} segments, {}, needed by no other backup",
+                                              deletion.freed_wal_segments,
+                                              to_human_bytes(deletion.freed_wal_bytes)));
+  std::string out = fields(lines);
+  if (deletion.leaves_no_good_backup)
+    out += "No good backup is left: nothing of the cluster can be recovered.\n";
+  out += done ? "Next: \"holdfast expire\" frees the space, after its grace period.\n"
+              : "Nothing was changed. Next: run it without --dry-run.\n";
+  return out;
+}
+
+Json json(const expire::Deletion& deletion, bool done) {
+  Json backups = Json::array();
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    backups.push(Json::object()
+                     .set("id", one.id)
+                     .set("lineage", repo::to_string(one.lineage))
+                     .set("readable", one.backup.has_value()));
+  return Json::object()
+      .set("schema", "holdfast.backup_delete.v1")
+      .set("deleted", done)
+      .set("backups", std::move(backups))
+      .set("freed_objects", deletion.freed_objects)
+      .set("freed_bytes", deletion.freed_bytes)
+      .set("freed_wal_segments", deletion.freed_wal_segments)
+      .set("freed_wal_bytes", deletion.freed_wal_bytes)
+      .set("leaves_no_good_backup", deletion.leaves_no_good_backup);
+}
+
+std::string text(const expire::ExpireResult& result) {
+  std::string out;
+  std::optional<Time> next;
+  bool found = false;
+  for (const expire::ExpiredLineage& lineage : result.lineages) {
+    out += fmt::format("cluster {}, lineage {}: {} backup{} kept, {} at work\n",
+                       lineage.name.cluster, repo::to_string(lineage.name), lineage.backups,
+                       lineage.backups == 1 ? "" : "s", lineage.intents);
+    std::vector<std::pair<std::string, std::string>> lines = {
+        {result.dry_run ? "to remove" : "removed", amount(lineage.removed)},
+        {result.dry_run ? "to be listed" : "listed", amount(lineage.doomed)}};
+    if (lineage.waiting > 0)
+      lines.emplace_back("waiting", fmt::format("{} objects listed before", lineage.waiting));
+    if (lineage.spared > 0)
+      lines.emplace_back("spared", fmt::format("{} objects that are used again", lineage.spared));
+    for (const std::string& id : lineage.damaged_backups)
+      lines.emplace_back("damaged", fmt::format("{}: it uses what was removed", id));
+    if (lineage.has_redirects)
+      lines.emplace_back("packs", "left alone: a later version has compacted them");
+    out += fields(lines);
+    if (lineage.next_due && (!next || *lineage.next_due < *next)) next = lineage.next_due;
+    found = found || lineage.removed.objects + lineage.doomed.objects > 0;
+  }
+  if (result.swept_uploads > 0)
+    out += fmt::format("Swept {} unfinished uploads of killed programs.\n", result.swept_uploads);
+  if (result.dry_run)
+    out += found ? "Nothing was changed. Next: run it without --dry-run.\n"
+                 : "Nothing was changed, and there is nothing to do.\n";
+  else if (next)
+    out += fmt::format("What is listed is removed by a run after {}.\n", to_local(*next));
+  else
+    out += "Nothing waits to be removed.\n";
+  return out;
+}
+
+Json json(const expire::ExpireResult& result) {
+  Json lineages = Json::array();
+  for (const expire::ExpiredLineage& lineage : result.lineages) {
+    Json damaged = Json::array();
+    for (const std::string& id : lineage.damaged_backups) damaged.push(id);
+    lineages.push(
+        Json::object()
+            .set("cluster", lineage.name.cluster)
+            .set("lineage", repo::to_string(lineage.name))
+            .set("backups", lineage.backups)
+            .set("intents", lineage.intents)
+            .set("removed", amount_json(lineage.removed))
+            .set("doomed", amount_json(lineage.doomed))
+            .set("waiting", lineage.waiting)
+            .set("spared", lineage.spared)
+            .set("next_due", lineage.next_due ? Json(to_rfc3339(*lineage.next_due)) : Json())
+            .set("damaged_backups", std::move(damaged))
+            .set("packs_left_alone", lineage.has_redirects));
+  }
+  return Json::object()
+      .set("schema", "holdfast.expire.v1")
+      .set("dry_run", result.dry_run)
+      .set("grace_seconds", static_cast<double>(result.grace.count()) / 1e6)
+      .set("swept_uploads", int64_t{result.swept_uploads})
+      .set("lineages", std::move(lineages));
+}
+
+}  // namespace holdfast::view

@@ -1,0 +1,112 @@
+// A store that fails at any call, or loses its answer, while something is deleted and expired: what
+// lives stays, and the next run does what is left.
+#include "expire/expire.h"
+
+#include <gtest/gtest.h>
+
+#include "expire/delete.h"
+#include "support/deletion_world.h"
+
+namespace holdfast::expire {
+namespace {
+
+using test::DeletionWorld;
+using test::Fault;
+using test::FaultStore;
+
+class ExpireFaults : public testing::TestWithParam<std::tuple<bool, uint64_t>> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, ExpireFaults,
+                         testing::Combine(testing::Bool(),
+                                          testing::Values(uint64_t{1}, Fault::kAllFurther)),
+                         [](const auto& p) {
+                           return std::string(std::get<0>(p.param) ? "AnswerLost" : "Refused") +
+                                  (std::get<1>(p.param) == 1 ? "Once" : "FromThenOn");
+                         });
+
+// A backup that stays, and garbage of every kind: what a deleted backup used, WAL, a finished list,
+// notes that have run out.
+struct Scene : DeletionWorld {
+  Scene() {
+    const Bytes16 shared = target.random.bytes16();
+    kept = put_backup({target.random.bytes16(), shared}, 4);
+    target.clock.advance(std::chrono::hours(1));
+    deleted = put_backup({target.random.bytes16(), shared}, 2);
+    {
+      repo::HeldIntent intent(target.repository, lineage(), sample_intent(), target.clock);
+    }
+    for (uint64_t segment = 2; segment <= 5; ++segment) put_segment(1, segment);
+    repo::put_doomed_list(target.repository, lineage(), {}, target.clock.now());
+    target.clock.advance(4 * kGrace);
+  }
+  static repo::Intent sample_intent() {
+    repo::Intent intent;
+    intent.what = "mount";
+    return intent;
+  }
+
+  void expect_living() {
+    for (const std::string& name :
+         {repo::backup_name(lineage(), kept), repo::manifest_name(lineage(), kept),
+          repo::manifest_copy_name(lineage(), kept), repo::refs_name(lineage(), kept),
+          wal_name(1, 4), wal_name(1, 5)})
+      EXPECT_TRUE(has(name)) << name;
+    const std::vector<repo::PackRefs> packs =
+        repo::read_refs(target.repository, lineage(), kept).value();
+    for (const repo::PackRefs& pack : packs)
+      EXPECT_TRUE(has(repo::pack_name(lineage(), pack.pack)));
+  }
+  // Of notes something is left until a few grace periods later.
+  void expect_all_gone() {
+    for (int i = 0; i < 5; ++i) {
+      expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
+      target.clock.advance(kGrace);
+    }
+    // repo.json, lineage.json; commit, manifest, copy, refs, 2 packs; 2 segments.
+    EXPECT_EQ(test::object_names(target.store).size(), 10u);
+  }
+
+  std::string kept, deleted;
+};
+
+TEST_P(ExpireFaults, AnyFailedStoreCallRemovesNothingThatLivesAndTheNextRunWorks) {
+  const auto [lost_answer, count] = GetParam();
+  // The deletion, then the run that lists, then the one that removes.
+  for (int phase = 0; phase < 3; ++phase) {
+    bool finished = false;
+    for (uint64_t nth = 1; !finished; ++nth) {
+      ASSERT_LT(nth, 1000u) << "it never comes through";
+      SCOPED_TRACE(fmt::format("phase {}, call {}", phase, nth));
+      Scene scene;
+      auto run = [&](store::Store& store, store::Remover& remover, int what) {
+        const repo::Repository repository =
+            repo::Repository::open(store, scene.target.key, std::nullopt, scene.target.random);
+        if (what == 0)
+          carry_out(plan_deletion({.ids = {scene.deleted}}, repository), repository, remover);
+        else
+          expire({.grace = DeletionWorld::kGrace}, repository, remover, silent_reporter(), {});
+      };
+      for (int before = 0; before < phase; ++before) {
+        run(scene.target.store, scene.target.store, before);
+        scene.target.clock.advance(DeletionWorld::kGrace);
+      }
+      FaultStore faulty(scene.target.store,
+                        {.first = nth, .count = count, .lost_answer = lost_answer},
+                        &scene.target.store);
+      try {
+        run(faulty, faulty, phase);
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << error.message();
+      }
+      finished = !faulty.fired();
+      scene.expect_living();
+      if (phase == 0 && scene.has(repo::backup_name(scene.lineage(), scene.deleted)))
+        run(scene.target.store, scene.target.store, 0);
+      scene.expect_all_gone();
+      scene.expect_living();
+      if (HasFailure()) return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace holdfast::expire

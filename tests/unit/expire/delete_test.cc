@@ -1,0 +1,164 @@
+#include "expire/delete.h"
+
+#include <gtest/gtest.h>
+
+#include "base/process.h"
+#include "repo/intent.h"
+#include "repo/marks.h"
+#include "support/deletion_world.h"
+#include "support/error_of.h"
+
+namespace holdfast::expire {
+namespace {
+
+using namespace std::chrono_literals;
+using test::error_of;
+
+Bytes16 pack(uint8_t number) {
+  Bytes16 id;
+  id.bytes.fill(std::byte{number});
+  return id;
+}
+
+class DeleteBackup : public testing::Test, protected test::DeletionWorld {
+ protected:
+  Deletion plan(std::vector<std::string> ids, bool delete_last = false) {
+    return plan_deletion({.ids = std::move(ids), .delete_last = delete_last}, target.repository);
+  }
+  Error plan_error(std::vector<std::string> ids) {
+    return error_of([&] { plan(std::move(ids)); });
+  }
+  void remove(std::vector<std::string> ids, bool delete_last = false) {
+    carry_out(plan(std::move(ids), delete_last), target.repository, target.store);
+  }
+  std::string backup(std::vector<Bytes16> packs, uint64_t segment = 4) {
+    std::string id = put_backup(packs, segment);
+    target.clock.advance(1h);
+    return id;
+  }
+  std::vector<std::string> ids() { return repo::list_backup_ids(target.repository, lineage()); }
+};
+
+TEST_F(DeleteBackup, TellsWhatWouldGoAndChangesNothingBeforeItIsCarriedOut) {
+  const std::string first = backup({pack(1), pack(2)}, 3);
+  const std::string second = backup({pack(2)}, 6);
+  for (uint64_t segment = 2; segment <= 7; ++segment) put_segment(1, segment);
+  const std::vector<std::string> before = test::object_names(target.store);
+  const Deletion deletion = plan({first});
+  EXPECT_EQ(test::object_names(target.store), before);
+  ASSERT_EQ(deletion.backups.size(), 1u);
+  EXPECT_EQ(deletion.backups[0].id, first);
+  EXPECT_EQ(deletion.freed_objects, 4u);       // pack 1, manifest, copy, refs
+  EXPECT_EQ(deletion.freed_wal_segments, 3u);  // 3 to 5; 2 is needed by none as it is
+  EXPECT_FALSE(deletion.leaves_no_good_backup);
+
+  carry_out(deletion, target.repository, target.store);
+  EXPECT_EQ(ids(), std::vector<std::string>{second});
+  EXPECT_TRUE(has(repo::refs_name(lineage(), first))) << "only the commit goes at once";
+}
+
+TEST_F(DeleteBackup, TakesSeveralByTheirBeginningsEachOnce) {
+  const std::string first = backup({pack(1)});
+  const std::string second = backup({pack(2)});
+  const std::string third = backup({pack(3)});
+  remove({first, first.substr(0, 20), second.substr(0, 16)});
+  EXPECT_EQ(ids(), std::vector<std::string>{third});
+  EXPECT_EQ(plan_error({"2026"}).message(),
+            fmt::format("cluster \"main\" would be left without a good backup"));
+  EXPECT_EQ(plan_error({"x"}).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(plan_error({""}).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(DeleteBackup, RefusesTheBeginningOfSeveral) {
+  backup({pack(1)});
+  backup({pack(2)});
+  EXPECT_EQ(plan_error({"2026"}).code(), ErrorCode::kUsage);
+  EXPECT_EQ(plan({"latest"}).backups[0].id, ids().back());
+}
+
+TEST_F(DeleteBackup, RefusesTheLastGoodOneUnlessToldTo) {
+  const std::string good = backup({pack(1)});
+  const std::string marked = backup({pack(2)});
+  repo::put_mark(target.repository, lineage(), marked, repo::MarkKind::kDamaged, "");
+  const Error error = plan_error({good});
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_EQ(error.message(), "cluster \"main\" would be left without a good backup");
+  EXPECT_NE(error.hint().find("--delete-last"), std::string::npos);
+  remove({marked});  // a damaged one counts for nothing
+  EXPECT_TRUE(plan({good}, true).leaves_no_good_backup);
+  remove({good}, true);
+  EXPECT_TRUE(ids().empty());
+}
+
+TEST_F(DeleteBackup, RefusesAPinnedOne) {
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  pin("main", first, true, target.repository);
+  target.clock.advance(1h);
+  const Error error = plan_error({first});
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_EQ(error.message(), "backup \"" + first + "\" is pinned");
+  EXPECT_NE(error.hint().find("holdfast backup pin --off " + first), std::string::npos);
+  pin("main", first, false, target.repository);
+  remove({first});
+  EXPECT_EQ(ids().size(), 1u);
+}
+
+TEST_F(DeleteBackup, RefusesOneThatIsInUseAndNamesByWhom) {
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  const Deletion early = plan({first});
+  repo::HeldIntent intent(target.repository, lineage(),
+                          {.id = {},
+                           .what = "restore",
+                           .backup = {},
+                           .uses = {first},
+                           .objects_from = {},
+                           .timeline = {},
+                           .wal_from = {},
+                           .host = {},
+                           .started = {},
+                           .valid_until = {}},
+                          target.clock);
+  const Error error = plan_error({first});
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_EQ(error.message(), "backup \"" + first + "\" is in use");
+  EXPECT_NE(
+      error.detail().find(fmt::format("process {} on host \"{}\"", process_id(), host_name())),
+      std::string::npos)
+      << error.detail();
+  // Also when it began between the question and the answer.
+  EXPECT_EQ(error_of([&] { carry_out(early, target.repository, target.store); }).code(),
+            ErrorCode::kBusy);
+  EXPECT_EQ(ids().size(), 2u);
+  intent.end();
+  remove({first});
+  EXPECT_EQ(ids().size(), 1u);
+}
+
+TEST_F(DeleteBackup, GivesUpOneThatIsDamagedBeyondReading) {
+  const std::string commit_damaged = backup({pack(1)});
+  const std::string refs_damaged = backup({pack(2)});
+  const std::string refs_missing = backup({pack(3)});
+  const std::string good = backup({pack(4)});
+  auto damage = [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; };
+  target.store.edit(repo::backup_name(lineage(), commit_damaged), damage);
+  target.store.edit(repo::refs_name(lineage(), refs_damaged), damage);
+  target.store.remove(repo::refs_name(lineage(), refs_missing));
+  const Deletion deletion = plan({commit_damaged, refs_damaged, refs_missing});
+  for (const Deletion::OneBackup& one : deletion.backups) EXPECT_FALSE(one.backup) << one.id;
+  EXPECT_FALSE(deletion.leaves_no_good_backup);
+  carry_out(deletion, target.repository, target.store);
+  EXPECT_EQ(ids(), std::vector<std::string>{good});
+}
+
+TEST_F(DeleteBackup, SaysThatThereIsNoSuchCluster) {
+  EXPECT_EQ(error_of([&] {
+              plan_deletion({.cluster = "other", .ids = {"latest"}}, target.repository);
+            }).code(),
+            ErrorCode::kNotFound);
+  EXPECT_EQ(plan_error({"latest"}).message(), "cluster \"main\" has no backup");
+}
+
+}  // namespace
+}  // namespace holdfast::expire

@@ -1,0 +1,318 @@
+#include "expire/expire.h"
+
+#include <gtest/gtest.h>
+
+#include "expire/living.h"
+#include "repo/marks.h"
+#include "support/deletion_world.h"
+#include "support/error_of.h"
+
+namespace holdfast::expire {
+namespace {
+
+using namespace std::chrono_literals;
+using test::error_of;
+
+Bytes16 pack(uint8_t number) {
+  Bytes16 id;
+  id.bytes.fill(std::byte{number});
+  return id;
+}
+
+class Expire : public testing::Test, protected test::DeletionWorld {
+ protected:
+  ExpiredLineage run(bool dry_run = false) {
+    return expire({.grace = kGrace, .dry_run = dry_run}, target.repository, target.store,
+                  silent_reporter(), {})
+        .lineages.at(0);
+  }
+  void pass(Microseconds time) { target.clock.advance(time); }
+  void remove_commit(const std::string& id) {
+    ASSERT_TRUE(target.store.remove(repo::backup_name(lineage(), id)));
+  }
+  std::string pack_object(uint8_t number) { return repo::pack_name(lineage(), pack(number)); }
+};
+
+TEST_F(Expire, RemovesWhatADeletedBackupAloneUsedAfterTwoGracePeriods) {
+  const std::string kept = put_backup({pack(1), pack(2)});
+  pass(1h);
+  const std::string gone = put_backup({pack(2), pack(3)});
+  repo::put_mark(target.repository, lineage(), gone, repo::MarkKind::kVerified, "");
+  pass(1h);
+  remove_commit(gone);
+
+  EXPECT_EQ(run().doomed.objects, 0u) << "younger than the grace period";
+  pass(kGrace);
+  const ExpiredLineage listed = run();
+  EXPECT_EQ(listed.backups, 1u);
+  EXPECT_EQ(listed.doomed.objects, 5u);  // pack 3, manifest, copy, refs, mark
+  EXPECT_EQ(listed.next_due, target.clock.now() + kGrace);
+  EXPECT_TRUE(has(pack_object(3)));
+
+  pass(kGrace - 1s);
+  EXPECT_EQ(run().waiting, 5u);
+  EXPECT_TRUE(has(pack_object(3)));
+  pass(1s);
+  const ExpiredLineage removed = run();
+  EXPECT_EQ(removed.removed.objects, 5u);
+  EXPECT_GT(removed.removed.bytes, 0u);
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_FALSE(has(repo::refs_name(lineage(), gone)));
+  EXPECT_FALSE(has(repo::manifest_name(lineage(), gone)));
+  EXPECT_FALSE(has(repo::manifest_copy_name(lineage(), gone)));
+  for (uint8_t number = 1; number <= 2; ++number) EXPECT_TRUE(has(pack_object(number)));
+  EXPECT_TRUE(has(repo::refs_name(lineage(), kept)));
+
+  // The list and its mark stay one more grace period.
+  EXPECT_EQ(repo::list_doomed(target.repository, lineage()).size(), 1u);
+  pass(kGrace - 1s);
+  run();
+  EXPECT_EQ(repo::list_doomed(target.repository, lineage()).size(), 1u);
+  pass(1s);
+  run();
+  EXPECT_TRUE(repo::list_doomed(target.repository, lineage()).empty());
+}
+
+TEST_F(Expire, ChangesNothingInADryRun) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  remove_commit(gone);
+  pass(kGrace);
+  const std::vector<std::string> before = test::object_names(target.store);
+  EXPECT_EQ(run(true).doomed.objects, 4u);
+  EXPECT_EQ(test::object_names(target.store), before);
+  run();
+  pass(kGrace);
+  const std::vector<std::string> listed = test::object_names(target.store);
+  const ExpiredLineage due = run(true);
+  EXPECT_EQ(due.removed.objects, 4u);
+  EXPECT_EQ(due.doomed.objects, 0u);
+  EXPECT_EQ(test::object_names(target.store), listed);
+}
+
+TEST_F(Expire, SparesWhatLivesAgain) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  const Bytes commit = test::object_bytes(target.store, repo::backup_name(lineage(), gone));
+  remove_commit(gone);
+  pass(kGrace);
+  EXPECT_EQ(run().doomed.objects, 4u);
+  target.store.create(repo::backup_name(lineage(), gone), commit);
+  pass(kGrace);
+  const ExpiredLineage result = run();
+  EXPECT_EQ(result.spared, 4u);
+  EXPECT_EQ(result.removed.objects, 0u);
+  EXPECT_TRUE(has(pack_object(3)));
+}
+
+TEST_F(Expire, KeepsWhatAnIntentUsesAlthoughItsCommitIsGone) {
+  const std::string used = put_backup({pack(3)}, 2);
+  put_backup({pack(1)}, 9);
+  put_segment(1, 2);
+  put_segment(1, 1);
+  repo::HeldIntent intent(target.repository, lineage(),
+                          {.id = {},
+                           .what = "restore",
+                           .backup = {},
+                           .uses = {used},
+                           .objects_from = {},
+                           .timeline = pg::TimelineId{1},
+                           .wal_from = pg::start_lsn(2, segment_size()),
+                           .host = {},
+                           .started = {},
+                           .valid_until = {}},
+                          target.clock);
+  remove_commit(used);
+  for (int i = 0; i < 6; ++i) {
+    pass(kGrace / 3);
+    intent.check();
+    run();
+  }
+  EXPECT_TRUE(has(pack_object(3)));
+  EXPECT_TRUE(has(repo::manifest_name(lineage(), used)));
+  EXPECT_TRUE(has(wal_name(1, 2)));
+  EXPECT_FALSE(has(wal_name(1, 1)));
+  intent.end();
+  run();
+  pass(kGrace);
+  run();
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_FALSE(has(wal_name(1, 2)));
+  // The notes themselves are swept.
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  run();
+  EXPECT_TRUE(target.store.list({.prefix = repo::intents_folder(lineage())}).entries.empty());
+}
+
+TEST_F(Expire, KeepsWhatARunningBackupWritesAndSweepsWhatACrashedOneLeft) {
+  put_backup({pack(1)});
+  pass(3 * kGrace);
+  const Time began = target.clock.now();
+  const std::string id = new_id();
+  repo::put_intent(target.repository, lineage(),
+                   {.id = {},
+                    .what = "backup",
+                    .backup = id,
+                    .uses = {},
+                    .objects_from = began,
+                    .timeline = {},
+                    .wal_from = {},
+                    .host = "db1",
+                    .pid = 77,
+                    .started = began,
+                    .valid_until = began + 24h});
+  put_pack(pack(5));
+  pass(24h + kGrace);
+  run();
+  pass(kGrace);
+  EXPECT_TRUE(has(pack_object(5)));
+  run();
+  EXPECT_TRUE(has(pack_object(5))) << "the intent and a grace period, then two more";
+  pass(kGrace);
+  run();
+  EXPECT_FALSE(has(pack_object(5)));
+  EXPECT_TRUE(target.store.list({.prefix = repo::intents_folder(lineage())}).entries.empty());
+}
+
+TEST_F(Expire, KeepsWalFromTheOldestStartOnByTimeline) {
+  // Timeline 2 leaves 1 at the end of segment 6, 3 leaves 1 within segment 3, before any backup.
+  const std::string kept = put_backup({pack(1)}, 5);
+  for (uint64_t segment = 2; segment <= 9; ++segment) put_segment(1, segment);
+  const std::string h2 = put_history(2, {{{1}, pg::end_lsn(6, segment_size()), "test"}});
+  const std::string h3 = put_history(3, {{{1}, pg::start_lsn(3, segment_size()) + 100, "test"}});
+  for (uint64_t segment = 7; segment <= 8; ++segment) put_segment(2, segment);
+  for (uint64_t segment = 3; segment <= 4; ++segment) put_segment(3, segment);
+  put_segment(4, 3);  // its history is not archived
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  EXPECT_EQ(run().removed.objects, 5u);  // 2 to 4 of timeline 1, both of timeline 3
+  for (uint64_t segment = 2; segment <= 9; ++segment)
+    EXPECT_EQ(has(wal_name(1, segment)), segment >= 5) << segment;
+  for (uint64_t segment = 7; segment <= 8; ++segment) EXPECT_TRUE(has(wal_name(2, segment)));
+  for (uint64_t segment = 3; segment <= 4; ++segment) EXPECT_FALSE(has(wal_name(3, segment)));
+  EXPECT_TRUE(has(wal_name(4, 3)));
+  EXPECT_TRUE(has(h2));
+  EXPECT_TRUE(has(h3));
+}
+
+TEST_F(Expire, KeepsAllWalWhereNothingTellsFromWhereItIsNeeded) {
+  const std::string gone = put_backup({pack(1)}, 5);
+  put_segment(1, 2);
+  remove_commit(gone);
+  for (int i = 0; i < 4; ++i) {
+    pass(kGrace);
+    run();
+  }
+  EXPECT_FALSE(has(pack_object(1)));
+  EXPECT_TRUE(has(wal_name(1, 2)));
+}
+
+TEST_F(Expire, RemovesNothingWhileItCannotTellWhatABackupUses) {
+  const std::string kept = put_backup({pack(1)});
+  const std::string gone = put_backup({pack(3)});
+  remove_commit(gone);
+  const std::string refs = repo::refs_name(lineage(), kept);
+  const std::string commit = repo::backup_name(lineage(), kept);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  for (const std::string& damaged : {refs, commit}) {
+    target.store.edit(damaged, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+    const std::vector<std::string> before = test::object_names(target.store);
+    const Error error = error_of([&] { run(); });
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_EQ(error.message(), "cannot tell what backup \"" + kept + "\" uses");
+    EXPECT_NE(error.hint().find("holdfast backup delete " + kept), std::string::npos);
+    EXPECT_EQ(test::object_names(target.store), before);
+    target.store.edit(damaged, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  }
+  target.store.remove(refs);
+  EXPECT_EQ(error_of([&] { run(); }).detail(), "The object \"" + refs + "\" is missing.");
+}
+
+TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {
+  put_backup({pack(1)});
+  for (const std::string& name :
+       {std::string("repo.json"), repo::lineage_document_name(lineage()),
+        std::string("clusters/main/15-1/wal/00000002.history"), std::string("keys/x.json"),
+        std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")}) {
+    const Bytes16 list =
+        repo::put_doomed_list(target.repository, lineage(), {name}, target.clock.now());
+    pass(kGrace);
+    EXPECT_EQ(error_of([&] { run(); }).code(), ErrorCode::kCorrupt) << name;
+    target.store.remove(repo::doomed_name(lineage(), list));
+  }
+  EXPECT_TRUE(has("repo.json"));
+}
+
+TEST_F(Expire, LeavesPacksAloneThatALaterVersionHasCompacted) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  remove_commit(gone);
+  target.store.create(
+      "clusters/main/15-1/redirects/" + to_hex(pack(1).view()) + "/" + to_hex(pack(2).view()),
+      as_bytes("redirect"));
+  pass(kGrace);
+  EXPECT_TRUE(run().has_redirects);
+  pass(kGrace);
+  EXPECT_EQ(run().removed.objects, 3u);
+  EXPECT_TRUE(has(pack_object(3)));
+}
+
+// A backup that slept past its intent, and commits while what it wrote is being removed.
+TEST_F(Expire, MarksABackupThatCameToBeWhileItsObjectsWereRemoved) {
+  put_backup({pack(1)});
+  const std::string late = new_id();
+  put_pack(pack(4));
+  put_contents(late, {{.pack = pack(4), .extents = 1, .runs = {}}});
+  pass(kGrace);
+  EXPECT_EQ(run().doomed.objects, 4u);
+  pass(kGrace);
+
+  class CommitsAtFirstRemoval : public store::Remover {
+   public:
+    std::function<void()> commit;
+    store::Remover* below = nullptr;
+    bool remove(const std::string& name) override {
+      if (commit) std::exchange(commit, nullptr)();
+      return below->remove(name);
+    }
+  } remover;
+  remover.below = &target.store;
+  remover.commit = [&] { put_commit(late, 1, 4); };
+  // Its references are the first to go here, so only their absence tells.
+  const ExpireResult result =
+      expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
+  EXPECT_EQ(result.lineages.at(0).damaged_backups, std::vector<std::string>{late});
+  EXPECT_TRUE(repo::read_marks(target.repository, lineage(), late).damaged);
+}
+
+TEST_F(Expire, CanBeStoppedAndGoesOnWithTheNextRun) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  remove_commit(gone);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(error_of([&] {
+              expire({.grace = kGrace}, target.repository, target.store, silent_reporter(),
+                     stop.get_token());
+            }).code(),
+            ErrorCode::kInterrupted);
+  EXPECT_EQ(run().removed.objects, 4u);
+}
+
+TEST_F(Expire, SaysWhichClusterIsNotThere) {
+  EXPECT_EQ(error_of([&] {
+              expire({.cluster = "other"}, target.repository, target.store, silent_reporter(), {});
+            }).message(),
+            "the repository has no cluster \"other\"");
+}
+
+}  // namespace
+}  // namespace holdfast::expire
