@@ -305,6 +305,19 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       command(&app, "expire", "remove what no backup uses, a grace period after it was listed");
   expire->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
 
+  CLI::App* repo = command(&app, "repo", "keys of a sealed repository");
+  repo->require_subcommand(1, 1);
+  for (CLI::App* keys :
+       {command(repo, "change-key", "seal it with another key; the old one no longer opens it"),
+        command(repo, "add-key", "let one more key open it")}) {
+    keys->add_option("--new-key-file", arguments.new_key_file,
+                     "file with the new key; made when it does not exist")
+        ->type_name("FILE");
+    keys->add_option("--new-passphrase-file", arguments.new_passphrase_file,
+                     "file whose first line is the new passphrase")
+        ->type_name("FILE");
+  }
+
   CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
   wal->require_subcommand(1, 1);
   CLI::App* push = command(wal, "push", "archive a WAL file: for archive_command");
@@ -457,6 +470,11 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       usage("restore needs to know where to",
             "Exactly one of --into DIR and --in-place must be given.", arguments.command);
   }
+  if (arguments.command.starts_with("repo ") &&
+      arguments.new_key_file.empty() == arguments.new_passphrase_file.empty())
+    usage(fmt::format("{} needs a new key", arguments.command),
+          "Exactly one of --new-key-file FILE and --new-passphrase-file FILE must be given.",
+          arguments.command);
   if (arguments.command == "wal get" && !arguments.read_ahead_worker && arguments.words.size() != 2)
     usage("wal get needs a file's name and a path", {}, arguments.command);
   return arguments;

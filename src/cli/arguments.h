@@ -44,6 +44,8 @@ struct Arguments {
   bool dry_run = false;
   bool delete_last = false;
   bool off = false;  // backup pin
+  // repo change-key, repo add-key
+  std::string new_key_file, new_passphrase_file;
   // restore
   std::string into;
   bool in_place = false;

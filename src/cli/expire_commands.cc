@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "expire/change_key.h"
 #include "expire/delete.h"
 #include "expire/expire.h"
 #include "store/open_store.h"
@@ -40,7 +42,64 @@ void confirm_deletion(const std::string& what) {
     throw Error(refused);
 }
 
+// The new key, read as the settings of its kind are. A key file that does not exist is made, as
+// init does.
+repo::KeySource new_key(const Call& call) {
+  const Arguments& arguments = call.arguments;
+  config::Sources sources = arguments.sources;
+  std::erase_if(sources.options, [](const auto& option) {
+    return option.first == "repo.key_file" || option.first == "repo.passphrase_file";
+  });
+  if (arguments.new_key_file.empty()) {
+    sources.options["repo.passphrase_file"] = arguments.new_passphrase_file;
+  } else {
+    sources.options["repo.key_file"] = arguments.new_key_file;
+    if (!lstat_if_exists(arguments.new_key_file)) {
+      repo::create_key_file(arguments.new_key_file, system_random());
+      call.reporter.warning(
+          fmt::format("made key file \"{}\": without it nobody can read the repository; keep a "
+                      "copy of it in another place",
+                      arguments.new_key_file));
+    }
+  }
+  return config::Settings::load(sources).key();
+}
+
+int change_key(const Call& call, bool keep_current) {
+  const std::string url = call.settings.repository_url();
+  const std::unique_ptr<store::Store> store = store::open_store(url);
+  // Opened before a new key file is made: a wrong key changes nothing.
+  const repo::KeySource current = call.settings.key();
+  repo::Repository::open(*store, current, call.settings.repository_id());
+  const repo::KeySource replacement = new_key(call);
+  const expire::ChangedKey changed =
+      expire::change_key(*store, current, replacement, keep_current, *store::open_remover(url));
+  const std::string& file = call.arguments.new_key_file.empty() ? call.arguments.new_passphrase_file
+                                                                : call.arguments.new_key_file;
+  if (call.arguments.json) {
+    Json removed = Json::array();
+    for (const Bytes16& id : changed.removed) removed.push(to_hex(id.view()));
+    print(Json::object()
+              .set("schema", "holdfast.change_key.v1")
+              .set("added", to_hex(changed.added.view()))
+              .set("removed", std::move(removed))
+              .dump() +
+          "\n");
+  } else if (keep_current) {
+    print(fmt::format("The key in \"{}\" opens the repository too.\n", file));
+  } else {
+    print(
+        fmt::format("The key in \"{}\" opens the repository; the old one no longer does. Next: "
+                    "name it in the configuration, for archive_command too.\n",
+                    file));
+  }
+  return 0;
+}
+
 }  // namespace
+
+int run_repo_change_key(const Call& call) { return change_key(call, false); }
+int run_repo_add_key(const Call& call) { return change_key(call, true); }
 
 int run_backup_delete(const Call& call) {
   const OpenRepository opened(call);

@@ -1,4 +1,5 @@
-// expire_commands.h: the commands that remove: backup delete, expire; and backup pin.
+// expire_commands.h: the commands that remove: backup delete, expire, repo change-key; and with
+// them backup pin and repo add-key.
 #pragma once
 
 #include "cli/call.h"
@@ -8,5 +9,7 @@ namespace holdfast::cli {
 int run_backup_delete(const Call& call);
 int run_backup_pin(const Call& call);
 int run_expire(const Call& call);
+int run_repo_change_key(const Call& call);
+int run_repo_add_key(const Call& call);
 
 }  // namespace holdfast::cli

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "repo/fields.h"
+#include "repo/key_objects.h"
 
 namespace holdfast::repo {
 namespace {
@@ -14,8 +15,6 @@ constexpr int64_t kFormat = 1;
 constexpr std::string_view kTool = "holdfast";
 constexpr size_t kDigestKeyBytes = 64;
 constexpr std::string_view kDigestKeyInfo = "holdfast content digest 1";
-constexpr size_t kMaxKeys = 64;
-constexpr std::string_view kJsonSuffix = ".json";
 
 // The folders directly below `prefix`, without it and without the slash.
 std::vector<std::string> folders_below(store::Store& store, const std::string& prefix) {
@@ -36,70 +35,6 @@ std::vector<std::string> folders_below(store::Store& store, const std::string& p
                .hint = "Check that the file system is mounted and that the name is right. A new "
                        "repository is made by "
                        "\"holdfast init\"."});
-}
-
-// --- Keys
-
-// The ids of key objects, also of those whose first place has lost them.
-std::vector<Bytes16> key_ids(store::Store& store) {
-  std::vector<Bytes16> ids;
-  for (std::string_view folder : {kKeysFolder, kKeyCopiesFolder}) {
-    store::ListPage page = store.list({.prefix = std::string(folder), .limit = kMaxKeys});
-    for (const store::ListEntry& entry : page.entries) {
-      std::string_view name = std::string_view(entry.name).substr(folder.size());
-      if (!name.ends_with(kJsonSuffix)) continue;
-      name.remove_suffix(kJsonSuffix.size());
-      std::optional<Bytes16> id = parse_hex_array<16>(name);
-      if (id && std::ranges::find(ids, *id) == ids.end()) ids.push_back(*id);
-    }
-  }
-  if (ids.size() > kMaxKeys) ids.resize(kMaxKeys);
-  return ids;
-}
-
-std::optional<codec::SecretKey> unwrap_from(store::Store& store, const std::string& place,
-                                            const Bytes16& key_id, const KeySource& source,
-                                            const Bytes16& repository_id) {
-  std::optional<Bytes> text = store::read_whole(store, place, kMaxDocumentBytes);
-  if (!text) return std::nullopt;
-  OpenDocument document = decode_open_document("key", key_name(key_id), *text);
-  if (document.repository_id != repository_id) return std::nullopt;
-  return unwrap_data_key(document.body, source, repository_id, key_id);
-}
-
-// Tries each key object in its two places. A damaged one is passed over, because the other place,
-// or another key object, may still open the repository; what was wrong is told when nothing does.
-codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
-                               const Bytes16& repository_id) {
-  std::vector<Bytes16> ids = key_ids(store);
-  std::optional<Error> damage;
-  for (const Bytes16& id : ids) {
-    for (const std::string& place : {key_name(id), key_copy_name(id)}) {
-      try {
-        std::optional<codec::SecretKey> key = unwrap_from(store, place, id, source, repository_id);
-        if (key) return *key;
-        if (store.info(place)) break;  // whole and not wrapped by this: its copy holds the same
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCorrupt) throw;
-        damage = error;
-      }
-    }
-  }
-  if (damage) throw Error(*damage);
-  if (ids.empty())
-    throw Error({.code = ErrorCode::kCorrupt,
-                 .message = fmt::format("the repository at \"{}\" has no key objects", store.url()),
-                 .detail = "It is sealed, and without them nobody can open it, whatever passphrase "
-                           "or key file is given.",
-                 .hint = "Take the folder \"keys\" from a copy of the repository."});
-  throw Error({.code = ErrorCode::kWrongKey,
-               .message = fmt::format("this {} does not open the repository at \"{}\"",
-                                      source.key_file ? "key file" : "passphrase", store.url()),
-               .detail = fmt::format("It was tried on {} key object(s).", ids.size()),
-               .hint = source.key_file
-                           ? "Check which key file belongs to this repository."
-                           : "Check which passphrase belongs to this repository; passphrases are "
-                             "compared with every space in them."});
 }
 
 // Other files do not belong into a repository, and a repository that has lost its repo.json must
@@ -221,12 +156,7 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
     body.set("digest_key", to_hex(digest_key));
   } else {
     // Before repo.json, so that no repository is ever without its keys.
-    Bytes16 key_id = random.bytes16();
-    Json wrapped =
-        wrap_data_key(codec::SecretKey::generate(random), key, repository_id, key_id, random);
-    Bytes text = encode_open_document(repository_id, "key", key_name(key_id), wrapped, random);
-    HF_CHECK(target.create(key_name(key_id), text));
-    HF_CHECK(target.create(key_copy_name(key_id), text));
+    add_key_object(target, codec::SecretKey::generate(random), key, repository_id, random);
   }
   Bytes text = encode_open_document(repository_id, "repository", name, body, random);
   if (!target.create(name, text)) throw_exists();
