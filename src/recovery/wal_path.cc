@@ -66,14 +66,15 @@ void WalPath::list_runs(const repo::WalArchive& archive, pg::TimelineId timeline
 // reaches farthest is taken.
 void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number) {
   const pg::SegmentName name{.timeline = timeline_, .segment_number = segment_number};
+  const std::vector<Bytes16> digests = archive.partials(name);
   std::optional<repo::WalSegmentInfo> before;
-  if (!runs_.empty()) {
+  if (!runs_.empty() && !digests.empty()) {
     before = archive.segment_info(
         {.kind = pg::WalFileKind::kSegment,
          .segment = {.timeline = timeline_, .segment_number = segment_number - 1}});
   }
   pg::Lsn reaches = pg::start_lsn(segment_number, size_);
-  for (const Bytes16& digest : archive.partials(name)) {
+  for (const Bytes16& digest : digests) {
     std::optional<repo::WalSegmentInfo> info =
         archive.segment_info({.kind = pg::WalFileKind::kPartial, .segment = name}, &digest);
     if (!info || (before && !repo::joins(*before, *info))) continue;

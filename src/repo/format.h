@@ -33,6 +33,7 @@ inline constexpr uint32_t kPackKind = object_kind("PACK");
 inline constexpr uint32_t kRefsKind = object_kind("REFS");
 inline constexpr uint32_t kWalSegmentKind = object_kind("WALS");
 inline constexpr uint32_t kWalFileKind = object_kind("WALF");
+inline constexpr uint32_t kVerifiedKind = object_kind("VRFY");
 
 inline constexpr size_t kHeaderBytes = 96;
 inline constexpr size_t kMaxRawBytes = size_t{8} << 20;                     // before compression

@@ -383,6 +383,12 @@ ManifestReader::ManifestReader(const Repository& repository, LineageName lineage
 }
 ManifestReader::~ManifestReader() = default;
 
+void ManifestReader::check(const Repository& repository, const LineageName& lineage,
+                           const std::string& backup_id, const Bytes32& sha256, bool copy) {
+  State state(repository, lineage, backup_id);
+  state.load(copy ? state.copy_name : state.name, sha256);
+}
+
 const ManifestSummary& ManifestReader::summary() const { return state_->summary; }
 const std::vector<DamagedBlock>& ManifestReader::damaged() const { return state_->damaged; }
 

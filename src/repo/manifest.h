@@ -99,6 +99,10 @@ class ManifestReader {
   ManifestReader(const Repository& repository, LineageName lineage, const std::string& backup_id,
                  const Bytes32& sha256, const std::function<void(std::string_view)>& warn);
   ~ManifestReader();
+  // Reads one of the two objects whole, the first or its copy. Throws kCorrupt when it does not
+  // hold.
+  static void check(const Repository& repository, const LineageName& lineage,
+                    const std::string& backup_id, const Bytes32& sha256, bool copy);
   const ManifestSummary& summary() const;
   const std::vector<DamagedBlock>& damaged() const;
   // Entries in order, one block at a time; nullopt at the end.

@@ -298,6 +298,10 @@ struct ExtentReader::State {
     return found->second.seal;
   }
 
+  // Verifies the extent whose bytes these are, of the pack `name`, and opens it in place.
+  Extent open(std::span<std::byte> extent, const ExtentRef& ref, ContentKind expected,
+              const std::string& name);
+
   const Repository* repository;
   LineageName lineage;
   codec::ContentDigest content_digest;
@@ -375,13 +379,20 @@ bool ExtentReader::holds(const ExtentRef& ref, ByteView raw) {
   return state_->content_digest.digest(raw) == ref.digest;
 }
 
+namespace {
+
+[[noreturn]] void throw_damaged_extent(const std::string& name, const ExtentRef& ref,
+                                       std::string_view detail) {
+  throw_damaged(name, fmt::format("Extent {}, at byte {}: {}", ref.ordinal, ref.offset, detail));
+}
+
+}  // namespace
+
 ExtentReader::Extent ExtentReader::read(const ExtentRef& ref, ContentKind expected) {
   State& state = *state_;
   const std::string name = pack_name(state.lineage, ref.pack);
   Context reading("reading extent {} of pack \"{}\"", ref.ordinal, to_hex(ref.pack.view()));
-  auto damaged = [&](std::string detail) {
-    throw_damaged(name, fmt::format("Extent {}, at byte {}: {}", ref.ordinal, ref.offset, detail));
-  };
+  auto damaged = [&](std::string_view detail) { throw_damaged_extent(name, ref, detail); };
   if (ref.unit_bytes > kMaxUnitBytes || ref.unit_bytes < kInnerHeaderBytes)
     damaged(fmt::format("its reference says that it has {} bytes.", ref.unit_bytes));
 
@@ -392,7 +403,12 @@ ExtentReader::Extent ExtentReader::read(const ExtentRef& ref, ContentKind expect
   std::optional<size_t> count = state.repository->store().read_into(name, ref.offset, extent);
   if (!count || *count < extent_bytes)
     damaged(count ? "the pack ends before it." : "the pack is missing.");
+  return state.open(extent, ref, expected, name);
+}
 
+ExtentReader::Extent ExtentReader::State::open(std::span<std::byte> extent, const ExtentRef& ref,
+                                               ContentKind expected, const std::string& name) {
+  auto damaged = [&](std::string_view detail) { throw_damaged_extent(name, ref, detail); };
   // Is it the one that was asked for?
   ByteReader in(extent.first(kExtentHeaderBytes), "extent header");
   const uint32_t magic = in.u32();
@@ -408,26 +424,27 @@ ExtentReader::Extent ExtentReader::read(const ExtentRef& ref, ContentKind expect
                         to_hex(pack.view()), unit_bytes));
 
   // Does it hold what was written?
-  if (!state.seal_of(pack, salt).open(ordinal, extent.subspan(kExtentHeaderBytes)))
-    damaged(state.repository->sealed()
+  if (!seal_of(pack, salt).open(ordinal, extent.subspan(kExtentHeaderBytes)))
+    damaged(repository->sealed()
                 ? "its seal does not open, although the key is the repository's: it was changed."
                 : "its check does not hold: it was changed.");
   InnerHeader inner = parse_unit(extent.subspan(kExtentHeaderBytes, ref.unit_bytes));
   if (inner.kind != expected)
     damaged(fmt::format("it holds content of kind {} where {} was expected.",
                         static_cast<unsigned>(inner.kind), static_cast<unsigned>(expected)));
-  if (state.raw.size() < inner.raw_bytes) state.raw.resize(inner.raw_bytes);
-  std::span<std::byte> raw = std::span(state.raw).first(inner.raw_bytes);
-  state.decompressor.decompress(inner.compression, inner.frame, raw);
-  if (codec::xxh3_128(raw) != inner.raw_check) damaged("its raw bytes do not have their checksum.");
-  if (state.content_digest.digest(raw) != ref.digest)
+  if (raw.size() < inner.raw_bytes) raw.resize(inner.raw_bytes);
+  std::span<std::byte> content = std::span(raw).first(inner.raw_bytes);
+  decompressor.decompress(inner.compression, inner.frame, content);
+  if (codec::xxh3_128(content) != inner.raw_check)
+    damaged("its raw bytes do not have their checksum.");
+  if (content_digest.digest(content) != ref.digest)
     damaged("its content is not what its reference names.");
   return {.kind = inner.kind,
           .first_block = inner.first_block,
           .file_tag = inner.file_tag,
           .block_count = inner.block_count,
           .blocks = std::move(inner.blocks),
-          .raw = raw};
+          .raw = content};
 }
 
 // --- Footers ------------------------------------------------------------------------------------
@@ -484,8 +501,14 @@ std::vector<PackFooterEntry> parse_footer(ByteView bytes, uint32_t extent_count,
 
 }  // namespace
 
-std::vector<PackFooterEntry> read_pack_footer(const Repository& repository,
-                                              const LineageName& lineage, const Bytes16& pack) {
+namespace {
+
+struct Footer {
+  std::vector<PackFooterEntry> entries;
+  uint64_t offset = 0;  // of the footer: where the extents end
+};
+
+Footer read_footer(const Repository& repository, const LineageName& lineage, const Bytes16& pack) {
   store::Store& store = repository.store();
   const std::string name = pack_name(lineage, pack);
   Context reading("reading the footer of pack \"{}\"", to_hex(pack.view()));
@@ -529,7 +552,63 @@ std::vector<PackFooterEntry> read_pack_footer(const Repository& repository,
   read_exactly(footer_offset, unit);
   if (!make_seal(header, repository.keyring()).open(kFooterOrdinal, unit))
     throw_damaged(name, "Its footer does not open, or its check does not hold: it was changed.");
-  return parse_footer(ByteView(unit).first(footer_bytes), extent_count, footer_offset);
+  return {.entries = parse_footer(ByteView(unit).first(footer_bytes), extent_count, footer_offset),
+          .offset = footer_offset};
+}
+
+}  // namespace
+
+std::vector<PackFooterEntry> read_pack_footer(const Repository& repository,
+                                              const LineageName& lineage, const Bytes16& pack) {
+  return read_footer(repository, lineage, pack).entries;
+}
+
+// --- Checking -----------------------------------------------------------------------------------
+
+PackCheck ExtentReader::check_pack(const Bytes16& pack,
+                                   const std::function<void(uint64_t)>& amount) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  State& state = *state_;
+  const std::string name = pack_name(state.lineage, pack);
+  const Footer footer = read_footer(*state.repository, state.lineage, pack);
+  PackCheck check{.extents = footer.entries.size(), .bad = {}};
+  uint64_t end = kHeaderBytes;  // of the extent before
+  uint64_t piece_start = 0;     // what lies in state.buffer
+  size_t piece_bytes = 0;
+  for (const PackFooterEntry& entry : footer.entries) {
+    const ExtentRef ref{.pack = entry.home,
+                        .ordinal = entry.ordinal,
+                        .offset = entry.offset,
+                        .unit_bytes = entry.unit_bytes,
+                        .digest = entry.digest};
+    const size_t extent_bytes = kExtentHeaderBytes + entry.unit_bytes + codec::kSealBytes;
+    check.stray_bytes += entry.offset - end;
+    end = entry.offset + extent_bytes;
+    if (end > piece_start + piece_bytes) {
+      state.buffer.resize(std::max({kPieceBytes, extent_bytes, state.buffer.size()}));
+      piece_start = entry.offset;
+      piece_bytes =
+          state.repository->store().read_into(name, piece_start, state.buffer).value_or(0);
+      amount(piece_bytes);
+    }
+    // Beyond the four places of `catch`: what is wrong with one extent is told, and the others are
+    // read.
+    try {
+      if (end > piece_start + piece_bytes)
+        throw_damaged_extent(name, ref, "the pack ends before it.");
+      const Extent extent =
+          state.open(std::span(state.buffer).subspan(entry.offset - piece_start, extent_bytes), ref,
+                     entry.kind, name);
+      if (extent.raw.size() != entry.raw_bytes || extent.first_block != entry.first_block ||
+          extent.file_tag != entry.file_tag)
+        throw_damaged_extent(name, ref, "the footer tells of another one.");
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
+      check.bad.push_back({.ordinal = entry.ordinal, .problem = error.detail()});
+    }
+  }
+  check.stray_bytes += footer.offset - end;
+  return check;
 }
 
 }  // namespace holdfast::repo

@@ -9,9 +9,11 @@
 // of the open pack. Reading: one ranged read per extent, and one of 96 bytes per pack.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "codec/compression.h"
@@ -76,6 +78,18 @@ class ExtentWriter {
   std::unique_ptr<State> state_;
 };
 
+// What is wrong with the extents of a pack.
+struct PackCheck {
+  struct BadExtent {
+    uint32_t ordinal = 0;
+    std::string problem;  // a sentence
+  };
+  uint64_t extents = 0;
+  std::vector<BadExtent> bad;
+  uint64_t stray_bytes = 0;  // that belong to no extent
+  bool good() const { return bad.empty() && stray_bytes == 0; }
+};
+
 // Reads extents by reference, verifying each: header, seal, raw check, kind, and the digest of the
 // reference. An extent opens with what it carries and the repository's key: one ranged read each.
 // One thread at a time; keeps the unit keys of the last packs read (at most 256).
@@ -98,6 +112,12 @@ class ExtentReader {
   Extent read(const ExtentRef& ref, ContentKind expected);
   // Whether `raw` is the content of the extent, by its content digest; nothing is read.
   bool holds(const ExtentRef& ref, ByteView raw);
+
+  // Reads a whole pack, in pieces of 4 MiB: its header, trailer and footer, and every extent as
+  // read() does, against what the footer says of it. Throws kCorrupt where there is no pack, or
+  // one whose footer cannot be read; what is wrong with extents is told in the result. `amount` is
+  // told how many bytes more were read.
+  PackCheck check_pack(const Bytes16& pack, const std::function<void(uint64_t)>& amount);
 
  private:
   struct State;

@@ -1,0 +1,322 @@
+#include "repo/verified_objects.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "repo/format.h"
+#include "repo/layout.h"
+
+namespace holdfast::repo {
+namespace {
+
+constexpr uint16_t kSelfSection = 1;
+constexpr uint16_t kPacksSection = 2;
+constexpr uint16_t kSegmentsSection = 3;
+constexpr uint16_t kOthersSection = 4;
+constexpr size_t kSectionBytes = size_t{1} << 20;  // raw, of one section
+constexpr size_t kMaxNameBytes = 900;
+constexpr size_t kMaxReplaced = 1000;
+// What the smallest of each takes: bounds their number by the bytes at hand.
+constexpr size_t kLeastPackBytes = 17;
+constexpr size_t kLeastOtherBytes = 3;
+
+std::string verified_folder(const LineageName& lineage) {
+  return lineage_folder(lineage) + "verified/";
+}
+
+std::optional<uint64_t> parse_upper_hex(std::string_view text) {
+  uint64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// "packs/ab/<32 digits>"
+std::optional<Bytes16> pack_of(std::string_view name) {
+  constexpr std::string_view kFolder = "packs/";
+  if (!name.starts_with(kFolder) || name.size() != kFolder.size() + 3 + 32) return std::nullopt;
+  return parse_hex_array<16>(name.substr(kFolder.size() + 3));
+}
+
+// "wal/00000001/0000000100000000/<24 digits>" -> timeline, and the rest of the digits.
+struct Place {
+  uint32_t timeline = 0;
+  uint64_t rest = 0;
+};
+std::optional<Place> segment_of(std::string_view name) {
+  constexpr size_t kBefore = std::string_view("wal/00000001/0000000100000000/").size();
+  if (!name.starts_with("wal/") || name.size() != kBefore + 24) return std::nullopt;
+  const std::optional<uint64_t> timeline = parse_upper_hex(name.substr(kBefore, 8));
+  const std::optional<uint64_t> rest = parse_upper_hex(name.substr(kBefore + 8));
+  if (!timeline || !rest) return std::nullopt;
+  return Place{.timeline = static_cast<uint32_t>(*timeline), .rest = *rest};
+}
+
+std::string_view below_lineage(const LineageName& lineage, std::string_view name) {
+  const std::string folder = lineage_folder(lineage);
+  HF_CHECK(name.starts_with(folder));
+  return name.substr(folder.size());
+}
+
+}  // namespace
+
+// --- VerifiedObjects ----------------------------------------------------------------------------
+
+void VerifiedObjects::add(const LineageName& lineage, const std::string& name, uint64_t bytes) {
+  const std::string_view rest = below_lineage(lineage, name);
+  if (const std::optional<Bytes16> pack = pack_of(rest))
+    packs_.push_back({.id = *pack, .bytes = bytes});
+  else if (const std::optional<Place> place = segment_of(rest); place && bytes <= UINT32_MAX)
+    segments_.push_back(
+        {.timeline = place->timeline, .bytes = static_cast<uint32_t>(bytes), .place = place->rest});
+  else
+    others_[std::string(rest)] = bytes;
+}
+
+void VerifiedObjects::sort() {
+  auto tidy = [](auto& all, const auto& key) {
+    std::ranges::stable_sort(all, {}, key);
+    // The last of each.
+    auto first = std::unique(all.rbegin(), all.rend(), [&](const auto& a, const auto& b) {
+                   return key(a) == key(b);
+                 }).base();
+    all.erase(all.begin(), first);
+  };
+  tidy(packs_, [](const Pack& pack) { return pack.id; });
+  tidy(segments_,
+       [](const Segment& segment) { return std::pair(segment.timeline, segment.place); });
+}
+
+std::optional<uint64_t> VerifiedObjects::bytes_of(const LineageName& lineage,
+                                                  const std::string& name) const {
+  const std::string_view rest = below_lineage(lineage, name);
+  if (const std::optional<Bytes16> pack = pack_of(rest)) {
+    const auto found = std::ranges::lower_bound(packs_, *pack, {}, &Pack::id);
+    if (found == packs_.end() || found->id != *pack) return std::nullopt;
+    return found->bytes;
+  }
+  if (const std::optional<Place> place = segment_of(rest)) {
+    const auto key = std::pair(place->timeline, place->rest);
+    const auto key_of = [](const Segment& s) { return std::pair(s.timeline, s.place); };
+    const auto found = std::ranges::lower_bound(segments_, key, {}, key_of);
+    if (found == segments_.end() || key_of(*found) != key) return std::nullopt;
+    return found->bytes;
+  }
+  const auto found = others_.find(rest);
+  if (found == others_.end()) return std::nullopt;
+  return found->second;
+}
+
+// --- The sections -------------------------------------------------------------------------------
+
+// Reads and writes what VerifiedObjects keeps for itself.
+struct VerifiedSections {
+  using Sections = std::vector<std::pair<uint16_t, Bytes>>;
+
+  // Items in sections of about kSectionBytes: a count and the items of each.
+  template <typename Items, typename Encode>
+  static void put(Sections& sections, uint16_t type, const Items& items, const Encode& encode) {
+    auto at = items.begin();
+    while (at != items.end()) {
+      ByteWriter body;
+      uint64_t count = 0;
+      for (; at != items.end() && body.size() < kSectionBytes; ++at, ++count) encode(body, *at);
+      sections.emplace_back(type, ByteWriter().varint(count).bytes(body.view()).take());
+    }
+  }
+
+  static Sections encode(const VerifiedObjects& objects) {
+    Sections sections;
+    put(sections, kPacksSection, objects.packs_,
+        [](ByteWriter& out, const VerifiedObjects::Pack& pack) {
+          out.bytes(pack.id.view()).varint(pack.bytes);
+        });
+    // Runs of places that follow one another.
+    struct Run {
+      size_t first = 0, count = 0;
+    };
+    std::vector<Run> runs;
+    const std::vector<VerifiedObjects::Segment>& segments = objects.segments_;
+    constexpr size_t kRunItems = 65536;
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (!runs.empty() && runs.back().count < kRunItems &&
+          segments[i].timeline == segments[i - 1].timeline &&
+          segments[i].place == segments[i - 1].place + 1)
+        ++runs.back().count;
+      else
+        runs.push_back({.first = i, .count = 1});
+    }
+    put(sections, kSegmentsSection, runs, [&](ByteWriter& out, const Run& run) {
+      out.u32(segments[run.first].timeline).u64(segments[run.first].place).varint(run.count);
+      for (size_t i = run.first; i < run.first + run.count; ++i) out.varint(segments[i].bytes);
+    });
+    put(sections, kOthersSection, objects.others_,
+        [](ByteWriter& out, const auto& other) { out.text(other.first).varint(other.second); });
+    return sections;
+  }
+
+  static void decode_packs(ByteReader& in, VerifiedObjects& into) {
+    const uint64_t count = in.varint();
+    if (count > in.remaining() / kLeastPackBytes) in.fail(fmt::format("{} packs", count));
+    for (uint64_t i = 0; i < count; ++i) {
+      VerifiedObjects::Pack pack;
+      pack.id.bytes = in.array<16>();
+      pack.bytes = in.varint();
+      if (!into.packs_.empty() && into.packs_.back().id >= pack.id) in.fail("packs out of order");
+      into.packs_.push_back(pack);
+    }
+  }
+
+  static void decode_segments(ByteReader& in, VerifiedObjects& into) {
+    const uint64_t runs = in.varint();
+    for (uint64_t i = 0; i < runs; ++i) {
+      VerifiedObjects::Segment segment;
+      segment.timeline = in.u32();
+      segment.place = in.u64();
+      const uint64_t count = in.varint();
+      if (count == 0 || count > in.remaining() || count > UINT64_MAX - segment.place)
+        in.fail(fmt::format("a run of {} segments", count));
+      if (!into.segments_.empty()) {
+        const VerifiedObjects::Segment& last = into.segments_.back();
+        if (std::pair(last.timeline, last.place) >= std::pair(segment.timeline, segment.place))
+          in.fail("segments out of order");
+      }
+      for (uint64_t at = 0; at < count; ++at, ++segment.place) {
+        const uint64_t bytes = in.varint();
+        if (bytes > UINT32_MAX) in.fail(fmt::format("a segment of {} bytes", bytes));
+        segment.bytes = static_cast<uint32_t>(bytes);
+        into.segments_.push_back(segment);
+      }
+    }
+  }
+
+  static void decode_others(ByteReader& in, VerifiedObjects& into) {
+    const uint64_t count = in.varint();
+    if (count > in.remaining() / kLeastOtherBytes) in.fail(fmt::format("{} names", count));
+    for (uint64_t i = 0; i < count; ++i) {
+      std::string name(in.text(kMaxNameBytes));
+      const uint64_t bytes = in.varint();
+      if (name.empty() || (!into.others_.empty() && into.others_.rbegin()->first >= name))
+        in.fail("names out of order");
+      into.others_.emplace_hint(into.others_.end(), std::move(name), bytes);
+    }
+  }
+};
+
+std::vector<std::pair<uint16_t, Bytes>> encode_verified(const VerifiedObjects& objects) {
+  return VerifiedSections::encode(objects);
+}
+
+void decode_verified(uint16_t type, ByteView raw, std::string_view what, VerifiedObjects& into) {
+  ByteReader in(raw, what);
+  switch (type) {
+    case kPacksSection:
+      VerifiedSections::decode_packs(in, into);
+      break;
+    case kSegmentsSection:
+      VerifiedSections::decode_segments(in, into);
+      break;
+    case kOthersSection:
+      VerifiedSections::decode_others(in, into);
+      break;
+    default:
+      in.fail(fmt::format("no section of the type {}", type));
+  }
+  in.expect_end();
+}
+
+// --- Records ------------------------------------------------------------------------------------
+
+namespace {
+
+struct ReadRecord {
+  Time began;
+  std::vector<std::string> replaced;
+  VerifiedObjects objects;
+};
+
+ReadRecord read_record(const Repository& repository, const std::string& name) {
+  Context reading("reading record \"{}\"", name);
+  std::optional<ObjectReader> object =
+      ObjectReader::open(repository.store(), repository.keyring(), kVerifiedKind, name, name);
+  if (!object) throw_damaged(name, "It disappeared while it was read.");
+  ReadRecord record;
+  const std::string what = fmt::format("object \"{}\"", name);
+  while (std::optional<ObjectReader::Section> section = object->next()) {
+    if (section->type == kSelfSection) {
+      ByteReader in = after_self(section->plain, what);
+      record.began = Time(Microseconds(in.i64()));
+      const uint64_t count = in.varint();
+      if (count > kMaxReplaced) in.fail(fmt::format("{} records replaced", count));
+      for (uint64_t i = 0; i < count; ++i) record.replaced.emplace_back(in.text());
+      in.expect_end();
+    } else if (section->type <= kOthersSection) {
+      decode_verified(section->type, object->expand(*section), what, record.objects);
+    } else {
+      object->skip_unknown(*section);
+    }
+  }
+  return record;
+}
+
+}  // namespace
+
+VerifiedRecords::VerifiedRecords(
+    const Repository& repository, const LineageName& lineage,
+    const std::function<void(const std::string& name, const Error& error)>& unreadable)
+    : lineage_(lineage) {
+  const std::string folder = verified_folder(lineage);
+  std::vector<std::string> names;
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    if (is_backup_id(std::string_view(entry.name).substr(folder.size())))
+      names.push_back(entry.name);
+    return true;
+  });
+  // Newest first: what a newer one has taken over is not read.
+  std::set<std::string> replaced;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    const std::string id = name->substr(folder.size());
+    if (replaced.contains(id)) continue;
+    // Beyond the four places of `catch`: without a record there is more to read, no more.
+    try {
+      ReadRecord record = read_record(repository, *name);
+      replaced.insert(record.replaced.begin(), record.replaced.end());
+      ids_.push_back(id);
+      records_.push_back({.began = record.began, .objects = std::move(record.objects)});
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
+      unreadable(*name, error);
+    }
+  }
+  std::ranges::reverse(ids_);
+}
+
+bool VerifiedRecords::cover(const std::string& name, uint64_t bytes, Time modified) const {
+  return std::ranges::any_of(records_, [&](const Record& record) {
+    return modified < record.began && record.objects.bytes_of(lineage_, name) == bytes;
+  });
+}
+
+std::string put_verified(const Repository& repository, const LineageName& lineage, Time began,
+                         const VerifiedObjects& objects, const std::vector<std::string>& replaced) {
+  const std::string id = make_backup_id(began, repository.random());
+  const std::string name = verified_folder(lineage) + id;
+  ObjectWriter object(repository.store(), repository.keyring(), kVerifiedKind, name,
+                      repository.random());
+  ByteWriter self;
+  self.text(name).i64(began.time_since_epoch().count());
+  const size_t count = std::min(replaced.size(), kMaxReplaced);
+  self.varint(count);
+  for (size_t i = 0; i < count; ++i) self.text(replaced[i]);
+  object.section(kSelfSection, self.view());
+  codec::Compressor compressor({});
+  for (const auto& [type, raw] : encode_verified(objects))
+    object.compressed_section(type, raw, compressor);
+  object.commit();
+  return id;
+}
+
+}  // namespace holdfast::repo

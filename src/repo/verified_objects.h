@@ -1,0 +1,87 @@
+// verified_objects.h: which objects were read whole and found good, so that they need not be read
+// again.
+//
+// Every run of verify that has read something puts a record of it. A record holds for an object as
+// long as it has the size that it had then, and was modified before that run began, by the store's
+// clock. Normative: docs/design/repository-format.md, "Records of verification".
+//
+// Memory: 16 bytes for each archived segment, 32 for each pack; names of what else there is.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "repo/repository.h"
+
+namespace holdfast::repo {
+
+// What one run has read and found good; and what a record holds.
+class VerifiedObjects {
+ public:
+  // `name`: whole, of an object of this lineage.
+  void add(const LineageName& lineage, const std::string& name, uint64_t bytes);
+  // nullopt: it is not among them.
+  std::optional<uint64_t> bytes_of(const LineageName& lineage, const std::string& name) const;
+  // After the last add(), before anything else. Of two of one name the later counts.
+  void sort();
+  size_t size() const { return packs_.size() + segments_.size() + others_.size(); }
+  bool operator==(const VerifiedObjects&) const = default;
+
+ private:
+  friend struct VerifiedSections;
+  struct Pack {
+    Bytes16 id;
+    uint64_t bytes = 0;
+    bool operator==(const Pack&) const = default;
+  };
+  struct Segment {
+    uint32_t timeline = 0;
+    uint32_t bytes = 0;
+    uint64_t place = 0;  // the 16 digits behind the timeline, as a number
+    bool operator==(const Segment&) const = default;
+  };
+  std::vector<Pack> packs_;
+  std::vector<Segment> segments_;
+  std::map<std::string, uint64_t, std::less<>> others_;  // below the lineage's folder
+};
+
+// The sections of a record behind its first, as plain bytes by their type; and back. Decoding
+// throws kCorrupt for what is out of order or out of bounds. `what` is for errors.
+std::vector<std::pair<uint16_t, Bytes>> encode_verified(const VerifiedObjects& objects);
+void decode_verified(uint16_t type, ByteView raw, std::string_view what, VerifiedObjects& into);
+
+// All records of a lineage.
+class VerifiedRecords {
+ public:
+  VerifiedRecords() = default;
+  // A record that cannot be read is told and counts for nothing.
+  VerifiedRecords(
+      const Repository& repository, const LineageName& lineage,
+      const std::function<void(const std::string& name, const Error& error)>& unreadable);
+
+  // Whether the object was read whole, found good, and is unchanged since.
+  bool cover(const std::string& name, uint64_t bytes, Time modified) const;
+  // Those that no other has taken over, oldest first.
+  const std::vector<std::string>& ids() const { return ids_; }
+
+ private:
+  struct Record {
+    Time began;
+    VerifiedObjects objects;
+  };
+  LineageName lineage_;
+  std::vector<std::string> ids_;
+  std::vector<Record> records_;
+};
+
+// Puts a record of a run that began at `began`, by the store's clock; what the records `replaced`
+// said is in it, or is not to count any more. Returns its id.
+std::string put_verified(const Repository& repository, const LineageName& lineage, Time began,
+                         const VerifiedObjects& objects, const std::vector<std::string>& replaced);
+
+}  // namespace holdfast::repo
