@@ -375,6 +375,13 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   restore->add_flag("--yes", arguments.yes,
                     "do not ask before an old data directory is emptied or written over");
 
+  CLI::App* verify = command(&app, "verify", "read everything and say what is damaged");
+  verify->add_flag("--deep", arguments.deep, "read again what was found good before");
+  verify
+      ->add_option("BACKUP", arguments.words,
+                   "only what these backups need: ids, beginnings of ids, or latest")
+      ->expected(0, -1);
+
   CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");
   finish->add_option("DIR", arguments.words, "the restored data directory")
       ->expected(1)

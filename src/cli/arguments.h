@@ -37,7 +37,9 @@ struct Arguments {
   // backup export
   std::string tar;
   std::string wal = "on";
-  // backup show ID, wal push PATH, wal get FILE PATH, finish DIR
+  // verify
+  bool deep = false;
+  // verify BACKUP..., backup show ID, wal push PATH, wal get FILE PATH, finish DIR
   std::vector<std::string> words;
   bool read_ahead_worker = false;
   // what removes

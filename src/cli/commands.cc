@@ -18,6 +18,7 @@
 #include "cli/drill_commands.h"
 #include "cli/export_command.h"
 #include "cli/expire_commands.h"
+#include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
 #include "restore/restore.h"
@@ -236,6 +237,7 @@ constexpr std::array kCommands = {
     Command{"wal list", run_wal_list},
     Command{"wal salvage", run_wal_salvage},
     Command{"restore", run_restore},
+    Command{"verify", run_verify},
     Command{"finish", run_finish},
     Command{"drill", run_drill},
     Command{"drill list", run_drill_list},

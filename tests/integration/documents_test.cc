@@ -48,7 +48,8 @@ constexpr std::array kPages = {"README.md",
                                "docs/guide/on-debian.md",
                                "docs/guide/recover.md",
                                "docs/guide/seal-the-repository.md",
-                               "docs/guide/troubleshooting.md"};
+                               "docs/guide/troubleshooting.md",
+                               "docs/guide/verify.md"};
 
 // What is shown without its output, because it changes the machine.
 constexpr std::array kNotRun = {"./quickstart", "./run-tests", "make release",
@@ -117,6 +118,8 @@ const std::vector<Mask>& masks() {
     add(R"(\b\d+ (?:files|objects|orders|acknowledged|segments)\b)", "<count>");
     add(R"(\bfiles: *\d+)", "<files>");
     add(R"(\bin \d+ packs)", "<packs>");
+    add(R"(\b\d+ (?:packs?|WAL segments?|other objects?|objects?)\b)", "<count>");
+    add(R"(\bpacks/[0-9a-f]{2}/)", "packs/");
     add(R"(each of \d+|orders before the mistake, \d+)", "<count>");
     add(R"(\bPostgreSQL 15\.\d+)", "<version>");
     add(R"(holdfast-demo-\w{6})", "<demo>");

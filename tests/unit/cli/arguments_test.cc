@@ -42,6 +42,7 @@ TEST(Arguments, EveryCommandIsKnownByItsName) {
                {{"wal", "get", "--read-ahead-worker"}, "wal get"},
                {{"wal", "list"}, "wal list"},
                {{"restore", "--into", "/d"}, "restore"},
+               {{"verify", "--deep", "latest", "20261122"}, "verify"},
                {{"finish", "/d"}, "finish"},
                {{"demo", "--keep"}, "demo"}};
   for (const auto& c : cases) EXPECT_EQ(parse(c.words).command, c.command);

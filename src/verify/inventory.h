@@ -1,0 +1,57 @@
+// inventory.h: what a lineage's folder holds, by one listing, and what of it is to be read.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "pg/wal_file_name.h"
+#include "repo/layout_table.h"
+#include "repo/repository.h"
+#include "repo/verified_objects.h"
+
+namespace holdfast::verify {
+
+struct ListedPack {
+  Bytes16 id;
+  uint64_t bytes = 0;
+  bool is_known_good = false;  // read whole before, and unchanged
+  bool is_needed = false;      // some backup refers to it
+};
+struct ListedSegment {
+  uint64_t number = 0;
+  uint32_t bytes = 0;
+  bool is_known_good = false;
+};
+struct ListedObject {
+  const repo::KindOfObject* kind = nullptr;
+  std::string name;
+  uint64_t bytes = 0;
+  bool is_known_good = false;
+};
+// What stands under one backup's id, its marks apart.
+struct BackupObjects {
+  bool has_commit = false;
+  std::optional<ListedObject> manifest, copy, refs;
+};
+
+struct Inventory {
+  std::vector<ListedPack> packs;  // by id
+  std::map<pg::TimelineId, std::vector<ListedSegment>> segments;
+  std::map<std::string, BackupObjects> backups;  // by id
+  std::vector<ListedObject> others;
+  std::vector<std::string> unknown;  // names that no kind of object has; some
+  uint64_t unknown_count = 0, unknown_bytes = 0;
+
+  ListedPack* find_pack(const Bytes16& id);
+  const ListedSegment* find_segment(pg::SegmentName name) const;
+};
+
+// Memory: 32 bytes for each pack, 16 for each segment, the names of what else there is.
+Inventory take_inventory(const repo::Repository& repository, const repo::Lineage& lineage,
+                         const repo::VerifiedRecords& records, const std::stop_token& stop);
+
+}  // namespace holdfast::verify

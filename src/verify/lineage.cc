@@ -1,0 +1,588 @@
+// The steps in the order of verify.h's list. A lineage's result is whole or there is none: what a
+// store that does not answer throws passes through.
+#include "verify/lineage.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "base/task_group.h"
+#include "pg/timeline_history.h"
+#include "repo/layout.h"
+#include "repo/object_check.h"
+#include "repo/pack.h"
+#include "repo/refs.h"
+#include "repo/wal_archive.h"
+#include "verify/damage.h"
+#include "verify/files.h"
+#include "verify/inventory.h"
+#include "verify/job.h"
+#include "verify/packs.h"
+#include "verify/wal.h"
+#include "verify/windows.h"
+
+namespace holdfast::verify {
+namespace {
+
+// So many records are merged into one.
+constexpr size_t kRecordsKept = 8;
+
+std::string sentence(const Error& error) {
+  return error.detail().empty() ? error.message() : error.detail();
+}
+
+// One backup on its way to a verdict.
+struct Candidate {
+  std::string id;
+  std::optional<repo::Backup> backup;  // nullopt: the commit object cannot be read
+  std::optional<std::vector<repo::PackRefs>> refs;
+  std::string lesser;        // what does not keep it from being restored
+  std::string reason;        // what does
+  bool needs_newer = false;  // of this program: no damage that a mark should tell of
+  bool is_forced = false;    // it was found damaged before: nothing of it counts as known good
+  bool was_read = false;     // not known good from an earlier run
+};
+
+class LineageVerifier {
+ public:
+  LineageVerifier(const VerifyOptions& options, const repo::Repository& repository,
+                  const repo::Lineage& lineage, std::string& not_kept, Reporter& reporter,
+                  std::stop_token stop)
+      : options_(options),
+        repository_(repository),
+        lineage_(lineage),
+        name_(lineage.name),
+        archive_(repository, lineage),
+        not_kept_(not_kept),
+        good_(lineage.name),
+        job_{.jobs = std::max(options.jobs, 1),
+             .repository = repository,
+             .lineage = lineage,
+             .reporter = reporter,
+             .stop = std::move(stop),
+             .findings = findings_,
+             .good = good_} {
+    result_.lineage = lineage;
+  }
+
+  LineageResult run() {
+    began_ = now_if_writable();
+    list();
+    read_commits();
+    read_refs();
+    force_what_was_damaged();
+    check_packs();
+    check_manifests();
+    check_wal();
+    check_others();
+    look_at_windows();
+    tell_leftovers();
+    give_verdicts();
+    keep_record();
+    keep_marks();
+    result_.finding_count = findings_.count();
+    result_.findings = findings_.take();
+    return std::move(result_);
+  }
+
+ private:
+  // --- steps
+  void list();
+  void read_commits();
+  void read_refs();
+  void force_what_was_damaged();
+  void check_packs();
+  void check_manifests();
+  void check_manifest_objects(Candidate& candidate, BackupObjects& objects);
+  void check_wal();
+  void check_others();
+  void check_other(const ListedObject& object);
+  void look_at_windows();
+  void tell_leftovers();
+  void give_verdicts();
+  void keep_record();
+  void keep_marks();
+
+  // --- parts
+  // The store's clock may have to write to tell the time.
+  std::optional<Time> now_if_writable();
+  // Carries out what changes the repository; false when the store does not let us.
+  template <typename Work>
+  bool keep(Work&& work);
+  bool is_scoped() const { return !options_.backups.empty(); }
+  bool must_read(bool is_known_good) const { return options_.deep || !is_known_good; }
+  // What was not read, because it is known.
+  void count_unchanged(uint64_t bytes) {
+    ++result_.objects_unchanged;
+    result_.bytes_unchanged += bytes;
+  }
+  void count_read(uint64_t bytes) {
+    ++result_.others_read;
+    result_.bytes_read += bytes;
+  }
+  bool needs_segment(const Candidate& candidate, uint64_t number) const;
+  static void spoil(Candidate& candidate, const std::string& reason) {
+    if (candidate.reason.empty()) candidate.reason = reason;
+  }
+  static void lessen(Candidate& candidate, const std::string& reason) {
+    if (candidate.lesser.empty()) candidate.lesser = reason;
+  }
+
+  const VerifyOptions& options_;
+  const repo::Repository& repository_;
+  const repo::Lineage& lineage_;
+  const repo::LineageName name_;
+  const repo::WalArchive archive_;
+  std::string& not_kept_;
+  Findings findings_;
+  GoodObjects good_;
+  const Job job_;
+
+  std::optional<Time> began_;
+  std::optional<repo::VerifiedRecords> records_;
+  Inventory inventory_;
+  std::vector<Candidate> candidates_;  // oldest first
+  DamagedPacks damaged_packs_;
+  WalDamage damaged_wal_;
+  LineageResult result_;
+};
+
+// --- what there is ------------------------------------------------------------------------------
+
+std::optional<Time> LineageVerifier::now_if_writable() {
+  std::optional<Time> now;
+  keep([&] { now = repository_.store().now(); });
+  return now;
+}
+
+template <typename Work>
+bool LineageVerifier::keep(Work&& work) {
+  if (!not_kept_.empty()) return false;
+  // Beyond the four places of `catch`: a repository that cannot be written to is verified all the
+  // same.
+  try {
+    std::forward<Work>(work)();
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace &&
+        error.code() != ErrorCode::kIo)
+      throw;
+    not_kept_ = error.message();
+    return false;
+  }
+}
+
+void LineageVerifier::list() {
+  job_.reporter.phase("listing objects", 0);
+  records_.emplace(repository_, name_, [&](const std::string& name, const Error& error) {
+    findings_.add(name, error);
+  });
+  inventory_ = take_inventory(repository_, lineage_, *records_, job_.stop);
+}
+
+void LineageVerifier::read_commits() {
+  std::vector<std::string> chosen;
+  for (const auto& [id, objects] : inventory_.backups)
+    if (objects.has_commit) chosen.push_back(id);
+  if (is_scoped()) {
+    const std::vector<std::string> all = std::move(chosen);
+    chosen.clear();
+    for (const std::string& word : options_.backups) {
+      for (const std::string& id : all)
+        if ((word == "latest" && id == all.back()) || (word != "latest" && id.starts_with(word)))
+          chosen.push_back(id);
+    }
+    std::ranges::sort(chosen);
+    chosen.erase(std::ranges::unique(chosen).begin(), chosen.end());
+  }
+  for (const std::string& id : chosen) {
+    throw_if_stopped(job_.stop);
+    Candidate candidate;
+    candidate.id = id;
+    const std::string name = repo::backup_name(name_, id);
+    candidate.backup =
+        repo::read_backup_if_possible(repository_, name_, id, [&](const Error& error) {
+          findings_.add(name, error);
+          findings_.blame(name, id);
+          candidate.reason = "its commit object cannot be read: " + sentence(error);
+          candidate.needs_newer = error.code() == ErrorCode::kUnsupported;
+        });
+    if (!candidate.backup && candidate.reason.empty()) continue;  // deleted at this moment
+    if (candidate.backup && candidate.backup->system_identifier != lineage_.system_identifier) {
+      findings_.add(
+          {.object = name,
+           .problem = "damaged",
+           .detail = fmt::format("It is of the system {}; the lineage is of {}.",
+                                 candidate.backup->system_identifier, lineage_.system_identifier),
+           .backups = {id},
+           .files = {}});
+      candidate.reason = "it is of another system";
+    }
+    ++result_.others_read;
+    candidates_.push_back(std::move(candidate));
+  }
+}
+
+// Small, and read every time: they tell which packs each backup needs.
+void LineageVerifier::read_refs() {
+  for (Candidate& candidate : candidates_) {
+    if (!candidate.backup) continue;
+    throw_if_stopped(job_.stop);
+    const std::string name = repo::refs_name(name_, candidate.id);
+    const std::optional<Error> error = damage_of([&] {
+      const std::optional<ListedObject>& listed = inventory_.backups[candidate.id].refs;
+      if (!listed) repo::throw_damaged(name, "It is missing.");
+      if (must_read(listed->is_known_good)) {
+        if (repo::object_sha256(repository_, name) != candidate.backup->refs_sha256)
+          repo::throw_damaged(name, "It is not the one that the backup names.");
+      }
+      candidate.refs = repo::read_refs(repository_, name_, candidate.id);
+      if (!candidate.refs) repo::throw_damaged(name, "It disappeared while it was read.");
+      if (must_read(listed->is_known_good)) good_.add(name, listed->bytes);
+      count_read(listed->bytes);
+    });
+    if (error) {
+      findings_.add(name, *error);
+      lessen(candidate,
+             "its list of references is missing or damaged: nothing can be deleted safely");
+      continue;
+    }
+    for (const repo::PackRefs& refs : *candidate.refs) {
+      if (ListedPack* pack = inventory_.find_pack(refs.pack)) {
+        pack->is_needed = true;
+        continue;
+      }
+      if (!damaged_packs_.emplace(refs.pack, PackDamage{.is_missing = true, .ordinals = {}}).second)
+        continue;
+      findings_.add({.object = repo::pack_name(name_, refs.pack),
+                     .problem = "missing",
+                     .detail = "A backup refers to it.",
+                     .backups = {},
+                     .files = {}});
+    }
+  }
+}
+
+// What an earlier run, or somebody else, has found damaged is read again whatever the records say.
+void LineageVerifier::force_what_was_damaged() {
+  for (Candidate& candidate : candidates_) {
+    if (!candidate.backup || !candidate.backup->marks.damaged) continue;
+    candidate.is_forced = true;
+    for (const repo::PackRefs& refs : candidate.refs.value_or(std::vector<repo::PackRefs>{}))
+      if (ListedPack* pack = inventory_.find_pack(refs.pack)) pack->is_known_good = false;
+  }
+}
+
+// --- packs, manifests ---------------------------------------------------------------------------
+
+void LineageVerifier::check_packs() {
+  // Without its references nobody knows what a backup needs.
+  const bool reads_all = !is_scoped() || std::ranges::any_of(candidates_, [](const Candidate& c) {
+    return c.backup && !c.refs;
+  });
+  std::vector<const ListedPack*> to_read;
+  for (const ListedPack& pack : inventory_.packs) {
+    if (!reads_all && !pack.is_needed) continue;
+    if (!must_read(pack.is_known_good)) {
+      count_unchanged(pack.bytes);
+      continue;
+    }
+    to_read.push_back(&pack);
+    ++result_.packs_read;
+    result_.bytes_read += pack.bytes;
+  }
+  DamagedPacks found = verify::check_packs(job_, to_read);
+  damaged_packs_.merge(found);
+}
+
+void LineageVerifier::check_manifests() {
+  job_.reporter.phase("verifying manifests", 0);
+  Footers footers(job_);
+  for (Candidate& candidate : candidates_) {
+    if (!candidate.backup) continue;
+    throw_if_stopped(job_.stop);
+    BackupObjects& objects = inventory_.backups[candidate.id];
+    const bool touches_damage =
+        !candidate.refs || std::ranges::any_of(*candidate.refs, [&](const repo::PackRefs& refs) {
+          return damaged_packs_.contains(refs.pack);
+        });
+    const bool is_known = objects.manifest && objects.copy && objects.manifest->is_known_good &&
+                          objects.copy->is_known_good && !candidate.is_forced;
+    if (is_known && !touches_damage && !options_.deep) {
+      count_unchanged(objects.manifest->bytes);
+      count_unchanged(objects.copy->bytes);
+      continue;
+    }
+    candidate.was_read = true;
+    check_manifest_objects(candidate, objects);
+    if (!candidate.reason.empty()) continue;
+    const std::optional<std::string> problem =
+        check_files(job_, footers, *candidate.backup, candidate.refs ? &*candidate.refs : nullptr,
+                    damaged_packs_);
+    if (problem) {
+      spoil(candidate, *problem);
+    } else if (candidate.lesser.empty()) {
+      good_.add(objects.manifest->name, objects.manifest->bytes);
+      good_.add(objects.copy->name, objects.copy->bytes);
+    }
+  }
+}
+
+// The first and its copy, each against the digest in the commit object.
+void LineageVerifier::check_manifest_objects(Candidate& candidate, BackupObjects& objects) {
+  std::optional<Error> first_error;
+  int good = 0;
+  for (const bool copy : {false, true}) {
+    const std::optional<ListedObject>& listed = copy ? objects.copy : objects.manifest;
+    const std::string name = copy ? repo::manifest_copy_name(name_, candidate.id)
+                                  : repo::manifest_name(name_, candidate.id);
+    const std::optional<Error> error = damage_of([&] {
+      if (!listed) repo::throw_damaged(name, "It is missing.");
+      repo::ManifestReader::check(repository_, name_, candidate.id,
+                                  candidate.backup->manifest_sha256, copy);
+    });
+    if (listed) count_read(listed->bytes);
+    if (!error) {
+      ++good;
+      continue;
+    }
+    findings_.add(name, *error);
+    if (!first_error) first_error = error;
+  }
+  if (good == 1)
+    lessen(candidate, "one of its two manifests is missing or damaged");
+  else if (good == 0)
+    spoil(candidate, "both its manifests are missing or damaged: " + sentence(*first_error));
+  if (good == 0)
+    for (const std::string& name :
+         {repo::manifest_name(name_, candidate.id), repo::manifest_copy_name(name_, candidate.id)})
+      findings_.blame(name, candidate.id);
+}
+
+// --- WAL, and all else --------------------------------------------------------------------------
+
+bool LineageVerifier::needs_segment(const Candidate& candidate, uint64_t number) const {
+  if (!candidate.backup) return false;
+  const pg::WalSegmentSize size = archive_.segment_size();
+  return number >= pg::segment_of(candidate.backup->start_lsn, size) &&
+         number <= pg::last_segment_before_end(candidate.backup->stop_lsn, size);
+}
+
+void LineageVerifier::check_wal() {
+  auto is_wanted = [&](pg::TimelineId, const ListedSegment& segment) {
+    const auto needs = [&](const Candidate& c) { return needs_segment(c, segment.number); };
+    if (is_scoped() && std::ranges::none_of(candidates_, needs)) return false;
+    if (must_read(segment.is_known_good) ||
+        std::ranges::any_of(candidates_,
+                            [&](const Candidate& c) { return c.is_forced && needs(c); }))
+      return true;
+    count_unchanged(segment.bytes);
+    return false;
+  };
+  damaged_wal_ = verify::check_wal(job_, archive_, inventory_, is_wanted, result_.segments_read,
+                                   result_.bytes_read);
+}
+
+void LineageVerifier::check_others() {
+  if (is_scoped()) return;
+  job_.reporter.phase("verifying other objects", 0);
+  for (const ListedObject& object : inventory_.others) {
+    throw_if_stopped(job_.stop);
+    if (!must_read(object.is_known_good)) {
+      count_unchanged(object.bytes);
+      continue;
+    }
+    count_read(object.bytes);
+    const std::optional<Error> error = damage_of([&] { check_other(object); });
+    // What expires while we look is no damage.
+    if (error && repository_.store().info(object.name)) findings_.add(object.name, *error);
+    if (!error) good_.add(object.name, object.bytes);
+  }
+}
+
+void LineageVerifier::check_other(const ListedObject& object) {
+  const std::string_view base = std::string_view(object.name).substr(object.name.rfind('/') + 1);
+  const pg::WalSegmentSize size = archive_.segment_size();
+  auto require = [&](bool present) {
+    if (!present) repo::throw_damaged(object.name, "It disappeared while it was read.");
+  };
+  switch (object.kind->kind) {
+    case repo::ObjectKind::kTimelineHistory: {
+      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
+      const std::optional<Bytes> text = archive_.read_file(file);
+      require(text.has_value());
+      pg::parse_timeline_history(file.segment.timeline, as_text(*text));
+      return;
+    }
+    case repo::ObjectKind::kBackupHistory: {
+      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
+      if (file.kind == pg::WalFileKind::kBackupHistory)
+        require(archive_.read_file(file).has_value());
+      else
+        repo::check_object(repository_, *object.kind, object.name);
+      return;
+    }
+    case repo::ObjectKind::kWalPartial: {
+      const size_t dot = base.rfind('.');
+      const pg::WalFileName file = pg::parse_wal_file_name(base.substr(0, dot), size);
+      const std::optional<Bytes16> digest = parse_hex_array<16>(base.substr(dot + 1));
+      if (file.kind == pg::WalFileKind::kPartial && digest)
+        require(archive_.read_segment(file, [](ByteView) {}, &*digest));
+      else
+        repo::check_object(repository_, *object.kind, object.name);
+      return;
+    }
+    default:
+      repo::check_object(repository_, *object.kind, object.name);
+  }
+}
+
+void LineageVerifier::look_at_windows() {
+  std::vector<repo::Backup> backups;
+  std::set<std::string> restorable;
+  for (const Candidate& candidate : candidates_) {
+    if (!candidate.backup) continue;
+    backups.push_back(*candidate.backup);
+    if (candidate.reason.empty()) restorable.insert(candidate.id);
+  }
+  WalPicture picture = look_at_wal(job_, archive_, backups, restorable, damaged_wal_);
+  for (Candidate& candidate : candidates_)
+    if (const auto found = picture.broken.find(candidate.id); found != picture.broken.end())
+      spoil(candidate, found->second);
+  if (is_scoped()) return;  // the WAL behind them was not read
+  result_.windows = std::move(picture.windows);
+  result_.gaps = std::move(picture.gaps);
+}
+
+void LineageVerifier::tell_leftovers() {
+  if (is_scoped()) return;
+  result_.leftovers = inventory_.unknown;
+  result_.leftover_count = inventory_.unknown_count;
+  result_.leftover_bytes = inventory_.unknown_bytes;
+  auto leave = [&](uint64_t bytes) {
+    ++result_.leftover_count;
+    result_.leftover_bytes += bytes;
+  };
+  const bool knows_all =
+      std::ranges::all_of(candidates_, [](const Candidate& c) { return c.refs.has_value(); });
+  for (const ListedPack& pack : inventory_.packs)
+    if (knows_all && !pack.is_needed) leave(pack.bytes);
+  for (const auto& [id, objects] : inventory_.backups) {
+    if (objects.has_commit) continue;
+    for (const std::optional<ListedObject>* object :
+         {&objects.manifest, &objects.copy, &objects.refs})
+      if (*object) leave((*object)->bytes);
+  }
+}
+
+// --- what comes of it ---------------------------------------------------------------------------
+
+void LineageVerifier::give_verdicts() {
+  for (const Candidate& candidate : candidates_) {
+    BackupVerdict verdict{.id = candidate.id, .reason = {}, .backup = candidate.backup};
+    const repo::Backup* backup = candidate.backup ? &*candidate.backup : nullptr;
+    if (!candidate.reason.empty()) {
+      verdict.verdict = Verdict::kDamaged;
+      verdict.reason = candidate.reason;
+    } else if (!candidate.lesser.empty()) {
+      verdict.verdict = Verdict::kUsable;
+      verdict.reason = candidate.lesser;
+    } else if (backup != nullptr && backup->damaged && !backup->marks.damaged) {
+      verdict.verdict = Verdict::kTakenDamaged;
+      verdict.reason = fmt::format("{} pages of the cluster were damaged when it was taken",
+                                   backup->damaged_blocks);
+    }
+    result_.backups.push_back(std::move(verdict));
+  }
+}
+
+// Before the marks: a mark of damage must not stand beside a record that knows better.
+void LineageVerifier::keep_record() {
+  if (!began_) return;
+  bool contradicts = false;  // a record counts something as good that is not
+  for (const ListedPack& pack : inventory_.packs)
+    contradicts = contradicts || (pack.is_known_good && damaged_packs_.contains(pack.id));
+  auto is_bad = [&](const std::string& name) { return findings_.has(name); };
+  auto name_of = [&](pg::TimelineId timeline, const ListedSegment& segment) {
+    return archive_.object_name(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = timeline, .segment_number = segment.number}});
+  };
+  auto is_bad_segment = [&](pg::TimelineId timeline, const ListedSegment& segment) {
+    const pg::SegmentName at{.timeline = timeline, .segment_number = segment.number};
+    return damaged_wal_.bad.contains(at) || damaged_wal_.unjoined.contains(at) ||
+           (findings_.count() > 0 && is_bad(name_of(timeline, segment)));
+  };
+  for (const auto& [timeline, segments] : inventory_.segments)
+    for (const ListedSegment& segment : segments)
+      contradicts = contradicts || (segment.is_known_good && is_bad_segment(timeline, segment));
+  repo::VerifiedObjects good = good_.take();
+  for (const ListedObject& object : inventory_.others)
+    contradicts = contradicts || (object.is_known_good && is_bad(object.name));
+  for (const auto& [id, objects] : inventory_.backups)
+    for (const std::optional<ListedObject>* object :
+         {&objects.manifest, &objects.copy, &objects.refs})
+      contradicts = contradicts || (*object && (*object)->is_known_good && is_bad((*object)->name));
+
+  const bool merges = contradicts || options_.deep || records_->ids().size() >= kRecordsKept;
+  if (merges) {
+    // What was known before and is not contradicted.
+    auto carry = [&](bool is_known_good, const std::string& name, uint64_t bytes) {
+      if (is_known_good && !is_bad(name)) good.add(name_, name, bytes);
+    };
+    for (const ListedPack& pack : inventory_.packs)
+      carry(pack.is_known_good && !damaged_packs_.contains(pack.id),
+            repo::pack_name(name_, pack.id), pack.bytes);
+    for (const auto& [timeline, segments] : inventory_.segments)
+      for (const ListedSegment& segment : segments)
+        carry(segment.is_known_good && !is_bad_segment(timeline, segment),
+              name_of(timeline, segment), segment.bytes);
+    for (const ListedObject& object : inventory_.others)
+      carry(object.is_known_good, object.name, object.bytes);
+    for (const auto& [id, objects] : inventory_.backups)
+      for (const std::optional<ListedObject>* object :
+           {&objects.manifest, &objects.copy, &objects.refs})
+        if (*object) carry((*object)->is_known_good, (*object)->name, (*object)->bytes);
+    good.sort();
+  }
+  const bool is_news = result_.packs_read > 0 || result_.segments_read > 0 ||
+                       std::ranges::any_of(candidates_, &Candidate::was_read) ||
+                       std::ranges::any_of(inventory_.others, [](const ListedObject& object) {
+                         return !object.is_known_good;
+                       });
+  if ((good.size() == 0 || !is_news) && !contradicts) return;
+  keep([&] {
+    repo::put_verified(repository_, name_, *began_, good,
+                       merges ? records_->ids() : std::vector<std::string>{});
+  });
+}
+
+void LineageVerifier::keep_marks() {
+  for (const BackupVerdict& verdict : result_.backups) {
+    const auto candidate = std::ranges::find(candidates_, verdict.id, &Candidate::id);
+    const repo::BackupMarks marks =
+        verdict.backup ? verdict.backup->marks : repo::read_marks(repository_, name_, verdict.id);
+    std::optional<repo::MarkKind> mark;
+    if (verdict.verdict == Verdict::kDamaged) {
+      if (!marks.damaged && !candidate->needs_newer) mark = repo::MarkKind::kDamaged;
+    } else if (marks.damaged || !marks.verified || options_.deep) {
+      mark = repo::MarkKind::kVerified;
+    }
+    // One that is being deleted loses its objects: that is no damage.
+    if (!mark || !repository_.store().info(repo::backup_name(name_, verdict.id))) continue;
+    const std::string detail = verdict.reason.empty() ? "It was read whole." : verdict.reason + ".";
+    if (!keep([&] { repo::put_mark(repository_, name_, verdict.id, *mark, detail); })) return;
+  }
+}
+
+}  // namespace
+
+LineageResult verify_lineage(const VerifyOptions& options, const repo::Repository& repository,
+                             const repo::Lineage& lineage, std::string& not_kept,
+                             Reporter& reporter, std::stop_token stop) {
+  return LineageVerifier(options, repository, lineage, not_kept, reporter, std::move(stop)).run();
+}
+
+}  // namespace holdfast::verify

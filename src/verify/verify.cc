@@ -1,0 +1,134 @@
+#include "verify/verify.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/core.h>
+
+#include "repo/layout.h"
+#include "repo/object_check.h"
+#include "verify/damage.h"
+#include "verify/lineage.h"
+
+namespace holdfast::verify {
+namespace {
+
+// Each key object and its copy.
+void check_keys(const repo::Repository& repository, Findings& findings) {
+  std::set<std::string> ids;
+  for (const std::string_view folder : {repo::kKeysFolder, repo::kKeyCopiesFolder})
+    store::for_each_entry(repository.store(), {.prefix = std::string(folder)},
+                          [&](const store::ListEntry& entry) {
+                            if (repo::kind_of_object(entry.name) != nullptr)
+                              ids.insert(entry.name.substr(folder.size()));
+                            return true;
+                          });
+  for (const std::string& id : ids) {
+    bool both = true;
+    const std::string first = std::string(repo::kKeysFolder) + id;
+    const std::string copy = std::string(repo::kKeyCopiesFolder) + id;
+    for (const std::string& name : {first, copy})
+      if (const std::optional<Error> error = damage_of(
+              [&] { repo::check_object(repository, *repo::kind_of_object(name), name); })) {
+        findings.add(name, *error);
+        both = false;
+      }
+    if (both && repo::object_sha256(repository, first) != repo::object_sha256(repository, copy))
+      findings.add({.object = copy,
+                    .problem = "damaged",
+                    .detail = "It and the first are not the same bytes.",
+                    .backups = {},
+                    .files = {}});
+  }
+}
+
+// Folders of lineages whose document is gone: nothing in them can be used.
+void check_lineage_documents(const repo::Repository& repository, const std::string& cluster,
+                             Findings& findings) {
+  const std::string folder = repo::cluster_folder(cluster);
+  store::for_each_entry(
+      repository.store(), {.prefix = folder, .folders = true}, [&](const store::ListEntry& entry) {
+        if (!entry.is_folder()) return true;
+        const std::optional<repo::LineageName> name = repo::parse_lineage_name(
+            cluster, entry.name.substr(folder.size(), entry.name.size() - folder.size() - 1));
+        if (!name) return true;
+        const std::string document = repo::lineage_document_name(*name);
+        if (!repository.store().info(document))
+          findings.add({.object = document,
+                        .problem = "missing",
+                        .detail = "Without it nothing of the lineage can be used.",
+                        .backups = {},
+                        .files = {}});
+        return true;
+      });
+}
+
+void check_cluster_objects(const repo::Repository& repository, const std::string& cluster,
+                           Findings& findings) {
+  for (const std::string_view below : {"leases/", "drills/"})
+    store::for_each_entry(
+        repository.store(), {.prefix = repo::cluster_folder(cluster) + std::string(below)},
+        [&](const store::ListEntry& entry) {
+          const repo::KindOfObject* kind = repo::kind_of_object(entry.name);
+          if (kind == nullptr) return true;
+          if (const std::optional<Error> error =
+                  damage_of([&] { repo::check_object(repository, *kind, entry.name); }))
+            findings.add(entry.name, *error);
+          return true;
+        });
+}
+
+// What was typed must be the name, or the beginning of a name, of some backup.
+void check_chosen(const VerifyOptions& options, const repo::Repository& repository,
+                  const std::vector<repo::Lineage>& lineages) {
+  for (const std::string& word : options.backups) {
+    const bool is_there = std::ranges::any_of(lineages, [&](const repo::Lineage& lineage) {
+      return std::ranges::any_of(
+          repo::list_backup_ids(repository, lineage.name),
+          [&](const std::string& id) { return word == "latest" || id.starts_with(word); });
+    });
+    if (word.empty() || !is_there)
+      repo::resolve_backup(repository, lineages.back().name, word);  // throws, with the nearest
+  }
+}
+
+}  // namespace
+
+bool VerifyResult::damaged() const {
+  return !common.empty() || std::ranges::any_of(lineages, [](const LineageResult& lineage) {
+    return lineage.finding_count > 0 || !lineage.gaps.empty() ||
+           std::ranges::any_of(lineage.backups, [](const BackupVerdict& backup) {
+             return backup.verdict == Verdict::kDamaged || backup.verdict == Verdict::kUsable;
+           });
+  });
+}
+
+VerifyResult verify(const VerifyOptions& options, const repo::Repository& repository,
+                    Reporter& reporter, std::stop_token stop) {
+  VerifyResult result{.url = repository.store().url(), .deep = options.deep};
+  std::vector<repo::Lineage> lineages = repository.lineages(options.cluster);
+  Findings common;
+  check_lineage_documents(repository, options.cluster, common);
+  if (lineages.empty() && common.count() == 0)
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
+                 .detail = fmt::format("Looked in {}.", repository.store().url()),
+                 .hint = "Check --cluster and --repo; \"holdfast info\" shows what is there."});
+  if (!lineages.empty()) check_chosen(options, repository, lineages);
+  check_keys(repository, common);
+  check_cluster_objects(repository, options.cluster, common);
+  result.common = common.take();
+
+  // "latest" is the newest of the newest lineage.
+  VerifyOptions of_older = options;
+  std::erase(of_older.backups, "latest");
+  for (const repo::Lineage& lineage : lineages) {
+    const bool is_newest = &lineage == &lineages.back();
+    if (!options.backups.empty() && !is_newest && of_older.backups.empty()) continue;
+    result.lineages.push_back(verify_lineage(is_newest ? options : of_older, repository, lineage,
+                                             result.not_kept, reporter, stop));
+  }
+  return result;
+}
+
+}  // namespace holdfast::verify

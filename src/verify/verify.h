@@ -1,0 +1,117 @@
+// verify.h: `verify`: every object of a cluster is read and checked, and what is damaged is told
+// together with what that means: which backups, which moments.
+//
+// What was read whole and found good is noted in the repository (repo/verified_objects.h) and not
+// read again while it is unchanged, unless `deep`. Commit objects, references, keys and lineage
+// documents are small and read every time. A backup that turns out damaged gets a mark, so that no
+// recovery begins with it; one that was read whole and is good gets one too. A store that cannot be
+// written to is verified all the same.
+//
+// The steps, each in a file of its own: inventory (one listing), packs (every extent), files
+// (manifests and maps: every reference against the footer of its pack), wal (segments and how they
+// join), windows (gaps, and what can be recovered).
+//
+// Sketch: bound by decompression and digests, about 300 MB/s a job; each pack and segment is read
+// once. Memory: for each job a WAL segment, or 12 MiB for packs; the footers of 32 packs; 32 bytes
+// for each pack, 16 for each segment of the repository, and as much again for the records.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "pg/lsn.h"
+#include "repo/backup.h"
+#include "repo/repository.h"
+
+namespace holdfast::verify {
+
+struct VerifyOptions {
+  std::string cluster;
+  bool deep = false;  // read again what was found good before
+  int jobs = 2;
+  // Ids, beginnings of ids or "latest": what these need and nothing else. Empty: everything.
+  std::vector<std::string> backups = {};
+};
+
+// One object that is not as it was written, is missing, or contradicts another.
+struct Finding {
+  std::string object;
+  std::string problem;               // a line
+  std::string detail;                // sentences
+  std::vector<std::string> backups;  // that it makes unusable
+  std::vector<std::string> files;    // of these backups; at most kShownFiles
+};
+inline constexpr size_t kShownFiles = 10;
+// So many are kept of a lineage; the count is exact.
+inline constexpr size_t kKeptFindings = 1000;
+
+enum class Verdict : uint8_t {
+  kGood,
+  kUsable,        // one of two copies, or what only deletion needs, is damaged
+  kTakenDamaged,  // whole, but pages of the cluster were damaged when it was taken
+  kDamaged,
+};
+struct BackupVerdict {
+  std::string id;
+  Verdict verdict = Verdict::kGood;
+  std::string reason;  // a sentence, unless good
+  // nullopt: its commit object cannot be read.
+  std::optional<repo::Backup> backup;
+};
+
+// Everything from start to end on the way to that timeline can be recovered.
+struct Window {
+  pg::TimelineId timeline;
+  pg::Lsn start_lsn, end_lsn;
+  Time start_time;
+  std::optional<Time> end_time;      // of the last commit; nullopt: none is known
+  std::vector<std::string> backups;  // that lead into it, oldest first
+};
+
+// Segments that are missing, or cannot be read, in the way of a recovery.
+struct Gap {
+  pg::TimelineId timeline;
+  std::string first_segment, last_segment;
+  uint64_t segment_count = 0;
+  pg::Lsn start_lsn, end_lsn;
+  std::optional<Time> after, before;  // the commits nearest to it
+  std::string problem;                // "missing", "damaged", "does not join"
+  std::vector<std::string> backups;   // whose recovery ends before it
+};
+
+struct LineageResult {
+  repo::Lineage lineage;
+  std::vector<BackupVerdict> backups = {};  // oldest first
+  std::vector<Window> windows = {};
+  std::vector<Gap> gaps = {};
+  std::vector<Finding> findings = {};
+  uint64_t finding_count = 0;
+  uint64_t packs_read = 0, segments_read = 0, others_read = 0;
+  uint64_t bytes_read = 0;
+  uint64_t objects_unchanged = 0, bytes_unchanged = 0;  // read earlier and found good
+  // What no backup needs, or no version of the format knows. No damage.
+  uint64_t leftover_count = 0, leftover_bytes = 0;
+  std::vector<std::string> leftovers = {};  // some of the names that are not known
+};
+
+struct VerifyResult {
+  std::string url;
+  bool deep = false;
+  std::vector<Finding> common = {};  // of what all lineages share: keys
+  std::vector<LineageResult> lineages = {};
+  // Why neither marks nor the record were kept; empty: they were.
+  std::string not_kept = {};
+  bool damaged() const;
+};
+
+// Throws kNotFound when the repository has no such cluster or backup, and whatever a store that
+// does not answer makes it throw: a result is a whole one.
+VerifyResult verify(const VerifyOptions& options, const repo::Repository& repository,
+                    Reporter& reporter, std::stop_token stop);
+
+}  // namespace holdfast::verify

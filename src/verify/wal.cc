@@ -1,0 +1,200 @@
+#include "verify/wal.h"
+
+#include <algorithm>
+
+#include <fmt/core.h>
+
+#include "base/mutex.h"
+#include "pg/wal_reader.h"
+
+namespace holdfast::verify {
+namespace {
+
+// Segments that one worker reads one after the other.
+constexpr size_t kChunkSegments = 32;
+
+struct Chunk {
+  pg::TimelineId timeline;
+  const std::vector<ListedSegment>* all = nullptr;
+  size_t first = 0, count = 0;  // in `all`
+};
+
+pg::WalFileName file_of(pg::SegmentName name) {
+  return {.kind = pg::WalFileKind::kSegment, .segment = name};
+}
+
+class WalChecker {
+ public:
+  WalChecker(const Job& job, const repo::WalArchive& archive) : job_(job), archive_(archive) {}
+
+  void run(const std::vector<Chunk>& chunks) {
+    for_each_in_parallel(job_, chunks.size(), [&] {
+      auto content = std::make_shared<Bytes>();
+      return [this, content, &chunks](size_t index) { check(chunks[index], *content); };
+    });
+  }
+  WalDamage take() {
+    MutexLock lock(mutex_);
+    return std::move(damage_);
+  }
+
+ private:
+  void check(const Chunk& chunk, Bytes& content) {
+    pg::WalReader reader(archive_.segment_size());
+    // What the first must join.
+    std::optional<repo::WalSegmentInfo> before = neighbour(chunk, chunk.first, -1);
+    uint64_t expected = (*chunk.all)[chunk.first].number;
+    for (size_t at = chunk.first; at < chunk.first + chunk.count; ++at) {
+      const ListedSegment& segment = (*chunk.all)[at];
+      const pg::SegmentName name{.timeline = chunk.timeline, .segment_number = segment.number};
+      const std::string object = archive_.object_name(file_of(name));
+      if (segment.number != expected) before.reset();
+      expected = segment.number + 1;
+
+      repo::WalSegmentInfo info;
+      bool joins = true;
+      const std::optional<Error> error =
+          damage_of([&] { info = check_segment(reader, name, content, joins); });
+      job_.reporter.amount(segment.bytes);
+      // What expires while we look is no damage; where it leaves a hole, that is found.
+      if (error && !job_.repository.store().info(object)) {
+        before.reset();
+        continue;
+      }
+      if (error) {
+        job_.findings.add(object, *error);
+        MutexLock lock(mutex_);
+        damage_.bad.insert(name);
+        before.reset();
+        continue;
+      }
+      if (!joins || (before && !repo::joins(*before, info)))
+        note_unjoined(name, object, before);
+      else
+        job_.good.add(object, segment.bytes);
+      before = std::move(info);
+    }
+    // What must join the last.
+    const std::optional<repo::WalSegmentInfo> after =
+        neighbour(chunk, chunk.first + chunk.count - 1, 1);
+    if (before && after && !repo::joins(*before, *after)) {
+      const pg::SegmentName name{.timeline = chunk.timeline, .segment_number = expected};
+      note_unjoined(name, archive_.object_name(file_of(name)), before);
+    }
+  }
+
+  // The metadata of the segment beside the one at `index`, when it is archived and can be read.
+  std::optional<repo::WalSegmentInfo> neighbour(const Chunk& chunk, size_t index,
+                                                int direction) const {
+    const std::vector<ListedSegment>& all = *chunk.all;
+    const uint64_t number = all[index].number + static_cast<uint64_t>(int64_t{direction});
+    const size_t there = index + static_cast<size_t>(int64_t{direction});
+    if (there >= all.size() || all[there].number != number) return std::nullopt;
+    std::optional<repo::WalSegmentInfo> info;
+    // Damage of it is told by who reads it.
+    damage_of([&] {
+      info = archive_.segment_info(file_of({.timeline = chunk.timeline, .segment_number = number}));
+    });
+    return info;
+  }
+
+  void note_unjoined(pg::SegmentName name, const std::string& object,
+                     const std::optional<repo::WalSegmentInfo>& before) {
+    std::string detail = "Its first record is not the continuation of the segment before it.";
+    if (before)
+      detail += fmt::format(" That one was pushed from \"{}\" on host \"{}\".", before->pgdata,
+                            before->host);
+    job_.findings.add({.object = object,
+                       .problem = "does not join",
+                       .detail = std::move(detail),
+                       .backups = {},
+                       .files = {}});
+    MutexLock lock(mutex_);
+    damage_.unjoined.insert(name);
+  }
+
+  // Throws kCorrupt. `joins`: whether its records continue those that the reader was fed.
+  repo::WalSegmentInfo check_segment(pg::WalReader& reader, pg::SegmentName name, Bytes& content,
+                                     bool& joins) const {
+    const std::string object = archive_.object_name(file_of(name));
+    const std::optional<repo::WalSegmentInfo> found = archive_.segment_info(file_of(name));
+    if (!found) repo::throw_damaged(object, "It disappeared while it was read.");
+    const repo::WalSegmentInfo& info = *found;
+    const pg::WalSegmentSize size = archive_.segment_size();
+    if (info.file_name != pg::segment_file_name(name, size) || info.timeline != name.timeline ||
+        !info.complete || info.bytes != size.bytes() || info.segment_bytes != size.bytes() ||
+        info.start_lsn != pg::start_lsn(name.segment_number, size))
+      repo::throw_damaged(object, fmt::format("Its metadata describe \"{}\", of {} bytes.",
+                                              info.file_name, info.bytes));
+    if (info.system_identifier != job_.lineage.system_identifier)
+      repo::throw_damaged(object,
+                          fmt::format("It is of the system {}; the lineage is of {}.",
+                                      info.system_identifier, job_.lineage.system_identifier));
+    content.clear();
+    archive_.read_segment(file_of(name), [&](ByteView piece) {
+      content.insert(content.end(), piece.begin(), piece.end());
+    });
+
+    pg::WalSegmentSummary summary = reader.feed(content, name, {});
+    auto reaches_end = [](const pg::WalSegmentSummary& s) {
+      return s.stop == pg::WalStop::kSegmentEnd || s.stop == pg::WalStop::kSwitch;
+    };
+    if (!reaches_end(summary)) {
+      // By itself, or only as the continuation of what came before?
+      pg::WalReader alone(size);
+      pg::WalSegmentSummary by_itself = alone.feed(content, name, {});
+      joins = !reaches_end(by_itself);
+      summary = std::move(by_itself);
+    }
+    if (!reaches_end(summary))
+      repo::throw_damaged(object, fmt::format("Its records can be read up to {} only{}. {}",
+                                              pg::to_string(summary.stop_lsn),
+                                              info.readable_end == summary.stop_lsn
+                                                  ? "; so it was when the server archived it"
+                                                  : "",
+                                              summary.stop_reason));
+    if (summary.system_identifier != info.system_identifier ||
+        summary.remaining_length_at_start != info.carried_in ||
+        summary.remaining_length_at_end != info.carried_out ||
+        summary.overwrites_record != info.starts_with_overwrite ||
+        summary.first_record_lsn.value_or(pg::Lsn{}) != info.first_record ||
+        summary.last_record_lsn.value_or(pg::Lsn{}) != info.last_record ||
+        info.readable_end != pg::end_lsn(name.segment_number, size))
+      repo::throw_damaged(object, "Its metadata do not describe its content.");
+    return info;
+  }
+
+  const Job& job_;
+  const repo::WalArchive& archive_;
+  Mutex mutex_;
+  WalDamage damage_ HF_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+WalDamage check_wal(
+    const Job& job, const repo::WalArchive& archive, const Inventory& inventory,
+    const std::function<bool(pg::TimelineId timeline, const ListedSegment&)>& is_wanted,
+    uint64_t& segments_read, uint64_t& bytes_read) {
+  std::vector<Chunk> chunks;
+  uint64_t total = 0;
+  for (const auto& [timeline, all] : inventory.segments) {
+    for (size_t at = 0; at < all.size(); ++at) {
+      if (!is_wanted(timeline, all[at])) continue;
+      total += all[at].bytes;
+      ++segments_read;
+      if (!chunks.empty() && chunks.back().timeline == timeline &&
+          chunks.back().first + chunks.back().count == at && chunks.back().count < kChunkSegments)
+        ++chunks.back().count;
+      else
+        chunks.push_back({.timeline = timeline, .all = &all, .first = at, .count = 1});
+    }
+  }
+  bytes_read += total;
+  job.reporter.phase("verifying WAL", total);
+  WalChecker checker(job, archive);
+  checker.run(chunks);
+  return checker.take();
+}
+
+}  // namespace holdfast::verify

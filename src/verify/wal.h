@@ -1,0 +1,25 @@
+// wal.h: archived segments: their contents, their records, and how they join.
+#pragma once
+
+#include <functional>
+#include <set>
+
+#include "repo/wal_archive.h"
+#include "verify/inventory.h"
+#include "verify/job.h"
+
+namespace holdfast::verify {
+
+struct WalDamage {
+  std::set<pg::SegmentName> bad;       // cannot be read to its end
+  std::set<pg::SegmentName> unjoined;  // is not the continuation of the segment before it
+};
+
+// Reads the segments for which `is_wanted` holds, some at a time in order, so that records that run
+// over the end of one are checked too.
+WalDamage check_wal(
+    const Job& job, const repo::WalArchive& archive, const Inventory& inventory,
+    const std::function<bool(pg::TimelineId timeline, const ListedSegment&)>& is_wanted,
+    uint64_t& segments_read, uint64_t& bytes_read);
+
+}  // namespace holdfast::verify

@@ -1,0 +1,367 @@
+// The WAL on the way to each timeline is a row of segments (recovery/wal_path.h). It is cut into
+// stretches: where a segment is missing, before and behind one that cannot be read, before one that
+// does not join. What a backup needs must lie in one stretch; from its stop to the end of that
+// stretch everything can be recovered.
+//
+//   segments   3 4 5 6 _ 8 9 x 11 12 | 13
+//   stretches  [-----]   [-]   [---]   [-
+#include "verify/windows.h"
+
+#include <algorithm>
+#include <memory>
+
+#include <fmt/core.h>
+
+#include "recovery/wal_path.h"
+#include "repo/layout.h"
+
+namespace holdfast::verify {
+namespace {
+
+// How far from a stretch's end a commit is looked for.
+constexpr uint64_t kSegmentsLookedAt = 64;
+
+enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined };
+
+struct Stretch {
+  uint64_t first = 0, last = 0;
+};
+struct Break {
+  Cut cut = Cut::kMissing;
+  pg::SegmentName first;
+  uint64_t last = 0;  // number; below first for kUnjoined
+};
+
+std::string_view word_of(Cut cut) {
+  return cut == Cut::kMissing ? "missing" : cut == Cut::kDamaged ? "damaged" : "does not join";
+}
+
+// The way to one timeline.
+class Way {
+ public:
+  Way(const Job& job, const repo::WalArchive& archive, const pg::TimelineHistory& history,
+      uint64_t first, const WalDamage& damage)
+      : job_(job), archive_(archive), path_(archive, history, first), damage_(damage) {
+    find_stretches(first);
+  }
+
+  const recovery::WalPath& path() const { return path_; }
+  const std::vector<Stretch>& stretches() const { return stretches_; }
+  const std::vector<Break>& breaks() const { return breaks_; }
+
+  const Stretch* stretch_of(uint64_t first, uint64_t last) const {
+    const auto found = std::ranges::find_if(
+        stretches_, [&](const Stretch& s) { return s.first <= first && last <= s.last; });
+    return found == stretches_.end() ? nullptr : &*found;
+  }
+  // The first break in [first, last].
+  const Break* break_in(uint64_t first, uint64_t last) const {
+    const auto found = std::ranges::find_if(breaks_, [&](const Break& b) {
+      const uint64_t end = std::max(b.last, b.first.segment_number);
+      return b.first.segment_number <= last && end >= first;
+    });
+    return found == breaks_.end() ? nullptr : &*found;
+  }
+
+  // nullopt: it is not there, or cannot be read.
+  std::optional<repo::WalSegmentInfo> info(uint64_t number) const {
+    const std::optional<recovery::PathSegment> segment = path_.at(number);
+    if (!segment) return std::nullopt;
+    const pg::WalFileName file{
+        .kind = segment->partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+        .segment = segment->name};
+    const Bytes16* digest = segment->partial ? &*segment->partial : nullptr;
+    std::optional<repo::WalSegmentInfo> found;
+    if (const std::optional<Error> error =
+            damage_of([&] { found = archive_.segment_info(file, digest); });
+        error && !damage_.bad.contains(segment->name))
+      job_.findings.add(archive_.object_name(file, digest), *error);
+    return found;
+  }
+  std::optional<Time> last_commit(const Stretch& stretch) const {
+    for (uint64_t back = 0; back < kSegmentsLookedAt && back <= stretch.last - stretch.first;
+         ++back)
+      if (const std::optional<repo::WalSegmentInfo> here = info(stretch.last - back);
+          here && here->commits.count > 0)
+        return here->commits.last_time;
+    return std::nullopt;
+  }
+  std::optional<Time> first_commit_from(uint64_t number) const {
+    for (uint64_t on = 0; on < kSegmentsLookedAt; ++on) {
+      if (!path_.at(number + on)) return std::nullopt;
+      if (const std::optional<repo::WalSegmentInfo> here = info(number + on);
+          here && here->commits.count > 0)
+        return here->commits.first_time;
+    }
+    return std::nullopt;
+  }
+  pg::Lsn end_of(const Stretch& stretch) const {
+    const std::optional<repo::WalSegmentInfo> here = info(stretch.last);
+    pg::Lsn end = here && here->last_record_end.is_valid()
+                      ? here->last_record_end
+                      : pg::start_lsn(stretch.last, archive_.segment_size());
+    if (path_.limit()) end = std::min(end, *path_.limit());
+    return end;
+  }
+
+ private:
+  void find_stretches(uint64_t first) {
+    uint64_t next = first;
+    for (const recovery::WalRange& run : path_.runs()) {
+      if (run.last < next) continue;
+      const uint64_t start = std::max(run.first, next);
+      if (start > next) {
+        breaks_.push_back({.cut = Cut::kMissing,
+                           .first = path_.first_hole(next).value_or(
+                               pg::SegmentName{.timeline = run.timeline, .segment_number = next}),
+                           .last = start - 1});
+        open_ = false;
+      } else if (open_ && start > first && !joins_across(start)) {
+        cut_before({.timeline = run.timeline, .segment_number = start});
+      }
+      take_run(run.timeline, start, run.last);
+      next = run.last + 1;
+    }
+    if (const std::optional<recovery::PathSegment>& tail = path_.tail();
+        tail && tail->name.segment_number >= next) {
+      const uint64_t number = tail->name.segment_number;
+      if (number > next) {
+        breaks_.push_back({.cut = Cut::kMissing,
+                           .first = {.timeline = tail->name.timeline, .segment_number = next},
+                           .last = number - 1});
+        open_ = false;
+      }
+      extend(number);
+    }
+  }
+
+  void take_run(pg::TimelineId timeline, uint64_t first, uint64_t last) {
+    auto bad = damage_.bad.lower_bound({.timeline = timeline, .segment_number = first});
+    auto unjoined = damage_.unjoined.lower_bound({.timeline = timeline, .segment_number = first});
+    auto is_at = [&](const auto& set, const auto& at) {
+      return at != set.end() && at->timeline == timeline && at->segment_number <= last;
+    };
+    uint64_t from = first;
+    while (is_at(damage_.bad, bad) || is_at(damage_.unjoined, unjoined)) {
+      const bool is_bad =
+          is_at(damage_.bad, bad) && (!is_at(damage_.unjoined, unjoined) || *bad <= *unjoined);
+      const pg::SegmentName at = is_bad ? *bad++ : *unjoined++;
+      if (at.segment_number > from) extend_to(from, at.segment_number - 1);
+      if (is_bad) {
+        breaks_.push_back({.cut = Cut::kDamaged, .first = at, .last = at.segment_number});
+        open_ = false;
+        from = at.segment_number + 1;
+      } else {
+        if (open_) cut_before(at);
+        from = at.segment_number;
+      }
+    }
+    if (from <= last) extend_to(from, last);
+  }
+
+  void cut_before(pg::SegmentName name) {
+    breaks_.push_back({.cut = Cut::kUnjoined, .first = name, .last = name.segment_number - 1});
+    open_ = false;
+  }
+  void extend_to(uint64_t first, uint64_t last) {
+    if (open_)
+      stretches_.back().last = last;
+    else
+      stretches_.push_back({.first = first, .last = last});
+    open_ = true;
+  }
+  void extend(uint64_t number) { extend_to(number, number); }
+
+  // The first segment of a run against the one before it, which is of another timeline.
+  bool joins_across(uint64_t number) const {
+    const std::optional<repo::WalSegmentInfo> before = info(number - 1);
+    const std::optional<repo::WalSegmentInfo> here = info(number);
+    return !before || !here || repo::joins(*before, *here);
+  }
+
+  const Job& job_;
+  const repo::WalArchive& archive_;
+  const recovery::WalPath path_;
+  const WalDamage& damage_;
+  std::vector<Stretch> stretches_;
+  std::vector<Break> breaks_;
+  bool open_ = false;  // the last stretch goes on
+};
+
+class Looker {
+ public:
+  Looker(const Job& job, const repo::WalArchive& archive, const std::vector<repo::Backup>& backups,
+         const std::set<std::string>& restorable, const WalDamage& damage)
+      : job_(job),
+        archive_(archive),
+        backups_(backups),
+        restorable_(restorable),
+        damage_(damage),
+        size_(archive.segment_size()) {}
+
+  WalPicture look() {
+    std::set<pg::TimelineId> timelines;
+    for (pg::TimelineId timeline : archive_.timelines()) timelines.insert(timeline);
+    for (const repo::Backup& backup : backups_) timelines.insert(backup.stop_timeline);
+    for (pg::TimelineId timeline : timelines) {
+      throw_if_stopped(job_.stop);
+      if (const std::optional<pg::TimelineHistory> history = read_history(timeline))
+        look_at(*history);
+    }
+    return std::move(picture_);
+  }
+
+ private:
+  std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) {
+    const pg::WalFileName file{.kind = pg::WalFileKind::kHistory,
+                               .segment = {.timeline = timeline}};
+    const std::string object = archive_.object_name(file);
+    std::optional<pg::TimelineHistory> history;
+    const std::optional<Error> error = damage_of([&] {
+      const std::optional<Bytes> text = archive_.read_file(file);
+      if (text)
+        history = pg::parse_timeline_history(timeline, as_text(*text));
+      else if (timeline.value == 1)
+        history = pg::TimelineHistory(timeline);
+      else
+        repo::throw_damaged(object, "It is missing: nobody can tell where its timeline began.");
+    });
+    if (error) {
+      job_.findings.add(object, *error);
+      for (const repo::Backup& backup : backups_)
+        if (backup.stop_timeline == timeline) {
+          job_.findings.blame(object, backup.id);
+          picture_.broken.emplace(
+              backup.id, fmt::format("the history of its timeline {} is missing or damaged",
+                                     pg::to_string(timeline)));
+        }
+    }
+    return history;
+  }
+
+  uint64_t first_segment(const repo::Backup& backup) const {
+    return pg::segment_of(backup.start_lsn, size_);
+  }
+  uint64_t last_segment(const repo::Backup& backup) const {
+    return pg::last_segment_before_end(backup.stop_lsn, size_);
+  }
+
+  void look_at(const pg::TimelineHistory& history) {
+    std::vector<const repo::Backup*> leading;
+    for (const repo::Backup& backup : backups_)
+      if (history.is_ancestor(backup.stop_timeline, backup.stop_lsn)) leading.push_back(&backup);
+    if (leading.empty()) return;
+    uint64_t first = UINT64_MAX;
+    for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
+    std::unique_ptr<Way> made;
+    if (const std::optional<Error> error = damage_of(
+            [&] { made = std::make_unique<Way>(job_, archive_, history, first, damage_); })) {
+      job_.findings.add(repo::wal_timeline_folder(job_.lineage.name, history.timeline()), *error);
+      return;
+    }
+    const Way& way = *made;
+
+    // Which stretch each backup leads into; a backup needs its own WAL on its own timeline.
+    std::map<const Stretch*, std::vector<const repo::Backup*>> by_stretch;
+    for (const repo::Backup* backup : leading) {
+      const Stretch* stretch = way.stretch_of(first_segment(*backup), last_segment(*backup));
+      if (stretch == nullptr && backup->stop_timeline == history.timeline())
+        note_broken(way, *backup);
+      if (stretch != nullptr && restorable_.contains(backup->id))
+        by_stretch[stretch].push_back(backup);
+    }
+    for (const Stretch& stretch : way.stretches())
+      if (const auto found = by_stretch.find(&stretch); found != by_stretch.end())
+        add_window(way, history, stretch, found->second);
+    for (const Break& here : way.breaks()) add_gap(way, by_stretch, here);
+  }
+
+  void note_broken(const Way& way, const repo::Backup& backup) {
+    const Break* cut = way.break_in(first_segment(backup), last_segment(backup));
+    std::string reason;
+    if (cut != nullptr) {
+      const std::string name = pg::segment_file_name(cut->first, size_);
+      reason = fmt::format("WAL segment \"{}\", which it needs, {}", name,
+                           cut->cut == Cut::kUnjoined ? "does not join the one before it"
+                                                      : fmt::format("is {}", word_of(cut->cut)));
+      job_.findings.blame(
+          archive_.object_name({.kind = pg::WalFileKind::kSegment, .segment = cut->first}),
+          backup.id);
+    } else {
+      const std::optional<uint64_t> last = way.path().last();
+      const uint64_t missing =
+          last && *last >= first_segment(backup) ? *last + 1 : first_segment(backup);
+      const pg::SegmentName name{.timeline = backup.stop_timeline, .segment_number = missing};
+      reason = fmt::format("WAL segment \"{}\", which it needs, is missing",
+                           pg::segment_file_name(name, size_));
+    }
+    picture_.broken.emplace(backup.id, std::move(reason));
+  }
+
+  void add_window(const Way& way, const pg::TimelineHistory& history, const Stretch& stretch,
+                  const std::vector<const repo::Backup*>& backups) {
+    const auto earliest = *std::ranges::min_element(
+        backups, {}, [](const repo::Backup* backup) { return backup->stop_lsn; });
+    Window window{.timeline = history.timeline(),
+                  .start_lsn = earliest->stop_lsn,
+                  .end_lsn = std::max(way.end_of(stretch), earliest->stop_lsn),
+                  .start_time = earliest->stop_time,
+                  .end_time = way.last_commit(stretch),
+                  .backups = {}};
+    for (const repo::Backup* backup : backups) {
+      window.backups.push_back(backup->id);
+      window.end_lsn = std::max(window.end_lsn, backup->stop_lsn);
+      if (!window.end_time || *window.end_time < backup->stop_time)
+        window.end_time = backup->stop_time;
+    }
+    picture_.windows.push_back(std::move(window));
+  }
+
+  // Once, although the ways to several timelines have it in common.
+  void add_gap(const Way& way,
+               const std::map<const Stretch*, std::vector<const repo::Backup*>>& by_stretch,
+               const Break& here) {
+    const std::string first = pg::segment_file_name(here.first, size_);
+    if (!told_.insert(first + std::string(word_of(here.cut))).second) return;
+    const uint64_t first_number = here.first.segment_number;
+    Gap gap{.timeline = here.first.timeline,
+            .first_segment = first,
+            .last_segment = first,
+            .segment_count = here.last + 1 - first_number,
+            .start_lsn = pg::start_lsn(first_number, size_),
+            .end_lsn = pg::start_lsn(here.last + 1, size_),
+            .after = {},
+            .before = way.first_commit_from(here.last + 1),
+            .problem = std::string(word_of(here.cut)),
+            .backups = {}};
+    if (gap.segment_count > 0)
+      gap.last_segment = pg::segment_file_name(
+          {.timeline = here.first.timeline, .segment_number = here.last}, size_);
+    for (const Stretch& stretch : way.stretches()) {
+      if (stretch.last + 1 != first_number) continue;
+      gap.after = way.last_commit(stretch);
+      if (const auto found = by_stretch.find(&stretch); found != by_stretch.end())
+        for (const repo::Backup* backup : found->second) gap.backups.push_back(backup->id);
+    }
+    picture_.gaps.push_back(std::move(gap));
+  }
+
+  const Job& job_;
+  const repo::WalArchive& archive_;
+  const std::vector<repo::Backup>& backups_;
+  const std::set<std::string>& restorable_;
+  const WalDamage& damage_;
+  const pg::WalSegmentSize size_;
+  WalPicture picture_;
+  std::set<std::string> told_;
+};
+
+}  // namespace
+
+WalPicture look_at_wal(const Job& job, const repo::WalArchive& archive,
+                       const std::vector<repo::Backup>& backups,
+                       const std::set<std::string>& restorable, const WalDamage& damage) {
+  return Looker(job, archive, backups, restorable, damage).look();
+}
+
+}  // namespace holdfast::verify

@@ -1,0 +1,207 @@
+#include "view/verify.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "view/table.h"
+
+namespace holdfast::view {
+namespace {
+
+constexpr size_t kShownFindings = 20;
+
+std::string_view word_of(verify::Verdict verdict) {
+  switch (verdict) {
+    case verify::Verdict::kGood:
+      return "good";
+    case verify::Verdict::kUsable:
+      return "usable";
+    case verify::Verdict::kTakenDamaged:
+      return "taken damaged";
+    case verify::Verdict::kDamaged:
+      break;
+  }
+  return "damaged";
+}
+
+std::string plural(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+std::string text(const verify::Finding& finding) {
+  std::string out = fmt::format("{}: {}\n", finding.problem, finding.object);
+  if (!finding.detail.empty()) out += fmt::format("    {}\n", finding.detail);
+  if (!finding.files.empty()) out += fmt::format("    files: {}\n", fmt::join(finding.files, ", "));
+  if (!finding.backups.empty())
+    out +=
+        fmt::format("    backups that it makes unusable: {}\n", fmt::join(finding.backups, ", "));
+  return out;
+}
+
+std::string text(const std::vector<verify::Finding>& findings) {
+  std::string out;
+  for (size_t i = 0; i < std::min(findings.size(), kShownFindings); ++i) out += text(findings[i]);
+  return out;
+}
+
+std::string text(const verify::Gap& gap) {
+  std::string what =
+      gap.segment_count == 0
+          ? fmt::format("WAL segment {} does not join the one before it", gap.first_segment)
+      : gap.segment_count == 1 ? fmt::format("WAL segment {} is {}", gap.first_segment, gap.problem)
+                               : fmt::format("{} WAL segments are {}: {} to {}", gap.segment_count,
+                                             gap.problem, gap.first_segment, gap.last_segment);
+  std::string out =
+      fmt::format("gap: {}, timeline {}, {} to {}\n", what, pg::to_string(gap.timeline),
+                  pg::to_string(gap.start_lsn), pg::to_string(gap.end_lsn));
+  if (gap.after) out += fmt::format("    the last commit before it: {}\n", to_local(*gap.after));
+  if (gap.before) out += fmt::format("    the first commit behind it: {}\n", to_local(*gap.before));
+  if (!gap.backups.empty())
+    out += fmt::format("    backups whose recovery ends before it: {}\n",
+                       fmt::join(gap.backups, ", "));
+  return out;
+}
+
+std::string text(const verify::LineageResult& lineage) {
+  std::string out = fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.cluster,
+                                repo::to_string(lineage.lineage.name));
+  out +=
+      fmt::format("  read: {}, {}, {}: {}\n", plural(lineage.packs_read, "pack"),
+                  plural(lineage.segments_read, "WAL segment"),
+                  plural(lineage.others_read, "other object"), to_human_bytes(lineage.bytes_read));
+  if (lineage.objects_unchanged > 0)
+    out += fmt::format("  unchanged since they were read: {}, {}\n",
+                       plural(lineage.objects_unchanged, "object"),
+                       to_human_bytes(lineage.bytes_unchanged));
+  for (const verify::BackupVerdict& backup : lineage.backups)
+    out += fmt::format("  backup {}: {}{}\n", backup.id, word_of(backup.verdict),
+                       backup.reason.empty() ? "" : ": " + backup.reason);
+  if (lineage.backups.empty()) out += "  no backup\n";
+  for (const verify::Window& window : lineage.windows)
+    out += fmt::format("  recoverable on timeline {}: {} to {} ({} to {})\n",
+                       pg::to_string(window.timeline), to_local(window.start_time),
+                       window.end_time ? to_local(*window.end_time) : "-",
+                       pg::to_string(window.start_lsn), pg::to_string(window.end_lsn));
+  for (const verify::Gap& gap : lineage.gaps) out += text(gap);
+  out += text(lineage.findings);
+  if (lineage.finding_count > kShownFindings)
+    out += fmt::format("and {} more; --json shows them\n", lineage.finding_count - kShownFindings);
+  if (lineage.leftover_count > 0)
+    out += fmt::format("  left over, needed by no backup: {}, {}\n",
+                       plural(lineage.leftover_count, "object"),
+                       to_human_bytes(lineage.leftover_bytes));
+  for (const std::string& name : lineage.leftovers)
+    out += fmt::format("  not an object of a repository: {}\n", name);
+  return out;
+}
+
+Json times(const std::optional<Time>& time) { return time ? Json(to_rfc3339(*time)) : Json(); }
+
+Json texts(const std::vector<std::string>& all) {
+  Json array = Json::array();
+  for (const std::string& one : all) array.push(one);
+  return array;
+}
+
+Json json(const std::vector<verify::Finding>& findings) {
+  Json array = Json::array();
+  for (const verify::Finding& finding : findings)
+    array.push(Json::object()
+                   .set("object", finding.object)
+                   .set("problem", finding.problem)
+                   .set("detail", finding.detail)
+                   .set("files", texts(finding.files))
+                   .set("backups", texts(finding.backups)));
+  return array;
+}
+
+Json json(const verify::LineageResult& lineage) {
+  Json backups = Json::array();
+  for (const verify::BackupVerdict& backup : lineage.backups)
+    backups.push(Json::object()
+                     .set("id", backup.id)
+                     .set("verdict", word_of(backup.verdict))
+                     .set("reason", backup.reason.empty() ? Json() : Json(backup.reason)));
+  Json windows = Json::array();
+  for (const verify::Window& window : lineage.windows)
+    windows.push(Json::object()
+                     .set("timeline", window.timeline.value)
+                     .set("start_lsn", pg::to_string(window.start_lsn))
+                     .set("end_lsn", pg::to_string(window.end_lsn))
+                     .set("start_time", to_rfc3339(window.start_time))
+                     .set("end_time", times(window.end_time))
+                     .set("backups", texts(window.backups)));
+  Json gaps = Json::array();
+  for (const verify::Gap& gap : lineage.gaps)
+    gaps.push(Json::object()
+                  .set("timeline", gap.timeline.value)
+                  .set("problem", gap.problem)
+                  .set("first_segment", gap.first_segment)
+                  .set("last_segment", gap.last_segment)
+                  .set("segments", gap.segment_count)
+                  .set("start_lsn", pg::to_string(gap.start_lsn))
+                  .set("end_lsn", pg::to_string(gap.end_lsn))
+                  .set("last_commit_before", times(gap.after))
+                  .set("first_commit_behind", times(gap.before))
+                  .set("backups", texts(gap.backups)));
+  return Json::object()
+      .set("cluster", lineage.lineage.name.cluster)
+      .set("lineage", repo::to_string(lineage.lineage.name))
+      .set("backups", std::move(backups))
+      .set("recoverable", std::move(windows))
+      .set("gaps", std::move(gaps))
+      .set("findings", json(lineage.findings))
+      .set("finding_count", lineage.finding_count)
+      .set("packs_read", lineage.packs_read)
+      .set("segments_read", lineage.segments_read)
+      .set("others_read", lineage.others_read)
+      .set("bytes_read", lineage.bytes_read)
+      .set("objects_unchanged", lineage.objects_unchanged)
+      .set("bytes_unchanged", lineage.bytes_unchanged)
+      .set("leftover_objects", lineage.leftover_count)
+      .set("leftover_bytes", lineage.leftover_bytes)
+      .set("unknown", texts(lineage.leftovers));
+}
+
+// One line that a tired person can act on.
+std::string last_line(const verify::VerifyResult& result) {
+  if (!result.damaged()) return "No damage: everything is as it was written.\n";
+  uint64_t damaged_backups = 0, backups = 0;
+  for (const verify::LineageResult& lineage : result.lineages)
+    for (const verify::BackupVerdict& backup : lineage.backups) {
+      ++backups;
+      if (backup.verdict == verify::Verdict::kDamaged) ++damaged_backups;
+    }
+  if (damaged_backups == 0)
+    return "There is damage, and every backup can still be restored. Next: take the objects from a "
+           "copy of the repository, or run \"holdfast backup\".\n";
+  return fmt::format(
+      "There is damage: {} of {} cannot be restored whole. Next: run \"holdfast backup\", and take "
+      "the objects from a copy of the repository if there is one.\n",
+      damaged_backups, plural(backups, "backup"));
+}
+
+}  // namespace
+
+std::string text(const verify::VerifyResult& result) {
+  std::string out = text(result.common);
+  for (const verify::LineageResult& lineage : result.lineages) out += text(lineage);
+  if (!result.not_kept.empty())
+    out += fmt::format("No mark and no record of this was kept: {}.\n", result.not_kept);
+  return out + last_line(result);
+}
+
+Json json(const verify::VerifyResult& result) {
+  Json lineages = Json::array();
+  for (const verify::LineageResult& lineage : result.lineages) lineages.push(json(lineage));
+  return Json::object()
+      .set("schema", "holdfast.verify.v1")
+      .set("url", result.url)
+      .set("deep", result.deep)
+      .set("damaged", result.damaged())
+      .set("findings", json(result.common))
+      .set("lineages", std::move(lineages))
+      .set("not_kept", result.not_kept.empty() ? Json() : Json(result.not_kept));
+}
+
+}  // namespace holdfast::view

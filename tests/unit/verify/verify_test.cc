@@ -1,0 +1,474 @@
+#include "verify/verify.h"
+
+#include <algorithm>
+
+#include <gtest/gtest.h>
+
+#include "repo/verified_objects.h"
+#include "support/counting_store.h"
+#include "support/error_of.h"
+#include "support/recording_reporter.h"
+#include "support/whole_repository.h"
+
+namespace holdfast::verify {
+namespace {
+
+using repo::ObjectKind;
+using test::CountingStore;
+using test::error_of;
+using test::FaultStore;
+using test::Sealing;
+using test::WholeRepository;
+
+class VerifyTest : public testing::Test {
+ protected:
+  VerifyResult run(bool deep = false, std::vector<std::string> backups = {}) {
+    return verify({.cluster = "main", .deep = deep, .jobs = 2, .backups = std::move(backups)},
+                  world_.repository, reporter_, {});
+  }
+  VerifyResult run_on(store::Store& store, bool deep = false) {
+    const repo::Repository repository =
+        repo::Repository::open(store, world_.key, std::nullopt, world_.random);
+    return verify({.cluster = "main", .deep = deep, .jobs = 2}, repository, reporter_, {});
+  }
+  static const BackupVerdict& of(const VerifyResult& result, const std::string& id) {
+    const auto& backups = result.lineages.at(0).backups;
+    const auto found = std::ranges::find(backups, id, &BackupVerdict::id);
+    if (found == backups.end()) throw std::logic_error("no verdict on " + id);
+    return *found;
+  }
+  static std::string words(const VerifyResult& result) {
+    std::string text;
+    for (const Finding& finding : result.common) text += finding.object + "\n";
+    for (const LineageResult& lineage : result.lineages) {
+      for (const Finding& finding : lineage.findings)
+        text += finding.object + ": " + finding.problem + ": " + finding.detail + "\n";
+      for (const Gap& gap : lineage.gaps) text += gap.problem + " " + gap.first_segment + "\n";
+      for (const BackupVerdict& backup : lineage.backups)
+        text += backup.id + " " + backup.reason + "\n";
+    }
+    return text;
+  }
+  repo::Backup backup(const std::string& id) {
+    return repo::read_backup(world_.repository, world_.lineage.name, id).value();
+  }
+  // The largest of its kind: of packs the one with the files.
+  std::string object_of(ObjectKind kind) {
+    std::string largest;
+    for (const auto& [each, name] : world_.objects())
+      if (each == kind &&
+          (largest.empty() || world_.store.info(name)->bytes > world_.store.info(largest)->bytes))
+        largest = name;
+    return largest;
+  }
+  void flip(const std::string& name, size_t place) {
+    Bytes bytes = test::object_bytes(world_.store, name);
+    bytes.at(place) ^= std::byte{0x10};
+    world_.replace(name, bytes);
+  }
+  // As a disk forgets: nothing tells that the object has changed.
+  void rot(const std::string& name) {
+    world_.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  }
+  void archive_up_to(uint64_t segment) {
+    world_.write_wal(segment);
+    world_.switch_segment();
+    world_.archive_wal();
+    a_minute_passes();
+  }
+  void a_minute_passes() { world_.clock.advance(std::chrono::minutes(1)); }
+
+  WholeRepository world_{Sealing::kNone};
+  test::RecordingReporter reporter_;
+};
+
+TEST_F(VerifyTest, AWholeRepositoryIsGoodAndSaysWhatCanBeRecovered) {
+  const std::string first = world_.take_backup(1);
+  world_.write_wal(6);
+  const std::string second = world_.take_backup(2);
+  archive_up_to(12);
+  const VerifyResult result = run();
+  EXPECT_FALSE(result.damaged()) << words(result);
+  EXPECT_EQ(of(result, first).verdict, Verdict::kGood);
+  EXPECT_EQ(of(result, second).verdict, Verdict::kGood);
+  const LineageResult& lineage = result.lineages.at(0);
+  EXPECT_EQ(lineage.segments_read, 12u);
+  EXPECT_EQ(lineage.leftover_count, 0u);
+  ASSERT_EQ(lineage.windows.size(), 1u);
+  const Window& window = lineage.windows.front();
+  EXPECT_EQ(window.start_lsn, backup(first).stop_lsn);
+  EXPECT_EQ(window.end_lsn, pg::end_lsn(12, world_.size()));
+  EXPECT_EQ(window.backups, (std::vector<std::string>{first, second}));
+  EXPECT_GT(*window.end_time, backup(second).stop_time);
+  // A good backup that was read whole says so from now on.
+  EXPECT_TRUE(backup(first).marks.verified);
+  EXPECT_TRUE(backup(second).marks.verified);
+}
+
+TEST_F(VerifyTest, TheSecondRunReadsOnlyWhatIsNewAndDeepReadsAll) {
+  world_.take_backup(1);
+  archive_up_to(6);
+  CountingStore first(world_.store);
+  EXPECT_FALSE(run_on(first).damaged());
+  a_minute_passes();
+
+  CountingStore second(world_.store);
+  const VerifyResult again = run_on(second);
+  EXPECT_FALSE(again.damaged()) << words(again);
+  EXPECT_EQ(again.lineages.at(0).packs_read, 0u);
+  EXPECT_EQ(again.lineages.at(0).segments_read, 0u);
+  for (const auto& [kind, name] : world_.objects()) {
+    if (kind != ObjectKind::kPack && kind != ObjectKind::kManifest &&
+        kind != ObjectKind::kManifestCopy)
+      continue;
+    EXPECT_GT(first.bytes_of(name), 0u) << name;
+    EXPECT_EQ(second.bytes_of(name), 0u) << name;
+  }
+  // Of WAL the metadata of the last alone, for the last commit.
+  EXPECT_EQ(second.bytes_of(world_.segment_object(3)), 0u);
+  EXPECT_LT(second.total_bytes(), first.total_bytes() / 3);
+
+  // Two segments more.
+  archive_up_to(8);
+  CountingStore third(world_.store);
+  const VerifyResult more = run_on(third);
+  EXPECT_FALSE(more.damaged()) << words(more);
+  EXPECT_EQ(more.lineages.at(0).packs_read, 0u);
+  EXPECT_EQ(more.lineages.at(0).segments_read, 2u);
+  EXPECT_EQ(third.bytes_of(world_.segment_object(3)), 0u);
+  EXPECT_GT(third.bytes_of(world_.segment_object(7)), 0u);
+
+  a_minute_passes();
+  CountingStore deep(world_.store);
+  const VerifyResult all = run_on(deep, true);
+  EXPECT_FALSE(all.damaged()) << words(all);
+  EXPECT_EQ(all.lineages.at(0).segments_read, 8u);
+  EXPECT_EQ(all.lineages.at(0).objects_unchanged, 0u);
+  EXPECT_GT(deep.total_bytes(), first.total_bytes());
+}
+
+TEST_F(VerifyTest, WhatChangedSinceItWasReadIsReadAgain) {
+  const std::string id = world_.take_backup();
+  EXPECT_FALSE(run().damaged());
+  a_minute_passes();
+  const std::string pack = object_of(ObjectKind::kPack);
+  const Bytes whole = test::object_bytes(world_.store, pack);
+  flip(pack, 3000);
+  const VerifyResult result = run();
+  EXPECT_TRUE(result.damaged());
+  EXPECT_EQ(of(result, id).verdict, Verdict::kDamaged) << words(result);
+  EXPECT_TRUE(backup(id).damaged);
+  // A backup that was found damaged is read again whatever its time says.
+  a_minute_passes();
+  world_.store.edit(pack, [&](Bytes& bytes) { bytes = whole; });
+  EXPECT_FALSE(run().damaged());
+  EXPECT_FALSE(backup(id).damaged) << "it is whole again";
+  // Shorter, although its time is old.
+  a_minute_passes();
+  world_.store.edit(pack, [](Bytes& bytes) { bytes.pop_back(); });
+  EXPECT_TRUE(run().damaged());
+}
+
+TEST_F(VerifyTest, DeepFindsWhatRottedAndTheNextRunDoesNotForgetIt) {
+  const std::string id = world_.take_backup();
+  archive_up_to(4);  // the metadata of the last segment are read every time
+  EXPECT_FALSE(run().damaged());
+  a_minute_passes();
+  for (const std::string& name : {world_.segment_object(2), object_of(ObjectKind::kPack)}) {
+    SCOPED_TRACE(name);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    rot(name);
+    EXPECT_FALSE(run().damaged()) << "the same size and time: not read";
+    a_minute_passes();
+    const VerifyResult deep = run(true, {id});
+    EXPECT_TRUE(deep.damaged());
+    EXPECT_EQ(of(deep, id).verdict, Verdict::kDamaged) << words(deep);
+    a_minute_passes();
+    EXPECT_TRUE(run().damaged());
+    EXPECT_TRUE(backup(id).damaged);
+    a_minute_passes();
+    world_.store.edit(name, [&](Bytes& bytes) { bytes = whole; });
+    EXPECT_FALSE(run().damaged());
+    EXPECT_FALSE(backup(id).damaged);
+    a_minute_passes();
+  }
+}
+
+TEST_F(VerifyTest, RottenWalBehindTheBackupsIsNotForgottenEither) {
+  world_.take_backup();
+  archive_up_to(6);
+  EXPECT_FALSE(run().damaged());
+  a_minute_passes();
+  rot(world_.segment_object(5));
+  EXPECT_TRUE(run(true).damaged());
+  a_minute_passes();
+  const VerifyResult result = run();
+  ASSERT_EQ(result.lineages.at(0).gaps.size(), 1u);
+  EXPECT_EQ(result.lineages.at(0).gaps.front().problem, "damaged");
+  EXPECT_EQ(result.lineages.at(0).segments_read, 1u) << "that one alone";
+}
+
+TEST_F(VerifyTest, ADamagedPackNamesTheBackupsAndFilesThatNeedIt) {
+  const std::string first = world_.take_backup(1);
+  const std::string of_first = object_of(ObjectKind::kPack);
+  const std::string second = world_.take_backup(2);
+  for (const auto& [kind, name] : world_.objects())
+    if (kind == ObjectKind::kPack && name != of_first && world_.store.info(name)->bytes > 20000)
+      flip(name, 3000);
+  const VerifyResult result = run();
+  EXPECT_EQ(of(result, first).verdict, Verdict::kGood) << words(result);
+  EXPECT_EQ(of(result, second).verdict, Verdict::kDamaged);
+  ASSERT_EQ(result.lineages.at(0).findings.size(), 1u) << words(result);
+  const Finding& finding = result.lineages.at(0).findings.front();
+  EXPECT_EQ(finding.backups, std::vector<std::string>{second});
+  EXPECT_EQ(finding.files, std::vector<std::string>{"base/5/1259"});
+  EXPECT_EQ(result.lineages.at(0).windows.at(0).backups, std::vector<std::string>{first});
+  EXPECT_FALSE(backup(first).damaged);
+  EXPECT_TRUE(backup(second).damaged);
+  EXPECT_FALSE(backup(second).marks.damaged->detail.empty());
+}
+
+TEST_F(VerifyTest, APackWhoseFooterIsLostLeavesTheBackupUsableAsFarAsItsExtentsHold) {
+  const std::string id = world_.take_backup();
+  const std::string pack = object_of(ObjectKind::kPack);
+  flip(pack, world_.store.info(pack)->bytes - 5);
+  VerifyResult result = run();
+  EXPECT_TRUE(result.damaged());
+  EXPECT_EQ(of(result, id).verdict, Verdict::kGood) << words(result);
+  flip(pack, 3000);
+  result = run();
+  EXPECT_EQ(of(result, id).verdict, Verdict::kDamaged) << words(result);
+}
+
+TEST_F(VerifyTest, OneGoodCopyOfTwoIsDamageAndKeepsTheBackupUsable) {
+  const std::string id = world_.take_backup();
+  for (const auto kind : {ObjectKind::kManifest, ObjectKind::kManifestCopy}) {
+    const std::string name = object_of(kind);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    for (const bool is_missing : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", name, is_missing));
+      if (is_missing)
+        world_.store.remove(name);
+      else
+        flip(name, 200);
+      const VerifyResult result = run();
+      EXPECT_TRUE(result.damaged());
+      EXPECT_EQ(of(result, id).verdict, Verdict::kUsable) << words(result);
+      EXPECT_FALSE(backup(id).damaged);
+      world_.replace(name, whole);
+      EXPECT_FALSE(run().damaged());
+    }
+  }
+  flip(object_of(ObjectKind::kManifest), 200);
+  flip(object_of(ObjectKind::kManifestCopy), 210);
+  EXPECT_EQ(of(run(), id).verdict, Verdict::kDamaged);
+  EXPECT_TRUE(backup(id).damaged);
+}
+
+TEST_F(VerifyTest, AWithheldObjectIsNoticed) {
+  world_.take_backup(1);
+  world_.take_backup(2);
+  for (const auto& [kind, name] : world_.objects()) {
+    // Whose absence nobody can know of: repository-format.md, section 4.
+    if (kind == ObjectKind::kIntent || kind == ObjectKind::kIntentEnd ||
+        kind == ObjectKind::kBackup || kind == ObjectKind::kRepository)
+      continue;
+    SCOPED_TRACE(name);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    world_.store.remove(name);
+    EXPECT_TRUE(run().damaged());
+    world_.replace(name, whole);
+    const VerifyResult after = run();
+    EXPECT_FALSE(after.damaged()) << words(after);
+  }
+  world_.store.remove("repo.json");
+  EXPECT_EQ(error_of([&] { run_on(world_.store); }).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(VerifyTest, AGapIsNamedWithTheBackupsBeforeItAndTheWindowsThatAreLeft) {
+  const std::string first = world_.take_backup(1);  // segments 1 and 2
+  world_.write_wal(8);
+  const std::string second = world_.take_backup(2);  // segments 8 and 9
+  archive_up_to(11);
+  for (uint64_t missing : {5, 6}) world_.store.remove(world_.segment_object(missing));
+  const VerifyResult result = run();
+  EXPECT_TRUE(result.damaged());
+  EXPECT_EQ(of(result, first).verdict, Verdict::kGood);
+  EXPECT_EQ(of(result, second).verdict, Verdict::kGood);
+  const LineageResult& lineage = result.lineages.at(0);
+  ASSERT_EQ(lineage.gaps.size(), 1u) << words(result);
+  const Gap& gap = lineage.gaps.front();
+  EXPECT_EQ(gap.problem, "missing");
+  EXPECT_EQ(gap.first_segment, "000000010000000000000005");
+  EXPECT_EQ(gap.last_segment, "000000010000000000000006");
+  EXPECT_EQ(gap.segment_count, 2u);
+  EXPECT_EQ(gap.start_lsn, pg::start_lsn(5, world_.size()));
+  EXPECT_EQ(gap.end_lsn, pg::end_lsn(6, world_.size()));
+  EXPECT_EQ(gap.backups, std::vector<std::string>{first});
+  ASSERT_TRUE(gap.after && gap.before);
+  EXPECT_LT(*gap.after, *gap.before);
+  ASSERT_EQ(lineage.windows.size(), 2u);
+  EXPECT_EQ(lineage.windows[0].backups, std::vector<std::string>{first});
+  EXPECT_LE(lineage.windows[0].end_lsn, gap.start_lsn);
+  EXPECT_EQ(lineage.windows[0].end_time, gap.after);
+  EXPECT_EQ(lineage.windows[1].backups, std::vector<std::string>{second});
+  EXPECT_EQ(lineage.windows[1].start_lsn, backup(second).stop_lsn);
+
+  // Within a backup it makes that one worthless.
+  world_.store.remove(world_.segment_object(9));
+  const VerifyResult worse = run();
+  EXPECT_EQ(of(worse, first).verdict, Verdict::kGood);
+  EXPECT_EQ(of(worse, second).verdict, Verdict::kDamaged) << words(worse);
+  EXPECT_NE(of(worse, second).reason.find("000000010000000000000009"), std::string::npos);
+  EXPECT_TRUE(backup(second).damaged);
+  ASSERT_EQ(worse.lineages.at(0).windows.size(), 1u);
+}
+
+TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
+  world_.take_backup(1);
+  archive_up_to(5);
+  EXPECT_FALSE(run().damaged());
+  // The same name, whole and sealed in itself: of a server that went another way.
+  test::WalBuilder other({.size = world_.size(),
+                          .system_identifier = WholeRepository::kSystemIdentifier,
+                          .first_segment = 4,
+                          .previous_lsn = pg::start_lsn(3, world_.size()) + 400});
+  other.add_filler(3000);
+  other.add_switch();
+  const Bytes content = other.segment(0);
+  const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = other.name(0)};
+  codec::Compressor compressor{codec::CompressionSetting()};
+  world_.store.remove(world_.segment_object(4));
+  world_.archive.put_segment(
+      file, repo::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
+      content, compressor);
+  a_minute_passes();
+  for (int run_number = 0; run_number < 2; ++run_number) {
+    const VerifyResult result = run();
+    EXPECT_TRUE(result.damaged());
+    ASSERT_FALSE(result.lineages.at(0).gaps.empty());
+    EXPECT_EQ(result.lineages.at(0).gaps.front().problem, "does not join");
+    EXPECT_EQ(result.lineages.at(0).gaps.front().first_segment, "000000010000000000000004");
+    const pg::Lsn end = result.lineages.at(0).windows.at(0).end_lsn;
+    EXPECT_GT(end, pg::start_lsn(3, world_.size()));
+    EXPECT_LE(end, pg::end_lsn(3, world_.size()));
+    a_minute_passes();
+  }
+}
+
+TEST_F(VerifyTest, OneBackupCanBeVerifiedAlone) {
+  const std::string first = world_.take_backup(1);
+  const std::string second = world_.take_backup(2);
+  archive_up_to(8);
+  CountingStore counting(world_.store);
+  const repo::Repository repository =
+      repo::Repository::open(counting, world_.key, std::nullopt, world_.random);
+  const VerifyResult result =
+      verify({.cluster = "main", .backups = {first}}, repository, reporter_, {});
+  EXPECT_FALSE(result.damaged()) << words(result);
+  ASSERT_EQ(result.lineages.at(0).backups.size(), 1u);
+  EXPECT_EQ(result.lineages.at(0).backups.front().id, first);
+  EXPECT_EQ(result.lineages.at(0).segments_read, 2u);
+  EXPECT_EQ(counting.bytes_of(world_.segment_object(7)), 0u);
+  EXPECT_EQ(run(false, {"latest"}).lineages.at(0).backups.front().id, second);
+  EXPECT_EQ(error_of([&] { run(false, {"20200101"}); }).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(VerifyTest, WhatNobodyNeedsIsANoteAndNoDamage) {
+  world_.take_backup();
+  world_.store.create("clusters/main/15-1/README", as_bytes("hello"));
+  {
+    repo::ExtentWriter orphan(world_.repository, world_.lineage.name, {});
+    orphan.append({.kind = repo::ContentKind::kMapLeaf}, Bytes(100, std::byte{1}));
+    orphan.finish();
+  }
+  const VerifyResult result = run();
+  EXPECT_FALSE(result.damaged()) << words(result);
+  EXPECT_EQ(result.lineages.at(0).leftover_count, 2u);
+  EXPECT_EQ(result.lineages.at(0).leftovers, std::vector<std::string>{"clusters/main/15-1/README"});
+}
+
+// A store that refuses to be written to.
+class ReadOnlyStore : public CountingStore {
+ public:
+  using CountingStore::CountingStore;
+  std::unique_ptr<store::Upload> upload(const std::string&) override { refuse(); }
+  bool create(const std::string&, ByteView) override { refuse(); }
+  Time now() override { refuse(); }
+
+ private:
+  [[noreturn]] static void refuse() {
+    throw Error({.code = ErrorCode::kPermission, .message = "read-only file system"});
+  }
+};
+
+TEST_F(VerifyTest, AStoreThatCannotBeWrittenToIsVerifiedAndThatIsSaid) {
+  const std::string id = world_.take_backup();
+  ReadOnlyStore read_only(world_.store);
+  VerifyResult result = run_on(read_only);
+  EXPECT_FALSE(result.damaged());
+  EXPECT_EQ(result.not_kept, "read-only file system");
+  EXPECT_FALSE(backup(id).marks.verified);
+  flip(object_of(ObjectKind::kPack), 3000);
+  result = run_on(read_only);
+  EXPECT_TRUE(result.damaged());
+  EXPECT_EQ(of(result, id).verdict, Verdict::kDamaged);
+  EXPECT_FALSE(backup(id).damaged);
+}
+
+TEST_F(VerifyTest, AnyFailedCallIsAnErrorAndNeverGood) {
+  world_.take_backup();
+  flip(object_of(ObjectKind::kPack), 3000);
+  bool finished = false;
+  for (uint64_t nth = 1; !finished; ++nth) {
+    ASSERT_LT(nth, 1000u);
+    FaultStore faulty(world_.store, nth);
+    try {
+      EXPECT_TRUE(run_on(faulty).damaged()) << nth;
+      EXPECT_FALSE(faulty.fired()) << nth;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << nth << ": " << error.message();
+    }
+    finished = !faulty.fired();
+  }
+}
+
+TEST_F(VerifyTest, RecordsAreMergedBeforeTheyAreMany) {
+  world_.take_backup();
+  for (uint64_t segment = 4; segment < 20; ++segment) {
+    archive_up_to(segment);
+    EXPECT_FALSE(run().damaged());
+    a_minute_passes();
+  }
+  const repo::VerifiedRecords records(
+      world_.repository, world_.lineage.name,
+      [](const std::string& name, const Error&) { ADD_FAILURE() << name; });
+  EXPECT_LE(records.ids().size(), 8u);
+  EXPECT_EQ(run().lineages.at(0).segments_read, 0u);
+}
+
+TEST_F(VerifyTest, ADamagedRecordIsToldAndEverythingIsReadAgain) {
+  world_.take_backup();
+  EXPECT_FALSE(run().damaged());
+  a_minute_passes();
+  const std::string record = object_of(ObjectKind::kVerified);
+  flip(record, 200);
+  const VerifyResult result = run();
+  ASSERT_EQ(result.lineages.at(0).findings.size(), 1u) << words(result);
+  EXPECT_EQ(result.lineages.at(0).findings.front().object, record);
+  EXPECT_EQ(result.lineages.at(0).backups.front().verdict, Verdict::kGood);
+  EXPECT_GT(result.lineages.at(0).packs_read, 0u);
+}
+
+TEST(VerifySealed, AWrongKeyAndAnEmptyStoreAreErrors) {
+  WholeRepository world(Sealing::kKeyFile);
+  world.take_backup();
+  const repo::KeySource other{.key_file = codec::SecretKey::from_bytes(Bytes(32, std::byte{1}))};
+  EXPECT_EQ(error_of([&] { repo::Repository::open(world.store, other); }).code(),
+            ErrorCode::kWrongKey);
+  store::MemoryStore empty;
+  EXPECT_EQ(error_of([&] { repo::Repository::open(empty, {}); }).code(), ErrorCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace holdfast::verify
