@@ -155,8 +155,10 @@ TEST_F(Verify, AGapIsNamedAndTheWindowsBesideItCanBeRecovered) {
   const std::string first = back_up(*scene);
   scene->server().sql("CREATE TABLE public.before AS SELECT 1 AS a");
   scene->server().sql("SELECT pg_create_restore_point('before the gap')");
-  // Two: a server reads ahead of what it replays, and must not come to the gap before its target.
-  scene->archive_current_segment();
+  // More than a server decodes ahead of what it replays (wal_decode_buffer_size): it must not come
+  // to the gap before its target.
+  scene->server().sql(
+      "CREATE TABLE public.filler AS SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g");
   scene->archive_current_segment();
   scene->server().sql("CREATE TABLE public.lost AS SELECT 1 AS a");
   const std::string missing = scene->archive_current_segment();
