@@ -187,6 +187,7 @@ void Drill::restore() {
   options.directory = place_->data();
   options.action = recovery::TargetAction::kPromote;
   options.archive = false;
+  options.resume_command = "holdfast drill";  // nothing is left to go on with
   options.start = true;
   options.on_plan = [this](const recovery::Plan& plan) { require_space(plan); };
   options.server_settings = {{"hba_file", join_path(place_->path(), "hba.conf")},
