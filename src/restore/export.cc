@@ -167,7 +167,7 @@ void Export::find_wal() {
            .hint = "Without it no server can be recovered from the backup; with --wal off "
                    "it is exported all the same."});
     }
-    wal_.push_back(std::move(found));
+    wal_.push_back(found);
   }
 }
 

@@ -114,9 +114,6 @@ class SoakRun {
       ids.push_back(backup.at("id").as_string());
     return ids;
   }
-  bool is_running(Kind kind) {
-    return std::ranges::any_of(running_, [&](const Running& one) { return one.kind == kind; });
-  }
 
   void start_something() {
     ++commands_;

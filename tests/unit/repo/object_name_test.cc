@@ -18,7 +18,7 @@ TEST(ObjectNames, AreReadBack) {
     std::string name;
     ObjectKind kind;
   } cases[] = {
-      {"backups/" + kBackupIdId + ".json", ObjectKind::kBackup},
+      {"backups/" + kBackupId + ".json", ObjectKind::kBackup},
       {"manifests/" + kBackupId, kManifest},
       {"manifests.copy/" + kBackupId, kManifestCopy},
       {"refs/" + kBackupId, kRefs},
