@@ -24,17 +24,17 @@ namespace {
 
 constexpr size_t kPoints = 25;
 
-// Which of `calls` to be killed at, counted from 1; at most kPoints, the last always among them.
-std::vector<uint64_t> choose_points(const std::string& what,
-                                    const std::vector<std::string>& calls) {
+// Which of `calls` to be killed at, counted from 1; at most `limit`, the last always among them.
+std::vector<uint64_t> choose_points(const std::string& what, const std::vector<std::string>& calls,
+                                    size_t limit = kPoints) {
   std::vector<uint64_t> points;
   for (uint64_t point = 1; point <= calls.size(); ++point) points.push_back(point);
-  if (std::getenv("HOLDFAST_LONG") == nullptr && points.size() > kPoints) {
+  if (std::getenv("HOLDFAST_LONG") == nullptr && points.size() > limit) {
     const char* given = std::getenv("HOLDFAST_SEED");
     const uint64_t seed = given != nullptr ? std::stoull(given) : std::random_device()();
     std::mt19937_64 engine(seed);
     std::ranges::shuffle(points, engine);
-    points.resize(kPoints - 1);
+    points.resize(limit - 1);
     points.push_back(calls.size());
     std::ranges::sort(points);
     std::cout << fmt::format("{}: {} of {} calls, seed {} (HOLDFAST_SEED repeats it)\n", what,
@@ -163,7 +163,8 @@ TEST_F(CrashPoints, OfDeletionAndExpiryLeaveWhatLivesAndTheNextRunWorks) {
     const std::vector<std::string>& what = phase == 0 ? deletion : command;
     copy(scene_.repository(), aside);
     const std::vector<std::string> calls = calls_of(what);
-    for (const uint64_t point : choose_points(fmt::format("deletion, phase {}", phase), calls)) {
+    for (const uint64_t point :
+         choose_points(fmt::format("deletion, phase {}", phase), calls, kPoints / 3)) {
       SCOPED_TRACE(fmt::format("phase {}, killed at call {}, {}", phase, point, calls[point - 1]));
       copy(aside, scene_.repository());
       kill_at(point, what);

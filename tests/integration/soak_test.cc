@@ -43,9 +43,9 @@ class SoakRun {
       Running& one = running_[draw(running_.size())];
       // Looked at for a while; then another's turn, or its end.
       if (std::optional<ExitStatus> status =
-              one.process.wait(std::chrono::milliseconds(20 + draw(300)))) {
+              one.process.wait(std::chrono::milliseconds(5 + draw(150)))) {
         finish(one, *status);
-      } else if (draw(12) == 0) {
+      } else if (draw(3) == 0) {
         kill_now(one);
       }
     }
@@ -262,7 +262,7 @@ void soak(std::chrono::seconds duration, size_t started) {
   run.expect_everything_restores(started);
 }
 
-TEST(Soak, LeavesEveryBackupThatWasNotDeletedRestorable) { soak(25s, 3); }
+TEST(Soak, LeavesEveryBackupThatWasNotDeletedRestorable) { soak(15s, 3); }
 TEST(LongSoak, LeavesEveryBackupThatWasNotDeletedRestorable) { soak(10min, 20); }
 
 }  // namespace

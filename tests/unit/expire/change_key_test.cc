@@ -97,7 +97,7 @@ TEST_F(ChangeKey, ChangesNothingForAWrongKeyTheSameKeyOrAnOpenRepository) {
 }
 
 TEST_F(ChangeKey, RefusesMoreKeysThanAReaderTries) {
-  for (uint8_t i = 0; i < 63; ++i) change(old_key, key_file(static_cast<uint8_t>(0x40 + i)), true);
+  for (uint8_t i = 0; i < 63; ++i) change(old_key, key_file(static_cast<uint8_t>(0x80 + i)), true);
   EXPECT_EQ(error_of([&] { change(old_key, key_file(0xFE), true); }).code(), ErrorCode::kConflict);
   EXPECT_TRUE(opens(old_key));
 }
