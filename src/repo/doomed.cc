@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -67,7 +68,7 @@ std::vector<DoomedList> list_doomed(const Repository& repository, const LineageN
   });
   std::vector<DoomedList> all;
   for (const auto& [id, list] : lists) all.push_back(list);
-  std::ranges::stable_sort(all, {}, &DoomedList::put);
+  std::ranges::sort(all, {}, [](const DoomedList& list) { return std::pair(list.put, list.id); });
   return all;
 }
 

@@ -155,8 +155,11 @@ std::string drill_name(std::string_view cluster, std::string_view drill_id) {
 }
 
 std::string make_backup_id(Time start, RandomSource& random) {
+  constexpr int64_t kSecond = 1'000'000;
+  const int64_t fraction = (start.time_since_epoch().count() % kSecond + kSecond) % kSecond;
   std::array<std::byte, 3> suffix;
   random.fill(suffix);
+  suffix[0] = static_cast<std::byte>(fraction * 256 / kSecond);
   return fmt::format("{}-{}", to_compact_utc(start), to_hex(suffix));
 }
 

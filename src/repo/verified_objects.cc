@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 #include <set>
+#include <type_traits>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -78,12 +81,15 @@ void VerifiedObjects::add(const LineageName& lineage, const std::string& name, u
 
 void VerifiedObjects::sort() {
   auto tidy = [](auto& all, const auto& key) {
-    std::ranges::stable_sort(all, {}, key);
-    // The last of each.
-    auto first = std::unique(all.rbegin(), all.rend(), [&](const auto& a, const auto& b) {
-                   return key(a) == key(b);
-                 }).base();
-    all.erase(all.begin(), first);
+    std::vector<size_t> order(all.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::sort(order, {}, [&](size_t at) { return std::pair(key(all[at]), at); });
+    std::remove_cvref_t<decltype(all)> last_of_each;
+    for (size_t i = 0; i < order.size(); ++i) {
+      if (i + 1 == order.size() || key(all[order[i]]) != key(all[order[i + 1]]))
+        last_of_each.push_back(all[order[i]]);
+    }
+    all = std::move(last_of_each);
   };
   tidy(packs_, [](const Pack& pack) { return pack.id; });
   tidy(segments_,

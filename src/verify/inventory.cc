@@ -64,7 +64,7 @@ class Taker {
     if (inventory_.unknown.size() < kShownUnknown) inventory_.unknown.push_back(name);
   }
 
-  void take_segment(ListedObject object) {
+  void take_segment(const ListedObject& object) {
     const pg::WalFileName file = pg::parse_wal_file_name(base_of(object.name), size_);
     // A name that no server of this segment size gives, or that stands in another's folder.
     if (file.kind != pg::WalFileKind::kSegment || object.bytes > UINT32_MAX ||

@@ -386,8 +386,8 @@ TEST(DrillBesideProduction, ChangesNothingOfIt) {
   EXPECT_EQ(listing(late), late_before);
   EXPECT_EQ(scene.archived_segments(), archived_before);
   EXPECT_EQ(scene.archived_segments(2), std::vector<std::string>{});
-  // The drill's own document, and the intent that kept others from expiring what it read.
-  EXPECT_EQ(contents(scene.repository()).size(), objects_before + 2);
+  // The drill's own document, the intent that kept others from expiring what it read, and its end.
+  EXPECT_EQ(contents(scene.repository()).size(), objects_before + 3);
   EXPECT_TRUE(is_empty_directory(scene.path("drills")));
   production.restart();
   EXPECT_EQ(production.value("SELECT count(*) FROM in_it"), "9");

@@ -86,6 +86,10 @@ TEST(BackupId, IsTheTimeInUtcAndSixDigits) {
   const std::string id = make_backup_id(test::FakeClock().now(), random);
   EXPECT_TRUE(id.starts_with("20261122T082239Z-")) << id;
   EXPECT_TRUE(is_backup_id(id));
+  // Two of one second sort by their time.
+  const Time now = test::FakeClock().now();
+  EXPECT_LT(make_backup_id(now, random),
+            make_backup_id(now + std::chrono::milliseconds(5), random));
   EXPECT_NE(id, make_backup_id(test::FakeClock().now(), random));
   for (const char* text :
        {"", "20261122T082239Z", "20261122T082239Z-", "20261122T082239Z-1f2e3",
