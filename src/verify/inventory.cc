@@ -33,7 +33,7 @@ class Taker {
                                     .is_known_good = object.is_known_good});
         return;
       case repo::ObjectKind::kWalSegment:
-        return take_segment(std::move(object));
+        return take_segment(object);
       case repo::ObjectKind::kBackup:
         base.remove_suffix(kJsonSuffix.size());
         inventory_.backups[std::string(base)].has_commit = true;
