@@ -24,9 +24,7 @@ class TimelineReader {
     if (std::optional<Bytes> text = archive_.read_file(
             {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
       listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
-      // The first segment of a timeline is the one in which it began.
-      if (std::optional<pg::Lsn> start = listed_.history->start_of(listed_.timeline))
-        expected_ = pg::segment_of(*start, archive_.segment_size());
+      expected_ = where_it_began();
     }
     archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
       throw_if_stopped(stop);
@@ -38,6 +36,17 @@ class TimelineReader {
   }
 
  private:
+  // The first segment of a timeline is the one in which it began. nullopt where the WAL that led
+  // there is not in the archive: then its beginning was expired with that, or was never offered.
+  std::optional<uint64_t> where_it_began() const {
+    const std::optional<pg::Lsn> start = listed_.history->start_of(listed_.timeline);
+    if (!start || listed_.history->ancestors().empty()) return std::nullopt;
+    const uint64_t number = pg::segment_of(*start, archive_.segment_size());
+    const std::optional<uint64_t> first_before =
+        archive_.first_segment(listed_.history->ancestors().back().timeline);
+    return first_before && *first_before <= number ? std::optional(number) : std::nullopt;
+  }
+
   void take(const repo::WalArchive::Entry& entry) {
     switch (entry.file.kind) {
       case pg::WalFileKind::kSegment:

@@ -79,6 +79,18 @@ TEST_F(WalList, AWholeArchiveHasNoGaps) {
   EXPECT_FALSE(list().has_gaps());
 }
 
+TEST_F(WalList, ABeginningThatWasExpiredWithTheTimelineBeforeItIsNoGap) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.promoted, 3, 5);
+  server.put("00000002.history", fork.history);
+  push_all(server, 2, 4, 5);
+  const WalListing listing = list();
+  ASSERT_EQ(listing.lineages[0].timelines.size(), 1U);
+  EXPECT_EQ(listing.lineages[0].timelines[0].ranges.size(), 1U);
+  EXPECT_FALSE(listing.has_gaps());
+}
+
 TEST_F(WalList, ADamagedObjectIsShownWithAWarning) {
   Fork fork;
   Server server("alpha");
