@@ -13,7 +13,7 @@
 namespace holdfast::expire {
 namespace {
 
-using repo::ObjectKind;
+using repo::LineageObject;
 
 std::vector<repo::Lineage> lineages_of(const repo::Repository& repository,
                                        const std::string& cluster) {
@@ -145,7 +145,7 @@ void count_freed(const repo::Repository& repository, const repo::Lineage& lineag
           ++deletion.freed_objects;
           deletion.freed_bytes += entry.bytes;
         } else {
-          if (name.kind == ObjectKind::kWalSegment) ++deletion.freed_wal_segments;
+          if (name.kind == LineageObject::kWalSegment) ++deletion.freed_wal_segments;
           deletion.freed_wal_bytes += entry.bytes;
         }
       });

@@ -26,7 +26,7 @@
 namespace holdfast::expire {
 namespace {
 
-using repo::ObjectKind;
+using repo::LineageObject;
 using repo::ObjectName;
 
 class LineageExpiry {

@@ -10,7 +10,7 @@
 namespace holdfast::expire {
 namespace {
 
-using repo::ObjectKind;
+using repo::LineageObject;
 
 // Between the moment at which an owner asked the store's clock and the time that the store gives
 // to what is written next lie a tick of a file system's clock and the rounding of its times.
@@ -131,15 +131,15 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
   if (!is_candidate_kind(name.kind)) return true;
   if (objects_from_ && modified + kClockTicks >= *objects_from_) return true;
   switch (name.kind) {
-    case ObjectKind::kManifest:
-    case ObjectKind::kManifestCopy:
-    case ObjectKind::kRefs:
-    case ObjectKind::kMark:
+    case LineageObject::kManifest:
+    case LineageObject::kManifestCopy:
+    case LineageObject::kRefs:
+    case LineageObject::kMark:
       return reached_ids_.contains(name.backup_id);
-    case ObjectKind::kPack:
+    case LineageObject::kPack:
       return has_redirects_ || std::ranges::binary_search(packs_, name.id);
-    case ObjectKind::kIntent:
-    case ObjectKind::kIntentEnd:
+    case LineageObject::kIntent:
+    case LineageObject::kIntentEnd:
       return intent_ids_.contains(name.id);
     default: {  // WAL
       // A timeline that was not there when the others were looked at is new.
@@ -150,19 +150,19 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
   }
 }
 
-bool is_candidate_kind(ObjectKind kind) {
+bool is_candidate_kind(LineageObject kind) {
   switch (kind) {
-    case ObjectKind::kManifest:
-    case ObjectKind::kManifestCopy:
-    case ObjectKind::kRefs:
-    case ObjectKind::kMark:
-    case ObjectKind::kPack:
-    case ObjectKind::kWalSegment:
-    case ObjectKind::kWalPartial:
-    case ObjectKind::kWalPiece:
-    case ObjectKind::kWalBackupHistory:
-    case ObjectKind::kIntent:
-    case ObjectKind::kIntentEnd:
+    case LineageObject::kManifest:
+    case LineageObject::kManifestCopy:
+    case LineageObject::kRefs:
+    case LineageObject::kMark:
+    case LineageObject::kPack:
+    case LineageObject::kWalSegment:
+    case LineageObject::kWalPartial:
+    case LineageObject::kWalPiece:
+    case LineageObject::kWalBackupHistory:
+    case LineageObject::kIntent:
+    case LineageObject::kIntentEnd:
       return true;
     default:
       return false;

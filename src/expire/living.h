@@ -67,7 +67,7 @@ class Living {
 };
 
 // Whether deletion may ever take an object of this kind.
-bool is_candidate_kind(repo::ObjectKind kind);
+bool is_candidate_kind(repo::LineageObject kind);
 
 // Every object that may be a candidate, folder by folder in the order of names; of WAL only what
 // lies before the first living segment of its timeline. Lists, opens nothing.

@@ -36,12 +36,12 @@ std::optional<Bytes16> lower_id(std::string_view text) {
   return id;
 }
 
-ObjectName of_backup(ObjectKind kind, std::string_view id) {
+ObjectName of_backup(LineageObject kind, std::string_view id) {
   if (!is_backup_id(id)) return {};
   return {.kind = kind, .backup_id = std::string(id)};
 }
 
-ObjectName of_id(ObjectKind kind, std::string_view text) {
+ObjectName of_id(LineageObject kind, std::string_view text) {
   std::optional<Bytes16> id = lower_id(text);
   if (!id) return {};
   return {.kind = kind, .id = *id};
@@ -59,15 +59,15 @@ ObjectName of_wal(const std::vector<std::string_view>& parts, pg::WalSegmentSize
   const std::string_view rest = file.substr(kSegmentNameBytes);
   ObjectName name{.segment = segment.segment};
   if (parts.size() == 5) {
-    if (rest == kPieceMark) name.kind = ObjectKind::kWalPiece;
+    if (rest == kPieceMark) name.kind = LineageObject::kWalPiece;
   } else if (rest.empty()) {
-    name.kind = ObjectKind::kWalSegment;
+    name.kind = LineageObject::kWalSegment;
   } else if (rest.starts_with(kPartialMark)) {
-    if (lower_id(rest.substr(kPartialMark.size()))) name.kind = ObjectKind::kWalPartial;
+    if (lower_id(rest.substr(kPartialMark.size()))) name.kind = LineageObject::kWalPartial;
   } else if (pg::parse_wal_file_name(file, size).kind == pg::WalFileKind::kBackupHistory) {
-    name.kind = ObjectKind::kWalBackupHistory;
+    name.kind = LineageObject::kWalBackupHistory;
   }
-  return name.kind == ObjectKind::kOther ? ObjectName{} : name;
+  return name.kind == LineageObject::kOther ? ObjectName{} : name;
 }
 
 }  // namespace
@@ -81,17 +81,17 @@ ObjectName parse_object_name(const LineageName& lineage, pg::WalSegmentSize segm
   if (top == "wal") return of_wal(parts, segment_size);
   if (parts.size() == 2) {
     const std::string_view leaf = parts[1];
-    if (top == "manifests") return of_backup(ObjectKind::kManifest, leaf);
-    if (top == "manifests.copy") return of_backup(ObjectKind::kManifestCopy, leaf);
-    if (top == "refs") return of_backup(ObjectKind::kRefs, leaf);
+    if (top == "manifests") return of_backup(LineageObject::kManifest, leaf);
+    if (top == "manifests.copy") return of_backup(LineageObject::kManifestCopy, leaf);
+    if (top == "refs") return of_backup(LineageObject::kRefs, leaf);
     if (top == "backups")
-      return of_backup(ObjectKind::kBackup, without(leaf, kJson).value_or(std::string_view()));
+      return of_backup(LineageObject::kBackup, without(leaf, kJson).value_or(std::string_view()));
     if (top == "intents" || top == "doomed") {
       const bool is_intent = top == "intents";
       if (std::optional<std::string_view> id =
               without(leaf, is_intent ? ".ended.json" : ".done.json"))
-        return of_id(is_intent ? ObjectKind::kIntentEnd : ObjectKind::kDoomedEnd, *id);
-      return of_id(is_intent ? ObjectKind::kIntent : ObjectKind::kDoomed,
+        return of_id(is_intent ? LineageObject::kIntentEnd : LineageObject::kDoomedEnd, *id);
+      return of_id(is_intent ? LineageObject::kIntent : LineageObject::kDoomed,
                    without(leaf, kJson).value_or(std::string_view()));
     }
     return {};
@@ -99,13 +99,13 @@ ObjectName parse_object_name(const LineageName& lineage, pg::WalSegmentSize segm
   if (parts.size() != 3) return {};
   if (top == "marks") {
     if (!lower_id(without(parts[2], kJson).value_or(std::string_view()))) return {};
-    return of_backup(ObjectKind::kMark, parts[1]);
+    return of_backup(LineageObject::kMark, parts[1]);
   }
   if (top == "packs")
     return parts[2].starts_with(parts[1]) && parts[1].size() == 2
-               ? of_id(ObjectKind::kPack, parts[2])
+               ? of_id(LineageObject::kPack, parts[2])
                : ObjectName{};
-  if (top == "redirects") return of_id(ObjectKind::kRedirect, parts[1]);
+  if (top == "redirects") return of_id(LineageObject::kRedirect, parts[1]);
   return {};
 }
 

@@ -11,7 +11,7 @@
 
 namespace holdfast::repo {
 
-enum class ObjectKind : uint8_t {
+enum class LineageObject : uint8_t {
   kOther,
   kBackup,
   kManifest,
@@ -31,7 +31,7 @@ enum class ObjectKind : uint8_t {
 };
 
 struct ObjectName {
-  ObjectKind kind = ObjectKind::kOther;
+  LineageObject kind = LineageObject::kOther;
   std::string backup_id = {};    // of backups, manifests, refs, marks
   Bytes16 id = {};               // of packs, intents, doomed lists; of a redirect its home pack
   pg::SegmentName segment = {};  // of WAL

@@ -13,12 +13,12 @@ const std::string kWal = "wal/00000001/0000000100000000/";
 const std::string kSegment = "000000010000000000000004";
 
 TEST(ObjectNames, AreReadBack) {
-  using enum ObjectKind;
+  using enum LineageObject;
   const struct {
     std::string name;
-    ObjectKind kind;
+    LineageObject kind;
   } cases[] = {
-      {"backups/" + kBackupId + ".json", ObjectKind::kBackup},
+      {"backups/" + kBackupId + ".json", LineageObject::kBackup},
       {"manifests/" + kBackupId, kManifest},
       {"manifests.copy/" + kBackupId, kManifestCopy},
       {"refs/" + kBackupId, kRefs},
