@@ -326,6 +326,36 @@ GetResult ask_for_standby(const GetOptions& options, const std::function<Getter:
   return {.outcome = GetOutcome::kAbsent};
 }
 
+// Behind the segment of the recovery target, where nothing is needed: the server asks only because
+// it reads ahead.
+GetResult ask_behind_target(const GetOptions& options, const std::function<Getter::Answer()>& ask,
+                            Reporter& reporter) {
+  std::string problem;
+  // Beyond the four places of `catch`: damage that the recovery has no use for must not end it.
+  try {
+    Getter::Answer answer = ask();
+    if (!answer.hole) return answer.result;
+    problem = answer.hole->message();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kCorrupt) throw;
+    problem = error.message();
+  }
+  reporter.warning(
+      fmt::format("answering \"not there\" for \"{}\", which lies behind the recovery target: {}",
+                  options.file_name, problem));
+  return {.outcome = GetOutcome::kAbsent};
+}
+
+bool lies_behind(const std::string& until, const pg::WalFileName& file, pg::WalSegmentSize size) {
+  const pg::WalFileName last = pg::parse_wal_file_name(until, size);
+  if (last.kind != pg::WalFileKind::kSegment)
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("\"{}\" is not the name of a WAL segment", until),
+                 .hint = "--until names the segment in which the recovery target lies."});
+  return file.kind == pg::WalFileKind::kSegment &&
+         file.segment.segment_number > last.segment.segment_number;
+}
+
 }  // namespace
 
 GetResult get(const GetOptions& options, store::Store& source, const repo::KeySource& key,
@@ -392,6 +422,8 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
     result = kFromSpool;
   } else if (stat_if_exists(join_path(options.data_directory, "standby.signal"))) {
     result = ask_for_standby(options, ask_archive, end, reporter, stop);
+  } else if (options.until && lies_behind(*options.until, file, control.wal_segment_size)) {
+    result = ask_behind_target(options, ask_archive, reporter);
   } else {
     Getter::Answer answer = ask_archive();
     if (answer.hole) throw Error(*answer.hole);

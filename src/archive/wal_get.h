@@ -16,6 +16,11 @@
 // A server with standby.signal would be killed by an Error: for it a hole, or a store that cannot
 // be reached, is tried for `timeout` and then kAbsent, with a warning. It asks again.
 //
+// A recovery to a target reads ahead of what it replays (recovery_prefetch, PostgreSQL 15 to 18),
+// so the server may ask for a segment that its target does not need. It never takes the end of WAL
+// for the target (xlogrecovery.c, "recovery ended before configured recovery target was reached",
+// 13 to 18); so behind the segment of `until` a hole, or damage, is kAbsent too, with a warning.
+//
 // A segment that was archived only as .partial (a crashed primary's last one, by `wal salvage`) is
 // served, filled up with zeros, when there is exactly one, it joins the segment before it, and no
 // timeline branches off in it: recovery then reaches the last commit.
@@ -46,6 +51,8 @@ struct GetOptions {
   std::string cluster;
   std::optional<Bytes16> repository_id = std::nullopt;  // the expected one
   std::chrono::milliseconds timeout = std::chrono::seconds(60);
+  // The segment in which the server's recovery target lies; nullopt: it has no target.
+  std::optional<std::string> until = std::nullopt;
 
   // Reading ahead (wal_spool.h): segments at most; 0: none. With `repository_id` what was read
   // ahead is served without the repository.

@@ -325,6 +325,10 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   CLI::App* get = command(wal, "get", "fetch a WAL file: for restore_command");
   get->add_option("FILE PATH", arguments.words, "the file's name and where to put it, %f %p")
       ->expected(0, 2);
+  get->add_option("--until", arguments.until,
+                  "the segment of the recovery target: one behind it that is missing or damaged "
+                  "does not stop the server")
+      ->type_name("SEGMENT");
   get->add_flag("--read-ahead-worker", arguments.read_ahead_worker)->group("");
   command(wal, "list", "the archived WAL: ranges and gaps");
   CLI::App* salvage =

@@ -41,6 +41,8 @@ struct Arguments {
   bool deep = false;
   // verify BACKUP..., backup show ID, wal push PATH, wal get FILE PATH, finish DIR
   std::vector<std::string> words;
+  // wal get
+  std::string until;
   bool read_ahead_worker = false;
   // what removes
   bool dry_run = false;

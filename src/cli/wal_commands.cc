@@ -79,17 +79,18 @@ int run_wal_push(const Call& call) {
 int run_wal_get(const Call& call) {
   if (call.arguments.read_ahead_worker) return run_read_ahead_worker(call);
   std::unique_ptr<store::Store> source = store::open_store(call.settings.repository_url());
-  const archive::GetResult result =
-      archive::get({.file_name = call.arguments.words[0],
-                    .destination = call.arguments.words[1],
-                    .data_directory = ".",
-                    .cluster = call.settings.cluster(),
-                    .repository_id = call.settings.repository_id(),
-                    .timeout = timeout(call.settings),
-                    .read_ahead = read_ahead(call.settings),
-                    .spool_directory = spool_directory(call.settings),
-                    .read_ahead_command = read_ahead_command(call)},
-                   *source, call.settings.key(), call.reporter, call.stop);
+  const archive::GetResult result = archive::get(
+      {.file_name = call.arguments.words[0],
+       .destination = call.arguments.words[1],
+       .data_directory = ".",
+       .cluster = call.settings.cluster(),
+       .repository_id = call.settings.repository_id(),
+       .timeout = timeout(call.settings),
+       .until = call.arguments.until.empty() ? std::nullopt : std::optional(call.arguments.until),
+       .read_ahead = read_ahead(call.settings),
+       .spool_directory = spool_directory(call.settings),
+       .read_ahead_command = read_ahead_command(call)},
+      *source, call.settings.key(), call.reporter, call.stop);
   return result.outcome == archive::GetOutcome::kPlaced ? 0 : 1;
 }
 

@@ -85,6 +85,12 @@ struct Plan {
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target);
 
+// The segment in which the target lies, for `wal get --until`; empty for kLatest, where a segment
+// that is not there would be taken for the end.
+std::string target_segment(const Plan& plan);
+// A `wal get` command line with --until; the same one for an empty `segment`.
+std::string restore_command_until(const std::string& restore_command, const std::string& segment);
+
 // The settings that make PostgreSQL carry it out, in order, values unquoted: restore_command, every
 // recovery_target* (those not used as empty text, so that a stale one in the configuration does not
 // count), recovery_target_timeline, recovery_target_action. Parameter floors are the restoring

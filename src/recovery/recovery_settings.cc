@@ -34,6 +34,19 @@ Setting target_setting(const Target& target) {
 
 }  // namespace
 
+std::string target_segment(const Plan& plan) {
+  if (plan.target.kind == TargetKind::kLatest) return {};
+  const pg::WalSegmentSize size(plan.backup.wal_segment_bytes);
+  if (plan.tail) return pg::segment_file_name(plan.tail->segment, size);
+  if (plan.ranges.empty()) return {};
+  const WalRange& last = plan.ranges.back();
+  return pg::segment_file_name({.timeline = last.timeline, .segment_number = last.last}, size);
+}
+
+std::string restore_command_until(const std::string& restore_command, const std::string& segment) {
+  return segment.empty() ? restore_command : restore_command + " --until " + segment;
+}
+
 std::vector<Setting> recovery_settings(const Plan& plan, const std::string& restore_command,
                                        TargetAction action) {
   HF_CHECK(!restore_command.empty());

@@ -22,7 +22,9 @@ cluster::Settings command_line(const Beginning& beginning, const RestoredState& 
   cluster::Settings settings = state.command_line;
   if (state.major >= kFirstMajorWithProgress)
     settings.emplace_back("log_startup_progress_interval", "1s");
-  if (state.only_in_sandbox) settings.emplace_back("restore_command", beginning.restore_command);
+  if (state.only_in_sandbox)
+    settings.emplace_back("restore_command", recovery::restore_command_until(
+                                                 beginning.restore_command, state.target_segment));
   settings.insert(settings.end(), beginning.server_settings.begin(),
                   beginning.server_settings.end());
   return settings;

@@ -510,7 +510,11 @@ void Restore::configure() {
   if (options_.action == recovery::TargetAction::kPause)
     recovery.push_back({.name = "hot_standby", .value = "on"});
   for (auto& [name, value] : recovery::recovery_settings(
-           plan, only_in_sandbox() ? kOnlyInSandbox : options_.restore_command, options_.action))
+           plan,
+           only_in_sandbox() ? kOnlyInSandbox
+                             : recovery::restore_command_until(options_.restore_command,
+                                                               recovery::target_segment(plan)),
+           options_.action))
     recovery.push_back({.name = name, .value = value});
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
   state_ = state();
@@ -534,6 +538,7 @@ RestoredState Restore::state() const {
           .archive = options_.archive,
           .first_segment = first,
           .last_segment = first + std::max(plan.segments, uint64_t{1}) - 1,
+          .target_segment = recovery::target_segment(plan),
           .command_line = command_line(),
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,

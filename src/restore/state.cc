@@ -81,6 +81,7 @@ Json to_json(const RestoredState& state) {
       .set("archive", state.archive)
       .set("first_segment", state.first_segment)
       .set("last_segment", state.last_segment)
+      .set("target_segment", state.target_segment)
       .set("command_line", std::move(command_line))
       .set("only_in_sandbox", state.only_in_sandbox)
       .set("sandbox", std::move(sandbox))
@@ -109,6 +110,7 @@ RestoredState restored_state_from_json(const Json& json) {
     state.archive = archive.as_bool();
   state.first_segment = json.at("first_segment").as_u64();
   state.last_segment = json.at("last_segment").as_u64();
+  state.target_segment = json.at("target_segment").as_string();
   for (const Json& setting : json.at("command_line").items()) {
     if (setting.items().size() != 2) {
       throw Error({.code = ErrorCode::kCorrupt,

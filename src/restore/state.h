@@ -37,6 +37,7 @@ struct RestoredState {
   int port = 0;                                  // as it was asked for
   std::optional<bool> archive;                   // the same
   uint64_t first_segment = 0, last_segment = 0;  // that are replayed
+  std::string target_segment;                    // as recovery::target_segment() names it
   cluster::Settings command_line;
   bool only_in_sandbox = false;
   std::optional<cluster::Sandbox> sandbox;  // without the program

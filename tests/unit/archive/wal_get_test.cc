@@ -73,6 +73,37 @@ TEST_F(WalGet, AMissingSegmentWithALaterOneIsAHole) {
   EXPECT_TRUE(nothing_placed(asking_));
 }
 
+TEST_F(WalGet, BehindTheRecoveryTargetAHoleOrDamageStopsNobody) {
+  push_all(primary_, 1, 1, 3);
+  push_all(primary_, 1, 5, 6);
+  auto question = [&](uint64_t number, const std::string& until) {
+    GetOptions options = get_options(asking_, segment_name(1, number));
+    options.until = until;
+    return options;
+  };
+  auto answer = [&](uint64_t number, uint64_t until) {
+    return archive::get(question(number, segment_name(1, until)), store_, {}, reporter_, {})
+        .outcome;
+  };
+  auto error = [&](uint64_t number, uint64_t until) {
+    return error_of_get(question(number, segment_name(1, until)), store_).code();
+  };
+  EXPECT_EQ(answer(4, 3), GetOutcome::kAbsent);
+  EXPECT_NE(reporter_.warnings().back().find("behind the recovery target"), std::string::npos);
+  EXPECT_EQ(error(4, 4), ErrorCode::kCorrupt);
+  EXPECT_EQ(error(4, 5), ErrorCode::kCorrupt);
+
+  store_.edit(object_of(segment_name(1, 5)),
+              [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  EXPECT_EQ(answer(5, 3), GetOutcome::kAbsent);
+  EXPECT_TRUE(nothing_placed(asking_));
+  EXPECT_EQ(error(5, 5), ErrorCode::kCorrupt);
+  EXPECT_EQ(answer(6, 3), GetOutcome::kPlaced);
+  EXPECT_EQ(answer(7, 3), GetOutcome::kAbsent);
+
+  EXPECT_EQ(error_of_get(question(4, "00000002.history"), store_).code(), ErrorCode::kUsage);
+}
+
 TEST_F(WalGet, FindsALaterSegmentInAnotherFolder) {
   // 4096 segments of 1 MiB to a folder: the next one is in the folder behind.
   test::WalBuilder far({.size = kSize, .system_identifier = kSystem, .first_segment = 5000});

@@ -370,7 +370,7 @@ TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
       {"primary_conninfo", ""},
       {"max_logical_replication_workers", "0"},
       {"max_connections", "150"},
-      {"restore_command", "holdfast wal get %f \"%p\""},
+      {"restore_command", "holdfast wal get %f \"%p\" --until 000000010000000000000001"},
       {"recovery_target_time", "2026-11-22 08:13:00.000000+00"},
       {"recovery_target_xid", ""},
       {"recovery_target_timeline", "1"},

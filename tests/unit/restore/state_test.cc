@@ -22,6 +22,7 @@ RestoredState example() {
       .archive = false,
       .first_segment = 3,
       .last_segment = 9,
+      .target_segment = "000000010000000000000009",
       .command_line = {{"port", "5433"}, {"unix_socket_directories", "/srv/a, b"}},
       .only_in_sandbox = true,
       .sandbox = cluster::Sandbox{.program = {},
