@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,20 +33,63 @@ std::string temporary_root() {
   return root != nullptr && *root != '\0' ? root : "/tmp";
 }
 
-// The sandbox's directory. The destructor stops the server in it and removes it.
+constexpr std::string_view kPlacePrefix = "holdfast-drill-";
+// Locked while its drill is at work; its text names a directory that is to be removed too.
+constexpr std::string_view kPlaceLock = "drill.lock";
+
+// Stops the server of a place, which has no other, and removes all of it.
+void remove_place(const std::string& path, const std::string& beside) {
+  cluster::stop_server(join_path(path, "data"), cluster::ShutdownMode::kImmediate, kServerPatience,
+                       {});
+  // A child of its restore_command may still be there and write, for a moment.
+  for (int attempt = 0; attempt < 100 && lstat_if_exists(path); ++attempt) {
+    const std::optional<Error> failure = failure_of([&] { remove_tree(path); });
+    if (failure && attempt == 99) throw Error(*failure);
+    if (failure) wait_for({}, std::chrono::milliseconds(100));
+  }
+  if (!beside.empty()) remove_tree(beside);
+}
+
+// What drills that were killed have left below `root`: nobody holds their lock. Others' directories
+// are not looked into.
+void remove_abandoned_places(const std::string& root, Reporter& reporter) {
+  for (const DirectoryEntry& entry : list_directory(root)) {
+    const std::string path = join_path(root, entry.name);
+    const std::string lock_path = join_path(path, kPlaceLock);
+    const std::optional<struct stat> status = lstat_if_exists(path);
+    if (!entry.name.starts_with(kPlacePrefix) || !status || !S_ISDIR(status->st_mode) ||
+        status->st_uid != geteuid() || !lstat_if_exists(lock_path))
+      continue;
+    const std::optional<Error> failure = failure_of([&] {
+      const std::optional<FileLock> lock = FileLock::try_lock(lock_path);
+      if (!lock) return;
+      remove_place(path, read_text_file(lock_path));
+      reporter.note(fmt::format("removed \"{}\", which a drill that was killed had left", path));
+    });
+    if (failure) log_warning("could not remove \"{}\": {}", path, failure->message());
+  }
+}
+
+// The sandbox's directory. The destructor stops the server in it and removes it; if it is not
+// reached, the next drill does.
 class Place {
  public:
-  explicit Place(const std::string& below) {
-    std::string pattern =
-        join_path(absolute_path(below.empty() ? temporary_root() : below), "holdfast-drill-XXXXXX");
-    if (mkdtemp(pattern.data()) == nullptr) throw_errno("create directory", pattern);
-    path_ = pattern;
+  Place(const std::string& below, Reporter& reporter) {
+    const std::string root = absolute_path(below.empty() ? temporary_root() : below);
+    remove_abandoned_places(root, reporter);
+    // Another drill may take it for abandoned before it is locked.
+    while (!lock_) {
+      std::string pattern = join_path(root, fmt::format("{}XXXXXX", kPlacePrefix));
+      if (mkdtemp(pattern.data()) == nullptr) throw_errno("create directory", pattern);
+      path_ = pattern;
+      lock_ = FileLock::try_lock(lock_path());
+    }
     // Another user's server has to come through; what is in it has owners and modes of its own.
     if (geteuid() == 0 && chmod(path_.c_str(), 0711) != 0) throw_errno("change mode of", path_);
   }
   ~Place() {
     if (kept_) return;
-    const std::optional<Error> failure = failure_of([&] { remove(); });
+    const std::optional<Error> failure = failure_of([&] { remove_place(path_, beside_); });
     if (failure) log_warning("could not remove \"{}\": {}", path_, failure->message());
   }
   Place(const Place&) = delete;
@@ -53,22 +97,20 @@ class Place {
 
   const std::string& path() const { return path_; }
   std::string data() const { return join_path(path_, "data"); }
-  void also_remove(const std::string& directory) { beside_ = directory; }
-  void keep() { kept_ = true; }
-
- private:
-  void remove() {
-    cluster::stop_server(data(), cluster::ShutdownMode::kImmediate, kServerPatience, {});
-    // A child of its restore_command may still be there and write, for a moment.
-    for (int attempt = 0; attempt < 100 && lstat_if_exists(path_); ++attempt) {
-      const std::optional<Error> failure = failure_of([&] { remove_tree(path_); });
-      if (failure && attempt == 99) throw Error(*failure);
-      if (failure) wait_for({}, std::chrono::milliseconds(100));
-    }
-    if (!beside_.empty()) remove_tree(beside_);
+  void also_remove(const std::string& directory) {
+    beside_ = directory;
+    write_all(open_file(lock_path(), O_WRONLY), as_bytes(directory), lock_path());
+  }
+  void keep() {
+    remove_file(lock_path());
+    kept_ = true;
   }
 
+ private:
+  std::string lock_path() const { return join_path(path_, kPlaceLock); }
+
   std::string path_;
+  std::optional<FileLock> lock_;
   std::string beside_;
   bool kept_ = false;
 };
@@ -129,7 +171,7 @@ void Drill::prepare() {
                  .message = "--rpo goes with a drill to the end of the archived WAL",
                  .detail = "Another target leaves later commits out on purpose.",
                  .hint = "Leave out --rpo or the target."});
-  place_.emplace(options_.directory);
+  place_.emplace(options_.directory, reporter_);
   write_file_durably(join_path(place_->path(), "hba.conf"),
                      as_bytes("# Only who may enter the socket's directory comes this far.\n"
                               "local all all trust\n"),

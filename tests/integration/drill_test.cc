@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/running_server.h"
 #include "cluster/server_process.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
@@ -263,6 +264,41 @@ TEST_F(DrillOfOneCluster, LeavesNothingWhenItIsInterrupted) {
       << read_text_file(words);
   drill.signal(SIGINT);
   EXPECT_EQ(drill.wait().code, 130) << read_text_file(words);
+  EXPECT_TRUE(is_empty_directory(scene.drills()));
+  wait_until_deserted(scene.drills());
+}
+
+TEST_F(DrillOfOneCluster, RemovesWhatOneThatWasKilledHasLeft) {
+  DrillScene& scene = DrillOfOneCluster::scene();
+  const std::string words = scene.path("words of the killed");
+  Process drill({.arguments = {holdfast_program(), "--config", scene.config_file(), "drill",
+                               "--drill-directory", scene.drills(), "--check",
+                               scene.sql_file("SELECT pg_sleep(600) IS NULL")},
+                 .output = words,
+                 .error = "&1",
+                 .new_process_group = true});
+  ASSERT_TRUE(
+      comes_true([&] { return read_text_file(words).find("checking: sql") != std::string::npos; },
+                 std::chrono::seconds(120)))
+      << read_text_file(words);
+  // Beside one that is at work nothing is removed.
+  scene.sql_file("SELECT true");
+  ASSERT_EQ(scene.drill().status.code, 0);
+  ASSERT_EQ(list_directory(scene.drills()).size(), 1U);
+  const std::string left = join_path(scene.drills(), list_directory(scene.drills()).front().name);
+  EXPECT_FALSE(drill.poll());
+  drill.signal(SIGKILL);
+  drill.wait();
+  ASSERT_TRUE(cluster::find_running_server(join_path(left, "data")));
+
+  // A stranger's directory, and one that was kept, stay.
+  make_directory(join_path(scene.drills(), "holdfast-drill-kept"));
+  const Captured next = scene.drill();
+  EXPECT_EQ(next.status.code, 0) << describe(next);
+  EXPECT_NE(next.err.find("which a drill that was killed had left"), std::string::npos) << next.err;
+  EXPECT_FALSE(lstat_if_exists(left));
+  EXPECT_FALSE(cluster::find_running_server(join_path(left, "data")));
+  remove_tree(join_path(scene.drills(), "holdfast-drill-kept"));
   EXPECT_TRUE(is_empty_directory(scene.drills()));
   wait_until_deserted(scene.drills());
 }
