@@ -84,7 +84,7 @@ int run_backup(const Call& call) {
       backup::backup({.cluster = call.settings.cluster(),
                       .conninfo = call.settings.text("cluster.conninfo"),
                       .pgdata = call.settings.text("cluster.pgdata"),
-                      .jobs = static_cast<int>(call.settings.integer("jobs", 1, 64)),
+                      .jobs = call.settings.integer("jobs"),
                       .fast_checkpoint = call.arguments.checkpoint == "fast",
                       .compression = call.settings.compression(),
                       .label = call.arguments.label,
@@ -163,7 +163,7 @@ int run_restore(const Call& call) {
   for (const std::string& move : arguments.tablespaces)
     options.tablespaces.push_back(restore::parse_tablespace_move(move));
   if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
-  options.jobs = static_cast<int>(settings.integer("jobs", 1, 64));
+  options.jobs = settings.integer("jobs");
   options.yes = true;
   options.delta = arguments.delta;
   options.start = arguments.start;
@@ -206,7 +206,7 @@ int run_demo(const Call& call) {
        .keep = call.arguments.keep,
        .bindir = call.settings.text("cluster.bindir"),
        .program = program_path(),
-       .jobs = static_cast<int>(call.settings.integer("jobs", 1, 64))},
+       .jobs = call.settings.integer("jobs")},
       [](std::string_view line) {
         print(fmt::format("{}\n", line));
         std::fflush(stdout);

@@ -68,7 +68,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
   options.allowed_loss_time = duration(arguments.rpo);
   options.restore.cluster = settings.cluster();
   options.restore.restore_command = restore_command(settings, opened.repository.id());
-  options.restore.jobs = static_cast<int>(settings.integer("jobs", 1, 64));
+  options.restore.jobs = settings.integer("jobs");
   options.restore.bindir = settings.text("cluster.bindir");
   options.conninfo = settings.text("cluster.conninfo");
   options.tool_version = HOLDFAST_VERSION;
@@ -88,6 +88,7 @@ int finish_drill(const Call& call, const Result& result, std::optional<DurableFi
 
 int run_drill(const Call& call) {
   const Arguments& arguments = call.arguments;
+  for (const std::string& text : {arguments.rto, arguments.rpo}) duration(text);
   const OpenRepository opened(call);
   opened.lineages();
   // That it cannot be written should not be found out when the drill is over.

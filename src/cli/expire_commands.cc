@@ -21,7 +21,7 @@ namespace {
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 Microseconds grace(const config::Settings& settings) {
-  const Microseconds grace = parse_duration(settings.text("repo.grace"));
+  const Microseconds grace = settings.duration("repo.grace");
   if (grace >= Microseconds{0}) return grace;
   throw Error({.code = ErrorCode::kConfiguration,
                .message = fmt::format("invalid grace period \"{}\"", settings.text("repo.grace")),

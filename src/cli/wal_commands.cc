@@ -21,13 +21,10 @@ namespace holdfast::cli {
 namespace {
 
 std::chrono::milliseconds timeout(const config::Settings& settings) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-      parse_duration(settings.text("wal.timeout")));
+  return std::chrono::duration_cast<std::chrono::milliseconds>(settings.duration("wal.timeout"));
 }
 
-int read_ahead(const config::Settings& settings) {
-  return static_cast<int>(settings.integer("wal.read_ahead", 0, 256));
-}
+int read_ahead(const config::Settings& settings) { return settings.integer("wal.read_ahead"); }
 
 std::string spool_directory(const config::Settings& settings) {
   return settings.is_set("wal.spool") ? absolute_path(settings.text("wal.spool")) : std::string();
@@ -63,12 +60,12 @@ int run_read_ahead_worker(const Call& call) {
 
 int run_wal_push(const Call& call) {
   const OpenRepository opened(call);
-  const archive::PushResult result = archive::push(
-      {.path = call.arguments.words.front(),
-       .cluster = call.settings.cluster(),
-       .look_ahead = static_cast<int>(call.settings.integer("wal.look_ahead", 0, 256)),
-       .compression = call.settings.compression()},
-      opened.repository, call.reporter, call.stop);
+  const archive::PushResult result =
+      archive::push({.path = call.arguments.words.front(),
+                     .cluster = call.settings.cluster(),
+                     .look_ahead = call.settings.integer("wal.look_ahead"),
+                     .compression = call.settings.compression()},
+                    opened.repository, call.reporter, call.stop);
   log_debug("{} \"{}\"{}", result.was_there ? "found" : "archived", result.file,
             result.looked_ahead.empty()
                 ? ""

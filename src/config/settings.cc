@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::array kTable = {
     Setting{"jobs", "HOLDFAST_JOBS", "--jobs", "N", "2",
-            "worker threads of backup and restore, 1 to 64"},
+            "worker threads of backup and restore, 1 to 64", 1, 64},
     Setting{"repo.url", "HOLDFAST_REPO", "--repo", "URL", "",
             "where the repository is: a directory"},
     Setting{"repo.id", "HOLDFAST_REPO_ID", "--repo-id", "HEX", "",
@@ -34,9 +34,9 @@ constexpr std::array kTable = {
     Setting{"repo.grace", "HOLDFAST_GRACE", "--grace", "DURATION", "24h",
             "how long expire waits before it removes what nothing uses, twice"},
     Setting{"wal.look_ahead", "HOLDFAST_WAL_LOOK_AHEAD", "--look-ahead", "N", "16",
-            "how many waiting segments one wal push takes along, 0 to 256"},
+            "how many waiting segments one wal push takes along, 0 to 256", 0, 256},
     Setting{"wal.read_ahead", "HOLDFAST_WAL_READ_AHEAD", "--read-ahead", "N", "16",
-            "how many segments wal get fetches before they are asked for, 0 to 256"},
+            "how many segments wal get fetches before they are asked for, 0 to 256", 0, 256},
     Setting{"wal.timeout", "HOLDFAST_WAL_TIMEOUT", "--timeout", "DURATION", "60s",
             "how long wal get tries again when the repository does not answer"},
     Setting{"wal.spool", "HOLDFAST_WAL_SPOOL", "--spool", "DIR", "",
@@ -194,6 +194,7 @@ Settings Settings::load(const Sources& sources) {
     if (auto found = sources.options.find(key); found != sources.options.end())
       value = {.text = found->second, .origin = Origin::kOption};
     result.values_.emplace(key, std::move(value));
+    result.check_value(setting);
   }
   return result;
 }
@@ -204,18 +205,36 @@ const Value& Settings::value(std::string_view key) const {
   return found->second;
 }
 
-int64_t Settings::integer(std::string_view key, int64_t lowest, int64_t highest) const {
-  const Value& given = value(key);
-  int64_t number = 0;
-  const char* end = given.text.data() + given.text.size();
-  auto [stop, error] = std::from_chars(given.text.data(), end, number);
-  if (error != std::errc() || stop != end || number < lowest || number > highest)
-    throw Error({.code = ErrorCode::kConfiguration,
-                 .message = fmt::format("invalid value \"{}\" for \"{}\"", given.text, key),
-                 .detail = fmt::format("It came from the {}.",
-                                       origin_text(*find_setting(key), given.origin, config_file_)),
-                 .hint = fmt::format("Give a whole number from {} to {}.", lowest, highest)});
+int Settings::integer(std::string_view key) const {
+  int number = 0;
+  const std::string& digits = text(key);
+  const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  HF_CHECK(error == std::errc() && stop == digits.data() + digits.size());
   return number;
+}
+
+Microseconds Settings::duration(std::string_view key) const { return parse_duration(text(key)); }
+
+void Settings::check_value(const Setting& setting) const {
+  const Value& given = value(setting.key);
+  const std::string origin = origin_text(setting, given.origin, config_file_);
+  Context checking("reading \"{}\" from the {}", setting.key, origin);
+  if (setting.value_name == "N") {
+    const char* end = given.text.data() + given.text.size();
+    int64_t number = 0;
+    const auto [stop, error] = std::from_chars(given.text.data(), end, number);
+    if (error != std::errc() || stop != end || number < setting.lowest || number > setting.highest)
+      throw Error(
+          {.code = ErrorCode::kConfiguration,
+           .message = fmt::format("invalid value \"{}\" for \"{}\"", given.text, setting.key),
+           .detail = fmt::format("It came from the {}.", origin),
+           .hint =
+               fmt::format("Give a whole number from {} to {}.", setting.lowest, setting.highest)});
+    return;
+  }
+  if (setting.value_name == "DURATION") duration(setting.key);
+  if (setting.key == "repo.compression") compression();
+  if (setting.key == "repo.id") repository_id();
 }
 
 codec::CompressionSetting Settings::compression() const {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/time.h"
 #include "codec/compression.h"
 #include "repo/keys.h"
 
@@ -31,6 +32,8 @@ struct Setting {
   std::string_view value_name;     // "URL"
   std::string_view default_value;  // empty: none
   std::string_view meaning;        // a sentence without its full stop
+  // Of a whole number; `value_name` is "N".
+  int64_t lowest = 0, highest = 0;
 };
 std::span<const Setting> settings_table();
 
@@ -55,8 +58,9 @@ class Settings {
   // Reads the configuration file, if there is one, and lays environment and options over it.
   // `cluster` of the result is the one that -c names, else HOLDFAST_CLUSTER, else the only one
   // configured, else "main". Throws kConfiguration: a file that is named and absent, TOML that does
-  // not parse (line, column), an unknown key (with the nearest), a wrong type, two clusters
-  // configured and none chosen.
+  // not parse (line, column), an unknown key (with the nearest), a wrong type, a number, duration,
+  // compression or id that is none (whether this command uses it or not), two clusters configured
+  // and none chosen.
   static Settings load(const Sources& sources);
 
   const std::string& cluster() const { return cluster_; }
@@ -68,8 +72,8 @@ class Settings {
   const Value& value(std::string_view key) const;
   const std::string& text(std::string_view key) const { return value(key).text; }
   bool is_set(std::string_view key) const { return !text(key).empty(); }
-  // Throw kConfiguration naming key and origin.
-  int64_t integer(std::string_view key, int64_t lowest, int64_t highest) const;
+  int integer(std::string_view key) const;
+  Microseconds duration(std::string_view key) const;
   codec::CompressionSetting compression() const;
   std::optional<Bytes16> repository_id() const;
   std::string repository_url()
@@ -86,6 +90,8 @@ class Settings {
   std::string command_line_for_server() const;
 
  private:
+  void check_value(const Setting& setting) const;
+
   std::string cluster_;
   std::vector<std::string> clusters_;
   std::string config_file_;

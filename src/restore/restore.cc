@@ -246,6 +246,10 @@ void Restore::seclude() {
   for (const TablespacePlace& place : result_.tablespaces)
     if (place.is_moved) sandbox.keep_visible.push_back(place.place);
   seclusion_ = restore::seclude(sandbox, result_.plan, directory_, created_);
+  if (is_secluded() && !seclusion_.sandbox->private_network)
+    reporter_.note(
+        "the sandbox keeps the host's network: restore_command runs passphrase_command, which may "
+        "need it");
   if (is_secluded()) return;
   if (options_.sandbox.required) {
     throw Error({.code = ErrorCode::kPermission,

@@ -76,7 +76,7 @@ TEST_F(SettingsTest, TwoConfiguredClustersNeedAChoice) {
   const Settings settings = Settings::load(sources);
   EXPECT_EQ(settings.text("cluster.pgdata"), "/data/shop");
   EXPECT_EQ(settings.text("cluster.conninfo"), "");
-  EXPECT_EQ(settings.integer("jobs", 1, 64), 4);
+  EXPECT_EQ(settings.integer("jobs"), 4);
 }
 
 TEST_F(SettingsTest, AnUnknownKeyIsRefusedWithItsPlaceAndTheNearest) {
@@ -108,10 +108,23 @@ TEST_F(SettingsTest, NumbersOutOfRangeSayWhereTheyCameFrom) {
   for (const char* text : {"0", "65", "x", "2x", ""}) {
     Sources sources;
     sources.options["jobs"] = text;
-    const Error error = error_of([&] { Settings::load(sources).integer("jobs", 1, 64); });
+    const Error error = error_of([&] { Settings::load(sources); });
     EXPECT_EQ(error.message(), std::string("invalid value \"") + text + "\" for \"jobs\"");
     EXPECT_EQ(error.detail(), "It came from the option --jobs.");
     EXPECT_EQ(error.hint(), "Give a whole number from 1 to 64.");
+  }
+}
+
+TEST_F(SettingsTest, AnythingElseThatIsMalformedIsRefusedToo) {
+  for (const auto& [key, text] : std::map<std::string, std::string>{
+           {"repo.grace", "soon"}, {"repo.id", "12"}, {"repo.compression", "gzip"}}) {
+    Sources sources;
+    sources.options[key] = text;
+    const Error error = error_of([&] { Settings::load(sources); });
+    EXPECT_EQ(exit_status(error.code()), 2) << key;
+    EXPECT_NE(error.message().find(text), std::string::npos) << error.message();
+    ASSERT_EQ(error.context().size(), 1u);
+    EXPECT_NE(error.context()[0].find(key), std::string::npos) << error.context()[0];
   }
 }
 
