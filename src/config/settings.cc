@@ -218,7 +218,6 @@ Microseconds Settings::duration(std::string_view key) const { return parse_durat
 void Settings::check_value(const Setting& setting) const {
   const Value& given = value(setting.key);
   const std::string origin = origin_text(setting, given.origin, config_file_);
-  Context checking("reading \"{}\" from the {}", setting.key, origin);
   if (setting.value_name == "N") {
     const char* end = given.text.data() + given.text.size();
     int64_t number = 0;
@@ -232,6 +231,7 @@ void Settings::check_value(const Setting& setting) const {
                fmt::format("Give a whole number from {} to {}.", setting.lowest, setting.highest)});
     return;
   }
+  Context checking("reading \"{}\" from the {}", setting.key, origin);
   if (setting.value_name == "DURATION") duration(setting.key);
   if (setting.key == "repo.compression") compression();
   if (setting.key == "repo.id") repository_id();

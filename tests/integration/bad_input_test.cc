@@ -224,6 +224,7 @@ DETAIL:  A label is at most 1000 printable ASCII characters.
      R"(ERROR:  invalid compression "magic"
 DETAIL:  No such compression is known.
 HINT:  Write zstd, lz4 or none; zstd takes a level from -7 to 19 and lz4 one from 0 to 12, as in "zstd:3".
+CONTEXT:  reading "repo.compression" from the option --compression
 )"},
     {"WrongClusterName", {"info", "-c", "a/b"}, 2, R"(ERROR:  invalid cluster name "a/b"
 DETAIL:  A name has 1 to 63 characters: lower-case letters, digits, "_" and "-", beginning with a letter or digit.
@@ -372,6 +373,7 @@ HINT:  Check that the file system is mounted and that the name is right. A new r
     {"WrongRepositoryId", {"info", "--repo-id", "zz"}, 2, R"(ERROR:  invalid repository id "zz"
 DETAIL:  A repository id is 32 hexadecimal digits.
 HINT:  "holdfast info" prints it.
+CONTEXT:  reading "repo.id" from the option --repo-id
 )"},
     {"AnotherRepository",
      {"info", "--repo-id", "00000000000000000000000000000000"},
