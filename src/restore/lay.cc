@@ -9,6 +9,7 @@
 
 #include <fmt/core.h>
 
+#include "base/direct_writer.h"
 #include "base/error.h"
 #include "base/mutex.h"
 #include "base/task_group.h"
@@ -264,6 +265,7 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
                         const std::stop_token& stop) {
   repo::ExtentReader extents(repository, backup.lineage);
   repo::FileReader reader(extents, backup.block_bytes);
+  DirectWriter writer;
   std::shared_ptr<OpenFile> open;
   LaidRegions laid;
   while (std::optional<Region> region = regions.next()) {
@@ -272,6 +274,7 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
     if (open != region->file) {
       open = region->file;
       reader.open(open->location, open->bytes);
+      writer.begin(open->fd, open->path);
     }
     const uint64_t start = region->leaf * repo::kLeafBytes;
     const uint64_t count = std::min(repo::kLeafBytes, open->bytes - start);
@@ -280,9 +283,13 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
       laid.bytes_kept += count - differing;
       if (differing > 0 && !open->changed.exchange(true)) ++laid.files_changed;
     } else {
+      auto require = [&](int failed) {
+        if (failed != 0) throw_errno("write", open->path, failed);
+      };
       reader.for_each_piece(region->leaf, [&](uint64_t offset, ByteView piece) {
-        pwrite_all(open->fd, piece, offset, open->path);
+        require(writer.write(offset, piece));
       });
+      require(writer.flush());
     }
     laid.bytes += count;
     reporter.amount(count);

@@ -74,6 +74,7 @@ bool PosixUpload::open_new() {
     root_.fail("create", path_, errno);
   }
   fd_ = Fd(fd);
+  writer_.begin(fd_, path_);
   if (lock_file(fd, LOCK_EX) != 0) {
     int error_number = errno;
     unlink(path_.c_str());
@@ -99,15 +100,12 @@ struct stat PosixUpload::status() const {
 }
 
 void PosixUpload::append(ByteView bytes) {
-  while (!bytes.empty()) {
-    ssize_t count = write(fd_.get(), bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) root_.fail("write", path_, count < 0 ? errno : EIO);
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
+  if (const int failed = writer_.write(size_, bytes)) root_.fail("write", path_, failed);
+  size_ += bytes.size();
 }
 
 bool PosixUpload::link_as(const std::string& name) {
+  if (const int failed = writer_.flush()) root_.fail("write", path_, failed);
   if (fsync(fd_.get()) != 0) root_.fail("fsync", path_, errno);
 
   std::string target = root_.path_of(name);

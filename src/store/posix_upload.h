@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/direct_writer.h"
 #include "base/file.h"
 #include "store/posix_root.h"
 
@@ -31,6 +32,8 @@ class PosixUpload {
   PosixRoot& root_;
   std::string path_;
   Fd fd_;
+  DirectWriter writer_;
+  uint64_t size_ = 0;  // appended
 };
 
 // Removes the files in .tmp whose writers are gone; returns how many.
