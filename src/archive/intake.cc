@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fcntl.h>
 #include <limits>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -17,6 +18,8 @@
 namespace holdfast::archive {
 namespace {
 
+// Threads that compress one segment; more would not shorten it.
+constexpr int kMaxJobs = 4;
 // History and backup history files are a few lines.
 constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
 // Names of any cluster are legal for the smallest segments, but for the offset of .backup files.
@@ -196,8 +199,8 @@ OfferedFile Intake::read(const std::string& name) {
          .message = fmt::format("{} \"{}\" has the wrong size", noun_of(offered.file.kind), name),
          .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
          .hint = "A file that another program copied there may be cut or damaged."});
-  offered.content.resize(size);
-  if (read_some(fd, offered.content, path) != size)
+  offered.content = RawBytes(size);
+  if (read_some(fd, offered.content.span(), path) != size)
     throw Error({.code = ErrorCode::kIo,
                  .message = fmt::format("file \"{}\" was cut while it was read", path)});
 
@@ -348,13 +351,12 @@ void Intake::check_history(pg::TimelineId timeline) {
   history_ = pg::parse_timeline_history(timeline, as_text(offered.content));
 }
 
-bool Intake::put(const OfferedFile& offered, codec::CompressionSetting compression,
+bool Intake::put(const OfferedFile& offered, codec::CompressionSetting compression, int jobs,
                  const std::function<void()>& before_commit) const {
   bool is_ours;
   if (is_wal(offered.file.kind)) {
-    codec::Compressor compressor(compression);
-    is_ours = archive_->put_segment(offered.file, offered.segment, offered.content, compressor,
-                                    before_commit);
+    is_ours = archive_->put_segment(offered.file, offered.segment, offered.content, compression,
+                                    jobs, before_commit);
   } else {
     is_ours = archive_->put_file(offered.file,
                                  {.file_name = offered.name,
@@ -384,7 +386,9 @@ bool Intake::accept(const OfferedFile& offered, codec::CompressionSetting compre
         fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
                     "offers it, but recovery will end there",
                     offered.name, pg::to_string(offered.segment.readable_end)));
-  if (!on_paper_) return put(offered, compression);
+  if (!on_paper_)
+    return put(offered, compression,
+               std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs));
   if (offered.file.kind == pg::WalFileKind::kSegment)
     would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
   return true;

@@ -69,7 +69,7 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
 struct OfferedFile {
   std::string name;
   pg::WalFileName file;
-  Bytes content;
+  RawBytes content;
   Bytes32 sha256;
   repo::WalSegmentInfo segment;  // of segments and partial ones
   struct stat status{};          // of the file that was read
@@ -97,9 +97,9 @@ class Intake {
   // The segment before it in memory is `previous`, which will be archived first: in place of the
   // archived one.
   void check_behind(const OfferedFile& offered, const repo::WalSegmentInfo& previous);
-  // Puts what was checked; any thread. False: the same content came there first. Throws kConflict
-  // when other content did.
-  bool put(const OfferedFile& offered, codec::CompressionSetting compression,
+  // Puts what was checked, compressed by `jobs` threads; any thread. False: the same content came
+  // there first. Throws kConflict when other content did.
+  bool put(const OfferedFile& offered, codec::CompressionSetting compression, int jobs = 1,
            const std::function<void()>& before_commit = {}) const;
 
   // All of it for one file; false when it was there already.

@@ -131,7 +131,8 @@ class LookAhead {
       workers.start([&, turn](std::stop_token stop) {
         const OfferedFile& offered = batch[turn];
         Context putting("archiving WAL segment \"{}\" ahead", offered.name);
-        bool is_ours = intake_.put(offered, options_.compression, [&] { turns.wait(turn, stop); });
+        bool is_ours =
+            intake_.put(offered, options_.compression, 1, [&] { turns.wait(turn, stop); });
         turns.done(turn);
         if (!is_ours) return;
         MutexLock lock(mutex_);

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
+#include <new>
+#include <sys/mman.h>
 
 #include <fmt/core.h>
 
@@ -11,6 +14,21 @@ namespace holdfast {
 
 static_assert(std::endian::native == std::endian::little,
               "formats are read by copying little-endian integers; so are PostgreSQL's files");
+
+namespace {
+constexpr size_t kHugePage = size_t{2} << 20;
+}
+
+RawBytes::RawBytes(size_t size) : size_(size) {
+  const size_t alignment = size < kHugePage ? alignof(std::max_align_t) : kHugePage;
+  const size_t whole = (std::max(size, size_t{1}) + alignment - 1) / alignment * alignment;
+  bytes_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, whole)));
+  if (!bytes_) throw std::bad_alloc();
+  // A wish, which the system may not have.
+  if (alignment == kHugePage) madvise(bytes_.get(), whole, MADV_HUGEPAGE);
+}
+
+void RawBytes::Free::operator()(std::byte* bytes) const { std::free(bytes); }
 
 ByteView as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 

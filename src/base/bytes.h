@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,6 +24,24 @@ namespace holdfast {
 
 using Bytes = std::vector<std::byte>;
 using ByteView = std::span<const std::byte>;
+
+// Memory that is read into at once: not filled with zeros before, as a large Bytes would be, and in
+// huge pages where the system has them.
+class RawBytes {
+ public:
+  RawBytes() = default;
+  explicit RawBytes(size_t size);
+  size_t size() const { return size_; }
+  std::span<std::byte> span() { return {bytes_.get(), size_}; }
+  operator ByteView() const { return {bytes_.get(), size_}; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* bytes) const;
+  };
+  std::unique_ptr<std::byte[], Free> bytes_;
+  size_t size_ = 0;
+};
 
 // Views of each other's memory; nothing is copied.
 ByteView as_bytes(std::string_view text);

@@ -111,6 +111,14 @@ class ObjectWriter {
   // The same, compressed: raw-length, compression, frame.
   void compressed_section(uint16_t type, ByteView raw, codec::Compressor& compressor,
                           bool critical = true);
+  // The same in two steps, the first by any thread. `scratch` is used again.
+  struct Compressed {
+    size_t raw_bytes = 0;
+    codec::Compression algorithm = codec::Compression::kNone;
+    Bytes frame;
+  };
+  static Compressed compress(ByteView raw, codec::Compressor& compressor, Bytes& scratch);
+  void compressed_section(uint16_t type, const Compressed& compressed, bool critical = true);
   // Writes the end and commits. Returns the object's length and the SHA-256 of its bytes. Throws
   // kAlreadyExists when the name is taken.
   struct Committed {

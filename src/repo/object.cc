@@ -71,6 +71,7 @@ struct ObjectWriter::State {
   uint16_t last_type = 0;
   uint16_t last_flags = 0;
   Bytes buffer;  // one section: header, unit
+  Bytes scratch;
 };
 
 ObjectWriter::ObjectWriter(store::Store& target, const Keyring& keyring, uint32_t kind,
@@ -89,18 +90,31 @@ void ObjectWriter::section(uint16_t type, ByteView plain, bool critical) {
   state_->put_section(type, critical ? kCriticalFlag : 0);
 }
 
+ObjectWriter::Compressed ObjectWriter::compress(ByteView raw, codec::Compressor& compressor,
+                                                Bytes& scratch) {
+  HF_CHECK(raw.size() <= kMaxRawBytes);
+  // Never made smaller, for what is made larger is filled with zeros.
+  if (scratch.size() < compressor.bound(raw.size())) scratch.resize(compressor.bound(raw.size()));
+  const codec::Compressor::Result made = compressor.compress(raw, scratch);
+  const ByteView frame = ByteView(scratch).first(made.bytes);
+  return {.raw_bytes = raw.size(),
+          .algorithm = made.algorithm,
+          .frame = Bytes(frame.begin(), frame.end())};
+}
+
+void ObjectWriter::compressed_section(uint16_t type, const Compressed& compressed, bool critical) {
+  HF_CHECK(type != kEndType);
+  Bytes& buffer = state_->buffer;
+  buffer.assign(kSectionHeaderBytes + kCompressedHeaderBytes, std::byte{0});
+  store_le(buffer.data() + kSectionHeaderBytes, narrow<uint32_t>(compressed.raw_bytes));
+  buffer[kSectionHeaderBytes + 4] = static_cast<std::byte>(compressed.algorithm);
+  append(buffer, compressed.frame);
+  state_->put_section(type, critical ? kCriticalFlag : 0);
+}
+
 void ObjectWriter::compressed_section(uint16_t type, ByteView raw, codec::Compressor& compressor,
                                       bool critical) {
-  HF_CHECK(type != kEndType && raw.size() <= kMaxRawBytes);
-  Bytes& buffer = state_->buffer;
-  constexpr size_t kFrameAt = kSectionHeaderBytes + kCompressedHeaderBytes;
-  buffer.resize(kFrameAt + compressor.bound(raw.size()));
-  codec::Compressor::Result frame = compressor.compress(raw, std::span(buffer).subspan(kFrameAt));
-  std::fill_n(buffer.begin() + kSectionHeaderBytes, kCompressedHeaderBytes, std::byte{0});
-  store_le(buffer.data() + kSectionHeaderBytes, static_cast<uint32_t>(raw.size()));
-  buffer[kSectionHeaderBytes + 4] = static_cast<std::byte>(frame.algorithm);
-  buffer.resize(kFrameAt + frame.bytes);
-  state_->put_section(type, critical ? kCriticalFlag : 0);
+  compressed_section(type, compress(raw, compressor, state_->scratch), critical);
 }
 
 ObjectWriter::Committed ObjectWriter::commit() {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/task_group.h"
 #include "codec/digest.h"
 #include "pg/wal_reader.h"
 #include "repo/fields.h"
@@ -266,16 +267,18 @@ bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, i
 
 WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
                                 const WalOrigin& origin) {
-  const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
-  const pg::WalSegmentSummary& summary = scan.summary;
   WalSegmentInfo info;
+  TaskGroup hashing;  // takes as long as all the rest
+  hashing.start([&](const std::stop_token&) { info.sha256 = wal_content_sha256(content); });
+  const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
+  hashing.wait();
+  const pg::WalSegmentSummary& summary = scan.summary;
   info.file_name = file.kind == pg::WalFileKind::kPartial
                        ? pg::partial_file_name(file.segment, summary.segment_size)
                        : pg::segment_file_name(file.segment, summary.segment_size);
   info.timeline = file.segment.timeline;
   info.bytes = content.size();
   info.complete = file.kind == pg::WalFileKind::kSegment;
-  info.sha256 = wal_content_sha256(content);
   info.system_identifier = summary.system_identifier;
   info.wal_magic = summary.page_magic;
   info.segment_bytes = summary.segment_size.bytes();

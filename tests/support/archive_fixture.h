@@ -65,11 +65,10 @@ class ArchiveFixture {
     const pg::SegmentName name = wal.name(index);
     const pg::WalFileName file{
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment, .segment = name};
-    codec::Compressor compressor{codec::CompressionSetting()};
     archive_.put_segment(
         file,
         repo::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
-        content, compressor);
+        content, codec::CompressionSetting());
   }
   // All complete segments but those whose numbers are left out.
   void put_segments(const WalBuilder& wal, const std::set<uint64_t>& left_out = {}) {

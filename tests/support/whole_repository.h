@@ -60,12 +60,11 @@ class WholeRepository {
     const pg::WalFileName file{
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
         .segment = wal_.name(index)};
-    codec::Compressor compressor{codec::CompressionSetting()};
     archive.put_segment(
         file,
         repo::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = clock.now()}),
-        content, compressor);
+        content, codec::CompressionSetting());
   }
   std::string segment_object(uint64_t number) const {
     return archive.object_name({.kind = pg::WalFileKind::kSegment,

@@ -1,6 +1,7 @@
 #include "repo/wal_archive.h"
 
 #include <algorithm>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -90,9 +91,8 @@ class WalArchiveTest : public ::testing::TestWithParam<bool> {
                                             .created = clock_.now()});
   }
   WalArchive archive() const { return {*repository_, lineage_}; }
-  bool put(const pg::WalFileName& file, ByteView content) {
-    codec::Compressor compressor({});
-    return archive().put_segment(file, full_info(content), content, compressor);
+  bool put(const pg::WalFileName& file, ByteView content, int jobs = 1) {
+    return archive().put_segment(file, full_info(content), content, {}, jobs);
   }
   std::optional<Bytes> read(const pg::WalFileName& file, const Bytes16* partial = nullptr) {
     Bytes content;
@@ -216,6 +216,24 @@ TEST(WalJoin, ComparesWhatBothEndsKnow) {
   WalSegmentInfo damaged = within;
   damaged.readable_end = {0x1800000};
   EXPECT_TRUE(joins(damaged, second));
+}
+
+TEST_P(WalArchiveTest, IsTheSameByOneThreadAndByMore) {
+  Bytes content(kSize.bytes());
+  std::minstd_rand random(1);
+  for (size_t at = 0; at < content.size(); ++at)
+    content[at] = static_cast<std::byte>(at % 3 == 0 ? random() : at >> 12);
+  uint64_t number = 3;
+  std::vector<uint64_t> stored;
+  for (const int jobs : {1, 2, 3, 8}) {
+    ASSERT_TRUE(put(segment_file(1, ++number), content, jobs));
+    EXPECT_EQ(read(segment_file(1, number)), content) << jobs;
+  }
+  archive().for_each_segment({1}, 4, [&](uint64_t, uint64_t bytes) {
+    stored.push_back(bytes);
+    return true;
+  });
+  EXPECT_EQ(stored, std::vector<uint64_t>(4, stored.at(0)));
 }
 
 TEST_P(WalArchiveTest, ReadsBackSegmentsOfEverySize) {
@@ -343,17 +361,15 @@ TEST_P(WalArchiveTest, RefusesEveryDamagedByte) {
 
 TEST_P(WalArchiveTest, ContentThatIsNotWhatTheMetadataTellsIsRefused) {
   // Sealed and whole, and still not what was to be kept: only the digest tells.
-  codec::Compressor compressor({});
   WalSegmentInfo info = full_info(as_bytes("what it says"));
-  archive().put_segment(segment_file(1, 1), info, as_bytes("what it has "), compressor);
+  archive().put_segment(segment_file(1, 1), info, as_bytes("what it has "), {});
   EXPECT_EQ(test::error_of([&] { read(segment_file(1, 1)); }).code(), ErrorCode::kCorrupt);
 }
 
 TEST_P(WalArchiveTest, ACommitThatGivesUpLeavesNothing) {
-  codec::Compressor compressor({});
   const Bytes content(100);
   Error error = test::error_of([&] {
-    archive().put_segment(segment_file(1, 1), full_info(content), content, compressor, [] {
+    archive().put_segment(segment_file(1, 1), full_info(content), content, {}, 1, [] {
       throw Error({.code = ErrorCode::kInterrupted, .message = "enough"});
     });
   });

@@ -337,11 +337,10 @@ TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
   other.add_switch();
   const Bytes content = other.segment(0);
   const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = other.name(0)};
-  codec::Compressor compressor{codec::CompressionSetting()};
   world_.store.remove(world_.segment_object(4));
   world_.archive.put_segment(
       file, repo::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
-      content, compressor);
+      content, codec::CompressionSetting());
   a_minute_passes();
   for (int run_number = 0; run_number < 2; ++run_number) {
     const VerifyResult result = run();
