@@ -13,7 +13,7 @@
 namespace holdfast::expire {
 namespace {
 
-using repo::LineageObject;
+using repo::ObjectKind;
 
 std::vector<repo::Lineage> lineages_of(const repo::Repository& repository,
                                        const std::string& cluster) {
@@ -141,12 +141,12 @@ void count_freed(const repo::Repository& repository, const repo::Lineage& lineag
       repository, lineage, after, [&](const store::ListEntry& entry, const repo::ObjectName& name) {
         if (after.is_living(name, Time::min())) return;
         if (!before.is_living(name, Time::min()) && !damaged.contains(name.backup_id)) return;
-        if (name.segment.segment_number == 0) {
+        if (name.segment.timeline.is_valid()) {
+          if (name.kind == ObjectKind::kWalSegment) ++deletion.freed_wal_segments;
+          deletion.freed_wal_bytes += entry.bytes;
+        } else {
           ++deletion.freed_objects;
           deletion.freed_bytes += entry.bytes;
-        } else {
-          if (name.kind == LineageObject::kWalSegment) ++deletion.freed_wal_segments;
-          deletion.freed_wal_bytes += entry.bytes;
         }
       });
 }

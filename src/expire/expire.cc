@@ -26,7 +26,6 @@
 namespace holdfast::expire {
 namespace {
 
-using repo::LineageObject;
 using repo::ObjectName;
 
 class LineageExpiry {
@@ -63,7 +62,7 @@ class LineageExpiry {
   }
 
  private:
-  ObjectName parse(const std::string& name) const {
+  std::optional<ObjectName> parse(const std::string& name) const {
     return repo::parse_object_name(lineage_.name, pg::WalSegmentSize(lineage_.wal_segment_bytes),
                                    name);
   }
@@ -96,8 +95,8 @@ class LineageExpiry {
     bool has_lost = false;  // a run that did not come to its end removed what lives by now
     for (const std::string& name : *names) {
       throw_if_stopped(stop_);
-      const ObjectName parsed = parse(name);
-      if (!is_candidate_kind(parsed.kind))
+      const std::optional<ObjectName> parsed = parse(name);
+      if (!parsed || !is_candidate_kind(parsed->kind))
         throw Error({.code = ErrorCode::kCorrupt,
                      .message = fmt::format("doomed list \"{}\" names what is never removed",
                                             repo::doomed_name(lineage_.name, list.id)),
@@ -105,10 +104,10 @@ class LineageExpiry {
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info) {
         removed.insert(name);
-        has_lost = has_lost || living_.is_living(parsed, Time::min());
+        has_lost = has_lost || living_.is_living(*parsed, Time::min());
         continue;
       }
-      if (living_.is_living(parsed, info->modified)) {
+      if (living_.is_living(*parsed, info->modified)) {
         ++outcome.spared;
         continue;
       }

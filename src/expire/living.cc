@@ -6,15 +6,13 @@
 
 #include "base/error.h"
 #include "repo/refs.h"
+#include "repo/verified_objects.h"
 
 namespace holdfast::expire {
 namespace {
 
-using repo::LineageObject;
+using repo::ObjectKind;
 
-// Between the moment at which an owner asked the store's clock and the time that the store gives
-// to what is written next lie a tick of a file system's clock and the rounding of its times.
-constexpr Microseconds kClockTicks = std::chrono::seconds(5);
 constexpr uint64_t kEverySegment = 0;
 
 [[noreturn]] void throw_unknown_use(const std::string& backup_id, std::string detail) {
@@ -65,12 +63,43 @@ Living::Living(const repo::Repository& repository, const repo::Lineage& lineage,
   std::ranges::sort(packs_);
   const auto twice = std::ranges::unique(packs_);
   packs_.erase(twice.begin(), twice.end());
-  has_redirects_ =
-      !repository.store()
-           .list({.prefix = repo::lineage_folder(lineage.name) + "redirects/", .limit = 1})
-           .entries.empty();
-  for (const pg::TimelineId timeline : archive_.timelines())
+  replaced_records_ = repo::replaced_records(repository_, lineage_.name);
+  store::for_each_entry(
+      repository_.store(), {.prefix = repo::lineage_folder(lineage_.name) + "redirects/"},
+      [&](const store::ListEntry& entry) {
+        const std::optional<repo::ObjectName> name =
+            repo::parse_object_name(lineage_.name, archive_.segment_size(), entry.name);
+        has_redirects_ = name && std::ranges::binary_search(packs_, name->id);
+        return !has_redirects_;
+      });
+  std::set<pg::TimelineId> timelines = timelines_with_objects();
+  for (const repo::Backup& backup : backups_) timelines.insert(backup.start_timeline);
+  for (const pg::TimelineId timeline : timelines)
     first_segments_[timeline] = find_first_segment(timeline);
+  for (const auto& [timeline, first] : first_segments_)
+    if (first && *first != kEverySegment) find_snapshot_in_force(timeline);
+  find_oldest_timeline();
+}
+
+// Those of whose WAL, index or snapshots something is there.
+std::set<pg::TimelineId> Living::timelines_with_objects() const {
+  std::set<pg::TimelineId> found;
+  for (const char* below : {"wal/", "index/", "names/"}) {
+    const std::string folder = repo::lineage_folder(lineage_.name) + below;
+    store::for_each_entry(
+        repository_.store(), {.prefix = folder, .folders = true},
+        [&](const store::ListEntry& entry) {
+          if (!entry.is_folder()) return true;
+          // "00000001/" of whatever is named as a timeline is.
+          const std::string digits = entry.name.substr(folder.size(), 8);
+          const pg::WalFileName file =
+              pg::parse_wal_file_name(digits + ".history", archive_.segment_size());
+          if (file.kind == pg::WalFileKind::kHistory && entry.name == folder + digits + "/")
+            found.insert(file.segment.timeline);
+          return true;
+        });
+  }
+  return found;
 }
 
 void Living::read_commits(const std::set<std::string>& excluded) {
@@ -127,67 +156,136 @@ std::optional<uint64_t> Living::find_first_segment(pg::TimelineId timeline) cons
   return is_told ? first : std::optional(kEverySegment);
 }
 
-bool Living::is_living(const repo::ObjectName& name, Time modified) const {
-  if (!is_candidate_kind(name.kind)) return true;
-  if (objects_from_ && modified + kClockTicks >= *objects_from_) return true;
-  switch (name.kind) {
-    case LineageObject::kManifest:
-    case LineageObject::kManifestCopy:
-    case LineageObject::kRefs:
-    case LineageObject::kMark:
-      return reached_ids_.contains(name.backup_id);
-    case LineageObject::kPack:
-      return has_redirects_ || std::ranges::binary_search(packs_, name.id);
-    case LineageObject::kIntent:
-    case LineageObject::kIntentEnd:
-      return intent_ids_.contains(name.id);
-    default: {  // WAL
-      // A timeline that was not there when the others were looked at is new.
-      const auto first = first_segments_.find(name.segment.timeline);
-      if (first == first_segments_.end()) return true;
-      return first->second && name.segment.segment_number >= *first->second;
-    }
+// What holds at the start of the first living segment was written down before it, on that timeline
+// or on the one that it came from.
+void Living::find_snapshot_in_force(pg::TimelineId timeline) {
+  const std::optional<pg::TimelineHistory> history = history_of(timeline);
+  if (!history) return;
+  pg::Lsn until = pg::start_lsn(*first_segments_.at(timeline), archive_.segment_size());
+  const std::span<const pg::TimelineHistoryEntry> ancestors = history->ancestors();
+  std::vector<pg::TimelineHistoryEntry> path(ancestors.begin(), ancestors.end());
+  path.push_back({.timeline = timeline, .switch_lsn = until, .reason = ""});
+  for (auto at = path.rbegin(); at != path.rend(); ++at) {
+    until = std::min(until, at->switch_lsn);
+    std::optional<pg::Lsn> newest;
+    store::for_each_entry(
+        repository_.store(),
+        {.prefix = fmt::format("{}names/{:08X}/", repo::lineage_folder(lineage_.name),
+                               at->timeline.value)},
+        [&](const store::ListEntry& entry) {
+          const std::optional<repo::ObjectName> name =
+              repo::parse_object_name(lineage_.name, archive_.segment_size(), entry.name);
+          if (!name) return true;
+          if (name->lsn > until) return false;
+          newest = name->lsn;
+          return true;
+        });
+    if (!newest) continue;
+    snapshots_in_force_[at->timeline].insert(*newest);
+    return;
   }
 }
 
-bool is_candidate_kind(LineageObject kind) {
-  switch (kind) {
-    case LineageObject::kManifest:
-    case LineageObject::kManifestCopy:
-    case LineageObject::kRefs:
-    case LineageObject::kMark:
-    case LineageObject::kPack:
-    case LineageObject::kWalSegment:
-    case LineageObject::kWalPartial:
-    case LineageObject::kWalPiece:
-    case LineageObject::kWalBackupHistory:
-    case LineageObject::kIntent:
-    case LineageObject::kIntentEnd:
+// A history is asked for by whoever recovers on its timeline, and by every server that was on an
+// older one and looks for a timeline that nobody has used. So one that is older than everything
+// that lives, or is merely still there, is asked for by nobody. While anything is in doubt all
+// live.
+void Living::find_oldest_timeline() {
+  std::optional<pg::TimelineId> oldest;
+  auto lives = [&](pg::TimelineId timeline) {
+    oldest = std::min(oldest.value_or(timeline), timeline);
+  };
+  for (const auto& [timeline, first] : first_segments_) lives(timeline);
+  for (const repo::Backup& backup : backups_) lives(backup.start_timeline);
+  for (const repo::Intent& intent : intents_) lives(intent.timeline.value_or(pg::TimelineId{0}));
+  if (!backups_.empty()) oldest_timeline_ = *oldest;
+}
+
+bool Living::is_segment_living(pg::SegmentName segment) const {
+  // A timeline that was not there when the others were looked at is new.
+  const auto first = first_segments_.find(segment.timeline);
+  if (first == first_segments_.end()) return true;
+  return first->second && segment.segment_number >= *first->second;
+}
+
+bool Living::is_snapshot_living(pg::TimelineId timeline, pg::Lsn lsn) const {
+  const auto in_force = snapshots_in_force_.find(timeline);
+  if (in_force != snapshots_in_force_.end() && in_force->second.contains(lsn)) return true;
+  return is_segment_living(
+      {.timeline = timeline, .segment_number = pg::segment_of(lsn, archive_.segment_size())});
+}
+
+bool Living::is_living(const repo::ObjectName& name, Time modified) const {
+  if (!is_candidate_kind(name.kind)) return true;
+  if (objects_from_ && modified + store::kClockTicks >= *objects_from_) return true;
+  switch (name.kind) {
+    case ObjectKind::kManifest:
+    case ObjectKind::kManifestCopy:
+    case ObjectKind::kRefs:
+    case ObjectKind::kMark:
+      return reached_ids_.contains(name.backup_id);
+    case ObjectKind::kPack:
+      return has_redirects_ || std::ranges::binary_search(packs_, name.id);
+    case ObjectKind::kRedirect:
+      return std::ranges::binary_search(packs_, name.id);
+    case ObjectKind::kVerified:
+      return !replaced_records_.contains(name.backup_id);
+    case ObjectKind::kWalSegment:
+    case ObjectKind::kWalPartial:
+    case ObjectKind::kWalPiece:
+    case ObjectKind::kBackupHistory:
+    case ObjectKind::kWalIndex:  // as its last segment
+      return is_segment_living(name.segment);
+    case ObjectKind::kCatalogNames:
+      return is_snapshot_living(name.segment.timeline, name.lsn);
+    case ObjectKind::kTimelineHistory:
+      return name.segment.timeline >= oldest_timeline_;
+    case ObjectKind::kIntent:
+    case ObjectKind::kIntentEnd:
+      return intent_ids_.contains(name.id);
+    // No candidates.
+    case ObjectKind::kRepository:
+    case ObjectKind::kKey:
+    case ObjectKind::kKeyCopy:
+    case ObjectKind::kLineage:
+    case ObjectKind::kBackup:
+    case ObjectKind::kDoomed:
+    case ObjectKind::kDoomedEnd:
+    case ObjectKind::kLease:
+    case ObjectKind::kDrill:
       return true;
-    default:
-      return false;
   }
+  HF_CHECK(false);
+}
+
+bool is_candidate_kind(ObjectKind kind) {
+  return repo::row_of(kind).removal == repo::Removal::kExpiry;
 }
 
 void for_each_candidate(
     const repo::Repository& repository, const repo::Lineage& lineage, const Living& living,
     const std::function<void(const store::ListEntry&, const repo::ObjectName&)>& visit) {
   const pg::WalSegmentSize size(lineage.wal_segment_bytes);
-  auto list = [&](const std::string& prefix, uint64_t end_segment) {
+  auto list = [&](const std::string& folder, uint64_t end_segment, bool with_below = true) {
     store::for_each_entry(
-        repository.store(), {.prefix = prefix}, [&](const store::ListEntry& entry) {
-          const repo::ObjectName name = repo::parse_object_name(lineage.name, size, entry.name);
-          if (name.segment.segment_number >= end_segment) return false;
-          if (is_candidate_kind(name.kind)) visit(entry, name);
+        repository.store(),
+        {.prefix = repo::lineage_folder(lineage.name) + folder, .folders = !with_below},
+        [&](const store::ListEntry& entry) {
+          const std::optional<repo::ObjectName> name =
+              repo::parse_object_name(lineage.name, size, entry.name);
+          if (!name) return true;
+          if (name->segment.segment_number >= end_segment) return false;
+          if (is_candidate_kind(name->kind)) visit(entry, *name);
           return true;
         });
   };
-  for (const char* folder :
-       {"intents/", "manifests/", "manifests.copy/", "marks/", "packs/", "refs/"})
-    list(repo::lineage_folder(lineage.name) + folder, UINT64_MAX);
+  for (const char* folder : {"index/", "intents/", "manifests/", "manifests.copy/", "marks/",
+                             "names/", "packs/", "redirects/", "refs/", "verified/"})
+    list(folder, UINT64_MAX);
   for (const auto& [timeline, first] : living.first_segments())
     if (first != kEverySegment)
-      list(repo::wal_timeline_folder(lineage.name, timeline), first.value_or(UINT64_MAX));
+      list(fmt::format("wal/{:08X}/", timeline.value), first.value_or(UINT64_MAX));
+  list("wal/", UINT64_MAX, false);  // histories
 }
 
 }  // namespace holdfast::expire

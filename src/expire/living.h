@@ -4,8 +4,9 @@
 // this machine's clock.
 //
 // Memory: ids of backups and packs, 16 bytes for each pack that is reached. Requests: one small
-// read for each commit and intent, one read of refs for each backup kept, one history file for each
-// timeline.
+// read for each commit, intent and record of verification that counts, one read of refs for each
+// backup kept, one history file for each timeline; listings of redirects, and of each timeline's
+// catalogue snapshots up to its first living segment.
 #pragma once
 
 #include <functional>
@@ -18,7 +19,7 @@
 #include "pg/timeline_history.h"
 #include "repo/backup.h"
 #include "repo/intent.h"
-#include "repo/object_name.h"
+#include "repo/layout_table.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::expire {
@@ -37,21 +38,28 @@ class Living {
 
   // Whether an object that was made at `modified` must stay. What can never be garbage stays.
   bool is_living(const repo::ObjectName& name, Time modified) const;
-  // For each timeline that has WAL the first segment that must stay; nullopt: none does; 0: all do.
+  // For each timeline that has WAL, an index or catalogue snapshots the first segment that must
+  // stay; nullopt: none does; 0: all do.
   const std::map<pg::TimelineId, std::optional<uint64_t>>& first_segments() const {
     return first_segments_;
   }
 
   const std::vector<repo::Backup>& backups() const { return backups_; }
   const std::vector<repo::Intent>& intents() const { return intents_; }
-  // Packs were moved by a version that compacts; what is garbage among them cannot be told here.
+  // Packs that live were moved by a version that compacts; what is garbage among all packs cannot
+  // be told here.
   bool has_redirects() const { return has_redirects_; }
 
  private:
   void read_commits(const std::set<std::string>& excluded);
   void add_packs_of(const std::string& backup_id);
+  std::set<pg::TimelineId> timelines_with_objects() const;
   std::optional<uint64_t> find_first_segment(pg::TimelineId timeline) const;
+  void find_snapshot_in_force(pg::TimelineId timeline);
+  void find_oldest_timeline();
   std::optional<pg::TimelineHistory> history_of(pg::TimelineId timeline) const;
+  bool is_segment_living(pg::SegmentName segment) const;
+  bool is_snapshot_living(pg::TimelineId timeline, pg::Lsn lsn) const;
 
   const repo::Repository& repository_;
   const repo::Lineage lineage_;
@@ -64,10 +72,16 @@ class Living {
   std::optional<Time> objects_from_;
   bool has_redirects_ = false;
   std::map<pg::TimelineId, std::optional<uint64_t>> first_segments_;
+  // Of each timeline the newest catalogue snapshots that hold where living WAL begins, its own and
+  // those of timelines that were forked off it.
+  std::map<pg::TimelineId, std::set<pg::Lsn>> snapshots_in_force_;
+  // Histories from this one on live; 0: all do.
+  pg::TimelineId oldest_timeline_{0};
+  std::set<std::string> replaced_records_;  // of verification
 };
 
 // Whether deletion may ever take an object of this kind.
-bool is_candidate_kind(repo::LineageObject kind);
+bool is_candidate_kind(repo::ObjectKind kind);
 
 // Every object that may be a candidate, folder by folder in the order of names; of WAL only what
 // lies before the first living segment of its timeline. Lists, opens nothing.

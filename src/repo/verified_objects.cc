@@ -21,7 +21,7 @@ constexpr uint16_t kSegmentsSection = 3;
 constexpr uint16_t kOthersSection = 4;
 constexpr size_t kSectionBytes = size_t{1} << 20;  // raw, of one section
 constexpr size_t kMaxNameBytes = 900;
-constexpr size_t kMaxReplaced = 1000;
+constexpr size_t kMaxReplaced = 10'000;
 // What the smallest of each takes: bounds their number by the bytes at hand.
 constexpr size_t kLeastPackBytes = 17;
 constexpr size_t kLeastOtherBytes = 3;
@@ -244,7 +244,8 @@ struct ReadRecord {
   VerifiedObjects objects;
 };
 
-ReadRecord read_record(const Repository& repository, const std::string& name) {
+// `contents`: what it holds too, or its first section alone.
+ReadRecord read_record(const Repository& repository, const std::string& name, bool contents) {
   Context reading("reading record \"{}\"", name);
   std::optional<ObjectReader> object =
       ObjectReader::open(repository.store(), repository.keyring(), kVerifiedKind, name, name);
@@ -259,6 +260,7 @@ ReadRecord read_record(const Repository& repository, const std::string& name) {
       if (count > kMaxReplaced) in.fail(fmt::format("{} records replaced", count));
       for (uint64_t i = 0; i < count; ++i) record.replaced.emplace_back(in.text());
       in.expect_end();
+      if (!contents) break;
     } else if (section->type <= kOthersSection) {
       decode_verified(section->type, object->expand(*section), what, record.objects);
     } else {
@@ -268,42 +270,74 @@ ReadRecord read_record(const Repository& repository, const std::string& name) {
   return record;
 }
 
+// The ids of all records, oldest first.
+std::vector<std::string> list_records(const Repository& repository, const LineageName& lineage) {
+  const std::string folder = verified_folder(lineage);
+  std::vector<std::string> ids;
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    if (std::string id = entry.name.substr(folder.size()); is_backup_id(id))
+      ids.push_back(std::move(id));
+    return true;
+  });
+  return ids;
+}
+
+// Those that count, newest first, to `take(id, record)`; what cannot be read to `unreadable(id,
+// error)`. What a newer one has taken over is not read; it is returned.
+template <typename Take, typename Unreadable>
+std::set<std::string> read_records(const Repository& repository, const LineageName& lineage,
+                                   const std::vector<std::string>& ids, bool contents,
+                                   const Take& take, const Unreadable& unreadable) {
+  std::set<std::string> replaced;
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    if (replaced.contains(*id)) continue;
+    // Beyond the four places of `catch`: without a record there is more to read, no more.
+    try {
+      ReadRecord record = read_record(repository, verified_folder(lineage) + *id, contents);
+      replaced.insert(record.replaced.begin(), record.replaced.end());
+      take(*id, std::move(record));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
+      unreadable(*id, error);
+    }
+  }
+  return replaced;
+}
+
 }  // namespace
 
 VerifiedRecords::VerifiedRecords(
     const Repository& repository, const LineageName& lineage,
     const std::function<void(const std::string& name, const Error& error)>& unreadable)
-    : lineage_(lineage) {
-  const std::string folder = verified_folder(lineage);
-  std::vector<std::string> names;
-  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
-    if (is_backup_id(std::string_view(entry.name).substr(folder.size())))
-      names.push_back(entry.name);
-    return true;
-  });
-  // Newest first: what a newer one has taken over is not read.
-  std::set<std::string> replaced;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    const std::string id = name->substr(folder.size());
-    if (replaced.contains(id)) continue;
-    // Beyond the four places of `catch`: without a record there is more to read, no more.
-    try {
-      ReadRecord record = read_record(repository, *name);
-      replaced.insert(record.replaced.begin(), record.replaced.end());
-      ids_.push_back(id);
-      records_.push_back({.began = record.began, .objects = std::move(record.objects)});
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-      unreadable(*name, error);
-    }
-  }
+    : lineage_(lineage), replaceable_(list_records(repository, lineage)) {
+  const std::vector<std::string> all = replaceable_;
+  read_records(
+      repository, lineage, all, true,
+      [&](const std::string& id, ReadRecord record) {
+        ids_.push_back(id);
+        records_.push_back({.began = record.began, .objects = std::move(record.objects)});
+      },
+      [&](const std::string& id, const Error& error) {
+        if (error.code() == ErrorCode::kCorrupt)
+          has_damaged_ = true;
+        else
+          std::erase(replaceable_, id);
+        unreadable(verified_folder(lineage) + id, error);
+      });
   std::ranges::reverse(ids_);
 }
 
 bool VerifiedRecords::cover(const std::string& name, uint64_t bytes, Time modified) const {
   return std::ranges::any_of(records_, [&](const Record& record) {
-    return modified < record.began && record.objects.bytes_of(lineage_, name) == bytes;
+    return modified + store::kClockTicks < record.began &&
+           record.objects.bytes_of(lineage_, name) == bytes;
   });
+}
+
+std::set<std::string> replaced_records(const Repository& repository, const LineageName& lineage) {
+  return read_records(
+      repository, lineage, list_records(repository, lineage), false,
+      [](const std::string&, const ReadRecord&) {}, [](const std::string&, const Error&) {});
 }
 
 std::string put_verified(const Repository& repository, const LineageName& lineage, Time began,

@@ -3,7 +3,9 @@
 //
 // Every run of verify that has read something puts a record of it. A record holds for an object as
 // long as it has the size that it had then, and was modified before that run began, by the store's
-// clock. Normative: docs/design/repository-format.md, "Records of verification".
+// clock and by more than its ticks (store::kClockTicks): what changes while it is read, or right
+// behind that, could else have the time of before. Normative: docs/design/repository-format.md,
+// "Records of verification".
 //
 // Memory: 16 bytes for each archived segment, 32 for each pack; names of what else there is.
 #pragma once
@@ -11,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +71,10 @@ class VerifiedRecords {
   bool cover(const std::string& name, uint64_t bytes, Time modified) const;
   // Those that no other has taken over, oldest first.
   const std::vector<std::string>& ids() const { return ids_; }
+  // What a new one can take over: every record that is there, whether it counts or not, but those
+  // of a newer version.
+  const std::vector<std::string>& replaceable() const { return replaceable_; }
+  bool has_damaged() const { return has_damaged_; }
 
  private:
   struct Record {
@@ -75,12 +82,19 @@ class VerifiedRecords {
     VerifiedObjects objects;
   };
   LineageName lineage_;
-  std::vector<std::string> ids_;
+  std::vector<std::string> ids_, replaceable_;
   std::vector<Record> records_;
+  bool has_damaged_ = false;
 };
 
+// Records that are there and count for nothing, because another that can be read has taken them
+// over. Reads the first section of those that count.
+std::set<std::string> replaced_records(const Repository& repository, const LineageName& lineage);
+
 // Puts a record of a run that began at `began`, by the store's clock; what the records `replaced`
-// said is in it, or is not to count any more. Returns its id.
+// said is in it, or is not to count any more. A record takes over all that are replaceable() or
+// none: else one that an older record has taken over would count again when that one goes. Returns
+// its id.
 std::string put_verified(const Repository& repository, const LineageName& lineage, Time began,
                          const VerifiedObjects& objects, const std::vector<std::string>& replaced);
 

@@ -38,6 +38,10 @@ class Upload {
   virtual void commit() = 0;
 };
 
+// Between the moment at which somebody asked a store's clock and the time that the store gives to
+// what is written next lie a tick of a file system's clock and the rounding of its times.
+inline constexpr Microseconds kClockTicks = std::chrono::seconds(5);
+
 struct ObjectInfo {
   uint64_t bytes = 0;
   Time modified;  // by the store's clock

@@ -9,9 +9,8 @@ namespace holdfast::verify {
 namespace {
 
 constexpr size_t kShownUnknown = 20;
-constexpr std::string_view kJsonSuffix = ".json";
 
-std::string_view base_of(std::string_view name) { return name.substr(name.rfind('/') + 1); }
+using repo::ObjectKind;
 
 class Taker {
  public:
@@ -19,39 +18,60 @@ class Taker {
       : lineage_(lineage.name), size_(lineage.wal_segment_bytes), records_(records) {}
 
   void take(const store::ListEntry& entry) {
-    const repo::KindOfObject* kind = repo::kind_of_object(entry.name);
-    if (kind == nullptr) return take_unknown(entry.name, entry.bytes);
-    ListedObject object{.kind = kind,
+    const std::optional<repo::ObjectName> name =
+        repo::parse_object_name(lineage_, size_, entry.name);
+    if (!name) return take_unknown(entry.name, entry.bytes);
+    ListedObject object{.kind = &repo::row_of(name->kind),
                         .name = entry.name,
                         .bytes = entry.bytes,
                         .is_known_good = records_.cover(entry.name, entry.bytes, entry.modified)};
-    std::string_view base = base_of(entry.name);
-    switch (kind->kind) {
-      case repo::ObjectKind::kPack:
-        inventory_.packs.push_back({.id = *parse_hex_array<16>(base),
-                                    .bytes = entry.bytes,
-                                    .is_known_good = object.is_known_good});
+    switch (name->kind) {
+      case ObjectKind::kPack:
+        inventory_.packs.push_back(
+            {.id = name->id, .bytes = entry.bytes, .is_known_good = object.is_known_good});
         return;
-      case repo::ObjectKind::kWalSegment:
-        return take_segment(object);
-      case repo::ObjectKind::kBackup:
-        base.remove_suffix(kJsonSuffix.size());
-        inventory_.backups[std::string(base)].has_commit = true;
+      case ObjectKind::kWalSegment:
+        if (object.bytes > UINT32_MAX) return take_unknown(object.name, object.bytes);
+        inventory_.segments[name->segment.timeline].push_back(
+            {.number = name->segment.segment_number,
+             .bytes = static_cast<uint32_t>(object.bytes),
+             .is_known_good = object.is_known_good});
         return;
-      case repo::ObjectKind::kManifest:
-        inventory_.backups[std::string(base)].manifest = std::move(object);
+      case ObjectKind::kBackup:
+        inventory_.backups[name->backup_id].has_commit = true;
         return;
-      case repo::ObjectKind::kManifestCopy:
-        inventory_.backups[std::string(base)].copy = std::move(object);
+      case ObjectKind::kManifest:
+        inventory_.backups[name->backup_id].manifest = std::move(object);
         return;
-      case repo::ObjectKind::kRefs:
-        inventory_.backups[std::string(base)].refs = std::move(object);
+      case ObjectKind::kManifestCopy:
+        inventory_.backups[name->backup_id].copy = std::move(object);
         return;
-      case repo::ObjectKind::kLineage:   // was read when the lineages were
-      case repo::ObjectKind::kVerified:  // was read when the records were
+      case ObjectKind::kRefs:
+        inventory_.backups[name->backup_id].refs = std::move(object);
         return;
-      default:
+      case ObjectKind::kLineage:   // was read when the lineages were
+      case ObjectKind::kVerified:  // was read when the records were
+        return;
+      case ObjectKind::kRedirect:
+      case ObjectKind::kMark:
+      case ObjectKind::kWalPartial:
+      case ObjectKind::kWalPiece:
+      case ObjectKind::kBackupHistory:
+      case ObjectKind::kTimelineHistory:
+      case ObjectKind::kWalIndex:
+      case ObjectKind::kCatalogNames:
+      case ObjectKind::kIntent:
+      case ObjectKind::kIntentEnd:
+      case ObjectKind::kDoomed:
+      case ObjectKind::kDoomedEnd:
         inventory_.others.push_back(std::move(object));
+        return;
+      case ObjectKind::kRepository:  // stand in no lineage's folder; verify.cc looks at them
+      case ObjectKind::kKey:
+      case ObjectKind::kKeyCopy:
+      case ObjectKind::kLease:
+      case ObjectKind::kDrill:
+        HF_CHECK(false);
     }
   }
 
@@ -62,18 +82,6 @@ class Taker {
     ++inventory_.unknown_count;
     inventory_.unknown_bytes += bytes;
     if (inventory_.unknown.size() < kShownUnknown) inventory_.unknown.push_back(name);
-  }
-
-  void take_segment(const ListedObject& object) {
-    const pg::WalFileName file = pg::parse_wal_file_name(base_of(object.name), size_);
-    // A name that no server of this segment size gives, or that stands in another's folder.
-    if (file.kind != pg::WalFileKind::kSegment || object.bytes > UINT32_MAX ||
-        repo::wal_object_name(lineage_, file, size_) != object.name)
-      return take_unknown(object.name, object.bytes);
-    inventory_.segments[file.segment.timeline].push_back(
-        {.number = file.segment.segment_number,
-         .bytes = static_cast<uint32_t>(object.bytes),
-         .is_known_good = object.is_known_good});
   }
 
   const repo::LineageName lineage_;

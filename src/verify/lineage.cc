@@ -416,25 +416,15 @@ void LineageVerifier::check_other(const ListedObject& object) {
       pg::parse_timeline_history(file.segment.timeline, as_text(*text));
       return;
     }
-    case repo::ObjectKind::kBackupHistory: {
-      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
-      if (file.kind == pg::WalFileKind::kBackupHistory)
-        require(archive_.read_file(file).has_value());
-      else
-        repo::check_object(repository_, *object.kind, object.name);
-      return;
-    }
+    case repo::ObjectKind::kBackupHistory:
+      return require(archive_.read_file(pg::parse_wal_file_name(base, size)).has_value());
     case repo::ObjectKind::kWalPartial: {
       const size_t dot = base.rfind('.');
-      const pg::WalFileName file = pg::parse_wal_file_name(base.substr(0, dot), size);
-      const std::optional<Bytes16> digest = parse_hex_array<16>(base.substr(dot + 1));
-      if (file.kind == pg::WalFileKind::kPartial && digest)
-        require(archive_.read_segment(file, [](ByteView) {}, &*digest));
-      else
-        repo::check_object(repository_, *object.kind, object.name);
-      return;
+      const Bytes16 digest = parse_hex_array<16>(base.substr(dot + 1)).value();
+      return require(archive_.read_segment(
+          pg::parse_wal_file_name(base.substr(0, dot), size), [](ByteView) {}, &digest));
     }
-    default:
+    default:  // what nothing is known about but its frame
       repo::check_object(repository_, *object.kind, object.name);
   }
 }
@@ -526,7 +516,8 @@ void LineageVerifier::keep_record() {
          {&objects.manifest, &objects.copy, &objects.refs})
       contradicts = contradicts || (*object && (*object)->is_known_good && is_bad((*object)->name));
 
-  const bool merges = contradicts || options_.deep || records_->ids().size() >= kRecordsKept;
+  const bool must_replace = contradicts || records_->has_damaged();
+  const bool merges = must_replace || options_.deep || records_->ids().size() >= kRecordsKept;
   if (merges) {
     // What was known before and is not contradicted.
     auto carry = [&](bool is_known_good, const std::string& name, uint64_t bytes) {
@@ -552,10 +543,10 @@ void LineageVerifier::keep_record() {
                        std::ranges::any_of(inventory_.others, [](const ListedObject& object) {
                          return !object.is_known_good;
                        });
-  if ((good.size() == 0 || !is_news) && !contradicts) return;
+  if ((good.size() == 0 || !is_news) && !must_replace) return;
   keep([&] {
     repo::put_verified(repository_, name_, *began_, good,
-                       merges ? records_->ids() : std::vector<std::string>{});
+                       merges ? records_->replaceable() : std::vector<std::string>{});
   });
 }
 

@@ -23,49 +23,35 @@ INSTANTIATE_TEST_SUITE_P(Kinds, ExpireFaults,
                                   (std::get<1>(p.param) == 1 ? "Once" : "FromThenOn");
                          });
 
-// A backup that stays, and garbage of every kind: what a deleted backup used, WAL, a finished list,
-// notes that have run out.
+// A backup that stays, and garbage of every kind: what a deleted backup used, WAL and what belongs
+// to it, a finished list, notes that have run out.
 struct Scene : DeletionWorld {
-  Scene() {
-    const Bytes16 shared = target.random.bytes16();
-    kept = put_backup({target.random.bytes16(), shared}, 4);
-    target.clock.advance(std::chrono::hours(1));
-    deleted = put_backup({target.random.bytes16(), shared}, 2);
-    {
-      repo::HeldIntent intent(target.repository, lineage(), sample_intent(), target.clock);
-    }
-    for (uint64_t segment = 2; segment <= 5; ++segment) put_segment(1, segment);
+  Scene() : all(put_every_kind()), deleted(all.deleted) {
+    const std::vector<std::string> names = test::object_names(target.store);
+    lives = {names.begin(), names.end()};
+    for (const auto& [kind, name] : all.garbage) lives.erase(name);
+    lives.erase(repo::backup_name(lineage(), deleted));
+    lives.erase(all.needed.at(repo::ObjectKind::kIntent));  // it runs out before the end
     repo::put_doomed_list(target.repository, lineage(), {}, target.clock.now());
     target.clock.advance(4 * kGrace);
   }
-  static repo::Intent sample_intent() {
-    repo::Intent intent;
-    intent.what = "mount";
-    return intent;
-  }
 
   void expect_living() {
-    for (const std::string& name :
-         {repo::backup_name(lineage(), kept), repo::manifest_name(lineage(), kept),
-          repo::manifest_copy_name(lineage(), kept), repo::refs_name(lineage(), kept),
-          wal_name(1, 4), wal_name(1, 5)})
-      EXPECT_TRUE(has(name)) << name;
-    const std::vector<repo::PackRefs> packs =
-        repo::read_refs(target.repository, lineage(), kept).value();
-    for (const repo::PackRefs& pack : packs)
-      EXPECT_TRUE(has(repo::pack_name(lineage(), pack.pack)));
+    for (const std::string& name : lives) EXPECT_TRUE(has(name)) << name;
   }
   // Of notes something is left until a few grace periods later.
   void expect_all_gone() {
-    for (int i = 0; i < 5; ++i) {
+    for (int i = 0; i < 8; ++i) {
       expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
       target.clock.advance(kGrace);
     }
-    // repo.json, lineage.json; commit, manifest, copy, refs, 2 packs; 2 segments.
-    EXPECT_EQ(test::object_names(target.store).size(), 10u);
+    const std::vector<std::string> left = test::object_names(target.store);
+    EXPECT_EQ(std::set<std::string>(left.begin(), left.end()), lives);
   }
 
-  std::string kept, deleted;
+  EveryKind all;
+  std::string deleted;
+  std::set<std::string> lives;
 };
 
 TEST_P(ExpireFaults, AnyFailedStoreCallRemovesNothingThatLivesAndTheNextRunWorks) {

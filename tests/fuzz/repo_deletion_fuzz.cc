@@ -1,7 +1,7 @@
 // What deletion decides by: references, intents, names of objects.
 #include "base/error.h"
 #include "repo/intent.h"
-#include "repo/object_name.h"
+#include "repo/layout_table.h"
 #include "repo/refs.h"
 
 using namespace holdfast;
@@ -20,8 +20,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const repo::LineageName lineage{.cluster = "main", .major = 15, .count = 1};
   const std::string folder = repo::lineage_folder(lineage);
-  const repo::ObjectName name =
-      repo::parse_object_name(lineage, pg::WalSegmentSize(), folder + std::string(text));
-  HF_CHECK(name.backup_id.empty() || repo::is_backup_id(name.backup_id));
+  if (const std::optional<repo::ObjectName> name =
+          repo::parse_object_name(lineage, pg::WalSegmentSize(), folder + std::string(text))) {
+    HF_CHECK(name->backup_id.empty() || repo::is_backup_id(name->backup_id));
+    const repo::KindOfObject* kind = repo::kind_of_object(folder + std::string(text));
+    HF_CHECK(kind != nullptr && kind->kind == name->kind);
+  }
   return 0;
 }

@@ -13,7 +13,10 @@
 #include "pg/timeline_history.h"
 #include "repo/doomed.h"
 #include "repo/intent.h"
+#include "repo/layout_table.h"
+#include "repo/marks.h"
 #include "repo/refs.h"
+#include "repo/verified_objects.h"
 #include "repo/wal_archive.h"
 #include "support/fault_store.h"
 #include "support/test_repository.h"
@@ -112,9 +115,103 @@ class DeletionWorld {
     return archive.object_name(file);
   }
 
+  std::string segment_text(uint32_t timeline, uint64_t segment) const {
+    return pg::segment_file_name({.timeline = {timeline}, .segment_number = segment},
+                                 segment_size());
+  }
+  std::string put_index(uint32_t timeline, uint64_t first, uint64_t last) {
+    return put_named(fmt::format("index/{:08X}/{}-{}.1.{}", timeline, segment_text(timeline, first),
+                                 segment_text(timeline, last), hex_id().substr(0, 8)));
+  }
+  std::string put_snapshot(uint32_t timeline, pg::Lsn lsn) {
+    return put_named(
+        fmt::format("names/{:08X}/{:016X}.{}", timeline, lsn.value, hex_id().substr(0, 8)));
+  }
+  std::string put_redirect(const Bytes16& home) {
+    return put_named(fmt::format("redirects/{}/{}", to_hex(home.view()), hex_id()));
+  }
+  std::string put_record(const std::vector<std::string>& replaced) {
+    return repo::put_verified(target.repository, lineage(), target.clock.now(), {}, replaced);
+  }
+  std::string record_name(const std::string& id) const {
+    return repo::lineage_folder(lineage()) + "verified/" + id;
+  }
+
+  // One object that nothing needs of every kind that expires, and one that is needed, of those
+  // kinds of which there is one beside the other.
+  struct EveryKind {
+    std::string kept, deleted;  // backups; of the second what is garbage once its commit is gone
+    std::map<repo::ObjectKind, std::string> garbage, needed;
+  };
+  EveryKind put_every_kind() {
+    using enum repo::ObjectKind;
+    EveryKind all;
+    const Bytes16 shared = target.random.bytes16(), own = target.random.bytes16(),
+                  of_deleted = target.random.bytes16();
+    all.kept = put_backup({own, shared}, 8, 3);
+    target.clock.advance(std::chrono::hours(1));
+    all.deleted = put_backup({of_deleted, shared}, 5, 3);
+    for (const bool is_needed : {false, true}) {
+      std::map<repo::ObjectKind, std::string>& into = is_needed ? all.needed : all.garbage;
+      const std::string& backup = is_needed ? all.kept : all.deleted;
+      const uint64_t segment = is_needed ? 9 : 6;
+      const std::string wal = wal_name(3, segment);
+      into[kManifest] = repo::manifest_name(lineage(), backup);
+      into[kManifestCopy] = repo::manifest_copy_name(lineage(), backup);
+      into[kRefs] = repo::refs_name(lineage(), backup);
+      into[kPack] = repo::pack_name(lineage(), is_needed ? own : of_deleted);
+      repo::put_mark(target.repository, lineage(), backup, repo::MarkKind::kVerified, "");
+      into[kMark] =
+          target.store.list({.prefix = repo::marks_folder(lineage(), backup)}).entries.at(0).name;
+      into[kWalSegment] = put_segment(3, segment);
+      into[kWalPartial] = put_at(wal + ".partial." + hex_id());
+      into[kWalPiece] = put_at(wal + ".part/00000000-00002000." + hex_id());
+      into[kBackupHistory] = put_at(wal + ".00000028.backup");
+      into[kWalIndex] = put_index(3, 5, is_needed ? 8 : 7);
+      into[kCatalogNames] = put_snapshot(3, pg::start_lsn(is_needed ? 7 : 6, segment_size()));
+      const uint32_t timeline = is_needed ? 3 : 2;
+      into[kTimelineHistory] =
+          put_history(timeline, {{{1}, pg::start_lsn(timeline, segment_size()), "test"}});
+    }
+    all.garbage[kRedirect] = put_redirect(of_deleted);
+    const std::string old = put_record({});
+    target.clock.advance(std::chrono::minutes(1));
+    all.garbage[kVerified] = record_name(old);
+    all.needed[kVerified] = record_name(put_record({old}));
+    const Time now = target.clock.now();
+    repo::Intent intent{.id = {},
+                        .what = "restore",
+                        .backup = {},
+                        .uses = {all.kept},
+                        .objects_from = {},
+                        .timeline = pg::TimelineId{3},
+                        .wal_from = pg::start_lsn(8, segment_size()),
+                        .host = "db1",
+                        .started = now,
+                        .valid_until = now + repo::kLongestIntentLife};
+    all.needed[kIntent] =
+        repo::intent_name(lineage(), repo::put_intent(target.repository, lineage(), intent));
+    const Bytes16 ended = repo::put_intent(target.repository, lineage(), intent);
+    repo::put_intent_end(target.repository, lineage(), ended, now);
+    all.garbage[kIntent] = repo::intent_name(lineage(), ended);
+    all.garbage[kIntentEnd] = repo::intent_end_name(lineage(), ended);
+    return all;
+  }
+
   bool has(const std::string& name) { return target.store.info(name).has_value(); }
 
   TestRepository target;
+
+ private:
+  std::string hex_id() { return to_hex(target.random.bytes16().view()); }
+  std::string put_at(const std::string& name) {
+    HF_CHECK(repo::kind_of_object(name) != nullptr);
+    target.store.create(name, as_bytes("object"));
+    return name;
+  }
+  std::string put_named(const std::string& below) {
+    return put_at(repo::lineage_folder(lineage()) + below);
+  }
 };
 
 }  // namespace holdfast::test

@@ -73,6 +73,102 @@ TEST_F(Expire, RemovesWhatADeletedBackupAloneUsedAfterTwoGracePeriods) {
   EXPECT_TRUE(repo::list_doomed(target.repository, lineage()).empty());
 }
 
+// What nothing needs goes, of every kind that the table says can go; what is needed stays.
+TEST_F(Expire, SweepsGarbageOfEveryKindAndNothingThatIsNeeded) {
+  const EveryKind all = put_every_kind();
+  for (const repo::KindOfObject& kind : repo::object_kinds()) {
+    if (kind.removal != repo::Removal::kExpiry) continue;
+    EXPECT_TRUE(all.garbage.contains(kind.kind)) << "no garbage that is a " << kind.noun;
+    // Redirects that are needed hold off all removal of packs (below); no end of an intent is.
+    if (kind.kind != repo::ObjectKind::kRedirect && kind.kind != repo::ObjectKind::kIntentEnd) {
+      EXPECT_TRUE(all.needed.contains(kind.kind)) << "none that is needed: " << kind.noun;
+    }
+  }
+  for (const auto& [kind, name] : all.garbage)
+    EXPECT_EQ(repo::kind_of_object(name)->kind, kind) << name;
+  const std::vector<std::string> names = test::object_names(target.store);
+  std::set<std::string> expected(names.begin(), names.end());
+  for (const auto& [kind, name] : all.garbage) expected.erase(name);
+  for (const auto& [kind, name] : all.needed) EXPECT_TRUE(expected.contains(name)) << name;
+  expected.erase(repo::backup_name(lineage(), all.deleted));
+
+  remove_commit(all.deleted);
+  pass(kGrace);
+  EXPECT_EQ(run().doomed.objects, all.garbage.size());
+  for (const auto& [kind, name] : all.garbage) EXPECT_TRUE(has(name)) << name;
+  for (int i = 0; i < 2; ++i) {
+    pass(kGrace);
+    run();
+  }
+  const std::vector<std::string> left = test::object_names(target.store);
+  EXPECT_EQ(std::set<std::string>(left.begin(), left.end()), expected);
+}
+
+// A server of any timeline looks from its own on for one that nobody has used.
+TEST_F(Expire, KeepsHistoriesUntilNothingIsLeftOfTheirTimelineAndOfOlderOnes) {
+  put_backup({pack(1)}, 9, 4);
+  for (const uint32_t timeline : {2, 3, 4})
+    put_history(timeline, {{{1}, pg::start_lsn(timeline, segment_size()), "test"}});
+  put_segment(2, 3);
+  auto histories = [&] {
+    std::vector<pg::TimelineId> left =
+        repo::WalArchive(target.repository, target.lineage).history_timelines();
+    return left.size();
+  };
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  run();  // the segment goes
+  EXPECT_FALSE(has(wal_name(2, 3)));
+  EXPECT_EQ(histories(), 3u);
+  // A backup under way may be of any timeline.
+  repo::HeldIntent intent(target.repository, lineage(),
+                          {.id = {},
+                           .what = "backup",
+                           .backup = new_id(),
+                           .uses = {},
+                           .objects_from = target.clock.now() + 1000h,
+                           .timeline = {},
+                           .wal_from = {},
+                           .host = {},
+                           .started = {},
+                           .valid_until = {}},
+                          target.clock);
+  for (int i = 0; i < 6; ++i) {
+    pass(kGrace / 3);
+    intent.check();
+    run();
+  }
+  EXPECT_EQ(histories(), 3u);
+  intent.end();
+  run();
+  pass(kGrace);
+  run();
+  EXPECT_EQ(histories(), 1u);
+}
+
+// On timeline 3, which was forked off 2, off 1: what holds at the start of the backup's WAL was
+// written down on 1 last.
+TEST_F(Expire, KeepsTheSnapshotThatHoldsWhereTheLivingWalBegins) {
+  put_backup({pack(1)}, 9, 3);
+  put_history(2, {{{1}, pg::start_lsn(6, segment_size()), "test"}});
+  put_history(3, {{{1}, pg::start_lsn(6, segment_size()), "test"},
+                  {{2}, pg::start_lsn(8, segment_size()), "test"}});
+  auto at = [&](uint32_t timeline, uint64_t segment) {
+    return put_snapshot(timeline, pg::start_lsn(segment, segment_size()));
+  };
+  const std::string before = at(1, 4), in_force = at(1, 5), behind_the_fork = at(1, 7),
+                    living = at(3, 10);
+  for (int i = 0; i < 3; ++i) {
+    pass(kGrace);
+    run();
+  }
+  EXPECT_FALSE(has(before));
+  EXPECT_TRUE(has(in_force));
+  EXPECT_FALSE(has(behind_the_fork));
+  EXPECT_TRUE(has(living));
+}
+
 TEST_F(Expire, ChangesNothingInADryRun) {
   const std::string gone = put_backup({pack(3)});
   put_backup({pack(1)});
@@ -237,7 +333,7 @@ TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {
   put_backup({pack(1)});
   for (const std::string& name :
        {std::string("repo.json"), repo::lineage_document_name(lineage()),
-        std::string("clusters/main/15-1/wal/00000002.history"), std::string("keys/x.json"),
+        repo::doomed_name(lineage(), pack(1)), std::string("keys/x.json"),
         std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")}) {
     const Bytes16 list =
         repo::put_doomed_list(target.repository, lineage(), {name}, target.clock.now());
@@ -252,14 +348,13 @@ TEST_F(Expire, LeavesPacksAloneThatALaterVersionHasCompacted) {
   const std::string gone = put_backup({pack(3)});
   put_backup({pack(1)});
   remove_commit(gone);
-  target.store.create(
-      "clusters/main/15-1/redirects/" + to_hex(pack(1).view()) + "/" + to_hex(pack(2).view()),
-      as_bytes("redirect"));
+  const std::string redirect = put_redirect(pack(1));
   pass(kGrace);
   EXPECT_TRUE(run().has_redirects);
   pass(kGrace);
   EXPECT_EQ(run().removed.objects, 3u);
   EXPECT_TRUE(has(pack_object(3)));
+  EXPECT_TRUE(has(redirect));
 }
 
 // A backup that slept past its intent, and commits while what it wrote is being removed.

@@ -140,7 +140,7 @@ class History : public test::DeletionWorld {
       case 8:
         return delete_backup();
       case 9:
-        return push_wal();
+        return draw(4) == 0 ? put_record_or_redirect() : push_wal();
       default:
         return run_expire();
     }
@@ -322,11 +322,35 @@ class History : public test::DeletionWorld {
       next_segment_ = pg::segment_of(fork, segment_size());
       ancestors.push_back({{before}, fork, "test"});
       ancestors_[current_timeline_] = ancestors;
-      histories_.insert(put_history(current_timeline_, ancestors));
+      histories_[put_history(current_timeline_, ancestors)] = current_timeline_;
     }
     const std::string name = put_segment(current_timeline_, next_segment_);
     wal_[name] = {current_timeline_, next_segment_};
+    if (draw(3) == 0) {
+      const uint64_t first = next_segment_ - std::min<uint64_t>(draw(3), next_segment_ - 1);
+      indexes_[put_index(current_timeline_, first, next_segment_)] = {current_timeline_,
+                                                                      next_segment_};
+    }
+    if (draw(3) == 0)
+      snapshots_[put_snapshot(current_timeline_,
+                              pg::start_lsn(next_segment_, segment_size()) + draw(1000))] = {
+          current_timeline_, next_segment_};
     ++next_segment_;
+  }
+
+  // A verification; or what a compaction has left of a pack that is long gone.
+  void put_record_or_redirect() {
+    if (draw(3) == 0) {
+      put_redirect(target.random.bytes16());
+      return;
+    }
+    std::vector<std::string> replaced;
+    if (draw(2) == 0) {
+      replaced = records_;
+      counting_.clear();
+    }
+    records_.push_back(put_record(replaced));
+    counting_.insert(record_name(records_.back()));
   }
 
   void run_expire() {
@@ -379,7 +403,20 @@ class History : public test::DeletionWorld {
     SCOPED_TRACE(when);
     EXPECT_TRUE(has("repo.json"));
     EXPECT_TRUE(has(repo::lineage_document_name(lineage())));
-    for (const std::string& name : histories_) EXPECT_TRUE(has(name)) << name;
+    for (const auto& [name, timeline] : histories_)
+      if (!committed_.empty() && is_history_needed(timeline) && !was_free_.contains(name)) {
+        EXPECT_TRUE(has(name)) << name;
+      }
+    for (const std::string& name : counting_) EXPECT_TRUE(has(name)) << name;
+    for (const auto* places : {&indexes_, &snapshots_})
+      for (const auto& [name, place] : *places)
+        if (is_wal_needed(place.first, place.second) && !was_free_.contains(name)) {
+          EXPECT_TRUE(has(name)) << name;
+        }
+    for (const std::string& name : snapshots_in_force())
+      if (!was_free_.contains(name)) {
+        EXPECT_TRUE(has(name)) << name;
+      }
     for (const MadeBackup& backup : committed_) {
       if (!backup.was_protected) continue;
       EXPECT_TRUE(has(repo::backup_name(lineage(), backup.id)));
@@ -399,8 +436,50 @@ class History : public test::DeletionWorld {
     }
     // WAL that nobody needed at some moment may go even if somebody could need it later.
     if (committed_.empty()) return;
-    for (const auto& [name, place] : wal_)
-      if (!is_wal_needed(place.first, place.second)) was_free_.insert(name);
+    const std::set<std::string> in_force = snapshots_in_force();
+    for (const auto* places : {&wal_, &indexes_, &snapshots_})
+      for (const auto& [name, place] : *places)
+        if (!is_wal_needed(place.first, place.second) && !in_force.contains(name))
+          was_free_.insert(name);
+    for (const auto& [name, timeline] : histories_)
+      if (!is_history_needed(timeline)) was_free_.insert(name);
+  }
+  // Somebody can recover on that timeline, or be promoted from an older one.
+  bool is_history_needed(uint32_t timeline) {
+    auto is_there = [&](const auto& places) {
+      return std::ranges::any_of(
+          places, [&](const auto& one) { return one.second.first <= timeline && has(one.first); });
+    };
+    return committed_.empty() || is_there(wal_) || is_there(indexes_) || is_there(snapshots_) ||
+           std::ranges::any_of(committed_,
+                               [&](const MadeBackup& one) { return one.timeline <= timeline; }) ||
+           std::ranges::any_of(running_, [&](const Running& one) {
+             return now() <= one.valid_until + kGrace &&
+                    (one.is_restore ? one.timeline : one.backup.timeline) <= timeline;
+           });
+  }
+  // Those that hold where each backup's WAL begins.
+  std::set<std::string> snapshots_in_force() {
+    std::set<std::string> found;
+    for (const MadeBackup& backup : committed_) {
+      const pg::Lsn start = pg::start_lsn(backup.segment, segment_size());
+      // The path of its timeline, newest first, each up to where it was left.
+      std::vector<std::pair<uint32_t, pg::Lsn>> path = {{backup.timeline, start}};
+      const auto& ancestors = ancestors_[backup.timeline];
+      for (auto at = ancestors.rbegin(); at != ancestors.rend(); ++at)
+        path.emplace_back(at->timeline.value, std::min(at->switch_lsn, path.back().second));
+      for (const auto& [timeline, until] : path) {
+        std::string newest;  // names of one timeline sort by their LSNs
+        for (const auto& [name, place] : snapshots_)
+          if (place.first == timeline && has(name) &&
+              repo::parse_object_name(lineage(), segment_size(), name)->lsn <= until)
+            newest = name;
+        if (newest.empty()) continue;
+        found.insert(newest);
+        break;
+      }
+    }
+    return found;
   }
   bool is_wal_needed(uint32_t timeline, uint64_t segment) {
     return std::ranges::any_of(committed_, [&](const MadeBackup& backup) {
@@ -417,22 +496,26 @@ class History : public test::DeletionWorld {
       return true;
     });
     target.clock.advance(repo::kLongestIntentLife + kGrace + 1h);
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 6; ++i) {
       expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
       target.clock.advance(kGrace);
       check("settling");
     }
     expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
-    std::set<std::string> expected = histories_;
+    std::set<std::string> expected = snapshots_in_force();
+    expected.insert(counting_.begin(), counting_.end());
     expected.insert("repo.json");
     expected.insert(repo::lineage_document_name(lineage()));
     for (const MadeBackup& backup : committed_) {
       expected.insert(repo::backup_name(lineage(), backup.id));
       expected.insert(backup.objects.begin(), backup.objects.end());
     }
-    for (const auto& [name, place] : wal_)
-      if (has(name) && (committed_.empty() || is_wal_needed(place.first, place.second)))
-        expected.insert(name);
+    for (const auto* places : {&wal_, &indexes_, &snapshots_})
+      for (const auto& [name, place] : *places)
+        if (has(name) && (committed_.empty() || is_wal_needed(place.first, place.second)))
+          expected.insert(name);
+    for (const auto& [name, timeline] : histories_)
+      if (has(name) && is_history_needed(timeline)) expected.insert(name);
     const std::vector<std::string> names = test::object_names(target.store);
     const std::set<std::string> there(names.begin(), names.end());
     for (const std::string& name : there)
@@ -444,8 +527,12 @@ class History : public test::DeletionWorld {
   std::vector<Running> running_;
   std::vector<MadeBackup> committed_;
   std::map<std::string, std::pair<uint32_t, uint64_t>> wal_;  // all that was ever pushed
-  std::set<std::string> was_free_;                            // WAL that no commit needed once
-  std::set<std::string> histories_;
+  // Each by the last segment of what it tells.
+  std::map<std::string, std::pair<uint32_t, uint64_t>> indexes_, snapshots_;
+  std::set<std::string> was_free_;  // of these what no commit needed once
+  std::map<std::string, uint32_t> histories_;
+  std::vector<std::string> records_;  // of verification
+  std::set<std::string> counting_;    // of them, by name
   std::map<uint32_t, std::vector<pg::TimelineHistoryEntry>> ancestors_;
   uint32_t current_timeline_ = 1;
   uint64_t next_segment_ = 2;

@@ -66,6 +66,62 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
   EXPECT_EQ(seen.size(), object_kinds().size()) << "a kind without a name here";
 }
 
+// Where the folders above a name say something else than it does, or no server of this segment size
+// gives it, it is nobody's.
+TEST(LayoutTable, ReadsBackWhatTheNameOfAnObjectOfALineageTells) {
+  const std::string id = "00112233445566778899aabbccddeeff";
+  const std::string wal = "wal/00000001/0000000100000000/";
+  const std::string segment = "000000010000000000000004";
+  const std::string folder = lineage_folder(kOf);
+  auto parse = [&](const std::string& name) {
+    return parse_object_name(kOf, pg::WalSegmentSize(), folder + name);
+  };
+  for (const std::string& name : std::initializer_list<std::string>{
+           "packs/01/" + id,
+           "packs/00/" + id + "x",
+           "packs/" + id,
+           "packs/00/00112233445566778899AABBCCDDEEFF",
+           "redirects/" + id + "/x",
+           "refs/latest",
+           std::string("refs/") + kBackupId + "/x",
+           std::string("marks/") + kBackupId + "/x.json",
+           "intents/x.json",
+           "intents/.json",
+           "index/00000002/" + segment + "-" + segment + ".1.01234567",
+           "names/00000001/28.01234567",
+           wal + "000000010000000100000004",
+           wal + "0000000100000000000001FF",
+           "wal/00000002/0000000100000000/" + segment,
+           "wal/00000000.history",
+           wal + segment + ".partial",
+           wal + segment + ".01000000.backup",
+           wal + segment + ".tmp",
+           wal + segment + "/x",
+           "drills/" + id + ".json",
+           "",
+       })
+    EXPECT_FALSE(parse(name)) << name;
+  EXPECT_FALSE(parse_object_name(kOf, {}, "repo.json"));
+  EXPECT_FALSE(parse_object_name(kOf, {}, std::string("clusters/main/15-1/refs/") + kBackupId));
+
+  const Bytes16 bytes = parse_hex_array<16>(id).value();
+  const pg::SegmentName fourth{.timeline = {1}, .segment_number = 4};
+  EXPECT_EQ(parse(std::string("manifests/") + kBackupId)->backup_id, kBackupId);
+  EXPECT_EQ(parse(std::string("verified/") + kBackupId)->backup_id, kBackupId);
+  EXPECT_EQ(parse(std::string("marks/") + kBackupId + "/" + id + ".json")->backup_id, kBackupId);
+  EXPECT_EQ(parse("packs/00/" + id)->id, bytes);
+  EXPECT_EQ(parse("redirects/" + id + "/ffffffffffffffffffffffffffffffff")->id, bytes);
+  EXPECT_EQ(parse("intents/" + id + ".ended.json")->id, bytes);
+  for (const std::string& name : {segment, segment + ".partial." + id, segment + ".00000028.backup",
+                                  segment + ".part/00000000-00001000." + id})
+    EXPECT_EQ(parse(wal + name)->segment, fourth) << name;
+  EXPECT_EQ(parse("index/00000001/000000010000000000000002-" + segment + ".1.01234567")->segment,
+            fourth);
+  EXPECT_EQ(parse("wal/00000007.history")->segment.timeline, pg::TimelineId{7});
+  EXPECT_EQ(parse("names/00000003/0000000016B37480.01234567")->lsn, pg::Lsn{0x16B37480});
+  EXPECT_EQ(parse("names/00000003/0000000016B37480.01234567")->segment.timeline, pg::TimelineId{3});
+}
+
 TEST(LayoutTable, KnowsNothingElse) {
   test::FakeRandom random;
   const Bytes16 id = random.bytes16();

@@ -56,13 +56,14 @@ TEST_P(VerifiedObjectsTest, ARecordSaysWhatWasPutIntoIt) {
   const Time began = now();
   put_verified(target_.repository, lineage(), began, sample(), {});
   const VerifiedRecords read = records();
-  const Time before = began - Microseconds(1);
+  const Time before = began - store::kClockTicks - Microseconds(1);
   for (const int number : {9, 3, 200}) {
     EXPECT_TRUE(read.cover(pack(number), 1000u + static_cast<uint64_t>(number), before));
     EXPECT_FALSE(read.cover(pack(number), 1001u + static_cast<uint64_t>(number), before))
         << "another size";
-    EXPECT_FALSE(read.cover(pack(number), 1000u + static_cast<uint64_t>(number), began))
-        << "modified since";
+    for (const Time since : {began, began - Microseconds(1), began - store::kClockTicks})
+      EXPECT_FALSE(read.cover(pack(number), 1000u + static_cast<uint64_t>(number), since))
+          << "modified since, or perhaps since";
   }
   EXPECT_FALSE(read.cover(pack(4), 1004, before));
   for (uint64_t number : {1, 255, 256, 257, 300})
@@ -86,6 +87,20 @@ TEST_P(VerifiedObjectsTest, ALaterOneTakesOverWhatItNames) {
   EXPECT_EQ(read.ids(), std::vector<std::string>{second});
   EXPECT_TRUE(read.cover(pack(3), 1003, Time{}));
   EXPECT_FALSE(read.cover(pack(9), 1009, Time{}));
+  EXPECT_EQ(replaced_records(target_.repository, lineage()), std::set<std::string>{first});
+}
+
+// The record that stopped it from counting is taken over itself; it must not count again.
+TEST_P(VerifiedObjectsTest, WhatWasTakenOverOnceNeverCountsAgain) {
+  put_verified(target_.repository, lineage(), now(), sample(), {});
+  for (int i = 0; i < 3; ++i) {
+    target_.clock.advance(std::chrono::minutes(1));
+    put_verified(target_.repository, lineage(), now(), {}, records().replaceable());
+  }
+  EXPECT_EQ(records().ids().size(), 1u);
+  EXPECT_EQ(records().replaceable().size(), 4u);
+  EXPECT_FALSE(records().cover(pack(9), 1009, Time{}));
+  EXPECT_EQ(replaced_records(target_.repository, lineage()).size(), 3u);
 }
 
 TEST_P(VerifiedObjectsTest, OneThatCannotBeReadCountsForNothing) {
