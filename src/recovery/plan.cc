@@ -53,6 +53,8 @@ class Planner {
 
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
+  void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
+  std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_broken(const Way& way, const Reach::Break& broken) const;
   [[noreturn]] void throw_before_backups(std::string message, std::string detail,
@@ -135,11 +137,57 @@ void Planner::throw_before_backups(std::string message, std::string detail,
                : hint_if_it_works("An older backup reaches the target", unnamed)}));
 }
 
+// A recovery that replays from before a place of which two histories tell different things to
+// behind it may take the wrong turn. `end`: up to where it replays.
+void Planner::refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const {
+  for (const Contradiction& one : sources_.contradictions()) {
+    if (!sources_.history().contains(one.older) || backup.start_timeline > one.left ||
+        end <= one.earliest_end)
+      continue;
+    Target before = nearest(TargetKind::kLsn);
+    before.lsn = one.earliest_end;
+    before.timeline = one.left;
+    throw_contradiction(one, lineage_.name,
+                        hint_if_it_works("Up to there recovery is possible", before));
+  }
+}
+
+// The farthest that can be reached without what is missing, from that backup or, where its own WAL
+// is not whole, from another.
+std::string Planner::up_to_the_hole(const Way& way, pg::SegmentName missing) const {
+  if (purpose_ == Purpose::kTrial) return {};
+  Target target = nearest(TargetKind::kLsn);
+  auto hint_from = [&](const Way& from, uint64_t hole) {
+    const std::optional<pg::Lsn> before =
+        Survey(archive_, *from.path).last_complete_record_before(hole);
+    if (!before || *before < from.backup.stop_lsn) return std::string();
+    target.lsn = *before;
+    return hint_if_it_works("Up to the hole recovery is possible", target);
+  };
+  std::string hint = hint_from(way, missing.segment_number);
+  if (!hint.empty()) return hint;
+  target.backup.clear();
+  Target any = target_;
+  any.backup.clear();
+  any.timeline = sources_.history().timeline();
+  const Sources all(repository_, lineage_, any);
+  all.for_each_backup([&](const repo::Backup& backup) {
+    if (backup.id == way.backup.id) return true;
+    const Way other = all.way_from(backup);
+    const std::optional<pg::SegmentName> hole = other.path->first_hole(other.first);
+    const std::optional<uint64_t> last = other.path->last();
+    if (hole || last) hint = hint_from(other, hole ? hole->segment_number : *last + 1);
+    return hint.empty();
+  });
+  return hint;
+}
+
 void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
+  refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   const pg::WalSegmentSize size = archive_.segment_size();
   const std::string name = pg::segment_file_name(missing, size);
   const std::optional<uint64_t> last = way.path->last();
-  Error::Parts parts{.code = ErrorCode::kCorrupt,
+  Error::Parts parts{.code = ErrorCode::kTargetUnreachable,
                      .message = fmt::format("WAL segment \"{}\" is not in the archive", name)};
   if (last && *last > missing.segment_number) {
     uint64_t count = 1;
@@ -165,21 +213,14 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
     parts.detail =
         fmt::format("Backup {} needs WAL up to {}.", way.backup.id, to_string(way.backup.stop_lsn));
   }
-  std::string up_to_here;
-  const std::optional<pg::Lsn> before =
-      Survey(archive_, *way.path).last_complete_record_before(missing.segment_number);
-  if (before && *before >= way.backup.stop_lsn) {
-    Target target = nearest(TargetKind::kLsn);
-    target.lsn = *before;
-    up_to_here = hint_if_it_works("Up to the hole recovery is possible", target);
-  }
   parts.hint =
       lines({"Archive it with holdfast wal push if the old server or another archive still has it.",
-             up_to_here});
+             up_to_the_hole(way, missing)});
   throw Error(std::move(parts));
 }
 
 void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
+  refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   std::string up_to_here;
   const std::optional<pg::Lsn> before =
       Survey(archive_, *way.path).last_complete_record_before(broken.segment_number);
@@ -627,6 +668,12 @@ Plan Planner::make() {
       plan_immediate(plan);
       break;
   }
+  refuse_contradicted(plan.backup, plan.end_lsn);
+  for (const Contradiction& one : sources_.contradictions())
+    plan.notes.push_back(fmt::format(
+        "the history of timeline {} contradicts that of timeline {} on where timeline {} ended; "
+        "this recovery does not come by there",
+        to_string(one.newer), to_string(one.older), to_string(one.left)));
   find_abandoned(plan);
   find_next_timeline(plan);
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());

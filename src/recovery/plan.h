@@ -78,10 +78,10 @@ struct Plan {
   std::vector<std::string> notes;          // for the operator
 };
 
-// Throws kTargetUnreachable (with the commands that reach what is nearest; each was planned first),
-// kNotFound (no backup, no such backup), kUsage (`exclusive` with a target that has no such side),
-// kCorrupt (a gap in the WAL that the recovery needs, naming the first missing segment; segments
-// that do not join).
+// Throws kTargetUnreachable (with the commands that reach what is nearest; each was planned first;
+// also where WAL or a history on the way is missing, naming the first missing segment), kNotFound
+// (no backup, no such backup), kUsage (`exclusive` with a target that has no such side), kCorrupt
+// (segments that do not join; two histories that contradict each other on the way).
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target);
 

@@ -62,49 +62,56 @@ std::optional<pg::TimelineHistory> Sources::read_history(pg::TimelineId timeline
 
 void Sources::read_histories() {
   read_each_history();
-  drop_contradictory_histories();
+  find_contradictions();
 }
 
 // A history repeats those of its ancestors. One that says something else of an ancestor than the
-// ancestor's own file is another cluster's, or that one is: neither can be told wrong, so the newer
-// is passed over.
-void Sources::drop_contradictory_histories() {
-  std::vector<pg::TimelineHistory> kept;
+// ancestor's own file is another cluster's, or that one is.
+void Sources::find_contradictions() {
   for (const pg::TimelineHistory& history : histories_) {
-    std::optional<pg::TimelineId> contradicted;
     for (const pg::TimelineHistory& other : histories_) {
       if (other.timeline() >= history.timeline() || !history.contains(other.timeline())) continue;
+      std::optional<Contradiction> found;
       for (const pg::TimelineHistoryEntry& entry : other.ancestors()) {
-        if (history.switch_point_of(entry.timeline) != entry.switch_lsn)
-          contradicted = other.timeline();
+        const std::optional<pg::Lsn> end = history.switch_point_of(entry.timeline);
+        if (end == entry.switch_lsn) continue;
+        found = {.newer = history.timeline(),
+                 .older = other.timeline(),
+                 .left = entry.timeline,
+                 .earliest_end = end ? std::min(*end, entry.switch_lsn) : entry.switch_lsn};
+        break;
       }
-      if (history.ancestors().front().timeline != other.timeline() && other.ancestors().empty())
-        contradicted = other.timeline();
+      // The newer one knows of a past before the first timeline.
+      if (const pg::TimelineHistoryEntry& first = history.ancestors().front();
+          !found && other.ancestors().empty() && first.timeline != other.timeline())
+        found = {.newer = history.timeline(),
+                 .older = other.timeline(),
+                 .left = first.timeline,
+                 .earliest_end = first.switch_lsn};
+      if (found) contradictions_.push_back(*found);
     }
-    if (!contradicted) {
-      kept.push_back(history);
-      continue;
-    }
-    const std::string message =
-        fmt::format("the history of timeline {} contradicts that of timeline {}",
-                    to_string(history.timeline()), to_string(*contradicted));
-    if (target_.timeline == history.timeline()) {
-      throw Error({.code = ErrorCode::kCorrupt,
-                   .message = message,
-                   .detail = "Each names where the timelines before it were left, and they name "
-                             "different places: one of the two files is not of this cluster.",
-                   .hint = "Compare both with those in the pg_wal directories of the servers that "
-                           "wrote them. To follow the older one: " +
-                           command_for([&] {
-                             Target target = target_;
-                             target.timeline = contradicted;
-                             return target;
-                           }())});
-    }
-    notes_.push_back(
-        fmt::format("timeline {} is passed over: {}", to_string(history.timeline()), message));
   }
-  histories_ = std::move(kept);
+}
+
+void throw_contradiction(const Contradiction& contradiction, const repo::LineageName& lineage,
+                         std::string up_to_there) {
+  auto object = [&](pg::TimelineId timeline) {
+    return repo::wal_object_name(
+        lineage, {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}, {});
+  };
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("the history of timeline {} contradicts that of timeline {}",
+                              to_string(contradiction.newer), to_string(contradiction.older)),
+       .detail = fmt::format("They tell different ends of timeline {}, the earlier one at {}: one "
+                             "of the two files is not of this cluster, and following it would "
+                             "replay WAL that does not belong together.",
+                             to_string(contradiction.left), to_string(contradiction.earliest_end)),
+       .hint = fmt::format("Compare both with those in the pg_wal directories of the servers that "
+                           "wrote them, and take the wrong one out of the repository: \"{}\" or "
+                           "\"{}\".{}",
+                           object(contradiction.newer), object(contradiction.older),
+                           up_to_there.empty() ? std::move(up_to_there) : "\n" + up_to_there)});
 }
 
 // A damaged history of one timeline must not keep the others from being recovered, so here an error
@@ -200,14 +207,27 @@ void Sources::choose_timeline() {
     auto history = std::ranges::find_if(
         histories_, [&](const pg::TimelineHistory& h) { return wanted == h.timeline(); });
     if (wanted && history == histories_.end()) {
+      const std::vector<pg::TimelineId> with_files = archive_.timelines();
+      const bool has_wal = std::ranges::find(with_files, *wanted) != with_files.end();
       throw_unreachable(
-          fmt::format("timeline {} is not in the archive", to_string(*wanted)),
-          known.empty() ? "No timeline is." : fmt::format("These are: {}.", fmt::join(known, ", ")),
-          "Name one of those with --timeline, or leave it out: " + without_timeline());
+          has_wal ? fmt::format("timeline history file \"{}\" is not in the archive",
+                                pg::history_file_name(*wanted))
+                  : fmt::format("timeline {} is not in the archive", to_string(*wanted)),
+          has_wal
+              ? fmt::format("WAL of timeline {} is, but where it was forked off cannot be told.",
+                            to_string(*wanted))
+          : known.empty() ? "No timeline is."
+                          : fmt::format("These are: {}.", fmt::join(known, ", ")),
+          has_wal ? "Archive it with holdfast wal push from the pg_wal directory of a server that "
+                    "was on that timeline; or leave --timeline out: " +
+                        without_timeline()
+                  : "Name one of those with --timeline, or leave it out: " + without_timeline());
     }
     if (wanted) history_ = *history;
     if (wanted && leads_somewhere()) return;
     if (wanted && target_.timeline) {
+      for (const Contradiction& one : contradictions_)
+        if (history->contains(one.older)) throw_contradiction(one, lineage_.name, {});
       throw_unreachable(
           fmt::format("no {}backup leads to timeline {}",
                       target_.backup.empty() ? "undamaged " : "such ", to_string(*wanted)),
@@ -225,11 +245,12 @@ void Sources::choose_timeline() {
     }
   }
   if (histories_.empty()) {
-    throw Error(
-        {.code = ErrorCode::kCorrupt,
-         .message = fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.cluster),
-         .detail = "A backup cannot be used without the WAL that was written while it was taken.",
-         .hint = "Check whether WAL was removed from the repository."});
+    throw_unreachable(
+        fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.cluster),
+        "A backup cannot be used without the WAL that was written while it was taken.",
+        "Check whether WAL was removed from the repository. What another archive still has, or the "
+        "pg_wal directory of the old server, can be archived with holdfast wal push and holdfast "
+        "wal salvage.");
   }
   throw Error(
       {.code = ErrorCode::kNotFound,

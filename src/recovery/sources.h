@@ -25,16 +25,26 @@ struct Way {
   uint64_t first = 0;  // segment
 };
 
+// Two history files of which one repeats the other and says something else: neither can be told
+// wrong.
+struct Contradiction {
+  pg::TimelineId newer, older;
+  pg::TimelineId left;   // the timeline of which they tell different ends
+  pg::Lsn earliest_end;  // the earlier of the two; before it they agree
+};
+
 class Sources {
  public:
   // Chooses the timeline: the one that `target` names, for kImmediate that of the newest backup,
   // else the newest to which a backup leads. Throws kNotFound (no backup, no usable one), kCorrupt
-  // (no WAL; a damaged history that was asked for), kTargetUnreachable (the timeline that was asked
-  // for). The three must outlive the object.
+  // (a damaged history that was asked for, or one to which no backup leads and which contradicts
+  // another), kTargetUnreachable (no WAL; the timeline that was asked for, or its history, is not
+  // there). The three must outlive the object.
   Sources(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target);
 
   const repo::WalArchive& archive() const { return archive_; }
   uint64_t segment_of(pg::Lsn lsn) const { return pg::segment_of(lsn, archive_.segment_size()); }
+  const std::vector<Contradiction>& contradictions() const { return contradictions_; }
   // Every timeline with a readable history, newest first; and the chosen one.
   const std::vector<pg::TimelineHistory>& histories() const { return histories_; }
   const pg::TimelineHistory& history() const { return *history_; }
@@ -56,7 +66,7 @@ class Sources {
   void find_backups();
   void read_histories();
   void read_each_history();
-  void drop_contradictory_histories();
+  void find_contradictions();
   void choose_timeline();
   std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) const;
   std::string without_timeline() const;
@@ -70,8 +80,13 @@ class Sources {
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
-  mutable std::vector<std::string> notes_;      // backups are read, and passed over, when asked for
+  std::vector<Contradiction> contradictions_;
+  mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for
 };
+
+// Throws kCorrupt, which names both.
+[[noreturn]] void throw_contradiction(const Contradiction& contradiction,
+                                      const repo::LineageName& lineage, std::string up_to_there);
 
 // Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have
 // nothing in common.

@@ -310,7 +310,7 @@ void Restore::check_promotion() {
     return;
   }
   throw Error(
-      {.code = ErrorCode::kCorrupt,
+      {.code = ErrorCode::kTargetUnreachable,
        .message = fmt::format("timeline history file \"{}\" is not in the archive", file),
        .detail = fmt::format("When its recovery ends the server takes the first timeline "
                              "that nobody has used. That this is timeline {} cannot be "

@@ -356,7 +356,7 @@ TEST(OracleItself, NoticesAWithheldSegmentAndEveryKindOfWrongRow) {
   rename_path(middle, scene.path("withheld"));
   const Captured refused =
       scene.run({"restore", "--into", scene.path("refused"), "--start", "--to-latest"});
-  EXPECT_EQ(refused.status.code, 3) << describe(refused);
+  EXPECT_EQ(refused.status.code, 4) << describe(refused);
   EXPECT_NE(refused.err.find(segments[segments.size() - 3]), std::string::npos) << refused.err;
   EXPECT_FALSE(lstat_if_exists(scene.path("refused")));
   rename_path(scene.path("withheld"), middle);

@@ -163,7 +163,7 @@ TEST_F(RestorePlan, RefusesWhatTheRestoreWouldRefuseAndTheHintsCommandWorks) {
     SCOPED_TRACE("a hole");
     remove_file(scene_.wal_object(absent).value());
     const Captured ran = scene_.run({"restore", "--dry-run", "--into", scene_.path("copy")});
-    EXPECT_EQ(ran.status.code, 3) << describe(ran);
+    EXPECT_EQ(ran.status.code, 4) << describe(ran);
     EXPECT_NE(ran.err.find(absent), std::string::npos) << ran.err;
     const Json plan = dry_run({"--into", scene_.path("copy"), "--to-immediate"});
     EXPECT_EQ(plan.at("plan").at("absent_wal").items()[0].at("first").as_string(), absent);

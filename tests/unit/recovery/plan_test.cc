@@ -249,7 +249,7 @@ TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
   for (const Target& target :
        {Target{}, to_time(62), to_time(90), to_lsn(second_commits_[6]), to_xid(62)}) {
     const Error error = refusal(target);
-    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << to_string(target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable) << to_string(target);
     EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000005\" is not in the archive");
     EXPECT_EQ(error.detail(), fmt::format("Later segments are, up to \"000000010000000000000006\": "
                                           "recovery from backup {} would end before it and "
@@ -317,26 +317,58 @@ TEST_F(PlanTest, ThePlanKnowsTheNextTimelineAndWhetherItsHistoryIsLost) {
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).lost_history_of, pg::TimelineId{3});
 }
 
-TEST_F(PlanTest, AHistoryThatContradictsAnOlderOneIsPassedOver) {
+TEST_F(PlanTest, ARecoveryThatComesByWhereTwoHistoriesContradictEachOtherIsRefused) {
   put_all();
   put_timeline_2();
   put_history(3, fmt::format("1\t{}\tx\n2\t{}\tx\n", pg::to_string(second_commits_[4]),
                              pg::to_string(pg::end_lsn(6, size()))));
-  const Plan made = plan({});
-  EXPECT_EQ(made.timeline, pg::TimelineId{2});
-  EXPECT_EQ(made.notes.front(),
-            "timeline 3 is passed over: the history of timeline 3 contradicts that of timeline 2");
-  const Error error = refusal({.timeline = pg::TimelineId{3}});
-  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
-  EXPECT_EQ(error.message(), "the history of timeline 3 contradicts that of timeline 2");
-  EXPECT_TRUE(error.hint().ends_with("holdfast restore --to-latest --timeline 2")) << error.hint();
+  for (const Target& target : {Target{}, Target{.timeline = pg::TimelineId{2}},
+                               Target{.timeline = pg::TimelineId{3}}, to_time(99)}) {
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << to_string(target);
+    EXPECT_EQ(error.message(), "the history of timeline 3 contradicts that of timeline 2");
+    for (const char* object : {"wal/00000002.history", "wal/00000003.history"})
+      EXPECT_NE(error.hint().find(object), std::string::npos) << error.hint();
+    const std::string command =
+        fmt::format("holdfast restore --to-lsn {} --timeline 1", pg::to_string(second_commits_[4]));
+    EXPECT_TRUE(error.hint().ends_with("Up to there recovery is possible: " + command))
+        << error.hint();
+  }
+  // Neither what ends before the place, nor another timeline, is concerned.
+  Target there = to_lsn(second_commits_[4]);
+  there.timeline = pg::TimelineId{1};
+  for (const Target& target : {there, Target{.timeline = pg::TimelineId{1}}, to_time(31)}) {
+    const Plan made = plan(target);
+    EXPECT_TRUE(std::ranges::any_of(made.notes, [](const std::string& note) {
+      return note ==
+             "the history of timeline 3 contradicts that of timeline 2 on where timeline 1 "
+             "ended; this recovery does not come by there";
+    })) << to_string(target);
+  }
+}
+
+TEST_F(PlanTest, ATimelineWhoseHistoryIsLostCannotBeReached) {
+  put_all();
+  put_segment(make_timeline_2(), 5);  // its history is not archived
+  const Error error = refusal({.timeline = pg::TimelineId{2}});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is not in the archive");
+  EXPECT_TRUE(error.hint().ends_with("or leave --timeline out: holdfast restore --to-latest"))
+      << error.hint();
 }
 
 TEST_F(PlanTest, ABackupWithoutItsOwnWalIsRefused) {
   put_all({3});
   const Error error = refusal({.backup = b_});
-  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000003\" is not in the archive");
+  // The nearest is reached from the older backup.
+  const std::string hint = error.hint();
+  EXPECT_NE(hint.find("\nUp to the hole recovery is possible: holdfast restore --to-lsn 0/2"),
+            std::string::npos)
+      << hint;
+  const pg::Lsn named = pg::parse_lsn(std::string_view(hint).substr(hint.rfind(' ') + 1));
+  EXPECT_EQ(plan(to_lsn(named)).backup.id, a_);
   EXPECT_EQ(ranges_of(plan(to_time(21))), "1:1-2 ");
 }
 
@@ -385,7 +417,7 @@ TEST_F(PlanTest, WithoutBackupsOrWalItSaysWhatIsMissing) {
   EXPECT_EQ(none.hint(), "Take one with holdfast backup, or check --repo and --cluster.");
   put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
   const Error no_wal = refusal({});
-  EXPECT_EQ(no_wal.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(no_wal.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(no_wal.message(), "no WAL of cluster \"main\" is archived");
 }
 
@@ -470,7 +502,7 @@ TEST_F(PlanTest, TheFirstSegmentOfANewTimelineMustBeThereWhenLaterOnesAre) {
   put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
   put_segment(make_timeline_2(), 5);
   const Error error = refusal({});
-  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "WAL segment \"000000020000000000000005\" is not in the archive");
 }
 

@@ -913,7 +913,7 @@ TEST_F(RestoreTest, APromotionThatWouldFailForALostHistoryIsRefusedBeforeAnythin
   take_backup();
   put_history(3, "1\t0/200000\tx\n2\t0/200000\tx\n");  // and 00000002.history is lost
   const Error error = refusal(options());
-  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is not in the archive");
   EXPECT_FALSE(lstat_if_exists(into_));
   RestoreOptions to_look = options();
