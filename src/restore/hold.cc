@@ -14,7 +14,7 @@ repo::Intent intent_of(const Hold& hold, const Clock& clock) {
   return {.id = {},
           .what = hold.what,
           .backup = {},
-          .uses = {hold.backup},
+          .uses = hold.backup.empty() ? std::vector<std::string>() : std::vector{hold.backup},
           .objects_from = {},
           .timeline = hold.timeline,
           .wal_from = hold.wal_from,
@@ -43,20 +43,29 @@ std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
                     hold.done, error.message()));
   }
   // It may have been deleted between the plan and the intent.
-  if (!repo::read_backup(repository, lineage, hold.backup))
+  if (!hold.backup.empty() && !repo::read_backup(repository, lineage, hold.backup))
     throw Error({.code = ErrorCode::kNotFound,
                  .message = fmt::format("backup \"{}\" was deleted at this moment", hold.backup),
                  .hint = "Run the command again: it chooses another backup."});
   return held;
 }
 
-void hold_wal_for_recovery(const Hold& hold, const repo::Repository& repository,
-                           const repo::LineageName& lineage, const Clock& clock) {
-  repo::Intent recovery = intent_of(hold, clock);
-  recovery.what = "recovery";
-  recovery.uses.clear();
-  recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
-  repo::put_intent(repository, lineage, recovery);
+void let_go(repo::HeldIntent* held, const Hold& hold, bool recovered,
+            const repo::Repository& repository, const repo::LineageName& lineage,
+            const Clock& clock, Reporter& reporter) {
+  if (held == nullptr) return;
+  if (recovered) return held->end();
+  try {
+    repo::Intent recovery = intent_of(hold, clock);
+    recovery.what = "recovery";
+    recovery.uses.clear();
+    recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
+    repo::put_intent(repository, lineage, recovery);
+    held->end();
+  } catch (const Error& error) {
+    reporter.warning(fmt::format("the WAL to be replayed is kept from expiry for {} only: {}",
+                                 to_human(repo::kIntentLife), error.message()));
+  }
 }
 
 }  // namespace holdfast::restore

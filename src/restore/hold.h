@@ -12,9 +12,9 @@
 namespace holdfast::restore {
 
 struct Hold {
-  std::string what;  // "restore"
-  std::string done;  // "restored": for the warning
-  std::string backup;
+  std::string what;    // "restore"
+  std::string done;    // "restored": for the warning
+  std::string backup;  // empty: only WAL is used
   pg::TimelineId timeline;
   pg::Lsn wal_from;
 };
@@ -26,9 +26,12 @@ std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
                                                     const repo::LineageName& lineage,
                                                     const Clock& clock, Reporter& reporter);
 
-// Keeps the WAL of `hold` alone for a week: the backup is laid, and its recovery goes on, or
-// begins, without us. Throws what the store throws.
-void hold_wal_for_recovery(const Hold& hold, const repo::Repository& repository,
-                           const repo::LineageName& lineage, const Clock& clock);
+// The backup is laid. `recovered`: so is its WAL, and nothing is used any more; else the recovery
+// goes on, or begins, without us, nobody tells when, and the WAL of `hold` is kept for a week. A
+// store that fails is a warning: a restore that is done does not fail for its note. `held` may be
+// nullptr.
+void let_go(repo::HeldIntent* held, const Hold& hold, bool recovered,
+            const repo::Repository& repository, const repo::LineageName& lineage,
+            const Clock& clock, Reporter& reporter);
 
 }  // namespace holdfast::restore

@@ -52,6 +52,13 @@ class Restore {
         is_copy_(options.where == Where::kInto),
         on_paper_(on_paper) {}
 
+  // What was refused uses nothing.
+  ~Restore() {
+    if (intent_ && !has_begun_) intent_->end();
+  }
+  Restore(const Restore&) = delete;
+  Restore& operator=(const Restore&) = delete;
+
   RestoreResult run();
   Preview preview();
 
@@ -110,6 +117,7 @@ class Restore {
   bool must_clear_ = false;
   std::vector<std::string> unsaved_;
   std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
+  bool has_begun_ = false;                    // to write into the directory
   std::unique_ptr<repo::ManifestReader> manifest_;
   std::optional<Owners> owners_;
   Laid laid_;
@@ -214,18 +222,9 @@ void Restore::hold_off_deletion() {
   intent_ = restore::hold_off_deletion(hold(), repository_, lineage_->name, clock_, reporter_);
 }
 
-// The backup is laid. Unless the recovery has come to its end, its WAL will still be asked for, and
-// nobody tells when. A restore that is done does not fail for its note.
 void Restore::let_go() {
-  if (!intent_) return;
-  if (result_.new_timeline.is_valid()) return intent_->end();
-  try {
-    hold_wal_for_recovery(hold(), repository_, lineage_->name, clock_);
-    intent_->end();
-  } catch (const Error& error) {
-    reporter_.warning(fmt::format("the WAL to be replayed is kept from expiry for {} only: {}",
-                                  to_human(repo::kIntentLife), error.message()));
-  }
+  restore::let_go(intent_.get(), hold(), result_.new_timeline.is_valid(), repository_,
+                  lineage_->name, clock_, reporter_);
 }
 
 void Restore::open_manifest() {
@@ -700,21 +699,25 @@ void Restore::check() {
                                                               ? std::nullopt
                                                               : std::optional(options_.bindir));
   }
-  open_manifest();
 }
 
 RestoreResult Restore::run() {
   lap_began_ = clock_.steady();
   check();
+  // From here on the backup and its WAL stay, whoever expires.
+  hold_off_deletion();
+  open_manifest();
   if (lies_there_already()) {
+    has_begun_ = true;
     result_.plan_time = lap();
     if (options_.start) start();
+    let_go();
     return std::move(result_);
   }
   require_disk(measure_disk(), reporter_);
-  hold_off_deletion();
   throw_if_stopped(stop_);
   result_.plan_time = lap();
+  has_begun_ = true;
 
   // From here to lay_last() no server starts on the directory, and the same restore can be run
   // again.
@@ -733,6 +736,7 @@ RestoreResult Restore::run() {
 // The small files are read from the backup, in place of those that would be laid.
 Preview Restore::preview() {
   check();
+  open_manifest();
   Preview preview;
   preview.where = options_.where;
   preview.directory = directory_;

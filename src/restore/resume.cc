@@ -10,6 +10,7 @@
 #include "pg/control_file.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
+#include "restore/hold.h"
 #include "restore/prepare.h"
 #include "restore/restore.h"
 
@@ -141,7 +142,8 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   if (lstat_if_exists(join_path(directory, kMarkerName))) remove_marker(directory);
   remove_stale_locks(directory);
 
-  const std::optional<repo::Lineage> lineage = repository.newest_lineage(options.cluster);
+  const std::optional<repo::Lineage> lineage =
+      repo::lineage_with_backup(repository, options.cluster, state.backup);
   if (!lineage) {
     throw Error({.code = ErrorCode::kNotFound,
                  .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
@@ -160,6 +162,15 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   if (lstat_if_exists(join_path(directory, "backup_label")) == std::nullopt)
     state.first_segment =
         std::max(state.first_segment, pg::segment_of(control.redo_lsn, control.wal_segment_size));
+  // Until the recovery has come to its end its WAL stays, whoever expires. What is laid needs the
+  // backup no more.
+  const Hold hold{.what = "recovery",
+                  .done = "replayed",
+                  .backup = "",
+                  .timeline = state.timeline,
+                  .wal_from = pg::start_lsn(state.first_segment, control.wal_segment_size)};
+  const std::unique_ptr<repo::HeldIntent> held =
+      hold_off_deletion(hold, repository, lineage->name, clock, reporter);
   reporter.note(recovers ? fmt::format("going on at {} of the recovery to {}",
                                        pg::to_string(control.redo_lsn), state.target)
                          : "the recovery has ended already; what it needed is taken out of the "
@@ -178,6 +189,8 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .commit_times = commit_times_of(repository, *lineage)},
       state, clock, reporter, stop);
   result.recovery = begun.recovery;
+  let_go(held.get(), hold, begun.recovery.ended_by == recovery::TargetAction::kPromote, repository,
+         lineage->name, clock, reporter);
   if (begun.recovery.ended_by == recovery::TargetAction::kPromote &&
       !result.recovery.new_timeline.is_valid())
     result.recovery.new_timeline = newest_timeline(directory);

@@ -12,6 +12,7 @@
 #include "pg/conf_file.h"
 #include "pg/control_file.h"
 #include "pg/crc32c.h"
+#include "repo/intent.h"
 #include "restore/prepare.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
@@ -899,6 +900,85 @@ TEST_F(RestoreTest, AnInterruptedDeltaCanBeRunAgainAsADeltaOrInFull) {
     expect_laid(into_);
   }
   expect_laid(into_);
+}
+
+// Tells whether, when the first byte of a manifest is read, an intent names the backup.
+class WatchedStore : public test::FaultStore {
+ public:
+  explicit WatchedStore(store::Store& below)
+      : FaultStore(below, test::Fault{.first = test::Fault::kAllFurther}) {}
+  std::optional<Bytes> read(const std::string& name, uint64_t offset, uint64_t length) override {
+    watch(name);
+    return FaultStore::read(name, offset, length);
+  }
+  std::optional<size_t> read_into(const std::string& name, uint64_t offset,
+                                  std::span<std::byte> into) override {
+    watch(name);
+    return FaultStore::read_into(name, offset, into);
+  }
+  std::function<bool()> is_held;
+  std::optional<bool> was_held;
+
+ private:
+  void watch(const std::string& name) {
+    if (!was_held && name.find("/manifests/") != std::string::npos) was_held = is_held();
+  }
+};
+
+TEST_F(RestoreTest, NothingOfTheBackupIsReadBeforeItIsKeptFromExpiry) {
+  take_backup();
+  auto intents = [&] {
+    return repo::read_valid_intents(repository(), lineage().name, store().now(), Microseconds{0});
+  };
+  WatchedStore watched(store());
+  watched.is_held = [&] {
+    const std::vector<repo::Intent> valid = intents();
+    return valid.size() == 1 && valid[0].uses.size() == 1 && valid[0].wal_from.has_value();
+  };
+  const repo::Repository through = repo::Repository::open(watched, {});
+  restore(options(), through, clock_, reporter_, {});
+  EXPECT_EQ(watched.was_held, true);
+  // Laid and not started: its WAL stays for whoever starts it.
+  ASSERT_EQ(intents().size(), 1u);
+  EXPECT_EQ(intents()[0].what, "recovery");
+  EXPECT_TRUE(intents()[0].uses.empty());
+
+  // One that is refused behind that holds nothing.
+  write(path("taken"), "a file");
+  RestoreOptions refused = options();
+  refused.directory = path("taken/below");
+  const size_t before = intents().size();
+  refusal(refused);
+  EXPECT_LE(intents().size(), before + 1);
+}
+
+// A copy that lies there, and one whose recovery goes on, hold what is still to be replayed.
+TEST_F(RestoreTest, GoingOnKeepsTheWalFromExpiry) {
+  take_backup();
+  run(options());
+  auto uses_wal = [&] {
+    std::vector<pg::Lsn> from;
+    for (const repo::Intent& intent :
+         repo::read_valid_intents(repository(), lineage().name, store().now(), Microseconds{0}))
+      if (intent.wal_from) from.push_back(*intent.wal_from);
+    return from;
+  };
+  for (const store::ListEntry& entry :
+       store().list({.prefix = repo::intents_folder(lineage().name)}).entries)
+    store().remove(entry.name);
+  ASSERT_TRUE(uses_wal().empty());
+  RestoreOptions going_on = options();
+  going_on.bindir = path("no-server-here");
+  EXPECT_NE(test::error_of([&] { resume(going_on, repository(), clock_, reporter_, {}); }).code(),
+            ErrorCode::kInternal);
+  ASSERT_EQ(uses_wal().size(), 1u);
+  EXPECT_LE(uses_wal()[0], pg::end_lsn(1, pg::WalSegmentSize(lineage().wal_segment_bytes)));
+
+  for (const store::ListEntry& entry :
+       store().list({.prefix = repo::intents_folder(lineage().name)}).entries)
+    store().remove(entry.name);
+  run(options());  // nothing is laid again
+  EXPECT_EQ(uses_wal().size(), 1u);
 }
 
 TEST_F(RestoreTest, AnUnknownClusterIsNamed) {
