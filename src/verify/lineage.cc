@@ -41,6 +41,7 @@ struct Candidate {
   std::string lesser;        // what does not keep it from being restored
   std::string reason;        // what does
   bool needs_newer = false;  // of this program: no damage that a mark should tell of
+  bool is_unsound = false;   // restored whole today, but it cannot count as a good backup
   bool is_forced = false;    // it was found damaged before: nothing of it counts as known good
   bool was_read = false;     // not known good from an earlier run
 };
@@ -95,6 +96,7 @@ class LineageVerifier {
   void force_what_was_damaged();
   void check_packs();
   void check_manifests();
+  void find_damaged_footers(Candidate& candidate);
   void check_manifest_objects(Candidate& candidate, BackupObjects& objects);
   void check_wal();
   void check_others();
@@ -247,6 +249,7 @@ void LineageVerifier::read_refs() {
       findings_.add(name, *error);
       lessen(candidate,
              "its list of references is missing or damaged: nothing can be deleted safely");
+      candidate.is_unsound = true;
       continue;
     }
     for (const repo::PackRefs& refs : *candidate.refs) {
@@ -316,6 +319,7 @@ void LineageVerifier::check_manifests() {
       continue;
     }
     candidate.was_read = true;
+    find_damaged_footers(candidate);
     check_manifest_objects(candidate, objects);
     if (!candidate.reason.empty()) continue;
     const std::optional<std::string> problem =
@@ -327,6 +331,19 @@ void LineageVerifier::check_manifests() {
       good_.add(objects.manifest->name, objects.manifest->bytes);
       good_.add(objects.copy->name, objects.copy->bytes);
     }
+  }
+}
+
+// The extents behind a footer that is damaged are found by what refers to them, one by one; nothing
+// can be shared or moved by it any more.
+void LineageVerifier::find_damaged_footers(Candidate& candidate) {
+  for (const repo::PackRefs& refs : candidate.refs.value_or(std::vector<repo::PackRefs>{})) {
+    const auto damage = damaged_packs_.find(refs.pack);
+    if (damage == damaged_packs_.end() || !damage->second.has_no_footer) continue;
+    const std::string name = repo::pack_name(name_, refs.pack);
+    findings_.blame(name, candidate.id);
+    lessen(candidate, fmt::format("the footer of pack {} is damaged", to_hex(refs.pack.view())));
+    candidate.is_unsound = true;
   }
 }
 
@@ -556,7 +573,7 @@ void LineageVerifier::keep_marks() {
     const repo::BackupMarks marks =
         verdict.backup ? verdict.backup->marks : repo::read_marks(repository_, name_, verdict.id);
     std::optional<repo::MarkKind> mark;
-    if (verdict.verdict == Verdict::kDamaged) {
+    if (verdict.verdict == Verdict::kDamaged || candidate->is_unsound) {
       if (!marks.damaged && !candidate->needs_newer) mark = repo::MarkKind::kDamaged;
     } else if (marks.damaged || !marks.verified || options_.deep) {
       mark = repo::MarkKind::kVerified;

@@ -52,7 +52,7 @@ inline constexpr size_t kKeptFindings = 1000;
 
 enum class Verdict : uint8_t {
   kGood,
-  kUsable,        // one of two copies, or what only deletion needs, is damaged
+  kUsable,  // can be restored, but one of two copies, a pack's footer or the references are damaged
   kTakenDamaged,  // whole, but pages of the cluster were damaged when it was taken
   kDamaged,
 };

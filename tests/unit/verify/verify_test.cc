@@ -234,10 +234,42 @@ TEST_F(VerifyTest, APackWhoseFooterIsLostLeavesTheBackupUsableAsFarAsItsExtentsH
   flip(pack, world_.store.info(pack)->bytes - 5);
   VerifyResult result = run();
   EXPECT_TRUE(result.damaged());
-  EXPECT_EQ(of(result, id).verdict, Verdict::kGood) << words(result);
+  EXPECT_EQ(of(result, id).verdict, Verdict::kUsable) << words(result);
   flip(pack, 3000);
   result = run();
   EXPECT_EQ(of(result, id).verdict, Verdict::kDamaged) << words(result);
+}
+
+// It can be restored whole, but nothing else can be done with it: it counts as good no more, until
+// what was damaged is whole again.
+TEST_F(VerifyTest, ABackupWhoseReferencesOrFooterAreDamagedIsMarked) {
+  const std::string id = world_.take_backup();
+  for (const ObjectKind kind : {ObjectKind::kRefs, ObjectKind::kPack})
+    for (const bool is_missing : {false, true}) {
+      if (is_missing && kind == ObjectKind::kPack) continue;
+      const std::string name = object_of(kind);
+      SCOPED_TRACE(fmt::format("{} {}", name, is_missing));
+      const Bytes whole = test::object_bytes(world_.store, name);
+      if (is_missing)
+        world_.store.remove(name);
+      else
+        flip(name, whole.size() - 5);
+      for (int again = 0; again < 2; ++again) {
+        const VerifyResult result = run();
+        EXPECT_TRUE(result.damaged());
+        EXPECT_EQ(of(result, id).verdict, Verdict::kUsable) << words(result);
+        EXPECT_TRUE(backup(id).damaged);
+        ASSERT_TRUE(backup(id).marks.damaged);
+        EXPECT_NE(backup(id).marks.damaged->detail.find(
+                      kind == ObjectKind::kPack ? "the footer of pack" : "its list of references"),
+                  std::string::npos);
+        world_.clock.advance(std::chrono::minutes(1));
+      }
+      world_.replace(name, whole);
+      EXPECT_FALSE(run().damaged());
+      EXPECT_FALSE(backup(id).damaged);
+      world_.clock.advance(std::chrono::minutes(1));
+    }
 }
 
 TEST_F(VerifyTest, OneGoodCopyOfTwoIsDamageAndKeepsTheBackupUsable) {
