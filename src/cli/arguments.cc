@@ -307,6 +307,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
 
   CLI::App* repo = command(&app, "repo", "keys of a sealed repository");
   repo->require_subcommand(1, 1);
+  command(repo, "list-keys", "the keys that open it: id, kind, and when each was added");
   for (CLI::App* keys :
        {command(repo, "change-key", "seal it with another key; the old one no longer opens it"),
         command(repo, "add-key", "let one more key open it")}) {
@@ -481,7 +482,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       usage("restore needs to know where to",
             "Exactly one of --into DIR and --in-place must be given.", arguments.command);
   }
-  if (arguments.command.starts_with("repo ") &&
+  if ((arguments.command == "repo change-key" || arguments.command == "repo add-key") &&
       arguments.new_key_file.empty() == arguments.new_passphrase_file.empty())
     usage(fmt::format("{} needs a new key", arguments.command),
           "Exactly one of --new-key-file FILE and --new-passphrase-file FILE must be given.",

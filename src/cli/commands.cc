@@ -230,6 +230,7 @@ constexpr std::array kCommands = {
     Command{"backup pin", run_backup_pin},
     Command{"backup delete", run_backup_delete},
     Command{"expire", run_expire},
+    Command{"repo list-keys", run_repo_list_keys},
     Command{"repo change-key", run_repo_change_key},
     Command{"repo add-key", run_repo_add_key},
     Command{"wal push", run_wal_push},

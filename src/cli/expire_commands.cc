@@ -12,6 +12,7 @@
 #include "expire/change_key.h"
 #include "expire/delete.h"
 #include "expire/expire.h"
+#include "repo/key_objects.h"
 #include "store/open_store.h"
 #include "view/expire.h"
 
@@ -98,6 +99,21 @@ int change_key(const Call& call, bool keep_current) {
 
 }  // namespace
 
+int run_repo_list_keys(const Call& call) {
+  const std::unique_ptr<store::Store> store = store::open_store(call.settings.repository_url());
+  const repo::KeySource mine = call.settings.key();
+  const repo::Repository repository =
+      repo::Repository::open(*store, mine, call.settings.repository_id());
+  if (!repository.sealed())
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("the repository at \"{}\" is not sealed", store->url()),
+                 .detail = "It has no keys.",
+                 .hint = "Make a new one with \"holdfast init --encrypt\"."});
+  const std::vector<Bytes16> opened = repo::key_objects_opened_by(*store, mine, repository.id());
+  const std::vector<repo::KeyObject> keys = repo::list_key_objects(*store, repository.id());
+  print(call.arguments.json ? view::json(keys, opened).dump() + "\n" : view::text(keys, opened));
+  return 0;
+}
 int run_repo_change_key(const Call& call) { return change_key(call, false); }
 int run_repo_add_key(const Call& call) { return change_key(call, true); }
 

@@ -9,6 +9,7 @@ namespace holdfast::cli {
 int run_backup_delete(const Call& call);
 int run_backup_pin(const Call& call);
 int run_expire(const Call& call);
+int run_repo_list_keys(const Call& call);
 int run_repo_change_key(const Call& call);
 int run_repo_add_key(const Call& call);
 

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "repo/fields.h"
 #include "repo/format.h"
 #include "repo/layout.h"
 
@@ -31,14 +32,22 @@ std::vector<Bytes16> key_ids(store::Store& store) {
   return ids;
 }
 
-std::optional<codec::SecretKey> unwrap_from(store::Store& store, const std::string& place,
-                                            const Bytes16& key_id, const KeySource& source,
-                                            const Bytes16& repository_id) {
+// The body of the key object at a place; nullopt: there is none of this repository.
+std::optional<Json> read_body(store::Store& store, const std::string& place, const Bytes16& key_id,
+                              const Bytes16& repository_id) {
   std::optional<Bytes> text = store::read_whole(store, place, kMaxDocumentBytes);
   if (!text) return std::nullopt;
   OpenDocument document = decode_open_document("key", key_name(key_id), *text);
   if (document.repository_id != repository_id) return std::nullopt;
-  return unwrap_data_key(document.body, source, repository_id, key_id);
+  return std::move(document.body);
+}
+
+std::optional<codec::SecretKey> unwrap_from(store::Store& store, const std::string& place,
+                                            const Bytes16& key_id, const KeySource& source,
+                                            const Bytes16& repository_id) {
+  const std::optional<Json> body = read_body(store, place, key_id, repository_id);
+  if (!body) return std::nullopt;
+  return unwrap_data_key(*body, source, repository_id, key_id);
 }
 
 }  // namespace
@@ -97,6 +106,30 @@ std::vector<Bytes16> key_objects_opened_by(store::Store& store, const KeySource&
   return opened;
 }
 
+std::vector<KeyObject> list_key_objects(store::Store& store, const Bytes16& repository_id) {
+  std::vector<KeyObject> keys;
+  for (const Bytes16& id : key_ids(store)) {
+    KeyObject key{.id = id};
+    for (const std::string& place : {key_name(id), key_copy_name(id)}) {
+      // As in find_data_key().
+      try {
+        const std::optional<Json> body = read_body(store, place, id, repository_id);
+        if (!body) continue;
+        key.kind = body->at("kind").as_string();
+        if (body->find("made") != nullptr) key.made = time_member(*body, "made");
+        ++key.copies;
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kCorrupt) throw;
+      }
+    }
+    keys.push_back(std::move(key));
+  }
+  std::ranges::sort(keys, {}, [](const KeyObject& key) {
+    return std::pair(key.made.value_or(Time::min()), key.id);
+  });
+  return keys;
+}
+
 Bytes16 add_key_object(store::Store& store, const codec::SecretKey& data_key,
                        const KeySource& source, const Bytes16& repository_id,
                        RandomSource& random) {
@@ -108,7 +141,8 @@ Bytes16 add_key_object(store::Store& store, const codec::SecretKey& data_key,
                  .hint = "Remove those of lost passphrases and key files from its folders \"keys\" "
                          "and \"keys.copy\"."});
   const Bytes16 key_id = random.bytes16();
-  const Json wrapped = wrap_data_key(data_key, source, repository_id, key_id, random);
+  Json wrapped = wrap_data_key(data_key, source, repository_id, key_id, random);
+  wrapped.set("made", to_json(store.now()));
   const Bytes text = encode_open_document(repository_id, "key", key_name(key_id), wrapped, random);
   HF_CHECK(store.create(key_name(key_id), text));
   HF_CHECK(store.create(key_copy_name(key_id), text));

@@ -1,5 +1,7 @@
 #include "view/expire.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "view/table.h"
@@ -14,6 +16,10 @@ std::string amount(const expire::Amount& amount) {
 }
 Json amount_json(const expire::Amount& amount) {
   return Json::object().set("objects", amount.objects).set("bytes", amount.bytes);
+}
+
+bool is_among(const std::vector<Bytes16>& ids, const Bytes16& id) {
+  return std::ranges::find(ids, id) != ids.end();
 }
 
 }  // namespace
@@ -118,6 +124,39 @@ Json json(const expire::ExpireResult& result) {
       .set("grace_seconds", static_cast<double>(result.grace.count()) / 1e6)
       .set("swept_uploads", int64_t{result.swept_uploads})
       .set("lineages", std::move(lineages));
+}
+
+std::string text(const std::vector<repo::KeyObject>& keys, const std::vector<Bytes16>& opened) {
+  std::vector<std::vector<std::string>> rows;
+  bool all_whole = true;
+  for (const repo::KeyObject& key : keys) {
+    all_whole = all_whole && key.copies == 2;
+    rows.push_back({to_hex(key.id.view()),
+                    key.kind == "key_file" ? "key file"
+                    : key.kind.empty()     ? "unknown"
+                                           : key.kind,
+                    key.made ? to_local(*key.made) : "unknown", fmt::format("{} of 2", key.copies),
+                    is_among(opened, key.id) ? "yes" : ""});
+  }
+  std::string out = table({"key", "kind", "added", "copies", "configured"}, rows);
+  out += all_whole
+             ? "Each of them opens the whole repository. Next: \"holdfast repo change-key\" takes "
+               "the configured one away.\n"
+             : "Of one a copy is missing or damaged. Next: run \"holdfast repo change-key\" with "
+               "that key.\n";
+  return out;
+}
+
+Json json(const std::vector<repo::KeyObject>& keys, const std::vector<Bytes16>& opened) {
+  Json list = Json::array();
+  for (const repo::KeyObject& key : keys)
+    list.push(Json::object()
+                  .set("id", to_hex(key.id.view()))
+                  .set("kind", key.kind.empty() ? Json() : Json(key.kind))
+                  .set("added", key.made ? Json(to_rfc3339(*key.made)) : Json())
+                  .set("copies", int64_t{key.copies})
+                  .set("configured", is_among(opened, key.id)));
+  return Json::object().set("schema", "holdfast.repo_keys.v1").set("keys", std::move(list));
 }
 
 }  // namespace holdfast::view

@@ -1,11 +1,13 @@
-// expire.h: what deletion says: backup delete, backup pin, expire.
+// expire.h: what deletion says: backup delete, backup pin, expire; and the keys of a repository.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "expire/delete.h"
 #include "expire/expire.h"
+#include "repo/key_objects.h"
 
 namespace holdfast::view {
 
@@ -15,5 +17,9 @@ Json json(const expire::Deletion& deletion, bool done);
 
 std::string text(const expire::ExpireResult& result);
 Json json(const expire::ExpireResult& result);
+
+// `opened`: the ids of those that the configured key opens.
+std::string text(const std::vector<repo::KeyObject>& keys, const std::vector<Bytes16>& opened);
+Json json(const std::vector<repo::KeyObject>& keys, const std::vector<Bytes16>& opened);
 
 }  // namespace holdfast::view

@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -181,6 +182,62 @@ TEST_F(CrashPoints, OfDeletionAndExpiryLeaveWhatLivesAndTheNextRunWorks) {
   }
   EXPECT_LT(kept(clusters()).size(), whole.size());
   expect_rows(*scene_.restore_into("started", {}));
+}
+
+// A sealed repository beside the scene's own: no server is asked. A passphrase takes a second to
+// try, so most points are tried with key files.
+TEST_F(CrashPoints, OfAChangeOfTheKeyLeaveOneThatOpensAndTheNextRunFinishes) {
+  const std::string repository = scene_.path("sealed"), aside = scene_.path("sealed.aside");
+  const std::string old_key = scene_.path("old.key"), new_key = scene_.path("new.key");
+  const struct {
+    std::string option;
+    std::string old_text, new_text;
+    size_t points;
+  } kinds[] = {{"key-file", std::string(64, 'a') + "\n", std::string(64, 'b') + "\n", kPoints},
+               {"passphrase-file", "the first of two passphrases\n", "and the second\n", 3}};
+  const auto set_back = [&](const std::string& from, const std::string& to) {
+    remove_tree(to);
+    run_checked({.arguments = {"cp", "-a", from, to}});
+  };
+  for (const auto& kind : kinds) {
+    SCOPED_TRACE(kind.option);
+    write_file_durably(old_key, as_bytes(kind.old_text));
+    write_file_durably(new_key, as_bytes(kind.new_text));
+    for (const std::string& file : {old_key, new_key}) ASSERT_EQ(chmod(file.c_str(), 0600), 0);
+    const auto with = [&](const std::string& key, std::vector<std::string> words) {
+      const std::vector<std::string> options = {"--repo", repository, "--" + kind.option, key};
+      words.insert(words.end(), options.begin(), options.end());
+      return words;
+    };
+    const std::vector<std::string> command =
+        with(old_key, {"repo", "change-key", "--new-" + kind.option, new_key});
+    const auto opens = [&](const std::string& key) {
+      const Captured ran = scene_.run(with(key, {"repo", "list-keys"}));
+      if (!ran.status.ok()) {
+        EXPECT_EQ(ran.status.code, 2) << describe(ran);
+        EXPECT_NE(ran.err.find("does not open the repository"), std::string::npos) << describe(ran);
+      }
+      return ran.status.ok();
+    };
+    remove_tree(repository);
+    scene_.must(with(old_key, {"init", "--encrypt"}));
+    set_back(repository, aside);
+    const std::vector<std::string> calls = calls_of(command);
+    for (const uint64_t point : choose_points("change-key, " + kind.option, calls, kind.points)) {
+      SCOPED_TRACE(fmt::format("killed at call {}, {}", point, calls[point - 1]));
+      set_back(aside, repository);
+      kill_at(point, command);
+      const bool old_opens = opens(old_key);
+      EXPECT_TRUE(old_opens || opens(new_key));
+      if (old_opens) scene_.must(command);
+      EXPECT_FALSE(opens(old_key));
+      const Json listed = scene_.must(with(new_key, {"repo", "list-keys"}));
+      ASSERT_EQ(listed.at("keys").items().size(), 1u);
+      EXPECT_TRUE(listed.at("keys").items()[0].at("configured").as_bool());
+      EXPECT_EQ(listed.at("keys").items()[0].at("copies").as_i64(), 2);
+      if (HasFailure()) return;
+    }
+  }
 }
 
 TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {

@@ -373,8 +373,9 @@ TEST_P(FlipTest, AnOlderCopyUnderTheSameNameIsRefusedWhereACommitNamesIt) {
           compressor);
     writer.commit();
     with(name, test::object_bytes(aside, self), [&, &object = name] {
-      EXPECT_TRUE(outcome().damaged) << object;
+      // Verify marks a backup whose references are damaged, and then it must be named.
       EXPECT_TRUE(restores()) << object << ": there is another, or it is not read";
+      EXPECT_TRUE(outcome().damaged) << object;
     });
   }
 }

@@ -102,6 +102,31 @@ TEST_F(ChangeKey, RefusesMoreKeysThanAReaderTries) {
   EXPECT_TRUE(opens(old_key));
 }
 
+TEST_F(ChangeKey, ListsWhatCanBeToldOfEachKey) {
+  target.clock.advance(std::chrono::hours(1));
+  repo::KeySource passphrase;
+  passphrase.passphrase = "seven words that nobody else puts together";
+  const Bytes16 added = change(old_key, passphrase, true).added;
+  std::vector<repo::KeyObject> keys = repo::list_key_objects(target.store, target.repository.id());
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[0].kind, "key_file");
+  EXPECT_EQ(keys[1].kind, "passphrase");
+  EXPECT_EQ(keys[1].id, added);
+  EXPECT_EQ(keys[1].made, target.clock.now());
+  EXPECT_EQ(keys[1].made.value() - keys[0].made.value(), std::chrono::hours(1));
+  // What is lost or damaged of them is told.
+  target.store.remove(repo::key_name(added));
+  target.store.edit(repo::key_name(keys[0].id), [](Bytes& bytes) { bytes[5] ^= std::byte{1}; });
+  target.store.edit(repo::key_copy_name(keys[0].id),
+                    [](Bytes& bytes) { bytes[5] ^= std::byte{1}; });
+  keys = repo::list_key_objects(target.store, target.repository.id());
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[0].copies, 0);
+  EXPECT_TRUE(keys[0].kind.empty());
+  EXPECT_EQ(keys[1].copies, 1);
+  EXPECT_EQ(keys[1].kind, "passphrase");
+}
+
 // Also what a kill leaves: from the nth call on nothing is done any more.
 TEST_F(ChangeKey, CutShortAtAnyCallLeavesAKeyThatOpensAndTheNextRunFinishes) {
   for (const bool lost_answer : {false, true}) {
