@@ -327,9 +327,23 @@ VerifiedRecords::VerifiedRecords(
   std::ranges::reverse(ids_);
 }
 
+namespace {
+
+// How far before a run an object must have been modified, so that what replaced it while it was
+// read could not have the same time. A store that keeps whole seconds, or two, may tick as rarely;
+// a kernel's clock ticks every 10 ms at worst.
+Microseconds tick_of(Time modified) {
+  constexpr Microseconds kFineTick = std::chrono::milliseconds(20);
+  const bool is_whole_second =
+      modified.time_since_epoch() % std::chrono::seconds(1) == Microseconds{0};
+  return is_whole_second ? store::kClockTicks : kFineTick;
+}
+
+}  // namespace
+
 bool VerifiedRecords::cover(const std::string& name, uint64_t bytes, Time modified) const {
   return std::ranges::any_of(records_, [&](const Record& record) {
-    return modified + store::kClockTicks < record.began &&
+    return modified + tick_of(modified) < record.began &&
            record.objects.bytes_of(lineage_, name) == bytes;
   });
 }

@@ -3,9 +3,9 @@
 //
 // Every run of verify that has read something puts a record of it. A record holds for an object as
 // long as it has the size that it had then, and was modified before that run began, by the store's
-// clock and by more than its ticks (store::kClockTicks): what changes while it is read, or right
-// behind that, could else have the time of before. Normative: docs/design/repository-format.md,
-// "Records of verification".
+// clock and by more than a tick of it: what changes while it is read, or right behind that, could
+// else have the time of before. Normative: docs/design/repository-format.md, "Records of
+// verification".
 //
 // Memory: 16 bytes for each archived segment, 32 for each pack; names of what else there is.
 #pragma once

@@ -56,12 +56,14 @@ TEST_P(VerifiedObjectsTest, ARecordSaysWhatWasPutIntoIt) {
   const Time began = now();
   put_verified(target_.repository, lineage(), began, sample(), {});
   const VerifiedRecords read = records();
-  const Time before = began - store::kClockTicks - Microseconds(1);
+  const Time before = began - std::chrono::milliseconds(21);
   for (const int number : {9, 3, 200}) {
     EXPECT_TRUE(read.cover(pack(number), 1000u + static_cast<uint64_t>(number), before));
     EXPECT_FALSE(read.cover(pack(number), 1001u + static_cast<uint64_t>(number), before))
         << "another size";
-    for (const Time since : {began, began - Microseconds(1), began - store::kClockTicks})
+    // The last two by a clock that may tick once a second or less.
+    for (const Time since : {began, began - Microseconds(1), began - std::chrono::milliseconds(20),
+                             began - std::chrono::seconds(1), began - store::kClockTicks})
       EXPECT_FALSE(read.cover(pack(number), 1000u + static_cast<uint64_t>(number), since))
           << "modified since, or perhaps since";
   }
