@@ -157,6 +157,7 @@ constexpr FailurePattern kFailures[] = {
     {"multiple recovery targets specified", RecoveryFailure::kSeveralTargets},
     {"cannot specify more than one recovery target", RecoveryFailure::kSeveralTargets},
     {"directory %* specified for tablespace", RecoveryFailure::kTablespaceDirectory},
+    {"directory %* does not exist", RecoveryFailure::kTablespaceDirectory},
     {"could not create symbolic link", RecoveryFailure::kTablespaceDirectory},
     {"data directory %* has invalid permissions", RecoveryFailure::kPermissions},
     {"data directory %* has wrong ownership", RecoveryFailure::kPermissions},

@@ -25,7 +25,9 @@
 #include "cluster/server_facts.h"
 #include "cluster/server_process.h"
 #include "cluster/wal_directory.h"
+#include "pg/crc32c.h"
 #include "pg/version.h"
+#include "pg/wal_file_name.h"
 #include "support/error_of.h"
 #include "support/postgres_server.h"
 #include "support/recording_reporter.h"
@@ -522,11 +524,16 @@ class RecoveryTest : public EachMajor {
         options({"archive_mode = on", fmt::format("archive_command = 'cp %p {}/%f'", archive_)}));
     primary_->sql("CREATE TABLE kept (id int)");
     primary_->sql("INSERT INTO kept VALUES (1)");
+    primary_->sql("CREATE TABLE untouched AS SELECT 1 AS id");
     copy_ = directory_.make("copy");
     stopped_ = copy_cluster(*primary_, copy_);
     primary_->sql("INSERT INTO kept VALUES (2)");
     primary_->sql("SELECT pg_create_restore_point('before the mistake')");
     primary_->sql("DELETE FROM kept");
+    archive_all();
+  }
+
+  void archive_all() {
     std::string last = primary_->value("SELECT pg_walfile_name(pg_switch_wal())");
     // Not by the file, which cp may still be writing.
     EXPECT_TRUE(comes_true([&] {
@@ -651,15 +658,109 @@ TEST_P(RecoveryTest, EndsWithAdviceWhenTheRestoreCommandRefuses) {
       << error.detail() << error.hint();
 }
 
-// Real servers of each major fail in each way that is cheaply provoked: their words are known.
+// Real servers of each major fail in each way that can be provoked: their words are known.
+//
+// Behind the backup the primary goes on, and its archive is kept as it was after each step:
+//
+//   plain       as RecoveryTest leaves it
+//   more        an ordinary checkpoint; a change of "untouched" without an image of its page
+//   raised      the shutdown checkpoint of a restart, and a higher max_connections
+//   tablespace  CREATE TABLESPACE of a directory that is gone by now
 class FailingRecovery : public RecoveryTest {
  protected:
+  FailingRecovery() {
+    keep_archive("plain");
+    // Whole in one page, so that it can be changed in place.
+    do {
+      primary_->sql("SELECT pg_create_restore_point('another place')");
+      primary_->sql("CHECKPOINT");
+      const Row row =
+          primary_->sql("SELECT redo_lsn, checkpoint_lsn FROM pg_control_checkpoint()").front();
+      redo_ = pg::parse_lsn(row[0].value());
+      checkpoint_ = pg::parse_lsn(row[1].value());
+    } while (checkpoint_.value % 8192 + 200 > 8192);
+    primary_->sql("ALTER SYSTEM SET full_page_writes = off");
+    primary_->sql("SELECT pg_reload_conf()");
+    EXPECT_TRUE(comes_true([&] { return primary_->value("SHOW full_page_writes") == "off"; }));
+    primary_->sql("CHECKPOINT");
+    primary_->sql("INSERT INTO untouched VALUES (2)");
+    archive_all();
+    keep_archive("more");
+
+    primary_->sql("ALTER SYSTEM SET max_connections = 150");
+    primary_->restart();
+    primary_->sql("INSERT INTO kept VALUES (3)");
+    archive_all();
+    keep_archive("raised");
+
+    const std::string space = directory_.make("space");
+    primary_->sql(fmt::format("CREATE TABLESPACE space LOCATION '{}'", space));
+    archive_all();
+    keep_archive("tablespace");
+    primary_->sql("DROP TABLESPACE space");
+    remove_tree(space);
+  }
+
   struct Way {
     RecoveryFailure failure;
     std::function<void(const std::string& copy)> spoil = [](const std::string&) {};
     std::vector<std::string> settings = {};
     int first_major = 13;
   };
+
+  std::string kept(const std::string& name) const { return directory_.path() + "/" + name; }
+  void keep_archive(const std::string& name) const {
+    run_checked({.arguments = {"cp", "-a", archive_, kept(name)}});
+  }
+  std::string from(const std::string& archive) const {
+    return fmt::format("restore_command = 'cp {}/%f \"%p\"'", kept(archive));
+  }
+  // "more" under another name, with a number in the ordinary checkpoint's record replaced, and the
+  // record's checksum made good (xlogrecord.h and pg_control.h, struct CheckPoint).
+  template <typename Number>
+  std::string with_checkpoint(const std::string& name, size_t offset, Number number) const {
+    if (lstat_if_exists(kept(name))) return from(name);
+    run_checked({.arguments = {"cp", "-a", kept("more"), kept(name)}});
+    const std::string file = join_path(
+        kept(name), pg::segment_file_name(
+                        {.timeline = {1}, .segment_number = pg::segment_of(checkpoint_, {})}, {}));
+    Bytes bytes = read_file(file);
+    std::byte* record = bytes.data() + checkpoint_.value % pg::WalSegmentSize{}.bytes();
+    constexpr size_t kHeader = 24, kCrc = 20, kMainData = kHeader + 2;
+    const auto length = load_le<uint32_t>(record);
+    store_le<Number>(record + kMainData + offset, number);
+    Bytes covered(record + kHeader, record + length);
+    covered.insert(covered.end(), record, record + kCrc);
+    store_le<uint32_t>(record + kCrc, pg::crc32c(covered));
+    write_file_durably(file, bytes);
+    return from(name);
+  }
+  // Where the record before the ordinary checkpoint's begins.
+  uint64_t before_checkpoint() const {
+    const Bytes bytes = read_file(
+        join_path(kept("more"),
+                  pg::segment_file_name(
+                      {.timeline = {1}, .segment_number = pg::segment_of(checkpoint_, {})}, {})));
+    return load_le<uint64_t>(bytes.data() + checkpoint_.value % pg::WalSegmentSize{}.bytes() + 8);
+  }
+  // Recovery begins at the ordinary checkpoint: of a backup that no end of a backup is known of.
+  void begin_at_checkpoint(const std::string& copy) const { begin_at_checkpoint(copy, redo_); }
+  void begin_at_checkpoint(const std::string& copy, pg::Lsn redo) const {
+    const std::string label = read_text_file(copy + "/backup_label");
+    write_file_durably(
+        copy + "/backup_label",
+        as_bytes(fmt::format(
+            "START WAL LOCATION: {} (file {})\nCHECKPOINT LOCATION: {}\n{}", pg::to_string(redo),
+            pg::segment_file_name({.timeline = {1}, .segment_number = pg::segment_of(redo, {})},
+                                  {}),
+            pg::to_string(checkpoint_), label.substr(label.find("BACKUP METHOD")))));
+  }
+  static void replace(const std::string& file, const std::string& what, const std::string& by) {
+    std::string text = read_text_file(file);
+    const size_t at = text.find(what);
+    ASSERT_NE(at, std::string::npos) << text;
+    write_file_durably(file, as_bytes(text.replace(at, what.size(), by)));
+  }
 
   static void empty_pg_wal(const std::string& copy) {
     for (const DirectoryEntry& entry : list_directory(copy + "/pg_wal"))
@@ -671,13 +772,15 @@ class FailingRecovery : public RecoveryTest {
   std::vector<Way> ways() const {
     using F = RecoveryFailure;
     const std::string never = "restore_command = 'false'";
+    const auto at_checkpoint = [this](const std::string& copy) { begin_at_checkpoint(copy); };
     return {
         {.failure = F::kNoRestoreCommand, .settings = {"restore_command = ''"}},
         {.failure = F::kTimelineMissing, .settings = {"recovery_target_timeline = '9'"}},
         {.failure = F::kNotOnTimeline,
          .spoil =
              [this](const std::string&) {
-               write_file_durably(archive_ + "/00000007.history", as_bytes("1\t0/1000028\tx\n"));
+               write_file_durably(kept("plain") + "/00000007.history",
+                                  as_bytes("1\t0/1000028\tx\n"));
              },
          .settings = {"recovery_target_timeline = '7'"}},
         {.failure = F::kStartWalMissing, .spoil = empty_pg_wal, .settings = {never}},
@@ -739,6 +842,69 @@ class FailingRecovery : public RecoveryTest {
         {.failure = F::kInvalidConfiguration, .settings = {"no_such_setting = 1"}},
         {.failure = F::kInvalidConfiguration,
          .settings = {"shared_preload_libraries = 'no_such_library'"}},
+        {.failure = F::kBackupEndMissing, .spoil = at_checkpoint, .settings = {from("more")}},
+        {.failure = F::kBackupCancelled, .spoil = at_checkpoint, .settings = {from("raised")}},
+        // Its redo position is behind itself; no transaction could be next; and, told from 17 on, a
+        // record that does not begin a checkpoint is where replay is to begin.
+        {.failure = F::kWrongWal,
+         .spoil = at_checkpoint,
+         .settings = {with_checkpoint("ahead", 0, checkpoint_.value + 8)}},
+        {.failure = F::kWrongWal,
+         .spoil = at_checkpoint,
+         .settings = {with_checkpoint("no_next", 24, uint64_t{0})}},
+        {.failure = F::kWrongWal,
+         .spoil =
+             [this](const std::string& copy) {
+               begin_at_checkpoint(copy, pg::Lsn{before_checkpoint()});
+             },
+         .settings = {from("more")},
+         .first_major = 17},
+        {.failure = F::kStartWalMissing,
+         .spoil = at_checkpoint,
+         .settings = {with_checkpoint("nowhere", 0, before_checkpoint() + 8)}},
+        {.failure = F::kMixedTimelines, .settings = {with_checkpoint("mixed", 8, uint32_t{9})}},
+        {.failure = F::kLabelDoesNotMatch,
+         .spoil =
+             [](const std::string& copy) {
+               replace(copy + "/backup_label",
+                       GetParam() == 13 ? "BACKUP FROM: master" : "BACKUP FROM: primary",
+                       "BACKUP FROM: standby");
+             }},
+        {.failure = F::kMinimalWal,
+         .spoil =
+             [](const std::string& copy) {
+               Bytes bytes = read_file(copy + "/global/pg_control");
+               constexpr size_t kWalLevel = 172;
+               const size_t crc = GetParam() >= 18 ? 292 : 288;
+               store_le<uint32_t>(bytes.data() + kWalLevel, 0);
+               store_le<uint32_t>(bytes.data() + crc, pg::crc32c(ByteView(bytes).first(crc)));
+               write_file_durably(copy + "/global/pg_control", bytes);
+             }},
+        {.failure = F::kInvalidPages,
+         .spoil =
+             [this](const std::string& copy) {
+               remove_file(
+                   join_path(copy, primary_->value("SELECT pg_relation_filepath('untouched')")));
+             },
+         .settings = {from("more")}},
+        {.failure = F::kTablespaceDirectory, .settings = {from("tablespace"), "hot_standby = off"}},
+        {.failure = F::kTablespaceDirectory,
+         .spoil =
+             [](const std::string& copy) {
+               remove_tree(copy + "/pg_tblspc");
+               write_file_durably(copy + "/tablespace_map", as_bytes("99999 /nowhere\n"));
+             }},
+        // By the WAL, in its midst: PostgreSQL 14 and later wait.
+        {.failure = F::kSettingsTooLow, .settings = {from("raised")}},
+        {.failure = F::kAnotherServer,
+         .spoil =
+             [this](const std::string& copy) {
+               write_file_durably(copy + "/postmaster.pid",
+                                  as_bytes(fmt::format("{}\n{}\n", primary_->pid(), copy)));
+             }},
+        {.failure = F::kAnotherServer,
+         .spoil =
+             [](const std::string& copy) { write_file_durably(copy + "/postmaster.pid", {}); }},
     };
   }
   void expect_known(const Way& way) {
@@ -746,26 +912,43 @@ class FailingRecovery : public RecoveryTest {
     const std::string whole = directory_.path() + "/whole";
     if (!lstat_if_exists(whole)) rename_path(copy_, whole);
     run_checked({.arguments = {"cp", "-a", whole, copy_}});
-    prepare(way.settings);
+    std::vector<std::string> settings = {from("plain")};
+    settings.insert(settings.end(), way.settings.begin(), way.settings.end());
+    prepare(settings);
     way.spoil(copy_);
     test::give_to_server_user(copy_);
     PostgresServer server(of_copy(copy_));
-    const Error error = error_of([&] { server.start(); });
-    // The first cause that has a name, as a restore tells it.
-    RecoveryLogParser parser;
-    std::vector<RecoveryFailure> failures;
-    const std::string log = server.log();
-    auto take = [&](const RecoveryEvent& event) {
-      if (event.kind == RecoveryEventKind::kFailure && event.failure != RecoveryFailure::kOther)
-        failures.push_back(event.failure);
-    };
-    for (size_t at = 0, end = 0; (end = log.find('\n', at)) != std::string::npos; at = end + 1)
-      for (const RecoveryEvent& event : parser.feed(log.substr(at, end - at))) take(event);
-    if (std::optional<RecoveryEvent> event = parser.flush()) take(*event);
-    ASSERT_FALSE(failures.empty()) << log << error.detail();
-    EXPECT_EQ(advice(failures.front()).name, advice(way.failure).name) << log;
+    std::string said;
+    try {
+      server.start();
+    } catch (const Error& error) {
+      said = error.detail();
+    }
+    // The first cause that has a name, as a restore tells it. A server that waits says it later.
+    std::optional<RecoveryFailure> failure;
+    EXPECT_TRUE(comes_true([&] {
+      failure = first_failure(server.log());
+      return failure.has_value() || !server.is_running();
+    }));
+    ASSERT_TRUE(failure) << server.log() << said;
+    EXPECT_EQ(advice(*failure).name, advice(way.failure).name) << server.log();
+    if (server.is_running()) server.stop(ShutdownMode::kImmediate);
     remove_tree(copy_);
   }
+  static std::optional<RecoveryFailure> first_failure(const std::string& log) {
+    RecoveryLogParser parser;
+    std::vector<RecoveryEvent> events;
+    for (size_t at = 0, end = 0; (end = log.find('\n', at)) != std::string::npos; at = end + 1)
+      for (RecoveryEvent& event : parser.feed(log.substr(at, end - at)))
+        events.push_back(std::move(event));
+    if (std::optional<RecoveryEvent> event = parser.flush()) events.push_back(std::move(*event));
+    for (const RecoveryEvent& event : events)
+      if (event.kind == RecoveryEventKind::kFailure && event.failure != RecoveryFailure::kOther)
+        return event.failure;
+    return std::nullopt;
+  }
+
+  pg::Lsn redo_, checkpoint_;  // of the ordinary checkpoint
 };
 class LongFailingRecovery : public FailingRecovery {};
 INSTANTIATE_TEST_SUITE_P(Cluster, FailingRecovery, testing::Values(13, 18), major_name);

@@ -278,6 +278,7 @@ TEST(RecoveryLog, TellsEveryFailureInTheWordsOfEveryMajor) {
       {"20", "FATAL", "cannot specify more than one recovery target", Failure::kSeveralTargets},
       {"all", "FATAL", "directory \"/srv/x\" specified for tablespace 16385 does not exist",
        Failure::kTablespaceDirectory},
+      {"all", "FATAL", "directory \"/srv/x\" does not exist", Failure::kTablespaceDirectory},
       {"17+", "FATAL", "this is an incremental backup, not a data directory",
        Failure::kIncrementalNotCombined},
       {"all", "PANIC", "online backup was canceled, recovery cannot continue",
