@@ -340,7 +340,9 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
 
   // Of a keyword given twice the last value holds: conninfo may change what stands before it, not
-  // what stands behind.
+  // what stands behind. PgBouncer refuses whoever names "replication" (before its 1.23), so that is
+  // named only where conninfo does.
+  const bool names_replication = !conninfo_value(options.conninfo, "replication").empty();
   const char* const keywords[] = {"fallback_application_name",
                                   "keepalives",
                                   "keepalives_idle",
@@ -349,7 +351,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
                                   "tcp_user_timeout",
                                   "dbname",
                                   "client_encoding",
-                                  "replication",
+                                  names_replication ? "replication" : nullptr,
                                   nullptr};
   const char* const values[] = {
       options.application_name.c_str(), "1",    "30",    "10",   "6", "90000",

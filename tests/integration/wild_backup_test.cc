@@ -334,6 +334,60 @@ TEST_F(WildBackup, IsRefusedBehindAPoolerThatChangesItsSession) {
   EXPECT_TRUE(ids().empty());
 }
 
+// PgBouncer, as Debian has it: with a session for each client a backup is as good as any; with one
+// for each transaction it is refused.
+TEST_F(WildBackup, ThroughPgbouncerIsMadeInItsSessionModeAndRefusedInItsTransactionMode) {
+  server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS g");
+  for (const char* mode : {"transaction", "session"}) {
+    SCOPED_TRACE(mode);
+    const std::string directory = scene_.path(fmt::format("pgbouncer-{}", mode));
+    make_directory(directory);
+    const std::string configuration = join_path(directory, "pgbouncer.ini");
+    // Of two server connections it takes the one that rested longer.
+    write_file_durably(configuration, as_bytes(fmt::format(
+                                          "[databases]\n* = host={} port=5432 user=postgres\n"
+                                          "[pgbouncer]\nlisten_port = 5432\nunix_socket_dir = {}\n"
+                                          "auth_type = any\npool_mode = {}\ndefault_pool_size = 2\n"
+                                          "server_round_robin = 1\nlogfile = {}/log\n",
+                                          scene_.directory(), directory, mode, directory)));
+    Process pooler(SpawnOptions{.arguments = {"/usr/sbin/pgbouncer", "-q", configuration},
+                                .output = join_path(directory, "out"),
+                                .error = "&1"});
+    const std::string conninfo =
+        fmt::format("host={} port=5432 user=postgres dbname=postgres", directory);
+    ASSERT_TRUE(comes_true([&] {
+      return pooler.poll() || lstat_if_exists(join_path(directory, ".s.PGSQL.5432")).has_value();
+    }));
+    ASSERT_FALSE(pooler.poll()) << read_text_file(join_path(directory, "out"));
+    {
+      cluster::Connection one = cluster::Connection::connect({.conninfo = conninfo}, {});
+      cluster::Connection other = cluster::Connection::connect({.conninfo = conninfo}, {});
+      one.query("BEGIN");
+      other.query("BEGIN");
+      EXPECT_NE(one.query_value("SELECT pg_catalog.pg_backend_pid()"),
+                other.query_value("SELECT pg_catalog.pg_backend_pid()"));
+      one.query("COMMIT");
+      other.query("COMMIT");
+    }
+    const Captured ended = scene_.run({"-q", "backup", "--conninfo", conninfo});
+    if (std::string_view(mode) == "session") {
+      EXPECT_TRUE(ended.status.ok()) << describe(ended);
+      ASSERT_EQ(ids().size(), 1U);
+      const std::unique_ptr<RestoredServer> restored = scene_.restore_into("restored", {});
+      EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+    } else {
+      EXPECT_EQ(ended.status.code, 1) << describe(ended);
+      EXPECT_TRUE(ended.err.starts_with(
+          "ERROR:  the session that started the backup was replaced by another\n"))
+          << ended.err;
+      EXPECT_NE(ended.err.find("HINT:  Let conninfo name the server itself, not a pooler."),
+                std::string::npos)
+          << ended.err;
+      EXPECT_TRUE(ids().empty());
+    }
+  }
+}
+
 // The server allows several, and so does the repository: neither has to wait for the other.
 TEST_F(WildBackup, CanBeTakenTwiceAtTheSameTime) {
   server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS g");
@@ -446,6 +500,88 @@ TEST(WildBackupLineage, OfANewServerLeavesTheOldOneRestorableAndTheirWalApart) {
   const std::unique_ptr<RestoredServer> old = scene.restore_into("old", {"--backup", old_id});
   EXPECT_EQ(old->value("SELECT of FROM public.kept"), "old");
   EXPECT_EQ(scene.must({"backup", "show", old_id}).at("backup").at("id").as_string(), old_id);
+}
+
+// The programs of PostgreSQL 13 that pg_upgrade asks for. Its packages here have none that read
+// pg_control, which is the same in 13 and 15: 15's do it, on a copy that says it were 15's.
+std::string programs_of_13(const std::string& directory) {
+  const std::string old_bin = test_installation(13).bin_directory;
+  const std::string new_bin = test_installation(15).bin_directory;
+  make_directory(directory);
+  auto script = [&](const std::string& name, const std::string& text) {
+    const std::string path = join_path(directory, name);
+    write_file_durably(path, as_bytes("#!/bin/sh\n" + text));
+    EXPECT_EQ(chmod(path.c_str(), 0755), 0);
+  };
+  script("postgres", fmt::format("exec {}/postgres \"$@\"\n", old_bin));
+  script("pg_ctl", fmt::format("exec {}/pg_ctl \"$@\"\n", old_bin));
+  script("pg_controldata", fmt::format("exec {}/pg_controldata \"$@\"\n", new_bin));
+  script("pg_resetwal", fmt::format("set -e\n"
+                                    "for last; do :; done\n"
+                                    "case $1 in -V|--version) exec {0}/pg_resetwal \"$@\" ;; esac\n"
+                                    "copy={1}/copy\n"
+                                    "rm -rf $copy\n"
+                                    "mkdir -m 700 -p $copy/global $copy/pg_wal/archive_status\n"
+                                    "echo 15 >$copy/PG_VERSION\n"
+                                    "cp \"$last/global/pg_control\" $copy/global/\n"
+                                    "cp \"$last\"/pg_wal/0* $copy/pg_wal/\n"
+                                    "exec {0}/pg_resetwal -n $copy\n",
+                                    new_bin, directory));
+  return directory;
+}
+
+TEST(WildBackupLineage, OfAPgUpgradeBeginsAnewAndWhatWasBeforeItStaysRestorable) {
+  RecoveryScene scene({.major = 13, .wal_segment_mib = 1});
+  scene.server().sql("CREATE TABLE kept AS SELECT 'old' AS of");
+  const std::string old_id = scene.must({"backup"}).at("backup").at("id").as_string();
+  scene.server().sql("INSERT INTO kept VALUES ('behind the backup')");
+  scene.archive_current_segment();
+  const std::string archive_command = scene.server().value("SHOW archive_command");
+  scene.server().stop();
+
+  PostgresServer next({.major = 15,
+                       .config = {"archive_mode = on",
+                                  "archive_command = " + cluster::quote_literal(archive_command)},
+                       .wal_segment_mib = 1,
+                       .start = false});
+  const std::string work = scene.path("upgrade");
+  make_directory(work);
+  run_checked(
+      {.arguments = {next.installation().program("pg_upgrade"), "-b",
+                     programs_of_13(scene.path("programs")), "-B",
+                     next.installation().bin_directory, "-d", scene.server().data_directory(), "-D",
+                     next.data_directory(), "-U", "postgres", "-s", work},
+       .directory = work});
+  next.start();
+  EXPECT_EQ(next.value("SELECT count(*) FROM kept"), "2");
+
+  // The new server's WAL has the old one's timeline, and names that go on from it: none is taken
+  // until its lineage has begun.
+  next.sql("INSERT INTO kept VALUES ('new')");
+  const std::string segment = next.value("SELECT pg_walfile_name(pg_switch_wal())");
+  const Captured refused = scene.run({"wal", "push", "pg_wal/" + segment}, next.data_directory());
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  EXPECT_NE(refused.err.find("--new-lineage"), std::string::npos) << refused.err;
+  auto of_next = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--conninfo", next.conninfo(), "--pgdata", next.data_directory(),
+                               "--bindir", next.installation().bin_directory});
+    return words;
+  };
+  EXPECT_EQ(scene.must(of_next({"init", "--new-lineage"})).at("lineage").at("name").as_string(),
+            "15-1");
+  const std::string new_id = scene.must(of_next({"backup"})).at("backup").at("id").as_string();
+
+  const std::unique_ptr<RestoredServer> newest = std::make_unique<RestoredServer>(
+      scene.path("newest"),
+      scene.must(of_next({"restore", "--into", scene.path("newest"), "--start"})));
+  EXPECT_EQ(newest->result().at("plan").at("backup").as_string(), new_id);
+  EXPECT_EQ(newest->value("SELECT pg_catalog.string_agg(of, ', ' ORDER BY of) FROM public.kept"),
+            "behind the backup, new, old");
+  newest->destroy();
+  const std::unique_ptr<RestoredServer> old = scene.restore_into("old", {"--backup", old_id});
+  EXPECT_EQ(old->value("SELECT pg_catalog.string_agg(of, ', ' ORDER BY of) FROM public.kept"),
+            "behind the backup, old");
+  EXPECT_TRUE(old->value("SHOW server_version").starts_with("13."));
 }
 
 }  // namespace
