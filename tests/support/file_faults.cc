@@ -12,15 +12,19 @@
 namespace holdfast::test {
 namespace {
 
-SpawnOptions command(const RecoveryScene& scene, const std::vector<std::string>& words) {
+std::string preloaded_library() {
   const char* library = std::getenv("HOLDFAST_FILE_FAULTS");
   if (library == nullptr || *library == '\0')
     throw Error({.code = ErrorCode::kUsage,
                  .message = "HOLDFAST_FILE_FAULTS is not set",
                  .hint = "Run the integration tests with tools/run_integration."});
+  return library;
+}
+
+SpawnOptions command(const RecoveryScene& scene, const std::vector<std::string>& words) {
   forget_outer_settings();
   SpawnOptions options{.arguments = {holdfast_program(), "--config", scene.config_file()},
-                       .environment = {{"LD_PRELOAD", library}}};
+                       .environment = {{"LD_PRELOAD", preloaded_library()}}};
   options.arguments.insert(options.arguments.end(), words.begin(), words.end());
   return options;
 }
@@ -70,6 +74,16 @@ Captured run_with_unreadable(const RecoveryScene& scene, const std::vector<std::
                               {"HF_EIO_FROM", fmt::format("{}", part.from)},
                               {"HF_EIO_TO", fmt::format("{}", part.to)}});
   return run(options);
+}
+
+std::vector<std::pair<std::string, std::string>> environment_of(const UnreliableTree& tree,
+                                                                const std::string& host_name) {
+  return {{"LD_PRELOAD", preloaded_library()},
+          {"HF_HOST_NAME", host_name},
+          {"HF_TREE", tree.path},
+          {"HF_TREE_SEED", fmt::format("{}", tree.seed)},
+          {"HF_TREE_SLOW_US", fmt::format("{}", tree.slow_us)},
+          {"HF_TREE_FAIL_ONE_IN", fmt::format("{}", tree.fail_one_in)}};
 }
 
 }  // namespace holdfast::test

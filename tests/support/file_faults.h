@@ -44,4 +44,16 @@ struct UnreadablePart {
 Captured run_with_unreadable(const RecoveryScene& scene, const std::vector<std::string>& words,
                              const UnreadablePart& part);
 
+// A repository that is slow, and of which calls fail at random, to one process and its children.
+struct UnreliableTree {
+  std::string path;
+  uint64_t seed = 0;
+  int slow_us = 0;      // each call waits up to so long
+  int fail_one_in = 0;  // 0: none fails
+};
+// The environment of a program to which a tree is unreliable, and the host is called `host_name`
+// unless that is empty.
+std::vector<std::pair<std::string, std::string>> environment_of(const UnreliableTree& tree,
+                                                                const std::string& host_name);
+
 }  // namespace holdfast::test
