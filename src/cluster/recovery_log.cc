@@ -470,7 +470,7 @@ constexpr Advice kAdvice[] = {
      "left the other.",
      true},
     {RecoveryFailure::kTablespaceDirectory, "tablespace_directory",
-     "The directory of a tablespace could not be linked.",
+     "The directory of a tablespace is missing, or could not be linked.",
      "Make the directory, owned by the server's user, or restore with --tablespace OLD=NEW.", true},
     {RecoveryFailure::kPermissions, "permissions",
      "The data directory does not belong to the server's user, or others may enter it.",
