@@ -32,7 +32,7 @@ cluster::Settings command_line(const Beginning& beginning, const RestoredState& 
 
 // What stood in for the tablespaces that the WAL made.
 std::vector<std::string> settle(const std::string& directory, const RestoredState& state,
-                                Reporter& reporter) {
+                                StandIns& stand_ins, Reporter& reporter) {
   std::vector<std::string> moved;
   if (state.sandbox && settle_tablespaces(directory, state.created) > 0) {
     for (const NewTablespace& created : state.created) {
@@ -41,8 +41,9 @@ std::vector<std::string> settle(const std::string& directory, const RestoredStat
                                 created.path, created.place));
     }
   }
-  for (const std::string& made : state.made_here)
-    if (is_directory(made) && is_empty_directory(made)) remove_empty_directory(made);
+  std::vector<std::string> made = state.made_here;
+  made.insert(made.end(), stand_ins.made().begin(), stand_ins.made().end());
+  stand_ins.release(std::move(made));
   return moved;
 }
 
@@ -70,7 +71,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& state, con
                                  .commit_times = beginning.commit_times,
                                  .resume_command = beginning.resume_command},
                                 clock, reporter, stop);
-  begun.moved_tablespaces = settle(directory, state, reporter);
+  begun.moved_tablespaces = settle(directory, state, beginning.stand_ins, reporter);
   if (std::optional<cluster::PostmasterPid> file = cluster::read_postmaster_pid(directory)) {
     begun.socket_directory = file->socket_directory;
     begun.port = file->port;

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "repo/wal_archive.h"
 #include "restore/recover.h"
+#include "restore/stand_ins.h"
 #include "restore/state.h"
 
 namespace holdfast::restore {
@@ -25,6 +26,7 @@ struct Beginning {
   std::string resume_command;              // for the hint of a recovery that ended too early
   cluster::Settings server_settings = {};  // given last on its command line
   CommitTimes commit_times = {};
+  StandIns& stand_ins;  // held; released when recovery has ended
 };
 
 struct Begun {

@@ -26,6 +26,7 @@
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/seclusion.h"
+#include "restore/stand_ins.h"
 #include "restore/state.h"
 #include "restore/tablespaces.h"
 
@@ -127,7 +128,7 @@ class Restore {
   Seclusion seclusion_;
   cluster::Settings cautions_;  // of preloaded libraries
   RestoredState state_;
-  std::vector<std::string> made_here_;  // directories of the host, made for the WAL's tablespaces
+  StandIns stand_ins_;
   std::chrono::steady_clock::time_point lap_began_;
 };
 
@@ -371,18 +372,17 @@ void Restore::prepare() {
 // only the place on which the copy's own is laid.
 void Restore::make_new_tablespace_directories() {
   for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
-    if (created.path.empty() || lstat_if_exists(created.path)) continue;
-    if (is_secluded() && created.lsn < result_.plan.backup.start_lsn) continue;
+    if (created.path.empty()) continue;
     if (is_secluded()) {
-      for (std::string path = created.path; !lstat_if_exists(path); path = parent_path(path))
-        made_here_.push_back(path);
+      if (created.lsn >= result_.plan.backup.start_lsn)
+        stand_ins_.hold(created.path, owners_->of_cluster());
+      continue;
     }
+    if (lstat_if_exists(created.path)) continue;
     make_owned_directories(created.path, 0700, owners_->of_cluster());
-    if (!is_secluded())
-      reporter_.note(fmt::format("made directory \"{}\", in which the WAL creates a tablespace",
-                                 created.path));
+    reporter_.note(
+        fmt::format("made directory \"{}\", in which the WAL creates a tablespace", created.path));
   }
-  std::ranges::sort(made_here_, std::ranges::greater());  // the deepest first
   if (!is_secluded()) return;
   for (const NewTablespace& created : created_)
     make_owned_directories(created.place, 0700, owners_->of_cluster());
@@ -546,7 +546,7 @@ RestoredState Restore::state() const {
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,
           .created = created_,
-          .made_here = made_here_};
+          .made_here = stand_ins_.made()};
 }
 
 // This very restore, laid to its end by a run that was interrupted just then: nothing is laid
@@ -664,7 +664,8 @@ void Restore::start() {
                       .restore_command = options_.restore_command,
                       .resume_command = options_.resume_command,
                       .server_settings = is_copy_ ? options_.server_settings : cluster::Settings(),
-                      .commit_times = commit_times_of(repository_, *lineage_)},
+                      .commit_times = commit_times_of(repository_, *lineage_),
+                      .stand_ins = stand_ins_},
                      state_, clock_, reporter_, stop_);
   const Recovery& recovery = begun.recovery;
   result_.started = true;

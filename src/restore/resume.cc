@@ -177,6 +177,11 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                            "configuration");
 
   ResumeResult result{.directory = directory, .backup = state.backup, .target = state.target};
+  StandIns stand_ins;
+  if (state.sandbox)
+    for (const NewTablespace& created : state.created)
+      stand_ins.hold(created.path, owners.of_cluster(),
+                     std::ranges::find(state.made_here, created.path) != state.made_here.end());
   Begun begun = begin_recovery(
       {.directory = directory,
        .installation = cluster::find_installation(
@@ -186,7 +191,8 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .restore_command = options.restore_command,
        .resume_command = options.resume_command,
        .server_settings = options.server_settings,
-       .commit_times = commit_times_of(repository, *lineage)},
+       .commit_times = commit_times_of(repository, *lineage),
+       .stand_ins = stand_ins},
       state, clock, reporter, stop);
   result.recovery = begun.recovery;
   let_go(held.get(), hold, begun.recovery.ended_by == recovery::TargetAction::kPromote, repository,
