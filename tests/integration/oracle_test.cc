@@ -2,10 +2,13 @@
 // concurrent DDL, sealed and not; and the oracle notices when it is not so.
 #include "support/oracle.h"
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <map>
 #include <set>
 #include <unistd.h>
 
@@ -14,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/task_group.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -32,21 +36,27 @@ std::string joined(const std::vector<std::string>& lines) {
       fmt::join(lines.begin(), lines.begin() + std::min<ptrdiff_t>(std::ssize(lines), 10), "\n"));
 }
 
-// Everything that is asked of a recovered server.
-Findings expect_recovered(const RestoredServer& restored, const Ledger& ledger,
-                          const Moment& moment) {
-  Connection connection = restored.connect();
-  Findings findings = compare(connection, ledger, moment);
+// Everything that is asked of a recovered server. `connect` opens a database by its name.
+using Connect = std::function<Connection(const std::string&)>;
+Findings expect_recovered(const Connect& connect, const Path& path) {
+  Connection connection = connect("postgres");
+  Findings findings = compare(connection, path);
   EXPECT_TRUE(findings.complaints.empty()) << joined(findings.complaints);
-  // One commit of each writer was under way, where the moment is known to the byte.
-  if (moment.time || moment.excluded - moment.certain <= 1) {
-    EXPECT_LE(findings.in_doubt, kWriters);
-  }
+  // One commit of each writer was under way at each place that is known to the byte, and can lie
+  // behind a marker that held it up.
+  EXPECT_LE(findings.in_doubt, 2 * kWriters * std::ssize(path));
   EXPECT_GT(findings.present, 0);
-  const std::vector<std::string> churn =
-      check_churn([&](const std::string& database) { return restored.connect(database); });
+  const std::vector<std::string> churn = check_churn(connect);
   EXPECT_TRUE(churn.empty()) << joined(churn);
   return findings;
+}
+Findings expect_recovered(const RestoredServer& restored, const Path& path) {
+  return expect_recovered([&](const std::string& database) { return restored.connect(database); },
+                          path);
+}
+Findings expect_recovered(const RestoredServer& restored, const Ledger& ledger,
+                          const Moment& moment) {
+  return expect_recovered(restored, Path{{.ledger = &ledger, .end = moment}});
 }
 
 void expect_open_for_work(const RestoredServer& restored) {
@@ -91,7 +101,7 @@ std::vector<Combination> combinations() {
   std::vector<Combination> all;
   for (int major : test_majors()) {
     const Sealing sealing = major == 13   ? Sealing::kKeyFile
-                            : major == 17 ? Sealing::kPassphrase
+                            : major == 14 ? Sealing::kPassphrase
                                           : Sealing::kNone;
     const std::optional<int> mib = major == 13   ? std::optional<int>(1)
                                    : major == 18 ? std::optional<int>(4)
@@ -101,92 +111,284 @@ std::vector<Combination> combinations() {
   return all;
 }
 
-class Oracle : public testing::TestWithParam<Combination> {};
+// A cluster under load, destroyed, recovered, put under load again, destroyed, and so once more:
+//
+//   timeline 1   --B1-- lsn -- one -- fork 1 -- time -- end
+//   timeline 2                           \\-- two --B2-- fork 2 -- regretted -- end
+//   timeline 3                                               \\-- three -- end
+//
+// From the one repository each moment of it is gone to, by every kind of target and from either
+// side.
+class Oracle : public testing::TestWithParam<Combination> {
+ protected:
+  struct Target {
+    const char* name;
+    std::vector<std::string> words;
+    Path path;
+    std::map<std::string, bool> markers;  // which are there, and which are not
+  };
+
+  Oracle()
+      // Uncompressed, so that what is sealed is not only hidden by its compression.
+      : scene_({.major = GetParam().major,
+                .sealing = GetParam().sealing,
+                .compression = is_sealed() ? "none" : "zstd:3",
+                .wal_segment_mib = GetParam().wal_segment_mib,
+                .config = {"track_commit_timestamp = on"}}) {}
+
+  static bool is_sealed() { return GetParam().sealing != Sealing::kNone; }
+  std::unique_ptr<Load> load_on(const std::string& conninfo, Ledger& ledger, int64_t first) {
+    return std::make_unique<Load>(
+        Load::Options{
+            .conninfo = conninfo, .writers = kWriters, .tablespace = "side", .first = first},
+        ledger);
+  }
+  static pg::Lsn restore_point(Connection& session, const std::string& name) {
+    return pg::parse_lsn(session.query_value("SELECT pg_catalog.pg_create_restore_point($1)",
+                                             std::vector<cluster::Value>{name}));
+  }
+
+  void expect_reached(const Target& target) {
+    SCOPED_TRACE(fmt::format("target {}", target.name));
+    try {
+      const std::unique_ptr<RestoredServer> restored =
+          scene_.restore_into(fmt::format("to-{}", target.name), target.words);
+      const Findings findings = expect_recovered(*restored, target.path);
+      EXPECT_GT(findings.excluded, 0);  // some commits lie behind every one of these moments
+      Connection connection = restored->connect();
+      for (const auto& [marker, is_there] : target.markers)
+        EXPECT_EQ(marker_is_there(connection, marker), is_there) << marker;
+      expect_open_for_work(*restored);
+    } catch (const Error& error) {
+      ADD_FAILURE() << error.message() << "\n" << error.detail();
+    }
+  }
+  // Several at a time, which must not get into each other's way.
+  void expect_all_reached(const std::vector<Target>& targets) {
+    std::atomic<size_t> next = 0;
+    TaskGroup workers;
+    for (int job = 0; job < 3; ++job)
+      workers.start([&](const std::stop_token&) {
+        for (size_t i = next++; i < targets.size(); i = next++) expect_reached(targets[i]);
+      });
+    workers.wait();
+  }
+  // Restored by us, started by hand with PostgreSQL's own word for the timeline.
+  void expect_by_hand(const Target& target, const std::string& timeline) {
+    SCOPED_TRACE(fmt::format("target {}, recovery_target_timeline = {}", target.name, timeline));
+    const std::string directory = scene_.path(fmt::format("to-{}", target.name));
+    std::vector<std::string> words = {"restore", "--into", directory};
+    words.insert(words.end(), target.words.begin(), target.words.end());
+    scene_.must(words);
+    const std::string settings = join_path(directory, "postgresql.auto.conf");
+    write_file_durably(settings,
+                       as_bytes(read_text_file(settings) +
+                                fmt::format("recovery_target_timeline = '{}'\n", timeline)));
+    PostgresServer server({.major = GetParam().major, .data_directory = directory});
+    EXPECT_TRUE(comes_true([&] { return server.value("SELECT pg_is_in_recovery()") == "f"; }))
+        << server.log();
+    const Findings findings = expect_recovered(
+        [&](const std::string& database) { return server.connect(database); }, target.path);
+    EXPECT_GT(findings.excluded, 0);
+    for (const auto& [marker, is_there] : target.markers) {
+      Connection connection = server.connect();
+      EXPECT_EQ(marker_is_there(connection, marker), is_there) << marker;
+    }
+    server.stop(cluster::ShutdownMode::kImmediate);
+    remove_tree(directory);
+  }
+
+  RecoveryScene scene_;
+};
 INSTANTIATE_TEST_SUITE_P(EachMajor, Oracle, testing::ValuesIn(combinations()),
                          [](const testing::TestParamInfo<Combination>& tested) {
                            return std::to_string(tested.param.major);
                          });
 
 TEST_P(Oracle, EveryTargetBringsBackWhatWasAcknowledgedUpToItAndNothingBeyond) {
-  // Uncompressed, so that what is sealed is not only hidden by its compression.
-  const bool is_sealed = GetParam().sealing != Sealing::kNone;
-  RecoveryScene scene({.major = GetParam().major,
-                       .sealing = GetParam().sealing,
-                       .compression = is_sealed ? "none" : "zstd:3",
-                       .wal_segment_mib = GetParam().wal_segment_mib});
-  Connection session = scene.server().connect();
-  session.query(
-      fmt::format("CREATE TABLESPACE side LOCATION '{}'", scene.make_tablespace_directory("side")));
+  Connection session = scene_.server().connect();
+  session.query(fmt::format("CREATE TABLESPACE side LOCATION '{}'",
+                            scene_.make_tablespace_directory("side")));
   make_oracle_tables(session, kWriters, "side");
-  Ledger ledger(scene.path("acknowledged"));
-  Load load({.conninfo = scene.server().conninfo(), .writers = kWriters, .tablespace = "side"},
-            ledger);
-  load.wait_for_commits(200);
+  Ledger first(scene_.path("acknowledged.1"));
+  std::unique_ptr<Load> load = load_on(scene_.server().conninfo(), first, 1);
+  load->wait_for_commits(100);
 
   // The backup, under load; and the moments, each with commits before and behind it.
-  const Json backup = scene.must({"backup", "--jobs", "2"});
-  const pg::Lsn consistent = pg::parse_lsn(backup.at("backup").at("stop_lsn").as_string());
-  load.wait_for_commits(150);
-  load.wait_for_churn(10);
+  const Json backup = scene_.must({"backup", "--jobs", "2"}).at("backup");
+  const std::string first_backup = backup.at("id").as_string();
+  const pg::Lsn consistent = pg::parse_lsn(backup.at("stop_lsn").as_string());
+  load->wait_for_commits(50);
+  load->wait_for_churn(10);
   const pg::Lsn lsn = insert_lsn(session);
-  load.wait_for_commits(150);
-  const Marker marker = commit_marker(session, "the one");
-  load.wait_for_commits(150);
-  const pg::Lsn point = pg::parse_lsn(
-      session.query_value("SELECT pg_catalog.pg_create_restore_point('before the release')"));
-  load.wait_for_commits(150);
+  // A tablespace that no backup has, with a table in it.
+  session.query(fmt::format("CREATE TABLESPACE late LOCATION '{}'",
+                            scene_.make_tablespace_directory("late")));
+  session.query("CREATE TABLE churn.late_50 TABLESPACE late AS " + churn_table_as(50));
+  session.query("CREATE INDEX ON churn.late_50 (id)");
+  load->wait_for_commits(60);
+  const Marker one = commit_marker(session, "one");
+  load->wait_for_commits(60);
+  const pg::Lsn fork = restore_point(session, "fork 1");
+  load->wait_for_commits(60);
   const Time time = system_clock().now();
-  load.wait_for_commits(150);
-  load.wait_for_churn(5);
-  scene.archive_current_segment(scene.server().connect());
-  load.wait_for_commits(100);
+  load->wait_for_commits(60);
+  load->wait_for_churn(5);
+  scene_.archive_current_segment(scene_.server().connect());
+  load->wait_for_commits(50);
 
   // The disaster: only the repository and the ledger are left.
-  const std::vector<std::string> known = known_of(session, scene.segment_size());
-  scene.destroy();
-  load.wait_until_lost();
-  const pg::Lsn end = scene.archive_end();
-  if (is_sealed) {
-    EXPECT_EQ(readable(scene.repository(), known), std::set<std::string>{});
+  const std::vector<std::string> known = known_of(session, scene_.segment_size());
+  scene_.destroy();
+  load->wait_until_lost();
+  const pg::Lsn end = scene_.archive_end();
+  if (is_sealed()) {
+    EXPECT_EQ(readable(scene_.repository(), known), std::set<std::string>{});
   }
 
-  const struct {
-    const char* name;
-    std::vector<std::string> words;
-    Moment moment;
-    std::optional<bool> marker_there;
-  } targets[] = {
-      {"latest", {}, Moment::at(end), true},
-      {"time", {"--to", to_rfc3339(time)}, Moment::at(time), true},
-      {"lsn", {"--to-lsn", pg::to_string(lsn)}, {.certain = lsn, .excluded = lsn + 1}, false},
-      {"xid",
-       {"--to-xid", std::to_string(marker.xid)},
-       {.certain = marker.before, .excluded = marker.after},
-       true},
-      {"xid-exclusive",
-       {"--to-xid", std::to_string(marker.xid), "--exclusive"},
-       {.certain = marker.before, .excluded = marker.after},
-       false},
-      {"name", {"--to-name", "before the release"}, Moment::at(point), true},
-      {"immediate", {"--to-immediate"}, Moment::at(consistent), false},
+  auto on_first = [&](const Moment& moment) { return Path{{.ledger = &first, .end = moment}}; };
+  auto at_marker = [](const Marker& marker) {
+    return Moment{.certain = marker.commit, .excluded = marker.after};
   };
-  for (const auto& target : targets) {
-    SCOPED_TRACE(fmt::format("target {}", target.name));
-    try {
-      std::unique_ptr<RestoredServer> restored =
-          scene.restore_into(fmt::format("to-{}", target.name), target.words);
-      const Findings findings = expect_recovered(*restored, ledger, target.moment);
-      EXPECT_GT(findings.excluded, 0);  // some commits lie behind every one of these moments
-      Connection connection = restored->connect();
-      EXPECT_EQ(marker_is_there(connection, "the one"), target.marker_there);
-      expect_open_for_work(*restored);
-    } catch (const Error& error) {
-      ADD_FAILURE() << error.message() << "\n" << error.detail();
-    }
-  }
-  // Nothing was put where the cluster and its tablespace had been.
-  EXPECT_FALSE(lstat_if_exists(scene.server().data_directory()));
-  EXPECT_FALSE(lstat_if_exists(scene.path("side")));
+  const std::string one_xid = std::to_string(one.xid);
+  const std::string one_lsn = pg::to_string(one.commit);
+  expect_all_reached({
+      {"latest", {}, on_first(Moment::at(end)), {{"one", true}}},
+      {"time", {"--to", to_rfc3339(time)}, on_first(Moment::at(time)), {{"one", true}}},
+      {"commit-time", {"--to", one.time}, on_first(at_marker(one)), {{"one", true}}},
+      {"commit-time-exclusive",
+       {"--to", one.time, "--exclusive"},
+       on_first(at_marker(one)),
+       {{"one", false}}},
+      {"lsn",
+       {"--to-lsn", pg::to_string(lsn)},
+       on_first({.certain = lsn, .excluded = lsn + 1}),
+       {{"one", false}}},
+      {"commit-lsn", {"--to-lsn", one_lsn}, on_first(at_marker(one)), {{"one", true}}},
+      {"commit-lsn-exclusive",
+       {"--to-lsn", one_lsn, "--exclusive"},
+       on_first(at_marker(one)),
+       {{"one", false}}},
+      {"xid", {"--to-xid", one_xid}, on_first(at_marker(one)), {{"one", true}}},
+      {"xid-exclusive",
+       {"--to-xid", one_xid, "--exclusive"},
+       on_first(at_marker(one)),
+       {{"one", false}}},
+      {"name", {"--to-name", "fork 1"}, on_first(Moment::at(fork)), {{"one", true}}},
+      {"immediate", {"--to-immediate"}, on_first(Moment::at(consistent)), {{"one", false}}},
+  });
+  if (HasFailure()) return;
+
+  // Timeline 2, with a backup of its own; timeline 3, which leaves it.
+  Ledger second(scene_.path("acknowledged.2")), third(scene_.path("acknowledged.3"));
+  std::unique_ptr<RestoredServer> restored =
+      scene_.restore_into("second", {"--to-name", "fork 1", "--archive", "on"});
+  session = restored->connect();
+  load = load_on(restored->conninfo(), second, 1000000);
+  load->wait_for_commits(40);
+  const Marker two = commit_marker(session, "two");
+  load->wait_for_commits(40);
+  const std::string second_backup =
+      scene_.must({"backup", "--pgdata", restored->directory(), "--conninfo", restored->conninfo()})
+          .at("backup")
+          .at("id")
+          .as_string();
+  load->wait_for_commits(40);
+  load->wait_for_churn(3);
+  const pg::Lsn second_fork = restore_point(session, "fork 2");
+  load->wait_for_commits(40);
+  const Marker regretted = commit_marker(session, "regretted");
+  load->wait_for_commits(40);
+  scene_.archive_current_segment(restored->connect());
+  load->wait_for_commits(20);
+  restored->destroy();
+  load->wait_until_lost();
+  const pg::Lsn second_end = scene_.archive_end(2);
+
+  restored = scene_.restore_into("third", {"--to-name", "fork 2", "--archive", "on"});
+  EXPECT_EQ(restored->result().at("plan").at("backup").as_string(), second_backup);
+  EXPECT_EQ(restored->result().at("new_timeline").as_i64(), 3);
+  session = restored->connect();
+  load = load_on(restored->conninfo(), third, 2000000);
+  load->wait_for_commits(40);
+  const Marker three = commit_marker(session, "three");
+  load->wait_for_commits(40);
+  scene_.archive_current_segment(restored->connect());
+  load->wait_for_commits(20);
+  restored->destroy();
+  load->wait_until_lost();
+  const pg::Lsn third_end = scene_.archive_end(3);
+
+  auto on_second = [&](const Moment& moment) {
+    return Path{{.ledger = &first, .end = Moment::at(fork)}, {.ledger = &second, .end = moment}};
+  };
+  auto on_third = [&](const Moment& moment) {
+    Path path = on_second(Moment::at(second_fork));
+    path.push_back({.ledger = &third, .end = moment});
+    return path;
+  };
+  const std::string regretted_xid = std::to_string(regretted.xid);
+  const std::string three_lsn = pg::to_string(three.commit);
+  const Path newest = on_third(Moment::at(third_end));
+  const std::map<std::string, bool> on_newest = {
+      {"one", true}, {"two", true}, {"regretted", false}, {"three", true}};
+  expect_all_reached({
+      {"newest-from-the-first", {"--backup", first_backup}, newest, on_newest},
+      {"end-of-the-first",
+       {"--timeline", "1"},
+       on_first(Moment::at(end)),
+       {{"one", true}, {"two", false}}},
+      {"abandoned-time",
+       {"--timeline", "1", "--to", to_rfc3339(time)},
+       on_first(Moment::at(time)),
+       {{"one", true}, {"two", false}}},
+      {"time-on-the-second",
+       {"--to", two.time},
+       on_second(at_marker(two)),
+       {{"one", true}, {"two", true}}},
+      {"time-on-the-second-exclusive",
+       {"--to", two.time, "--exclusive"},
+       on_second(at_marker(two)),
+       {{"one", true}, {"two", false}}},
+      {"name-on-the-first", {"--to-name", "fork 1"}, on_first(Moment::at(fork)), {{"two", false}}},
+      {"immediate-on-the-first",
+       {"--to-immediate", "--backup", first_backup},
+       on_first(Moment::at(consistent)),
+       {{"one", false}}},
+      {"newest", {}, newest, on_newest},
+      {"newest-by-number", {"--timeline", "3"}, newest, on_newest},
+      {"end-of-the-second",
+       {"--timeline", "2"},
+       on_second(Moment::at(second_end)),
+       {{"two", true}, {"regretted", true}, {"three", false}}},
+      {"abandoned-xid",
+       {"--timeline", "2", "--to-xid", regretted_xid},
+       on_second(at_marker(regretted)),
+       {{"two", true}, {"regretted", true}}},
+      {"abandoned-xid-exclusive",
+       {"--timeline", "2", "--to-xid", regretted_xid, "--exclusive"},
+       on_second(at_marker(regretted)),
+       {{"two", true}, {"regretted", false}}},
+      {"lsn-on-the-third",
+       {"--to-lsn", three_lsn},
+       on_third(at_marker(three)),
+       {{"two", true}, {"regretted", false}, {"three", true}}},
+      {"lsn-on-the-third-exclusive",
+       {"--to-lsn", three_lsn, "--exclusive"},
+       on_third(at_marker(three)),
+       {{"two", true}, {"regretted", false}, {"three", false}}},
+  });
+  // In PostgreSQL's own words, of a backup that is on timeline 2.
+  expect_by_hand({"by-hand-latest", {"--backup", second_backup}, newest, on_newest}, "latest");
+  expect_by_hand({"by-hand-current",
+                  {"--backup", second_backup},
+                  on_second(Moment::at(second_end)),
+                  {{"regretted", true}, {"three", false}}},
+                 "current");
+  // Nothing was put where the cluster and its tablespaces had been.
+  for (const std::string& place :
+       {scene_.server().data_directory(), scene_.path("side"), scene_.path("late")})
+    EXPECT_FALSE(lstat_if_exists(place)) << place;
 }
 
 TEST(OraclePause, ARecoveryThatWaitsShowsTheMomentAndFinishOpensIt) {
@@ -388,6 +590,10 @@ TEST(OracleItself, NoticesAWithheldSegmentAndEveryKindOfWrongRow) {
       {"one row is too many",
        "INSERT INTO oracle.rows_2 VALUES (1000000, 'x', "
        "'12638214688346347271')"},
+      {"one balance is off", "UPDATE oracle.accounts SET balance = balance + 1 WHERE id = 3"},
+      {"an account is withheld", "DELETE FROM oracle.accounts WHERE id = 4"},
+      {"one movement is withheld",
+       "DELETE FROM oracle.history WHERE key = (SELECT min(key) FROM oracle.history)"},
   };
   for (const auto& change : changes) {
     SCOPED_TRACE(change.what);

@@ -10,6 +10,8 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "pg/wal_file_name.h"
+#include "pg/wal_reader.h"
 
 namespace holdfast::test {
 namespace {
@@ -19,6 +21,9 @@ using cluster::Value;
 
 constexpr int kChurnTablesKept = 4;
 constexpr int kCopiedRows = 100;
+constexpr int kAccounts = 100, kTellers = 10, kBranches = 4;
+// Held by churn for a round, and by a marker that wants to be alone.
+constexpr const char* kChurnLock = "7010";
 
 // FNV-1a: enough to see any changed byte, and short enough to be sure of.
 uint64_t hash_of(std::string_view text) {
@@ -40,6 +45,67 @@ std::string payload(int writer, int64_t key) {
 }
 
 std::string rows_table(int writer) { return fmt::format("oracle.rows_{}", writer); }
+
+// --- Money --------------------------------------------------------------------------------------
+
+// What the transaction of a row moves, and where.
+struct Movement {
+  int64_t account, teller, branch, delta;
+};
+Movement movement_of(int writer, int64_t key) {
+  const uint64_t hash = hash_of(fmt::format("{} {}", writer, key));
+  return {.account = static_cast<int64_t>(hash % kAccounts),
+          .teller = static_cast<int64_t>(hash >> 8 & 0xFF) % kTellers,
+          .branch = static_cast<int64_t>(hash >> 16 & 0xFF) % kBranches,
+          .delta = static_cast<int64_t>(hash >> 24 & 0xFFFF) - 0x8000};
+}
+
+// What all balances are when these rows of writers are there, as the server prints them.
+struct Balances {
+  std::map<int64_t, int64_t> accounts, tellers, branches;
+  std::set<std::string> history;
+
+  void add(int writer, int64_t key) {
+    const Movement moved = movement_of(writer, key);
+    accounts[moved.account] += moved.delta;
+    tellers[moved.teller] += moved.delta;
+    branches[moved.branch] += moved.delta;
+    history.insert(fmt::format("{} {} {} {} {} {}", writer, key, moved.account, moved.teller,
+                               moved.branch, moved.delta));
+  }
+};
+
+// Row for row.
+void compare_balances(Connection& connection, Balances& expected,
+                      std::vector<std::string>& complaints) {
+  const struct {
+    const char* table;
+    std::map<int64_t, int64_t>& balances;
+    int count;
+  } tables[] = {{"accounts", expected.accounts, kAccounts},
+                {"tellers", expected.tellers, kTellers},
+                {"branches", expected.branches, kBranches}};
+  for (const auto& [table, balances, count] : tables) {
+    int64_t found = 0;
+    for (const cluster::Row& row :
+         connection.query(fmt::format("SELECT id, balance FROM oracle.{}", table))) {
+      ++found;
+      const int64_t balance = balances[std::stoll(row[0].value())];
+      if (row[1].value() != std::to_string(balance))
+        complaints.push_back(fmt::format("oracle.{} {}: the balance is {}, and the rows say {}",
+                                         table, row[0].value(), row[1].value(), balance));
+    }
+    if (found != count) complaints.push_back(fmt::format("oracle.{} has {} rows", table, found));
+  }
+  for (const cluster::Row& row : connection.query(
+           "SELECT writer || ' ' || key || ' ' || account || ' ' || teller || ' ' || branch || ' ' "
+           "|| delta FROM oracle.history"))
+    if (expected.history.erase(row[0].value()) != 1)
+      complaints.push_back(
+          fmt::format("the history tells of \"{}\" without its row, or twice", row[0].value()));
+  for (const std::string& missing : expected.history)
+    complaints.push_back(fmt::format("the history does not tell of \"{}\"", missing));
+}
 
 enum class Expected { kPresent, kAbsent, kEither };
 
@@ -109,6 +175,20 @@ void make_oracle_tables(Connection& connection, int writers, const std::string& 
   connection.query("CREATE SCHEMA churn");
   connection.query("CREATE TABLE oracle.marker (name text PRIMARY KEY)");
   connection.query("CREATE TABLE oracle.progress (writer int PRIMARY KEY, key bigint NOT NULL)");
+  for (const auto& [table, rows] :
+       {std::pair("accounts", kAccounts), std::pair("tellers", kTellers),
+        std::pair("branches", kBranches)}) {
+    connection.query(fmt::format(
+        "CREATE TABLE oracle.{} (id bigint PRIMARY KEY, balance bigint NOT NULL, filler text)",
+        table));
+    connection.query(
+        fmt::format("INSERT INTO oracle.{} SELECT g, 0, pg_catalog.repeat('.', 80) FROM "
+                    "pg_catalog.generate_series(0, {}) g",
+                    table, rows - 1));
+  }
+  connection.query(
+      "CREATE TABLE oracle.history (writer int, key bigint, account bigint, teller bigint, branch "
+      "bigint, delta bigint)");
   for (int writer = 0; writer < writers; ++writer) {
     connection.query(
         fmt::format("CREATE TABLE {} (key bigint PRIMARY KEY, payload text NOT NULL, hash text NOT "
@@ -119,12 +199,90 @@ void make_oracle_tables(Connection& connection, int writers, const std::string& 
   }
 }
 
-Findings compare(Connection& connection, const Ledger& ledger, const Moment& moment) {
+namespace {
+
+// What one writer wrote on one stretch of the path, against the rows that are there; those that
+// belong to it are taken out of `rows`.
+void compare_stretch(std::map<int64_t, uint64_t>& rows, int writer,
+                     const std::vector<Acknowledged>& commits,
+                     const std::set<std::pair<int, int64_t>>& sent, const Moment& moment,
+                     Findings& findings) {
+  auto complain = [&](std::string text) { findings.complaints.push_back(std::move(text)); };
+  // Nothing acknowledged up to the moment is absent, nothing beyond it is present.
+  std::optional<int64_t> first_absent;
+  const Acknowledged* last_before_gap = nullptr;
+  for (const Acknowledged& commit : commits) {
+    auto row = rows.find(commit.key);
+    const bool present = row != rows.end();
+    if (present && row->second != commit.hash)
+      complain(fmt::format("row {} of writer {} is not what was acknowledged", commit.key, writer));
+    switch (expected_at(moment, commit)) {
+      case Expected::kPresent:
+        if (present)
+          ++findings.present;
+        else
+          complain(
+              fmt::format("row {} of writer {} (xid {}) was acknowledged before the target "
+                          "and is absent",
+                          commit.key, writer, commit.xid));
+        break;
+      case Expected::kAbsent:
+        if (!present)
+          ++findings.excluded;
+        else
+          complain(fmt::format("row {} of writer {} (xid {}) began after the target and is there",
+                               commit.key, writer, commit.xid));
+        break;
+      case Expected::kEither:
+        ++findings.in_doubt;
+        break;
+    }
+    // Whatever the moment, one writer's commits come back in order.
+    if (!present && !first_absent) first_absent = commit.key;
+    if (present && first_absent)
+      complain(fmt::format("writer {}: row {} is there without row {} before it", writer,
+                           commit.key, *first_absent));
+    if (present) rows.erase(row);
+    if (!first_absent) last_before_gap = &commit;
+  }
+  // What is left was committed without an answer: only the one that was under way, at a moment
+  // that is later than the last answer.
+  bool too_late = false;
+  if (last_before_gap != nullptr) {
+    Acknowledged under_way = *last_before_gap;
+    under_way.before = last_before_gap->after;
+    under_way.after = pg::Lsn{UINT64_MAX};
+    under_way.begun = last_before_gap->done;
+    under_way.done = Time::max();
+    too_late = expected_at(moment, under_way) == Expected::kAbsent;
+  }
+  for (auto row = rows.begin(); row != rows.end();) {
+    const int64_t key = row->first;
+    if (!sent.contains({writer, key})) {
+      ++row;
+      continue;
+    }
+    if ((first_absent && key > *first_absent) || too_late)
+      complain(fmt::format("row {} of writer {} is there and was never acknowledged", key, writer));
+    row = rows.erase(row);
+  }
+}
+
+}  // namespace
+
+Findings compare(Connection& connection, const Path& path) {
   Findings findings;
   auto complain = [&](std::string text) { findings.complaints.push_back(std::move(text)); };
-  const std::set<std::pair<int, int64_t>> sent = ledger.sent();
-
-  for (const auto& [writer, commits] : ledger.read()) {
+  std::vector<std::map<int, std::vector<Acknowledged>>> commits;
+  std::vector<std::set<std::pair<int, int64_t>>> sent;
+  std::set<int> writers;
+  for (const Stretch& stretch : path) {
+    commits.push_back(stretch.ledger->read());
+    sent.push_back(stretch.ledger->sent());
+    for (const auto& [writer, its] : commits.back()) writers.insert(writer);
+  }
+  Balances balances;
+  for (const int writer : writers) {
     // Every row is what its hash says.
     std::map<int64_t, uint64_t> rows;
     for (const cluster::Row& row :
@@ -134,6 +292,7 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
       if (fmt::format("{}", hash) != row[2].value())
         complain(fmt::format("row {} of writer {} is not what its hash says", key, writer));
       rows[key] = hash;
+      balances.add(writer, key);
     }
     // The index finds the same.
     connection.query("SET enable_seqscan = off");
@@ -150,63 +309,25 @@ Findings compare(Connection& connection, const Ledger& ledger, const Moment& mom
       complain(fmt::format("writer {}: the last row is {}, its progress {}", writer,
                            rows.empty() ? 0 : rows.rbegin()->first, progress));
 
-    // Nothing acknowledged up to the moment is absent, nothing beyond it is present.
-    std::optional<int64_t> first_absent;
-    const Acknowledged* last_before_gap = nullptr;
-    for (const Acknowledged& commit : commits) {
-      auto row = rows.find(commit.key);
-      const bool present = row != rows.end();
-      if (present && row->second != commit.hash)
-        complain(
-            fmt::format("row {} of writer {} is not what was acknowledged", commit.key, writer));
-      switch (expected_at(moment, commit)) {
-        case Expected::kPresent:
-          if (present)
-            ++findings.present;
-          else
-            complain(
-                fmt::format("row {} of writer {} (xid {}) was acknowledged before the target "
-                            "and is absent",
-                            commit.key, writer, commit.xid));
-          break;
-        case Expected::kAbsent:
-          if (!present)
-            ++findings.excluded;
-          else
-            complain(fmt::format("row {} of writer {} (xid {}) began after the target and is there",
-                                 commit.key, writer, commit.xid));
-          break;
-        case Expected::kEither:
-          ++findings.in_doubt;
-          break;
-      }
-      // Whatever the moment, one writer's commits come back in order.
-      if (!present && !first_absent) first_absent = commit.key;
-      if (present && first_absent)
-        complain(fmt::format("writer {}: row {} is there without row {} before it", writer,
-                             commit.key, *first_absent));
-      if (present) rows.erase(row);
-      if (!first_absent) last_before_gap = &commit;
-    }
-    // What is left was committed without an answer: only the one that was under way, at a moment
-    // that is later than the last answer.
-    for (const auto& [key, hash] : rows) {
-      const bool was_sent = sent.contains({writer, key});
-      bool too_late = false;
-      if (last_before_gap != nullptr) {
-        Acknowledged under_way = *last_before_gap;
-        under_way.before = last_before_gap->after;
-        under_way.after = pg::Lsn{UINT64_MAX};
-        under_way.begun = last_before_gap->done;
-        under_way.done = Time::max();
-        too_late = expected_at(moment, under_way) == Expected::kAbsent;
-      }
-      if (!was_sent || (first_absent && key > *first_absent) || too_late)
-        complain(
-            fmt::format("row {} of writer {} is there and was never acknowledged", key, writer));
-    }
+    for (size_t i = 0; i < path.size(); ++i)
+      compare_stretch(rows, writer, commits[i][writer], sent[i], path[i].end, findings);
+    for (const auto& [key, hash] : rows)
+      complain(
+          fmt::format("row {} of writer {} is there and was never sent on this path", key, writer));
   }
+  compare_balances(connection, balances, findings.complaints);
   return findings;
+}
+
+Findings compare(Connection& connection, const Ledger& ledger, const Moment& moment) {
+  return compare(connection, {{.ledger = &ledger, .end = moment}});
+}
+
+std::string churn_table_as(int64_t rows) {
+  return fmt::format(
+      "SELECT g AS id, pg_catalog.repeat(pg_catalog.md5(g::text), 4) AS text "
+      "FROM pg_catalog.generate_series(1, {}) g",
+      rows);
 }
 
 std::vector<std::string> check_churn(const std::function<Connection(const std::string&)>& connect) {
@@ -220,7 +341,12 @@ std::vector<std::string> check_churn(const std::function<Connection(const std::s
     for (const char* scan : {"SET enable_seqscan = on", "SET enable_seqscan = off"}) {
       connection.query(scan);
       const std::string count = connection.query_value(
-          fmt::format("SELECT pg_catalog.count(*) FROM churn.{} WHERE id > 0", table));
+          fmt::format("SELECT pg_catalog.count(*) FROM (SELECT t.id, pg_catalog.to_jsonb(t) AS row "
+                      "FROM churn.{} t WHERE t.id > 0) there WHERE "
+                      "coalesce(row->>'words', row->>'text') = "
+                      "pg_catalog.repeat(pg_catalog.md5(id::text), 4) AND "
+                      "coalesce(row->>'extra', '7') = '7'",
+                      table));
       if (count != expected)
         complaints.push_back(fmt::format("{}: churn.{} has {} rows", scan, table, count));
     }
@@ -229,8 +355,8 @@ std::vector<std::string> check_churn(const std::function<Connection(const std::s
            "SELECT datname FROM pg_catalog.pg_database WHERE datname LIKE 'copied%' AND "
            "datallowconn AND datconnlimit <> -2")) {
     Connection there = connect(row[0].value());
-    const std::string count =
-        there.query_value("SELECT pg_catalog.count(*) FROM public.kept WHERE text <> ''");
+    const std::string count = there.query_value(
+        "SELECT pg_catalog.count(*) FROM public.kept WHERE text = pg_catalog.md5(id::text)");
     if (count != std::to_string(kCopiedRows))
       complaints.push_back(fmt::format("database {} has {} rows", row[0].value(), count));
   }
@@ -239,15 +365,19 @@ std::vector<std::string> check_churn(const std::function<Connection(const std::s
 
 // --- Load ---------------------------------------------------------------------------------------
 
-Load::Load(const Options& options, Ledger& ledger) : options_(options), ledger_(ledger) {
+Load::Load(const Options& options, Ledger& ledger)
+    : options_(options), ledger_(ledger), churned_(options.first) {
   if (options_.churn) {
     Connection connection = Connection::connect({.conninfo = options_.conninfo}, {});
-    connection.query("CREATE DATABASE stem");
-    Connection stem = Connection::connect({.conninfo = options_.conninfo + " dbname=stem"}, {});
-    stem.query(
-        fmt::format("CREATE TABLE public.kept AS SELECT g AS id, pg_catalog.md5(g::text) AS text "
-                    "FROM pg_catalog.generate_series(1, {}) g",
-                    kCopiedRows));
+    // A recovered cluster has it already.
+    if (connection.query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = 'stem'").empty()) {
+      connection.query("CREATE DATABASE stem");
+      Connection stem = Connection::connect({.conninfo = options_.conninfo + " dbname=stem"}, {});
+      stem.query(
+          fmt::format("CREATE TABLE public.kept AS SELECT g AS id, pg_catalog.md5(g::text) AS text "
+                      "FROM pg_catalog.generate_series(1, {}) g",
+                      kCopiedRows));
+    }
     tasks_.start([this](std::stop_token stop) { churn(stop); });
   }
   for (int writer = 0; writer < options_.writers; ++writer)
@@ -269,7 +399,15 @@ void Load::write_once(Connection& connection, int writer, int64_t key) {
   commit.key = key;
   commit.hash = hash_of(text);
   ledger_.note_sent(writer, key);
+  const Movement moved = movement_of(writer, key);
   connection.query("BEGIN");
+  for (const auto& [table, id] :
+       {std::pair("accounts", moved.account), std::pair("tellers", moved.teller),
+        std::pair("branches", moved.branch)})
+    connection.query(fmt::format("UPDATE oracle.{} SET balance = balance + {} WHERE id = {}", table,
+                                 moved.delta, id));
+  connection.query(fmt::format("INSERT INTO oracle.history VALUES ({}, {}, {}, {}, {}, {})", writer,
+                               key, moved.account, moved.teller, moved.branch, moved.delta));
   const cluster::Row row = connection.query_row(
       fmt::format("WITH added AS (INSERT INTO {} VALUES ($1::bigint, $2, $3)) UPDATE "
                   "oracle.progress SET key = $1::bigint WHERE writer = {} RETURNING "
@@ -286,7 +424,7 @@ void Load::write_once(Connection& connection, int writer, int64_t key) {
 }
 
 void Load::write(int writer, const std::stop_token& stop) {
-  int64_t key = 1;
+  int64_t key = options_.first;
   do {
     try {  // a lost connection is how this writer ends, or what it is to survive
       Connection connection = Connection::connect({.conninfo = options_.conninfo}, {});
@@ -306,16 +444,18 @@ void Load::churn(const std::stop_token& stop) {
       const int major = connection.server_major();
       const std::string tablespace =
           options_.tablespace.empty() ? "" : "TABLESPACE " + options_.tablespace;
+      const std::string lock = fmt::format("SELECT pg_catalog.pg_advisory_lock({})", kChurnLock);
+      const std::string unlock =
+          fmt::format("SELECT pg_catalog.pg_advisory_unlock({})", kChurnLock);
       while (!stop.stop_requested()) {
         const int64_t round = ++churned_;
         const int64_t rows = 50 + round * 17 % 300;
         const std::string table = fmt::format("churn.t{}_{}", round, rows);
-        const std::string fill = fmt::format(
-            "SELECT g AS id, pg_catalog.repeat(pg_catalog.md5(g::text), 4) AS text "
-            "FROM pg_catalog.generate_series(1, {}) g",
-            rows);
+        const std::string fill = churn_table_as(rows);
+        const bool is_aside = round % 2 == 0 && !tablespace.empty();
+        connection.query(lock);
         connection.query(
-            fmt::format("CREATE TABLE {} {} AS {}", table, round % 2 == 0 ? tablespace : "", fill));
+            fmt::format("CREATE TABLE {} {} AS {}", table, is_aside ? tablespace : "", fill));
         connection.query(fmt::format("CREATE INDEX ON {} (id)", table));
         if (round % 3 == 0) {
           connection.query("BEGIN");
@@ -328,20 +468,34 @@ void Load::churn(const std::stop_token& stop) {
           connection.query(fmt::format("VACUUM {}", table));
           connection.query("VACUUM oracle.progress");
         }
+        if (round % 5 == 0) {
+          connection.query(fmt::format("ALTER TABLE {} ADD COLUMN extra int DEFAULT 7", table));
+          connection.query(fmt::format("ALTER TABLE {} ALTER COLUMN id TYPE bigint", table));
+          connection.query(fmt::format("ALTER TABLE {} RENAME COLUMN text TO words", table));
+        }
+        if (round % 6 == 0) {
+          connection.query(fmt::format("VACUUM FULL {}", table));
+          connection.query("VACUUM FULL oracle.tellers");
+        }
         if (round % 7 == 0) connection.query("REINDEX TABLE oracle.progress");
         if (round % 8 == 0) {
           std::string how;
           if (major >= 15) how = round % 16 == 0 ? " STRATEGY wal_log" : " STRATEGY file_copy";
+          if (round % 24 == 0) how += " " + tablespace;
           connection.query(fmt::format("CREATE DATABASE copied{} TEMPLATE stem{}", round, how));
-          if (round >= 24)
+          if (round >= options_.first + 23)
             connection.query(fmt::format("DROP DATABASE IF EXISTS copied{}", round - 16));
         }
+        if (round % 9 == 0 && !tablespace.empty())
+          connection.query(fmt::format("ALTER TABLE {} SET TABLESPACE {}", table,
+                                       is_aside ? "pg_default" : options_.tablespace));
         // Only names tell how many rows there should be, so the oldest is found by its name.
         for (const cluster::Row& row : connection.query(fmt::format(
                  "SELECT relname FROM pg_catalog.pg_class WHERE relkind = 'r' AND relname LIKE "
                  "'t{}\\_%' AND relnamespace = 'churn'::regnamespace",
                  round - kChurnTablesKept)))
           connection.query(fmt::format("DROP TABLE churn.{}", row[0].value()));
+        connection.query(unlock);
       }
     } catch (const Error& error) {
       if (!options_.reconnect)
@@ -394,18 +548,51 @@ pg::Lsn insert_lsn(Connection& connection) {
   return pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
 }
 
+namespace {
+
+// Where the record of that commit begins, which lies at `from` or behind it: others (a checkpoint,
+// a hint on a page) may have written in between. nullopt for one that two segments share.
+std::optional<pg::TransactionEnd> commit_record(Connection& connection, pg::Lsn from,
+                                                uint32_t xid) {
+  const pg::WalSegmentSize size(std::stoull(connection.query_value(
+      "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size'")));
+  const pg::SegmentName name{
+      .timeline = {static_cast<uint32_t>(
+          std::stoul(connection.query_value("SELECT pg_catalog.substr(pg_catalog.pg_walfile_name("
+                                            "pg_catalog.pg_current_wal_insert_lsn()), 1, 8)"),
+                     nullptr, 16))},
+      .segment_number = pg::segment_of(from, size)};
+  const std::string file = join_path(connection.query_value("SHOW data_directory"),
+                                     "pg_wal/" + pg::segment_file_name(name, size));
+  for (const pg::WalEvent& event : pg::scan_segment(read_file(file), name).events)
+    if (const auto* end = std::get_if<pg::TransactionEnd>(&event))
+      if (end->xid == xid) return *end;
+  return std::nullopt;
+}
+
+}  // namespace
+
 Marker commit_marker(Connection& connection, const std::string& name) {
-  Marker marker;
-  connection.query("BEGIN");
-  const cluster::Row row = connection.query_row(
-      "INSERT INTO oracle.marker VALUES ($1) RETURNING pg_catalog.txid_current() % 4294967296, "
-      "pg_catalog.pg_current_wal_insert_lsn()",
-      std::vector<Value>{name});
-  marker.xid = static_cast<uint32_t>(std::stoull(row[0].value()));
-  marker.before = pg::parse_lsn(row[1].value());
-  connection.query("COMMIT");
-  marker.after = insert_lsn(connection);
-  return marker;
+  for (;;) {
+    Marker marker;
+    connection.query("BEGIN");
+    connection.query(fmt::format("SELECT pg_catalog.pg_advisory_xact_lock({})", kChurnLock));
+    connection.query("LOCK TABLE oracle.progress IN ACCESS EXCLUSIVE MODE");
+    connection.query("DELETE FROM oracle.marker WHERE name = $1", std::vector<Value>{name});
+    marker.xid = static_cast<uint32_t>(std::stoull(connection.query_value(
+        "INSERT INTO oracle.marker VALUES ($1) RETURNING pg_catalog.txid_current() % 4294967296",
+        std::vector<Value>{name})));
+    const pg::Lsn before = insert_lsn(connection);
+    connection.query("COMMIT");
+    const std::optional<pg::TransactionEnd> commit = commit_record(connection, before, marker.xid);
+    if (!commit) continue;  // the next one lies elsewhere
+    marker.commit = commit->lsn;
+    marker.after = commit->end_lsn;
+    if (connection.query_value("SHOW track_commit_timestamp") == "on")
+      marker.time = connection.query_value(
+          fmt::format("SELECT pg_catalog.pg_xact_commit_timestamp('{}'::xid)::text", marker.xid));
+    return marker;
+  }
 }
 
 bool marker_is_there(Connection& connection, const std::string& name) {

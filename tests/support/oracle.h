@@ -1,12 +1,16 @@
 // oracle.h: what was committed, known from outside the database, and whether a recovery brought
 // back exactly that.
 //
-// Writers commit row after row, each writer on a connection and in a table of its own. Each
+// Writers commit row after row, each writer on a connection and in a table of its own, and with
+// each row move money between shared accounts, tellers and branches, as pgbench does. Each
 // acknowledged commit is one line of an fsynced file, written after COMMIT has returned and before
 // the next BEGIN. A recovery to some moment is checked in both directions: what was acknowledged
 // before it is there, what began after it is not; a writer that was between BEGIN and its answer at
 // that moment is in doubt, which is one commit of each writer at most. Every row's hash is computed
-// anew from what the recovered server says.
+// anew from what the recovered server says, and every balance must be the sum of just these rows.
+//
+// A recovery of a recovery goes along a path of timelines, each with a ledger of its own: what a
+// path leaves behind at a fork must be absent.
 //
 //   line := writer key hash xid lsn-before lsn-after time-before time-after
 //
@@ -52,6 +56,15 @@ struct Moment {
   static Moment end_of_everything() { return at(pg::Lsn{UINT64_MAX}); }
 };
 
+// A part of the way of a recovery: what was written to one timeline, up to the fork at which the
+// next one begins, or up to the target.
+class Ledger;
+struct Stretch {
+  const Ledger* ledger;
+  Moment end;
+};
+using Path = std::vector<Stretch>;
+
 struct Findings {
   int64_t present = 0;   // acknowledged before the moment, and there
   int64_t excluded = 0;  // acknowledged after it, and rightly not there
@@ -88,17 +101,20 @@ inline constexpr const char* kPayloadMark = "acknowledged payload";
 void make_oracle_tables(cluster::Connection& connection, int writers,
                         const std::string& tablespace);
 
-// Compares what a server holds with the ledger.
+// Compares what a server holds with the ledgers on its path.
+Findings compare(cluster::Connection& connection, const Path& path);
 Findings compare(cluster::Connection& connection, const Ledger& ledger, const Moment& moment);
 
-// What churn leaves is consistent in itself: each table holds as many rows as its name says, by
-// heap and by index, and each database is the copy that it should be. Returns complaints.
+// A table "churn.<name>_<rows>", as churn makes them.
+std::string churn_table_as(int64_t rows);
+// What churn leaves is consistent in itself: each table holds the rows that its name says, by heap
+// and by index, and each database is the copy that it should be. Returns complaints.
 // `connect` opens a database by its name.
 std::vector<std::string> check_churn(
     const std::function<cluster::Connection(const std::string&)>& connect);
 
-// Writers, and a session that creates, drops and truncates tables, builds indexes, vacuums and
-// makes databases, until stop(), or until the server is gone.
+// Writers, and a session that creates, alters, moves, rewrites, truncates and drops tables, builds
+// indexes, vacuums, and makes databases from a template, until stop(), or until the server is gone.
 class Load {
  public:
   struct Options {
@@ -108,6 +124,9 @@ class Load {
     std::string tablespace = {};
     // After a lost connection the writers connect again, until stop().
     bool reconnect = false;
+    // Rows and tables are numbered from here on: on each timeline from another number, so that none
+    // stands for two.
+    int64_t first = 1;
   };
   Load(const Options& options, Ledger& ledger);
   ~Load();
@@ -135,10 +154,12 @@ class Load {
   TaskGroup tasks_;
 };
 
-// A commit of its own, for targets by xid.
+// A commit of its own, for targets: no other commit is under way meanwhile, so what comes before it
+// in WAL has an earlier time too.
 struct Marker {
   uint32_t xid = 0;
-  pg::Lsn before, after;
+  pg::Lsn commit, after;  // where its commit record begins and ends
+  std::string time;       // in that record; empty without track_commit_timestamp
 };
 Marker commit_marker(cluster::Connection& connection, const std::string& name);
 bool marker_is_there(cluster::Connection& connection, const std::string& name);
