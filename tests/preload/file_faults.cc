@@ -176,6 +176,12 @@ ssize_t write(int fd, const void* from, size_t count) {
       fd, [&] { return next<ssize_t (*)(int, const void*, size_t)>("write")(fd, from, count); });
 }
 
+ssize_t pwrite(int fd, const void* from, size_t count, off_t offset) {
+  return pass(fd, [&] {
+    return next<ssize_t (*)(int, const void*, size_t, off_t)>("pwrite")(fd, from, count, offset);
+  });
+}
+
 int fsync(int fd) {
   return pass_effect(fd, [&] { return next<int (*)(int)>("fsync")(fd); });
 }
