@@ -17,19 +17,6 @@ namespace holdfast::backup {
 namespace {
 
 constexpr std::chrono::milliseconds kRound{1000};
-std::string_view describe(FaultReason reason) {
-  switch (reason) {
-    case FaultReason::kChecksum:
-      return "its checksum does not match";
-    case FaultReason::kPageHeader:
-      return "its page header is not valid";
-    case FaultReason::kUnreadable:
-      return "it cannot be read";
-  }
-  HF_CHECK(false);
-}
-
-constexpr size_t kWarningsPerFile = 5;  // as many as the server's own base backup gives
 
 void copy_regions(CopyWindow& window, RegionCopier& copier, const std::stop_token& stop) {
   while (std::optional<CopyWindow::Work> work = window.next(stop)) {
@@ -57,6 +44,7 @@ class DataCopy {
            std::stop_token stop)
       : options_(options),
         source_(options.source),
+        files_(source_.data_directory, source_.block_bytes),
         writer_(writer),
         reporter_(reporter),
         owners_(writer.manifest()),
@@ -79,6 +67,7 @@ class DataCopy {
 
   const DataCopyOptions& options_;
   const SourceFacts& source_;
+  DirectorySource files_;
   repo::BackupWriter& writer_;
   Reporter& reporter_;
   OwnerIndex owners_;
@@ -103,7 +92,7 @@ void DataCopy::start_workers() {
   for (int job = 0; job < options_.jobs; ++job)
     workers_.start([this](std::stop_token stop) {
       repo::ExtentWriter extents = writer_.make_worker();
-      RegionCopier copier(source_, extents, reporter_, stop);
+      RegionCopier copier(source_, files_, extents, reporter_, stop);
       copy_regions(window_, copier, stop);
       if (!stop.stop_requested()) writer_.finish_worker(std::move(extents));
     });
@@ -187,7 +176,7 @@ void DataCopy::judge_faults(CopyItem& item) {
     if (is_harmless(fault)) continue;
     if (++placed <= kWarningsPerFile)
       reporter_.warning(fmt::format("block {} of \"{}\" is damaged: {}", fault.page,
-                                    item.entry.path, describe(fault.reason)));
+                                    item.entry.path, to_string(fault.reason)));
     repo::DamagedBlock block{.root = item.entry.root,
                              .path = item.entry.path,
                              .block = fault.page,

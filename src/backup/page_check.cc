@@ -22,6 +22,18 @@ std::span<std::byte, pg::kPageBytes> page_at(std::span<std::byte> pages, uint32_
 
 }  // namespace
 
+std::string_view to_string(FaultReason reason) {
+  switch (reason) {
+    case FaultReason::kChecksum:
+      return "its checksum does not match";
+    case FaultReason::kPageHeader:
+      return "its page header is not valid";
+    case FaultReason::kUnreadable:
+      return "it cannot be read";
+  }
+  HF_CHECK(false);
+}
+
 PageChecker::PageChecker(pg::Lsn start_lsn, std::function<void()> pause)
     : start_lsn_(start_lsn), pause_(std::move(pause)) {}
 
@@ -40,7 +52,7 @@ std::span<const PageFault> PageChecker::check(std::span<std::byte> pages, pg::Bl
                                      : FaultReason::kPageHeader});
   }
 
-  for (int round = 0; round < kRounds && !faults_.empty(); ++round) {
+  for (int round = 0; reread && round < kRounds && !faults_.empty(); ++round) {
     pause_();
     std::erase_if(faults_, [&](const PageFault& fault) {
       return settle(page_at(pages, fault.page), pg::BlockNumber{first.value + fault.page},

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -28,6 +29,11 @@ namespace holdfast::backup {
 
 // Stands in the manifest (repo::DamagedBlock::reason).
 enum class FaultReason : uint8_t { kChecksum = 1, kPageHeader = 2, kUnreadable = 3 };
+// "its checksum does not match"
+std::string_view to_string(FaultReason reason);
+
+// Damaged pages of one file that are warned of; as many as by the server's own base backup.
+inline constexpr size_t kWarningsPerFile = 5;
 
 struct PageFault {
   uint32_t page = 0;  // from the first page of the span that was checked; who collects faults makes
@@ -50,6 +56,7 @@ class PageChecker {
   // another read shows differently is replaced in `pages` by what was read last. What remains
   // faulty is returned, in order; valid until the next call. Rounds of reading are made for all
   // failing pages together, so that a file full of damage costs no more pauses than one page.
+  // Without `reread` there are none: another read would show the same.
   std::span<const PageFault> check(std::span<std::byte> pages, pg::BlockNumber first,
                                    const Reread& reread);
 

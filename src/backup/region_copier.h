@@ -10,11 +10,6 @@
 // pg_filenode.map of which the CRC does not fit is read again, for the server may be writing it,
 // and is a fault when it stays so.
 //
-// The page cache: the file is read ahead (WILLNEED, SEQUENTIAL) and marked NOREUSE, so that from
-// Linux 6.3 on reading does not make its pages look busy and they leave the cache before those that
-// the server works with. DONTNEED is not used: it would also throw out the pages that the server
-// had in the cache before, and the kernel does not tell which those were.
-//
 // Sketch: 1 MiB of buffer for each worker; nothing is allocated for a piece of a file.
 #pragma once
 
@@ -24,6 +19,7 @@
 #include <vector>
 
 #include "backup/copy_window.h"
+#include "backup/file_source.h"
 #include "backup/page_check.h"
 #include "base/reporter.h"
 #include "pg/lsn.h"
@@ -43,8 +39,8 @@ struct SourceFacts {
 class RegionCopier {
  public:
   // All must outlive it.
-  RegionCopier(const SourceFacts& source, repo::ExtentWriter& extents, Reporter& reporter,
-               std::stop_token stop);
+  RegionCopier(const SourceFacts& source, FileSource& files, repo::ExtentWriter& extents,
+               Reporter& reporter, std::stop_token stop);
 
   // Opens the file and takes its length, mode, owner and time. False when it has vanished:
   // item.vanished is set.
@@ -59,11 +55,11 @@ class RegionCopier {
  private:
   size_t read_piece(const CopyItem& item, uint64_t offset, std::span<std::byte> into);
   void check_relation_map(const CopyItem& item, std::span<std::byte> content);
-  uint64_t skip_hole(const CopyItem& item, uint64_t from, uint64_t end) const;
   void check_pages(const CopyItem& item, const pg::RelationFile& relation, uint64_t offset,
                    std::span<std::byte> pages);
 
   const SourceFacts& source_;
+  FileSource& files_;
   repo::ExtentWriter& extents_;
   Reporter& reporter_;
   std::stop_token stop_;

@@ -42,12 +42,13 @@ class RegionCopierTest : public testing::Test {
 
   MadeUpCluster cluster_;
   SourceFacts source_ = cluster_.source();
+  DirectorySource files_{source_.data_directory, source_.block_bytes};
   BackupScene scene_{{.algorithm = codec::Compression::kNone, .level = 0}};
   std::stop_source stop_;
   repo::ExtentWriter extents_;
   CopyItem item_;
-  std::optional<RegionCopier> copier_{std::in_place, source_, extents_, scene_.reporter,
-                                      stop_.get_token()};
+  std::optional<RegionCopier> copier_{std::in_place, source_,         files_,
+                                      extents_,      scene_.reporter, stop_.get_token()};
 };
 
 TEST_F(RegionCopierTest, CopiesAFileWithItsModeOwnerAndTime) {
