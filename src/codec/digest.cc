@@ -49,6 +49,36 @@ void Xxh3::update(ByteView bytes) {
 Bytes16 Xxh3::digest() const { return canonical(XXH3_128bits_digest(state_->xxh3.get())); }
 void Xxh3::reset() { HF_CHECK(XXH3_128bits_reset(state_->xxh3.get()) == XXH_OK); }
 
+// --- SHA-2 --------------------------------------------------------------------------------------
+
+struct Sha2::State {
+  DigestContext context{EVP_MD_CTX_new()};
+};
+
+Sha2::Sha2(int bits) : state_(std::make_unique<State>()) {
+  HF_CHECK(bits == 224 || bits == 256 || bits == 384 || bits == 512);
+  check_openssl(state_->context != nullptr, "SHA-2");
+  const EVP_MD* algorithm = bits == 224   ? EVP_sha224()
+                            : bits == 256 ? EVP_sha256()
+                            : bits == 384 ? EVP_sha384()
+                                          : EVP_sha512();
+  check_openssl(EVP_DigestInit_ex(state_->context.get(), algorithm, nullptr) == 1, "SHA-2");
+}
+Sha2::~Sha2() = default;
+
+void Sha2::update(ByteView bytes) {
+  check_openssl(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()) == 1, "SHA-2");
+}
+
+Bytes Sha2::finish() {
+  Bytes digest(EVP_MAX_MD_SIZE);
+  unsigned int length = 0;
+  check_openssl(EVP_DigestFinal_ex(state_->context.get(), as_uchar(digest.data()), &length) == 1,
+                "SHA-2");
+  digest.resize(length);
+  return digest;
+}
+
 // --- SHA-256 ------------------------------------------------------------------------------------
 
 struct Sha256::State {

@@ -34,6 +34,19 @@ class Xxh3 {
   std::unique_ptr<State> state_;
 };
 
+// SHA-224, -256, -384 or -512, for digests that others have chosen; what is ours is SHA-256, below.
+class Sha2 {
+ public:
+  explicit Sha2(int bits);  // REQUIRES: one of the four
+  ~Sha2();
+  void update(ByteView bytes);
+  Bytes finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 Bytes32 sha256(ByteView bytes);
 class Sha256 {
  public:
