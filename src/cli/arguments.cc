@@ -289,6 +289,14 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   choice(exported->add_option("--wal", arguments.wal,
                               "on or off: include the WAL that the backup needs (default on)"),
          {"on", "off"});
+  CLI::App* imported =
+      command(backup, "import", "take in a base backup that was made elsewhere, as tar files");
+  imported
+      ->add_option("--tar", arguments.tar,
+                   "the directory that pg_basebackup -Ft or backup export filled, its base.tar, or "
+                   "- for stdin; .gz, .zst and .lz4 too")
+      ->type_name("DIR|FILE|-")
+      ->required();
   CLI::App* pin = command(backup, "pin", "protect a backup from deletion");
   pin->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
       ->expected(1)

@@ -34,7 +34,7 @@ struct Arguments {
   // check
   std::string check_timeout = "60s";
   std::string max_backup_age;
-  // backup export
+  // backup export, backup import
   std::string tar;
   std::string wal = "on";
   // verify

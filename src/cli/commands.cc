@@ -18,6 +18,7 @@
 #include "cli/drill_commands.h"
 #include "cli/expire_commands.h"
 #include "cli/export_command.h"
+#include "cli/import_command.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
@@ -227,6 +228,7 @@ constexpr std::array kCommands = {
     Command{"backup list", run_backup_list},
     Command{"backup show", run_backup_show},
     Command{"backup export", run_backup_export},
+    Command{"backup import", run_backup_import},
     Command{"backup pin", run_backup_pin},
     Command{"backup delete", run_backup_delete},
     Command{"expire", run_expire},

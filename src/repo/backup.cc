@@ -98,6 +98,7 @@ Json to_json(const Backup& backup) {
       .set("manifest",
            named_object(backup.manifest_object, backup.manifest_bytes, backup.manifest_sha256))
       .set("refs", named_object(backup.refs_object, backup.refs_bytes, backup.refs_sha256));
+  if (!backup.origin.empty()) body.set("origin", backup.origin);
   return body;
 }
 
@@ -106,6 +107,8 @@ Backup backup_from_json(const Json& body) {
   backup.id = body.at("id").as_string();
   backup.type = body.at("type").as_string();
   if (const Json& parent = body.at("parent"); !parent.is_null()) backup.parent = parent.as_string();
+  if (const Json* origin = body.find("origin"); origin != nullptr)
+    backup.origin = origin->as_string();
   std::optional<LineageName> lineage =
       parse_lineage_name(body.at("cluster").as_string(), body.at("lineage").as_string());
   if (!lineage) throw_member("lineage", "It is no lineage's name.");

@@ -35,6 +35,7 @@ struct Backup {
   std::string id;
   std::string type = "full";
   std::string parent;
+  std::string origin = {};  // "tar": imported; empty: taken by Holdfast
   LineageName lineage;
   uint64_t system_identifier = 0;
   int major = 0;

@@ -662,7 +662,9 @@ void Check::look_at_backups() {
     std::optional<repo::Backup> backup =
         repo::read_backup(*repository_, lineage_->name, ids[ids.size() - 1 - i]);
     if (!backup || backup->damaged) continue;
-    Microseconds age = clock_.now() - backup->finished;
+    // One that was imported is as old as what is in it.
+    const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
+    Microseconds age = clock_.now() - taken;
     bool is_old = options_.max_backup_age && age > *options_.max_backup_age;
     return add({.name = "last backup",
                 .outcome = is_old ? CheckOutcome::kWarning : CheckOutcome::kNote,

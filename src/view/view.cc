@@ -49,6 +49,10 @@ Json backup_json(const repo::Backup& backup) {
       .set("verified", marks.verified ? Json(to_rfc3339(marks.verified->at)) : Json());
 }
 
+std::string backup_type(const repo::Backup& backup) {
+  return backup.origin.empty() ? backup.type : backup.type + ", imported";
+}
+
 std::string backup_state(const repo::Backup& backup) {
   if (backup.damaged_blocks > 0) return fmt::format("damaged, {} pages", backup.damaged_blocks);
   if (backup.damaged) return "damaged";
@@ -242,7 +246,7 @@ std::string text(const std::vector<repo::Backup>& backups) {
   if (backups.empty()) return "There is no backup. Next: run \"holdfast backup\".\n";
   std::vector<std::vector<std::string>> rows;
   for (const repo::Backup& backup : backups)
-    rows.push_back({backup.id, backup.type, to_local(backup.stop_time),
+    rows.push_back({backup.id, backup_type(backup), to_local(backup.stop_time),
                     to_human_bytes(backup.bytes), to_human_bytes(backup.stored_bytes),
                     pg::to_string(backup.stop_timeline), pg::to_string(backup.stop_lsn),
                     backup_state(backup)});
@@ -260,7 +264,7 @@ Json json(const std::vector<repo::Backup>& backups) {
 std::string text(const repo::Backup& backup) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"backup", backup.id},
-      {"type", backup.type},
+      {"type", backup_type(backup)},
       {"state", backup_state(backup)},
       {"cluster",
        fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},

@@ -1,0 +1,117 @@
+#include "archive/wal_take.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "archive/intake.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/task_group.h"
+
+namespace holdfast::archive {
+namespace {
+
+class Taker {
+ public:
+  Taker(const TakeOptions& options, Intake& intake, TakeResult& result)
+      : options_(options), intake_(intake), result_(result) {}
+
+  void take(const std::string& name, const pg::WalFileName& file) {
+    Context taking("archiving WAL file \"{}\"", name);
+    if (file.kind == pg::WalFileKind::kHistory) return count(intake_.read(name));
+    require_history(file.segment.timeline);
+    const OfferedFile offered = intake_.read(name);
+    if (is_in_the_archive(offered)) {
+      ++result_.already_archived;
+      return;
+    }
+    if (is_whole(offered)) return count(offered);
+    const OfferedFile partial = intake_.read_as_partial(name);
+    count(partial);
+  }
+
+ private:
+  void count(const OfferedFile& offered) {
+    if (intake_.accept(offered, options_.compression))
+      result_.archived.push_back(offered.name);
+    else
+      ++result_.already_archived;
+  }
+
+  // The tar may have segments without it; the archive's is as good.
+  void require_history(pg::TimelineId timeline) {
+    if (timeline.value == 1) return;
+    const std::string path = join_path(options_.directory, pg::history_file_name(timeline));
+    if (stat_if_exists(path)) return;
+    const std::optional<Bytes> archived = intake_.archive().read_file(
+        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+    if (archived) write_file_durably(path, *archived);
+  }
+
+  // True also when the archived segment goes on where this one ends.
+  bool is_in_the_archive(const OfferedFile& offered) {
+    const std::optional<repo::WalSegmentInfo> there = intake_.archive().segment_info(offered.file);
+    if (!there || there->sha256 == offered.sha256) return there.has_value();
+    const pg::Lsn end = std::max(offered.segment.last_record_end, offered.segment.start_lsn);
+    const uint64_t bytes =
+        std::min<uint64_t>(end - offered.segment.start_lsn, offered.content.size());
+    uint64_t at = 0;
+    bool agrees = bytes > 0;
+    intake_.archive().read_segment(offered.file, [&](ByteView piece) {
+      const uint64_t compared = std::min<uint64_t>(piece.size(), bytes - std::min(at, bytes));
+      agrees = agrees && std::ranges::equal(piece.first(static_cast<size_t>(compared)),
+                                            ByteView(offered.content)
+                                                .subspan(static_cast<size_t>(std::min(at, bytes)),
+                                                         static_cast<size_t>(compared)));
+      at += piece.size();
+    });
+    if (!agrees) intake_.is_archived(offered);  // throws, with both sides' names
+    return agrees;
+  }
+
+  // Behind a switch a server leaves zeros (11 and later), as whoever cuts and pads one does: such a
+  // segment is the server's, byte for byte.
+  bool is_whole(const OfferedFile& offered) const {
+    return offered.segment.readable_end ==
+           pg::end_lsn(offered.file.segment.segment_number, intake_.archive().segment_size());
+  }
+
+  const TakeOptions& options_;
+  Intake& intake_;
+  TakeResult& result_;
+};
+
+}  // namespace
+
+TakeResult take_wal(const TakeOptions& options, const repo::Repository& repository,
+                    Reporter& reporter, std::stop_token stop, const Clock& clock) {
+  WalSource source = wal_source_of(join_path(options.directory, "unused"), "", "");
+  const repo::Lineage lineage = find_lineage(repository, options.cluster, identify(source));
+  const repo::WalArchive archive(repository, lineage);
+
+  // History files first: segments need them. Then segments in order.
+  std::vector<std::pair<pg::WalFileName, std::string>> files;
+  for (const DirectoryEntry& entry : list_directory(options.directory)) {
+    const pg::WalFileName file = pg::parse_wal_file_name(entry.name, archive.segment_size());
+    const bool is_needed =
+        file.kind == pg::WalFileKind::kHistory ||
+        (file.kind == pg::WalFileKind::kSegment &&
+         file.segment.segment_number >= pg::segment_of(options.from, archive.segment_size()));
+    if (is_needed) files.emplace_back(file, entry.name);
+  }
+  std::ranges::stable_sort(files, {}, [](const auto& file) {
+    return std::pair(file.first.kind != pg::WalFileKind::kHistory, file.first.segment);
+  });
+
+  TakeResult result;
+  Intake intake(archive, std::move(source), reporter, clock);
+  Taker taker(options, intake, result);
+  for (const auto& [file, name] : files) {
+    throw_if_stopped(stop);
+    taker.take(name, file);
+  }
+  return result;
+}
+
+}  // namespace holdfast::archive
