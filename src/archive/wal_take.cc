@@ -100,7 +100,7 @@ TakeResult take_wal(const TakeOptions& options, const repo::Repository& reposito
          file.segment.segment_number >= pg::segment_of(options.from, archive.segment_size()));
     if (is_needed) files.emplace_back(file, entry.name);
   }
-  std::ranges::stable_sort(files, {}, [](const auto& file) {
+  std::ranges::sort(files, {}, [](const auto& file) {
     return std::pair(file.first.kind != pg::WalFileKind::kHistory, file.first.segment);
   });
 

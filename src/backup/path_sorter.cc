@@ -17,10 +17,6 @@ constexpr size_t kBufferBytes = size_t{64} << 10;
 constexpr size_t kRecordCost = 96;  // what a record takes beside its bytes
 constexpr size_t kHeadBytes = 8;    // of a record in a run: the lengths of path and payload
 
-bool comes_before(const PathSorter::Record& a, const PathSorter::Record& b) {
-  return repo::compare_paths(a.path, b.path) < 0;
-}
-
 }  // namespace
 
 // A sorted file: { path-length u32, payload-length u32, path, payload }*
@@ -64,12 +60,19 @@ PathSorter::~PathSorter() = default;
 
 void PathSorter::add(std::string_view path, ByteView payload) {
   HF_CHECK(!merging_);
-  records_.push_back({.path = std::string(path), .payload = Bytes(payload.begin(), payload.end())});
+  records_.push_back(
+      {.record = {.path = std::string(path), .payload = Bytes(payload.begin(), payload.end())},
+       .number = next_number_++});
   held_ += path.size() + payload.size() + kRecordCost;
   if (held_ >= memory_bytes_) spill();
 }
 
-void PathSorter::sort_memory() { std::ranges::stable_sort(records_, comes_before); }
+bool PathSorter::comes_before(const Held& a, const Held& b) {
+  const int order = repo::compare_paths(a.record.path, b.record.path);
+  return order != 0 ? order < 0 : a.number < b.number;
+}
+
+void PathSorter::sort_memory() { std::ranges::sort(records_, comes_before); }
 
 void PathSorter::spill() {
   sort_memory();
@@ -79,7 +82,7 @@ void PathSorter::spill() {
   run->fd = open_file(path, O_CREAT | O_EXCL | O_RDWR);
   remove_file(path);  // it lives as long as it is open
   ByteWriter out;
-  for (const Record& record : records_) {
+  for (const auto& [record, number] : records_) {
     out.u32(narrow<uint32_t>(record.path.size())).u32(narrow<uint32_t>(record.payload.size()));
     out.bytes(as_bytes(record.path)).bytes(record.payload);
     if (out.size() < kBufferBytes) continue;
@@ -103,12 +106,13 @@ std::optional<PathSorter::Record> PathSorter::next() {
   if (!merging_) begin_merge();
   if (runs_.empty()) {
     if (given_ == records_.size()) return std::nullopt;
-    return std::move(records_[given_++]);
+    return std::move(records_[given_++].record);
   }
   // Runs are few; of equal paths the earlier run's comes first.
   Run* least = nullptr;
   for (const std::unique_ptr<Run>& run : runs_)
-    if (run->front && (least == nullptr || comes_before(*run->front, *least->front)))
+    if (run->front &&
+        (least == nullptr || repo::compare_paths(run->front->path, least->front->path) < 0))
       least = run.get();
   if (least == nullptr) return std::nullopt;
   std::optional<Record> record = std::move(least->front);

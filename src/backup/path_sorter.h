@@ -45,7 +45,13 @@ class PathSorter {
 
   const std::string directory_;
   const size_t memory_bytes_;
-  std::vector<Record> records_;
+  struct Held {
+    Record record;
+    uint64_t number = 0;  // in the order of add()
+  };
+  static bool comes_before(const Held& a, const Held& b);
+  std::vector<Held> records_;
+  uint64_t next_number_ = 0;
   size_t held_ = 0;  // bytes of them
   size_t given_ = 0;
   std::vector<std::unique_ptr<Run>> runs_;

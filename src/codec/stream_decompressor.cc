@@ -40,13 +40,13 @@ class Gzip {
  public:
   Gzip() {
     // 16: gzip alone, its header and its checksum.
-    if (inflateInit2(&stream_, 16 + MAX_WBITS) != Z_OK) throw std::bad_alloc();
+    if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) throw std::bad_alloc();
   }
-  ~Gzip() { inflateEnd(&stream_); }
+  ~Gzip() { inflateEnd(&stream); }
   Gzip(const Gzip&) = delete;
   Gzip& operator=(const Gzip&) = delete;
 
-  z_stream stream_{};
+  z_stream stream{};
 };
 
 struct FreeZstdDecompressor {
@@ -115,7 +115,7 @@ struct StreamDecompressor::State {
 
 StreamDecompressor::State::Step StreamDecompressor::State::step(Gzip& gzip,
                                                                 std::span<std::byte> into) {
-  z_stream& stream = gzip.stream_;
+  z_stream& stream = gzip.stream;
   const ByteView in = available();
   // zlib takes bytes that it does not change as not constant.
   stream.next_in = reinterpret_cast<Bytef*>(input.data() + begin);

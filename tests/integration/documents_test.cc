@@ -72,6 +72,7 @@ holdfast() {  # a reader is slower than the archiver: what waits in pg_wal is ar
 psql() { PGUSER=postgres PGHOST=$S/var/run/postgresql command psql -X "$@"; }
 pg_ctl() { "$PG/pg_ctl" "$@"; }
 pg_dump() { "$PG/pg_dump" -U postgres "$@"; }
+pg_basebackup() { "$PG/pg_basebackup" -h "$S/var/run/postgresql" -U postgres "$@"; }
 systemctl() {  # ACTION postgresql
   pg_ctl "$1" -s -w -D "$S/etc/postgresql/15/main" -l "$S/var/log/postgresql/log" >/dev/null
 }
