@@ -34,7 +34,7 @@ int run_backup_import(const Call& call) {
       backup::import_backup({.cluster = call.settings.cluster(),
                              .tar = from_stdin ? "" : absolute_path(arguments.tar),
                              .pgdata = call.settings.text("cluster.pgdata"),
-                             .jobs = static_cast<int>(call.settings.integer("jobs", 1, 64)),
+                             .jobs = call.settings.integer("jobs"),
                              .compression = call.settings.compression(),
                              .tool_version = HOLDFAST_VERSION,
                              .archive_wal = archive_wal},
