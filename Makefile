@@ -6,6 +6,8 @@
 #   make integration   the program on real servers (LONG=1: every major, every crash point)
 #   make fuzz-smoke    every fuzz target for FUZZ_SECONDS
 #   make fuzz ROOM=pg  the fuzz targets of one room until they find something
+#   make bench         the figures of docs/benchmarks.md, beside other tools (root; an idle machine;
+#                      half an hour)
 #   make format        formats src/ and tests/
 #   make clean
 #
@@ -22,13 +24,13 @@ THREADED_ROOMS := base store contract backup archive restore
 ROOM ?=
 LONG ?=
 
-sources = $(wildcard src/*/*.h src/*/*.cc tests/*/*.h tests/*/*.cc tests/unit/*/*.h tests/unit/*/*.cc)
+sources = $(wildcard bench/*.cc src/*/*.h src/*/*.cc tests/*/*.h tests/*/*.cc tests/unit/*/*.h tests/unit/*/*.cc)
 # Of the given rooms those that have tests, as names of binaries.
 test_names = $(foreach room,$(1),$(if $(wildcard tests/unit/$(room)/*.cc tests/$(room)/*.cc),test_$(room)))
 unit_tests = $(call test_names,$(or $(ROOM),$(notdir $(wildcard tests/unit/*)) contract fault))
 threaded_tests = $(call test_names,$(THREADED_ROOMS))
 
-.PHONY: release check build-check build-tsan build-integration build-fuzz format format-check \
+.PHONY: bench release check build-check build-tsan build-integration build-fuzz format format-check \
   layers headers lint unit tsan integration fuzz-smoke fuzz clean
 
 configure-%:
@@ -93,6 +95,13 @@ fuzz-smoke: build-fuzz
 fuzz: build-fuzz
 	@test -n "$(ROOM)" || { echo "usage: make fuzz ROOM=pg" >&2; exit 2; }
 	@tools/run_fuzzers $(RESULTS) 0 build/fuzz $(ROOM)
+
+bench: release
+	@tools/setup bench
+	@cmake --build build/release --target rebuild_cache -- --quiet >/dev/null
+	@cmake --build build/release --target bench_micro -- --quiet
+	@build/release/bench_micro
+	@bench/compare $(BENCH_OPTIONS)
 
 clean:
 	@rm -rf build
