@@ -188,6 +188,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
                   .has_checksums = control.has_checksums(),
                   .start_lsn = online.start_lsn()},
        .jobs = options.jobs,
+       .bytes_per_second = options.bytes_per_second,
        .current_lsn =
            [&online] {
              return pg::parse_lsn(online.connection().query_value(

@@ -32,6 +32,7 @@ struct BackupOptions {
   std::string conninfo;
   std::string pgdata;  // empty: the server is asked
   int jobs = 2;
+  uint64_t bytes_per_second = 0;  // that are read of the cluster at most; 0: no limit
   bool fast_checkpoint = true;
   codec::CompressionSetting compression;
   std::string label;  // ASCII, at most 1000 characters; empty: "holdfast <id>"

@@ -44,7 +44,7 @@ class DataCopy {
            std::stop_token stop)
       : options_(options),
         source_(options.source),
-        files_(source_.data_directory, source_.block_bytes),
+        files_(source_.data_directory, source_.block_bytes, options.bytes_per_second, stop),
         writer_(writer),
         reporter_(reporter),
         owners_(writer.manifest()),

@@ -37,6 +37,7 @@ inline constexpr size_t kReportedBlocks = 100;
 struct DataCopyOptions {
   SourceFacts source = {};
   int jobs = 2;
+  uint64_t bytes_per_second = 0;  // that are read at most; 0: no limit
   size_t window_entries = kWindowEntries;
   // Up to where the server has written WAL: a page with a later LSN is damaged.
   std::function<pg::Lsn()> current_lsn = {};

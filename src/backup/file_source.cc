@@ -94,6 +94,7 @@ void DirectorySource::will_read(const CopyItem& item, uint64_t start, uint64_t b
 
 std::optional<size_t> DirectorySource::read(const CopyItem& item, uint64_t offset,
                                             std::span<std::byte> into) {
+  rate_.take(into.size(), stop_);
   return pread_if_readable(item.fd, into, offset, item.entry.path);
 }
 

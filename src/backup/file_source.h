@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 
 #include "backup/copy_window.h"
+#include "base/rate_limit.h"
 
 namespace holdfast::backup {
 
@@ -30,11 +32,16 @@ class FileSource {
   virtual bool is_live() const = 0;
 };
 
-// The files of a data directory whose server may be running. Safe from any thread.
+// The files of a data directory whose server may be running, read at a limited rate. Safe from any
+// thread. read() throws kInterrupted.
 class DirectorySource : public FileSource {
  public:
-  DirectorySource(std::string data_directory, uint32_t block_bytes)
-      : data_directory_(std::move(data_directory)), block_bytes_(block_bytes) {}
+  DirectorySource(std::string data_directory, uint32_t block_bytes, uint64_t bytes_per_second = 0,
+                  std::stop_token stop = {})
+      : data_directory_(std::move(data_directory)),
+        block_bytes_(block_bytes),
+        rate_(bytes_per_second),
+        stop_(std::move(stop)) {}
   bool open(CopyItem& item) override;
   void will_read(const CopyItem& item, uint64_t start, uint64_t bytes) override;
   std::optional<size_t> read(const CopyItem& item, uint64_t offset,
@@ -46,6 +53,8 @@ class DirectorySource : public FileSource {
  private:
   std::string data_directory_;
   uint32_t block_bytes_;
+  RateLimit rate_;
+  std::stop_token stop_;
 };
 
 }  // namespace holdfast::backup

@@ -86,6 +86,7 @@ int run_backup(const Call& call) {
                       .conninfo = call.settings.text("cluster.conninfo"),
                       .pgdata = call.settings.text("cluster.pgdata"),
                       .jobs = call.settings.integer("jobs"),
+                      .bytes_per_second = call.settings.bytes("rate"),
                       .fast_checkpoint = call.arguments.checkpoint == "fast",
                       .compression = call.settings.compression(),
                       .label = call.arguments.label,
@@ -165,6 +166,7 @@ int run_restore(const Call& call) {
     options.tablespaces.push_back(restore::parse_tablespace_move(move));
   if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
   options.jobs = settings.integer("jobs");
+  options.bytes_per_second = settings.bytes("rate");
   options.yes = true;
   options.delta = arguments.delta;
   options.start = arguments.start;

@@ -19,6 +19,9 @@ namespace {
 constexpr std::array kTable = {
     Setting{"jobs", "HOLDFAST_JOBS", "--jobs", "N", "2",
             "worker threads of backup and restore, 1 to 64", 1, 64},
+    Setting{"rate", "HOLDFAST_RATE", "--rate", "BYTES", "",
+            "how many bytes a second backup and verify read and restore writes at most, as in "
+            "50MiB; unlimited unless set"},
     Setting{"repo.url", "HOLDFAST_REPO", "--repo", "URL", "",
             "where the repository is: a directory"},
     Setting{"repo.id", "HOLDFAST_REPO_ID", "--repo-id", "HEX", "",
@@ -215,6 +218,10 @@ int Settings::integer(std::string_view key) const {
 
 Microseconds Settings::duration(std::string_view key) const { return parse_duration(text(key)); }
 
+uint64_t Settings::bytes(std::string_view key) const {
+  return is_set(key) ? parse_bytes(text(key)) : 0;
+}
+
 void Settings::check_value(const Setting& setting) const {
   const Value& given = value(setting.key);
   const std::string origin = origin_text(setting, given.origin, config_file_);
@@ -233,6 +240,7 @@ void Settings::check_value(const Setting& setting) const {
   }
   Context checking("reading \"{}\" from the {}", setting.key, origin);
   if (setting.value_name == "DURATION") duration(setting.key);
+  if (setting.value_name == "BYTES") bytes(setting.key);
   if (setting.key == "repo.compression") compression();
   if (setting.key == "repo.id") repository_id();
 }

@@ -74,6 +74,7 @@ class Settings {
   bool is_set(std::string_view key) const { return !text(key).empty(); }
   int integer(std::string_view key) const;
   Microseconds duration(std::string_view key) const;
+  uint64_t bytes(std::string_view key) const;  // 0 when it is not set
   codec::CompressionSetting compression() const;
   std::optional<Bytes16> repository_id() const;
   std::string repository_url()

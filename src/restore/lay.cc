@@ -12,6 +12,7 @@
 #include "base/direct_writer.h"
 #include "base/error.h"
 #include "base/mutex.h"
+#include "base/rate_limit.h"
 #include "base/task_group.h"
 #include "restore/old_tree.h"
 
@@ -261,7 +262,7 @@ uint64_t lay_difference(repo::FileReader& reader, const OpenFile& file, uint64_t
 
 // One worker: region after region, the reader kept open while they are of one file.
 LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
-                        const repo::Backup& backup, Reporter& reporter,
+                        const repo::Backup& backup, RateLimit& rate, Reporter& reporter,
                         const std::stop_token& stop) {
   repo::ExtentReader extents(repository, backup.lineage);
   repo::FileReader reader(extents, backup.block_bytes);
@@ -279,6 +280,7 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
     const uint64_t start = region->leaf * repo::kLeafBytes;
     const uint64_t count = std::min(repo::kLeafBytes, open->bytes - start);
     if (start < open->old_bytes) {
+      rate.take(count, stop);
       const uint64_t differing = lay_difference(reader, *open, region->leaf);
       laid.bytes_kept += count - differing;
       if (differing > 0 && !open->changed.exchange(true)) ++laid.files_changed;
@@ -287,6 +289,7 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
         if (failed != 0) throw_errno("write", open->path, failed);
       };
       reader.for_each_piece(region->leaf, [&](uint64_t offset, ByteView piece) {
+        rate.take(piece.size(), stop);
         require(writer.write(offset, piece));
       });
       require(writer.flush());
@@ -343,12 +346,13 @@ Laid lay_files(const LayOptions& options, const repo::Repository& repository,
                Reporter& reporter, const std::stop_token& stop) {
   reporter.phase("laying files", manifest.summary().file_bytes);
   Regions regions(options, manifest, owners);
+  RateLimit rate(options.bytes_per_second);
   std::vector<LaidRegions> parts(static_cast<size_t>(std::max(options.jobs, 1)));
   {
     TaskGroup workers(stop);
     for (LaidRegions& own : parts)
       workers.start([&](std::stop_token token) {
-        own = lay_regions(regions, repository, backup, reporter, token);
+        own = lay_regions(regions, repository, backup, rate, reporter, token);
       });
     workers.wait();
   }

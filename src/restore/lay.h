@@ -37,6 +37,7 @@ struct LayOptions {
   // target.
   std::function<std::string(const std::string& oid, const std::string& target)> tablespace_target;
   int jobs = 2;
+  uint64_t bytes_per_second = 0;  // that are laid at most; 0: no limit
   // Keep what is there already and equal. `tablespace_directory`: the name of this major's
   // directory in a tablespace; what else lies there is not the cluster's. `keep`: paths below the
   // data directory that are not looked at.

@@ -414,6 +414,7 @@ void Restore::lay() {
             return tablespace_target(oid, target);
           },
       .jobs = options_.jobs,
+      .bytes_per_second = options_.bytes_per_second,
       .delta = options_.delta,
       .tablespace_directory = pg::tablespace_version_directory(result_.plan.backup.major),
       .keep = kept_paths()};

@@ -55,6 +55,7 @@ struct RestoreOptions {
   std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
   std::vector<TablespaceMove> tablespaces;
   int jobs = 2;
+  uint64_t bytes_per_second = 0;  // that are laid at most; 0: no limit
   // What the directory holds is kept where it is equal: in place, or an earlier copy.
   bool delta = false;
   bool yes = false;  // kInPlace, delta: the caller has confirmed

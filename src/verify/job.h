@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/mutex.h"
+#include "base/rate_limit.h"
 #include "base/reporter.h"
 #include "base/task_group.h"
 #include "repo/repository.h"
@@ -45,6 +46,7 @@ struct Job {
   std::stop_token stop;
   Findings& findings;
   GoodObjects& good;
+  RateLimit& rate;  // of what is read
 };
 
 // Work(index) for each of `count` items, `jobs` at a time; `make_worker` makes what a thread keeps

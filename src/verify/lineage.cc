@@ -64,7 +64,8 @@ class LineageVerifier {
              .reporter = reporter,
              .stop = std::move(stop),
              .findings = findings_,
-             .good = good_} {
+             .good = good_,
+             .rate = rate_} {
     result_.lineage = lineage;
   }
 
@@ -140,6 +141,7 @@ class LineageVerifier {
   std::string& not_kept_;
   Findings findings_;
   GoodObjects good_;
+  RateLimit rate_{options_.bytes_per_second};
   const Job job_;
 
   std::optional<Time> began_;

@@ -44,7 +44,10 @@ class PackChecker {
     const std::string name = repo::pack_name(job_.lineage.name, pack.id);
     repo::PackCheck found;
     const std::optional<Error> error = damage_of([&] {
-      found = extents.check_pack(pack.id, [&](uint64_t bytes) { job_.reporter.amount(bytes); });
+      found = extents.check_pack(pack.id, [&](uint64_t bytes) {
+        job_.rate.take(bytes, job_.stop);
+        job_.reporter.amount(bytes);
+      });
     });
     if (!error && found.good()) return job_.good.add(name, pack.bytes);
     // What expires while we look is no damage.

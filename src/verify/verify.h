@@ -34,6 +34,7 @@ struct VerifyOptions {
   std::string cluster;
   bool deep = false;  // read again what was found good before
   int jobs = 2;
+  uint64_t bytes_per_second = 0;  // that are read of packs and WAL at most; 0: no limit
   // Ids, beginnings of ids or "latest": what these need and nothing else. Empty: everything.
   std::vector<std::string> backups = {};
 };

@@ -51,6 +51,7 @@ class WalChecker {
       if (segment.number != expected) before.reset();
       expected = segment.number + 1;
 
+      job_.rate.take(segment.bytes, job_.stop);
       repo::WalSegmentInfo info;
       bool joins = true;
       const std::optional<Error> error =
