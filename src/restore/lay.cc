@@ -269,10 +269,14 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
   DirectWriter writer;
   std::shared_ptr<OpenFile> open;
   LaidRegions laid;
+  auto require = [&](int failed) {
+    if (failed != 0) throw_errno("write", open->path, failed);
+  };
   while (std::optional<Region> region = regions.next()) {
     throw_if_stopped(stop);
     Context laying("laying \"{}\"", region->file->path);
     if (open != region->file) {
+      if (open) require(writer.flush());
       open = region->file;
       reader.open(open->location, open->bytes);
       writer.begin(open->fd, open->path);
@@ -285,18 +289,15 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
       laid.bytes_kept += count - differing;
       if (differing > 0 && !open->changed.exchange(true)) ++laid.files_changed;
     } else {
-      auto require = [&](int failed) {
-        if (failed != 0) throw_errno("write", open->path, failed);
-      };
       reader.for_each_piece(region->leaf, [&](uint64_t offset, ByteView piece) {
         rate.take(piece.size(), stop);
         require(writer.write(offset, piece));
       });
-      require(writer.flush());
     }
     laid.bytes += count;
     reporter.amount(count);
   }
+  if (open) require(writer.flush());
   return laid;
 }
 
