@@ -1,7 +1,6 @@
 #include "drill/drill.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/locked_directory.h"
 #include "base/log.h"
 #include "base/task_group.h"
 #include "cluster/connection.h"
@@ -28,14 +28,9 @@ constexpr std::chrono::minutes kServerPatience{5};
 // Beside what is restored: the server's own, new WAL, and what it writes to sort.
 constexpr uint64_t kSpareBytes = uint64_t{256} << 20;
 
-std::string temporary_root() {
-  const char* root = std::getenv("TMPDIR");
-  return root != nullptr && *root != '\0' ? root : "/tmp";
-}
-
-constexpr std::string_view kPlacePrefix = "holdfast-drill-";
-// Locked while its drill is at work; its text names a directory that is to be removed too.
-constexpr std::string_view kPlaceLock = "drill.lock";
+// Locked while its drill is at work; the lock file's text names a directory that is to be removed
+// too.
+constexpr LockedDirectory::Kind kPlaces{.prefix = "holdfast-drill-", .lock = "drill.lock"};
 
 // Stops the server of a place, which has no other, and removes all of it.
 void remove_place(const std::string& path, const std::string& beside) {
@@ -50,24 +45,12 @@ void remove_place(const std::string& path, const std::string& beside) {
   if (!beside.empty()) remove_tree(beside);
 }
 
-// What drills that were killed have left below `root`: nobody holds their lock. Others' directories
-// are not looked into.
+// What drills that were killed have left below `root`.
 void remove_abandoned_places(const std::string& root, Reporter& reporter) {
-  for (const DirectoryEntry& entry : list_directory(root)) {
-    const std::string path = join_path(root, entry.name);
-    const std::string lock_path = join_path(path, kPlaceLock);
-    const std::optional<struct stat> status = lstat_if_exists(path);
-    if (!entry.name.starts_with(kPlacePrefix) || !status || !S_ISDIR(status->st_mode) ||
-        status->st_uid != geteuid() || !lstat_if_exists(lock_path))
-      continue;
-    const std::optional<Error> failure = failure_of([&] {
-      const std::optional<FileLock> lock = FileLock::try_lock(lock_path);
-      if (!lock) return;
-      remove_place(path, read_text_file(lock_path));
-      reporter.note(fmt::format("removed \"{}\", which a drill that was killed had left", path));
-    });
-    if (failure) log_warning("could not remove \"{}\": {}", path, failure->message());
-  }
+  remove_abandoned(root, kPlaces, [&](const std::string& path) {
+    remove_place(path, read_text_file(join_path(path, kPlaces.lock)));
+    reporter.note(fmt::format("removed \"{}\", which a drill that was killed had left", path));
+  });
 }
 
 // The sandbox's directory. The destructor stops the server in it and removes it; if it is not
@@ -77,40 +60,32 @@ class Place {
   Place(const std::string& below, Reporter& reporter) {
     const std::string root = absolute_path(below.empty() ? temporary_root() : below);
     remove_abandoned_places(root, reporter);
-    // Another drill may take it for abandoned before it is locked.
-    while (!lock_) {
-      std::string pattern = join_path(root, fmt::format("{}XXXXXX", kPlacePrefix));
-      if (mkdtemp(pattern.data()) == nullptr) throw_errno("create directory", pattern);
-      path_ = pattern;
-      lock_ = FileLock::try_lock(lock_path());
-    }
+    directory_.emplace(root, kPlaces);
     // Another user's server has to come through; what is in it has owners and modes of its own.
-    if (geteuid() == 0 && chmod(path_.c_str(), 0711) != 0) throw_errno("change mode of", path_);
+    if (geteuid() == 0 && chmod(path().c_str(), 0711) != 0) throw_errno("change mode of", path());
   }
   ~Place() {
     if (kept_) return;
-    const std::optional<Error> failure = failure_of([&] { remove_place(path_, beside_); });
-    if (failure) log_warning("could not remove \"{}\": {}", path_, failure->message());
+    const std::optional<Error> failure = failure_of([&] { remove_place(path(), beside_); });
+    if (failure) log_warning("could not remove \"{}\": {}", path(), failure->message());
   }
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
 
-  const std::string& path() const { return path_; }
-  std::string data() const { return join_path(path_, "data"); }
+  const std::string& path() const { return directory_->path(); }
+  std::string data() const { return join_path(path(), "data"); }
   void also_remove(const std::string& directory) {
     beside_ = directory;
-    write_all(open_file(lock_path(), O_WRONLY), as_bytes(directory), lock_path());
+    const std::string& lock = directory_->lock_path();
+    write_all(open_file(lock, O_WRONLY), as_bytes(directory), lock);
   }
   void keep() {
-    remove_file(lock_path());
+    remove_file(directory_->lock_path());
     kept_ = true;
   }
 
  private:
-  std::string lock_path() const { return join_path(path_, kPlaceLock); }
-
-  std::string path_;
-  std::optional<FileLock> lock_;
+  std::optional<LockedDirectory> directory_;
   std::string beside_;
   bool kept_ = false;
 };
