@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "backup/import_entries.h"
 #include "backup/import_files.h"
@@ -16,6 +17,7 @@
 #include "backup/tar_feed.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/locked_directory.h"
 #include "base/process.h"
 #include "base/task_group.h"
 #include "codec/digest.h"
@@ -30,6 +32,7 @@ namespace {
 constexpr const char* kOrigin = "tar";
 constexpr uint32_t kOwnerBits = 0700;
 constexpr uint32_t kLinkMode = 0777;
+constexpr LockedDirectory::Kind kSpools{.prefix = "holdfast-import-", .lock = "import.lock"};
 
 repo::Lineage lineage_for(const ImportOptions& options, const repo::Repository& repository,
                           const std::optional<uint64_t>& system_identifier) {
@@ -68,6 +71,29 @@ Bytes stored_digest(repo::FileReader& reader, const repo::ManifestEntry& entry,
   return digest.finish();
 }
 
+// Where WAL and what does not fit into memory lie meanwhile. The destructor removes it; if it is
+// not reached, the next import does.
+class Spool {
+ public:
+  explicit Spool(Reporter& reporter) : directory_(root_without_abandoned(reporter), kSpools) {}
+  ~Spool() { remove_tree_or_log(path()); }
+  Spool(const Spool&) = delete;
+  Spool& operator=(const Spool&) = delete;
+  const std::string& path() const { return directory_.path(); }
+
+ private:
+  static std::string root_without_abandoned(Reporter& reporter) {
+    std::string root = temporary_root();
+    remove_abandoned(root, kSpools, [&](const std::string& path) {
+      remove_tree(path);
+      reporter.note(fmt::format("removed \"{}\", which an import that was killed had left", path));
+    });
+    return root;
+  }
+
+  LockedDirectory directory_;
+};
+
 class Import {
  public:
   Import(const ImportOptions& options, const repo::Repository& repository, Reporter& reporter,
@@ -77,7 +103,8 @@ class Import {
         reporter_(reporter),
         stop_(std::move(stop)),
         clock_(clock),
-        entries_(directory_.path()) {}
+        spool_(reporter),
+        entries_(spool_.path()) {}
 
   ImportResult run();
 
@@ -89,6 +116,7 @@ class Import {
   BackupWal settle_wal();
   std::string choose_id(Time start) const;
   void note_same_backup(const std::string& id) const;
+  void warn_of_configuration();
   repo::Backup describe(const std::string& id, const BackupWal& wal);
   void add_tablespace_links();
   void write_manifest(repo::BackupWriter& writer, const BackupWal& wal);
@@ -102,7 +130,7 @@ class Import {
   Reporter& reporter_;
   const std::stop_token stop_;
   const Clock& clock_;
-  const TemporaryDirectory directory_{"holdfast-import"};
+  const Spool spool_;
 
   ImportFiles files_;
   std::optional<pg::BackupManifest> manifest_;
@@ -173,7 +201,7 @@ void Import::copy_regions(TarFeed& feed, repo::ExtentWriter& extents, const std:
 
 void Import::read_tars() {
   archive_.emplace(repository_, lineage_);
-  const std::string wal_directory = join_path(directory_.path(), "wal");
+  const std::string wal_directory = join_path(spool_.path(), "wal");
   make_directory(wal_directory);
   wal_.emplace(*archive_, wal_directory);
   std::unique_ptr<TarFeed> feed;
@@ -370,6 +398,16 @@ void Import::note_same_backup(const std::string& id) const {
   }
 }
 
+void Import::warn_of_configuration() {
+  for (const std::string_view name : kConfigurationFiles)
+    if (!parts_.configuration.contains(name)) result_.not_included.emplace_back(name);
+  if (result_.not_included.empty()) return;
+  reporter_.warning(
+      fmt::format("the configuration of the cluster is not in the tar: {}; what is restored from "
+                  "this backup needs it from elsewhere",
+                  fmt::join(result_.not_included, ", ")));
+}
+
 ImportResult Import::run() {
   look_first();
 
@@ -395,6 +433,7 @@ ImportResult Import::run() {
   reporter_.phase("finishing", 0);
   const std::string id = choose_id(wal.start_time);
   note_same_backup(id);
+  warn_of_configuration();
   repo::BackupWriter writer(repository_, lineage_, id, options_.compression, clock_);
   intent.check();
   write_manifest(writer, wal);

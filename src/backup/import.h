@@ -13,7 +13,7 @@
 //
 // Sketch: memory per worker 16 MiB, a read buffer of 1 MiB and an open pack; 64 MiB for sorting.
 // Room below TMPDIR: for the WAL in the tars that is not archived yet, and about 200 bytes for each
-// file.
+// file. It is removed, of an import that was killed by the next one.
 #pragma once
 
 #include <functional>
@@ -46,6 +46,7 @@ struct ImportResult {
   std::string place;                        // what was imported
   std::vector<repo::DamagedBlock> damaged;  // the first 100
   std::vector<std::string> archived_wal;    // that came with it and was not archived yet
+  std::vector<std::string> not_included;    // files of the configuration that are not in it
   bool was_compared = false;                // with backup_manifest
 };
 

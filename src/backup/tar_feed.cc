@@ -202,6 +202,8 @@ void TarFeed::take_base(const TarEntry& entry) {
   if (entry.type != TarEntry::Type::kFile && entry.type != TarEntry::Type::kDirectory &&
       !is_directory_to_be)
     throw_foreign(entry, stream_->tar().name());
+  if (std::ranges::find(kConfigurationFiles, entry.path) != kConfigurationFiles.end())
+    parts_.configuration.insert(entry.path);
   TarEntry kept = entry;
   if (is_directory_to_be) kept.type = TarEntry::Type::kDirectory;
   take_data(kept, entry.path, true);

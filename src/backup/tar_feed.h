@@ -15,13 +15,16 @@
 // Memory: a region for each worker.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backup/copy_window.h"
@@ -33,6 +36,10 @@
 
 namespace holdfast::backup {
 
+// What a server does not start without, or lets nobody in.
+inline constexpr std::array<std::string_view, 2> kConfigurationFiles = {"postgresql.conf",
+                                                                        "pg_hba.conf"};
+
 // A small member that is kept in memory.
 struct KeptMember {
   TarEntry entry;
@@ -42,10 +49,12 @@ struct KeptMember {
 // "global/pg_control".
 struct ImportParts {
   std::map<std::string, KeptMember> files;
-  std::map<uint32_t, std::string> links;  // pg_tblspc/<oid>, where the tar has links
-  std::optional<TarEntry> root;           // the entry of the data directory itself
+  std::map<uint32_t, std::string> links;             // pg_tblspc/<oid>, where the tar has links
+  std::optional<TarEntry> root;                      // the entry of the data directory itself
+  std::set<std::string, std::less<>> configuration;  // which of kConfigurationFiles it has
 };
-// Takes such members from a base.tar that can be skipped through. Complete only if it has them.
+// Takes such members (no configuration) from a base.tar that can be skipped through. Complete only
+// if it has them.
 ImportParts look_into(const ImportTar& base, const std::stop_token& stop);
 
 class TarFeed {

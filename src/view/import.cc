@@ -21,6 +21,7 @@ std::string text(const backup::ImportResult& result) {
   for (const std::string& file : result.archived_wal) lines.emplace_back("archived", file);
   lines.emplace_back("compared", result.was_compared ? "every file, with its backup_manifest"
                                                      : "with nothing: there is no backup_manifest");
+  for (const std::string& file : result.not_included) lines.emplace_back("not included", file);
   lines.emplace_back("took", to_human(backup.finished - backup.started));
   std::string out = fields(lines);
   for (const repo::DamagedBlock& block : result.damaged)
@@ -39,6 +40,8 @@ std::string text(const backup::ImportResult& result) {
 Json json(const backup::ImportResult& result) {
   const Json as_backup = json(backup::BackupResult{
       .backup = result.backup, .damaged = result.damaged, .unreadable_files = {}});
+  Json not_included = Json::array();
+  for (const std::string& file : result.not_included) not_included.push(file);
   Json wal = Json::array();
   for (const std::string& file : result.archived_wal) wal.push(file);
   return Json::object()
@@ -47,6 +50,7 @@ Json json(const backup::ImportResult& result) {
       .set("damaged", as_backup.at("damaged"))
       .set("imported", result.place)
       .set("archived_wal", std::move(wal))
+      .set("not_included", std::move(not_included))
       .set("compared_with_manifest", result.was_compared);
 }
 

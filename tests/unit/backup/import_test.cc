@@ -2,18 +2,25 @@
 // in tests/integration.
 #include "backup/import.h"
 
+#include <algorithm>
+#include <fcntl.h>
 #include <map>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <lz4frame.h>
+#include <zstd.h>
 
 #include "backup/import_wal.h"
+#include "base/locked_directory.h"
 #include "base/process.h"
 #include "codec/digest.h"
 #include "pg/crc32c.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
+#include "support/fault_store.h"
 #include "support/golden.h"
 #include "unit/backup/made_up_cluster.h"
 
@@ -26,6 +33,17 @@ using test::make_page;
 using test::make_pages;
 
 constexpr uint64_t kRegion = repo::kLeafBytes;
+
+Bytes zstd(ByteView raw) {
+  Bytes out(ZSTD_compressBound(raw.size()));
+  out.resize(ZSTD_compress(out.data(), out.size(), raw.data(), raw.size(), 3));
+  return out;
+}
+Bytes lz4(ByteView raw) {
+  Bytes out(LZ4F_compressFrameBound(raw.size(), nullptr));
+  out.resize(LZ4F_compressFrame(out.data(), out.size(), raw.data(), raw.size(), nullptr));
+  return out;
+}
 
 class ImportTest : public testing::Test, protected test::ArchiveFixture {
  protected:
@@ -165,6 +183,14 @@ class ImportTest : public testing::Test, protected test::ArchiveFixture {
     EXPECT_EQ(reader.read_range(0, bytes), bytes.size());
     return bytes;
   }
+  void expect_whole(const std::string& id) {
+    const std::optional<repo::Backup> backup = repo::read_backup(repository(), lineage().name, id);
+    ASSERT_TRUE(backup.has_value()) << id;
+    for (const auto& [name, entry] : entries_of(*backup)) {
+      if (entry.type != repo::EntryType::kFile) continue;
+      EXPECT_TRUE(content_of(entry) == read_file(path(name))) << id << name;
+    }
+  }
 
   test::WalBuilder wal_;
   pg::Lsn start_, checkpoint_, stop_;
@@ -231,6 +257,7 @@ TEST_F(ImportTest, MakesUpDirectoriesAndLeavesOutForksOfUnloggedRelations) {
 
 TEST_F(ImportTest, MarksDamagedPagesButNotThoseThatReplayMakesWhole) {
   put_segments(wal_);
+  for (const char* name : {"postgresql.conf", "pg_hba.conf"}) put(name, {});
   Bytes pages = make_pages(0, 6);
   const auto damaged_page = [&](uint32_t block, pg::Lsn lsn) {
     Bytes page = make_page(block, 1, lsn);
@@ -424,6 +451,137 @@ TEST_F(ImportTest, IsStopped) {
   EXPECT_EQ(
       error_of([&] { import_backup(options(), repository(), reporter_, stop.get_token()); }).code(),
       ErrorCode::kInterrupted);
+}
+
+// --- Threads, forms, what is not there
+
+TEST_F(ImportTest, ManyJobsStoreWhatOneDoes) {
+  put_segments(wal_);
+  // Members of several regions, so several jobs hold one; and many that pass in a moment.
+  for (const char* name : {"base/5/3000", "base/5/3001"}) {
+    Bytes pages = make_pages(0, 3 * kRegion / 8192 + 5);
+    for (const uint32_t block : {3U, static_cast<uint32_t>(2 * kRegion / 8192 + 1)})
+      pages[block * pg::kPageBytes + 5000] ^= std::byte{0xFF};
+    put(name, pages);
+  }
+  const Bytes page = make_page(0);
+  for (int file = 0; file < 300; ++file) {
+    const Fd fd =
+        open_file(path(fmt::format("base/5/{}", 10'000 + file)), O_WRONLY | O_CREAT | O_EXCL);
+    if (file % 3 != 0) write_all(fd, page, "a page");
+  }
+  make_tar();
+  make_manifest("CRC32C",
+                {"PG_VERSION", "backup_label", "global/pg_control", "base/5/1259", "base/5/3000",
+                 "base/5/3001"},
+                stop_);
+  // Files that it does not name are told, so the comparison was made with all of them there.
+  EXPECT_NE(import_error().detail().find("And 297 more files."), std::string::npos);
+  remove_file(join_path(tars(), "backup_manifest"));
+  ImportOptions with_one = options(), with_many = options();
+  with_one.jobs = 1;
+  with_many.jobs = 8;
+  const ImportResult one = import_backup(with_one, repository(), reporter_, {});
+  const ImportResult many = import_backup(with_many, repository(), reporter_, {});
+  EXPECT_EQ(many.backup.files, one.backup.files);
+  EXPECT_EQ(many.backup.bytes, one.backup.bytes);
+  EXPECT_EQ(many.backup.damaged_blocks, 4U);
+  EXPECT_EQ(many.damaged.size(), one.damaged.size());
+  std::map<std::string, repo::ManifestEntry> of_one = entries_of(one.backup),
+                                             of_many = entries_of(many.backup);
+  ASSERT_EQ(of_many.size(), of_one.size());
+  EXPECT_GT(of_many.size(), 300U);
+  for (const auto& [name, entry] : of_many) {
+    EXPECT_EQ(entry.size, of_one[name].size) << name;
+    if (entry.type != repo::EntryType::kFile) continue;
+    EXPECT_TRUE(content_of(entry) == content_of(of_one[name])) << name;
+  }
+}
+
+TEST_F(ImportTest, TakesWholeTarsThatZstdAndLz4HaveMadeSmaller) {
+  put_segments(wal_);
+  put("base/5/2619", make_pages(0, kRegion / 8192 + 3));
+  make_tar();
+  const std::string plain = join_path(tars(), "base.tar");
+  const Bytes tar = read_file(plain);
+  remove_file(plain);
+  const struct {
+    const char* suffix;
+    Bytes bytes;
+  } cases[] = {{".zst", zstd(tar)}, {".lz4", lz4(tar)}};
+  for (const auto& c : cases) {
+    ASSERT_LT(c.bytes.size(), tar.size()) << c.suffix;
+    write_file_durably(plain + c.suffix, c.bytes);
+    std::map<std::string, repo::ManifestEntry> entries = entries_of(import().backup);
+    for (const char* name : {"PG_VERSION", "base/5/1259", "base/5/2619"})
+      EXPECT_TRUE(content_of(entries[name]) == read_file(path(name))) << c.suffix << name;
+    // Without its end it is none.
+    write_file_durably(plain + c.suffix, ByteView(c.bytes).first(c.bytes.size() - 20));
+    EXPECT_EQ(import_error().code(), ErrorCode::kCorrupt) << c.suffix;
+    remove_file(plain + c.suffix);
+  }
+}
+
+TEST_F(ImportTest, WarnsOfConfigurationThatIsNotInTheTar) {
+  put_segments(wal_);
+  put("pg_hba.conf", as_bytes("local all all trust\n"));
+  make_tar();
+  EXPECT_EQ(import().not_included, std::vector<std::string>{"postgresql.conf"});
+  EXPECT_EQ(reporter_.warnings(),
+            std::vector<std::string>{
+                "the configuration of the cluster is not in the tar: postgresql.conf; what is "
+                "restored from this backup needs it from elsewhere"});
+  put("postgresql.conf", as_bytes("port = 5432\n"));
+  make_tar();
+  EXPECT_TRUE(import().not_included.empty());
+  EXPECT_EQ(reporter_.warnings().size(), 1U);
+}
+
+TEST_F(ImportTest, RemovesWhatAKilledImportHasLeftAndLeavesNothingItself) {
+  put_segments(wal_);
+  make_tar();
+  constexpr LockedDirectory::Kind kSpools{.prefix = "holdfast-import-", .lock = "import.lock"};
+  std::optional<LockedDirectory> other(std::in_place, temporary_root(), kSpools);
+  const std::string left = other->path();
+  write_file_durably(join_path(left, "segment"), as_bytes("WAL"));
+  import();
+  EXPECT_TRUE(is_directory(left)) << "that of another import which is at work";
+  EXPECT_TRUE(reporter_.notes().empty() || reporter_.notes()[0].find(left) == std::string::npos);
+  other.reset();
+  import();
+  EXPECT_FALSE(lstat_if_exists(left));
+}
+
+// The store refuses one call, or does what it is told and loses the answer.
+TEST_F(ImportTest, AnyFailedStoreCallLeavesNothingToSeeAndTheNextRunWorks) {
+  put_segments(wal_);
+  put("base/5/2619", make_pages(0, kRegion / 8192 + 3));
+  make_tar();
+  for (const bool lost_answer : {false, true}) {
+    uint64_t failed = 0;
+    for (uint64_t nth = 1;; ++nth) {
+      const std::vector<std::string> before = repo::list_backup_ids(repository(), lineage().name);
+      test::FaultStore faulty(store(), test::Fault{.first = nth, .lost_answer = lost_answer});
+      bool is_imported = true;
+      try {
+        const repo::Repository other = repo::Repository::open(faulty, {});
+        import_backup(options(), other, reporter_, {});
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable) << error.message();
+        is_imported = false;
+        ++failed;
+      }
+      const std::vector<std::string> after = repo::list_backup_ids(repository(), lineage().name);
+      // Where the answer to the commit is lost, it is there although the run says that it failed.
+      EXPECT_GE(after.size(), before.size() + (is_imported ? 1 : 0)) << nth;
+      EXPECT_LE(after.size(), before.size() + (is_imported || lost_answer ? 1 : 0)) << nth;
+      for (const std::string& id : after)
+        if (std::ranges::find(before, id) == before.end()) expect_whole(id);
+      if (!faulty.fired()) break;
+      if (nth % 5 == 1) expect_whole(import().backup.id);
+    }
+    EXPECT_GT(failed, 20U) << lost_answer;
+  }
 }
 
 // --- The WAL of a backup
