@@ -2,9 +2,11 @@
 // like our own; what is not whole, or of another cluster, is refused and leaves nothing.
 #include <csignal>
 #include <fcntl.h>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <vector>
 
 #include <fmt/format.h>
@@ -12,8 +14,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "pg/control_file.h"
 #include "support/holdfast_command.h"
 #include "support/oracle.h"
+#include "support/postgres_server.h"
 #include "support/recovery_scene.h"
 
 namespace holdfast::test {
@@ -82,6 +86,44 @@ void expect_refused(ImportScene& scene, const std::string& tar, int status,
   EXPECT_EQ(scene.backup_count(), before);
 }
 
+// Clusters that several cases use: each takes base backups of its own, and leaves the server at
+// work.
+class BackupImport : public testing::Test {
+ protected:
+  static void TearDownTestSuite() {
+    newer_.reset();
+    scene_.reset();
+  }
+  // Of 15, with a tablespace "side" and rows in it.
+  static ImportScene& scene() {
+    if (!scene_) {
+      scene_ = std::make_unique<ImportScene>(
+          RecoveryScene::Options{.major = kClientMajor, .wal_segment_mib = 1});
+      scene_->make_tablespace_directory("side");
+      scene_->server().sql(
+          fmt::format("CREATE TABLESPACE side LOCATION '{}'", scene_->path("side")));
+      scene_->server().sql(
+          "CREATE TABLE kept TABLESPACE side AS SELECT generate_series(1, 1000) AS id");
+    }
+    return *scene_;
+  }
+  // Of 17, of which there is no pg_basebackup here.
+  static ImportScene& newer() {
+    if (!newer_) {
+      newer_ =
+          std::make_unique<ImportScene>(RecoveryScene::Options{.major = 17, .wal_segment_mib = 1});
+      newer_->server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id");
+    }
+    return *newer_;
+  }
+
+ private:
+  static std::unique_ptr<ImportScene> scene_, newer_;
+};
+std::unique_ptr<ImportScene> BackupImport::scene_, BackupImport::newer_;
+
+std::string id_of(const Json& imported) { return imported.at("backup").at("id").as_string(); }
+
 // A cluster that is written to, with a tablespace: imported, destroyed, recovered to its last
 // commit.
 void expect_every_commit_comes_back(int major, const std::vector<std::string>& words, bool churn) {
@@ -118,7 +160,7 @@ void expect_every_commit_comes_back(int major, const std::vector<std::string>& w
   EXPECT_GE(findings.present, 200);
 }
 
-TEST(BackupImport, OfAnOldServerWithStreamedWalAndGzipBringsEveryCommitBack) {
+TEST_F(BackupImport, OfAnOldServerWithStreamedWalAndGzipBringsEveryCommitBack) {
   expect_every_commit_comes_back(13, {"-X", "stream", "-z"}, false);
 }
 class LongBackupImport : public testing::TestWithParam<int> {};
@@ -185,25 +227,24 @@ void expect_round_trip(int major) {
   EXPECT_EQ(restored->connect("quo\"te").query_value("SELECT pg_catalog.count(*) FROM public.kept"),
             "3000");
 }
-TEST(BackupImport, OfAnExportedBackupIsTheSameFileByFile) { expect_round_trip(18); }
+TEST_F(BackupImport, OfAnExportedBackupIsTheSameFileByFile) { expect_round_trip(18); }
 TEST_P(LongBackupImport, OfAnExportedBackupIsTheSameFileByFile) { expect_round_trip(GetParam()); }
 
-TEST(BackupImport, OfATarMadeByHandOrFromStdinIsRestorable) {
-  ImportScene scene({.major = 17, .wal_segment_mib = 1});
-  scene.server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id");
+TEST_F(BackupImport, OfATarMadeByHandOrFromStdinIsRestorable) {
+  ImportScene& scene = newer();
+  const size_t before = scene.backup_count();
   const std::string tar = scene.tar_by_hand("by_hand.tar");
   scene.server().sql("INSERT INTO kept VALUES (1001)");
   scene.archive_current_segment();
   // The label stands last; from a pipe, compressed, nothing can be seen before.
   scene.with_shell(fmt::format("gzip -c {} | {} -q backup import --tar -", tar, scene.command()));
-  scene.must({"backup", "import", "--tar", tar});
-  EXPECT_EQ(scene.backup_count(), 2U);
-  scene.crash();
-  const std::unique_ptr<RestoredServer> restored = scene.restore_into("restored", {});
+  const std::string id = id_of(scene.must({"backup", "import", "--tar", tar}));
+  EXPECT_EQ(scene.backup_count(), before + 2);
+  const std::unique_ptr<RestoredServer> restored = scene.restore_into("restored", {"--backup", id});
   EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.kept"), "1001");
 }
 
-TEST(BackupImport, WithItsOwnWalNeedsNoArchiveOfTheServer) {
+TEST_F(BackupImport, WithItsOwnWalNeedsNoArchiveOfTheServer) {
   // pg_basebackup puts its manifest into a tar that goes to stdout.
   ImportScene scene({.major = 15, .wal_segment_mib = 1, .archive = false});
   scene.server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id");
@@ -239,12 +280,10 @@ TEST(BackupImport, WithItsOwnWalNeedsNoArchiveOfTheServer) {
   expect_refused(scene, scene.path("none"), 1, {"WAL that the base backup needs is missing"});
 }
 
-TEST(BackupImport, RefusesWhatIsNotWhole) {
-  ImportScene scene({.major = 15, .wal_segment_mib = 1});
-  scene.make_tablespace_directory("side");
-  scene.server().sql(fmt::format("CREATE TABLESPACE side LOCATION '{}'", scene.path("side")));
-  scene.server().sql("CREATE TABLE kept TABLESPACE side AS SELECT generate_series(1, 1000) AS id");
-  const std::string tars = scene.pg_basebackup("tars", {"-X", "fetch"});
+TEST_F(BackupImport, RefusesWhatIsNotWhole) {
+  ImportScene& scene = this->scene();
+  const size_t before = scene.backup_count();
+  const std::string tars = scene.pg_basebackup("to refuse", {"-X", "fetch"});
   const std::string base = join_path(tars, "base.tar");
   const std::string oid =
       scene.server().value("SELECT oid FROM pg_tablespace WHERE spcname = 'side'");
@@ -284,25 +323,28 @@ TEST(BackupImport, RefusesWhatIsNotWhole) {
   expect_refused(scene, join_path(tars, oid + ".tar"), 2, {"the tar holds no base backup"});
 
   // Another cluster's.
-  ImportScene other({.major = 15, .wal_segment_mib = 1});
+  ImportScene& other = newer();
+  const size_t of_other = other.backup_count();
   expect_refused(other, tars, 1, {"is of another cluster", "--new-lineage"});
-  const Captured piped = run(
-      {.arguments = {"/bin/sh", "-c",
-                     fmt::format("cat {} | {} -q backup import --tar -", base, other.command())}});
+  const Captured piped = run({.arguments = {"/bin/sh", "-c",
+                                            fmt::format("cat '{}' | {} -q backup import --tar -",
+                                                        base, other.command())}});
   EXPECT_EQ(piped.status.code, 1) << describe(piped);
-  EXPECT_EQ(other.backup_count(), 0U);
+  EXPECT_EQ(other.backup_count(), of_other);
 
   // All of that done, it is whole.
   scene.must({"backup", "import", "--tar", tars});
-  EXPECT_EQ(scene.backup_count(), 1U);
+  EXPECT_EQ(scene.backup_count(), before + 1);
 }
 
-TEST(BackupImport, ADamagedPageIsMarkedAndCountsForNothing) {
-  ImportScene scene({.major = 17, .wal_segment_mib = 1});
-  scene.server().sql("CREATE TABLE kept AS SELECT generate_series(1, 5000) AS id");
+TEST_F(BackupImport, ADamagedPageIsMarkedAndCountsForNothing) {
+  ImportScene& scene = newer();
+  scene.server().sql("CREATE TABLE harmed AS SELECT generate_series(1, 5000) AS id");
   scene.server().sql("CHECKPOINT");
   const std::string file = join_path(scene.server().data_directory(),
-                                     scene.server().value("SELECT pg_relation_filepath('kept')"));
+                                     scene.server().value("SELECT pg_relation_filepath('harmed')"));
+  const std::string whole =
+      id_of(scene.must({"backup", "import", "--tar", scene.tar_by_hand("whole.tar")}));
   // An LSN of before the backup, so replay does not make the page whole.
   pwrite_all(open_file(file, O_WRONLY), as_bytes("damage"), 2 * 8192 + 5000, file);
   const std::string tar = scene.tar_by_hand("damaged.tar");
@@ -312,8 +354,12 @@ TEST(BackupImport, ADamagedPageIsMarkedAndCountsForNothing) {
   EXPECT_NE(ran.out.find("damaged: block 2 of"), std::string::npos) << describe(ran);
   const Captured listed = scene.run({"backup", "list"});
   EXPECT_NE(listed.out.find("damaged, 1 pages"), std::string::npos) << listed.out;
-  const Captured restored = scene.run({"restore", "--into", scene.path("restored")});
-  EXPECT_NE(restored.status.code, 0) << describe(restored);
+  const Json planned =
+      scene.must({"restore", "--into", scene.path("not"), "--to-latest", "--dry-run"});
+  EXPECT_NE(planned.dump().find(whole), std::string::npos) << planned.dump();
+  // Of the others' base backups it is no part.
+  scene.server().sql("DROP TABLE harmed");
+  scene.server().sql("CHECKPOINT");
 }
 
 // Half of a tar through a pipe that stays open.
@@ -325,6 +371,7 @@ class HeldImport {
     process_ = std::make_unique<Process>(
         SpawnOptions{.arguments = {holdfast_program(), "--config", scene.config_file(), "-q",
                                    "backup", "import", "--tar", "-"},
+                     .environment = {{"TMPDIR", scene.path("tmp")}},
                      .input = fifo_,
                      .output = "/dev/null",
                      .error = scene.path("held.log")});
@@ -346,22 +393,170 @@ class HeldImport {
   std::unique_ptr<Process> process_;
 };
 
-TEST(BackupImport, ThatIsInterruptedOrKilledLeavesNothingAndWorksTheNextTime) {
-  ImportScene scene({.major = 15, .wal_segment_mib = 1});
-  scene.server().sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id");
-  const std::string tars = scene.pg_basebackup("tars", {"-X", "fetch"});
+TEST_F(BackupImport, ThatIsInterruptedOrKilledLeavesNothingAndWorksTheNextTime) {
+  ImportScene& scene = this->scene();
+  make_directory(scene.path("tmp"));
+  const auto left = [&] { return list_directory(scene.path("tmp")).size(); };
+  const size_t before = scene.backup_count();
+  const std::string tars = scene.pg_basebackup("to interrupt", {"-X", "fetch"});
   const std::string base = join_path(tars, "base.tar");
   EXPECT_EQ(HeldImport(scene, base).end(SIGINT).code, 130);
   EXPECT_TRUE(list_directory(join_path(scene.repository(), ".tmp")).empty());
-  EXPECT_EQ(scene.backup_count(), 0U);
+  EXPECT_EQ(left(), 0U);
+  EXPECT_EQ(scene.backup_count(), before);
   EXPECT_TRUE(HeldImport(scene, base).end(SIGKILL).signalled);
-  EXPECT_EQ(scene.backup_count(), 0U);
-  scene.must({"backup", "import", "--tar", tars});
-  EXPECT_EQ(scene.backup_count(), 1U);
-  scene.crash();
-  const std::unique_ptr<RestoredServer> restored =
-      scene.restore_into("restored", {"--to-immediate"});
+  EXPECT_EQ(left(), 1U);
+  EXPECT_EQ(scene.backup_count(), before);
+  const Captured next = run({.arguments = {holdfast_program(), "--config", scene.config_file(),
+                                           "backup", "import", "--tar", tars},
+                             .environment = {{"TMPDIR", scene.path("tmp")}}});
+  EXPECT_EQ(next.status.code, 0) << describe(next);
+  EXPECT_NE(next.err.find("which an import that was killed had left"), std::string::npos)
+      << next.err;
+  EXPECT_EQ(left(), 0U);
+  EXPECT_EQ(scene.backup_count(), before + 1);
+  const std::unique_ptr<RestoredServer> restored = scene.restore_into(
+      "interrupted", {"--to-immediate", "--backup",
+                      scene.must({"backup", "show", "latest"}).at("backup").at("id").as_string()});
   EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+}
+
+TEST_F(BackupImport, IsVerifiedExportedDrilledDeletedAndExpiredLikeAnyOther) {
+  ImportScene& scene = this->scene();
+  const std::string tars = scene.pg_basebackup("to manage", {"-X", "stream"});
+  const std::string first = id_of(scene.must({"backup", "import", "--tar", tars}));
+  scene.must({"backup", "export", first, "--tar", scene.path("exported")});
+  const Json second = scene.must({"backup", "import", "--tar", scene.path("exported")});
+  EXPECT_NE(id_of(second), first);
+  const Json one = scene.must({"backup", "show", first}).at("backup");
+  for (const char* same : {"start_lsn", "stop_lsn", "files", "bytes", "tablespaces"})
+    EXPECT_EQ(one.at(same).dump(), second.at("backup").at(same).dump()) << same;
+  scene.must({"backup", "delete", first, "--yes"});
+  const Captured gone = scene.run({"backup", "show", first});
+  EXPECT_NE(gone.status.code, 0) << describe(gone);
+  // One lists what the first alone had used, the next removes it.
+  scene.must({"expire", "--grace", "0s"});
+  scene.must({"expire", "--grace", "0s"});
+  const Captured verified = scene.run({"verify", "--deep"});
+  EXPECT_EQ(verified.status.code, 0) << describe(verified);
+  make_directory(scene.path("drills"));
+  const Captured drilled =
+      scene.run({"drill", "--drill-directory", scene.path("drills"), "--backup", id_of(second)});
+  EXPECT_EQ(drilled.status.code, 0) << describe(drilled);
+  EXPECT_NE(drilled.out.find(id_of(second)), std::string::npos) << drilled.out;
+}
+
+// A standby writes no record at a backup's end: it ends where pg_control says that the pages are
+// from, and the server says the same in its manifest.
+TEST_F(BackupImport, OfAStandbyEndsAtItsMinimumRecoveryPointAndBringsEveryCommitBack) {
+  ImportScene& scene = this->scene();
+  const std::string data = scene.path("standby");
+  run_checked({.arguments = {test_installation(kClientMajor).program("pg_basebackup"), "-d",
+                             scene.server().conninfo(), "-D", data, "-R", "-c", "fast", "-T",
+                             scene.path("side") + "=" + scene.path("side of the standby")}});
+  give_to_server_user(data);
+  give_to_server_user(scene.path("side of the standby"));
+  PostgresServer standby({.major = kClientMajor, .data_directory = data});
+  Ledger ledger(scene.path("standby ledger"));
+  cluster::Connection connection = scene.server().connect();
+  make_oracle_tables(connection, 3, "side");
+  Load load({.conninfo = scene.server().conninfo(), .churn = false, .tablespace = "side"}, ledger);
+  load.wait_for_commits(100);
+  const auto replay = [&] {
+    const std::string lsn = scene.server().value("SELECT pg_current_wal_flush_lsn()");
+    EXPECT_TRUE(comes_true([&] {
+      return standby.value("SELECT pg_last_wal_replay_lsn() >= '" + lsn + "'") == "t";
+    })) << standby.log();
+  };
+  // Pages that were written behind the restartpoint with which the backup begins.
+  scene.server().sql("CHECKPOINT");
+  replay();
+  standby.sql("CHECKPOINT");
+  load.wait_for_commits(100);
+  replay();
+  const std::string tars = scene.path("of the standby");
+  run_checked({.arguments = {test_installation(kClientMajor).program("pg_basebackup"), "-d",
+                             standby.conninfo(), "-D", tars, "-Ft", "-X", "fetch", "-c", "fast"}});
+  load.wait_for_commits(50);
+  load.stop();
+  standby.stop();
+  const Json with_manifest = scene.must({"backup", "import", "--tar", tars});
+  EXPECT_TRUE(with_manifest.at("backup").at("from_standby").as_bool());
+  remove_file(join_path(tars, "backup_manifest"));
+  const Json without = scene.must({"backup", "import", "--tar", tars});
+  EXPECT_FALSE(without.at("compared_with_manifest").as_bool());
+  EXPECT_TRUE(without.at("backup").at("from_standby").as_bool());
+  const auto stop = [](const Json& imported) {
+    return pg::parse_lsn(imported.at("backup").at("stop_lsn").as_string());
+  };
+  // As the copied pg_control says.
+  const std::string of_control = scene.path("control");
+  make_directories(of_control);
+  run_checked({.arguments = {"tar", "-xf", join_path(tars, "base.tar"), "-C", of_control,
+                             "global/pg_control"}});
+  const pg::ControlFile control =
+      pg::parse_control_file(read_file(join_path(of_control, "global/pg_control")));
+  EXPECT_EQ(stop(without), control.minimum_recovery_lsn);
+  // The server reads it once more, at the end: never less.
+  EXPECT_GE(stop(with_manifest), stop(without));
+  EXPECT_GT(stop(without), pg::parse_lsn(without.at("backup").at("checkpoint_lsn").as_string()));
+
+  // What the primary archives of the same segment does not contradict what came with the tar.
+  scene.archive_current_segment();
+  for (const Json& imported : {with_manifest, without}) {
+    const std::unique_ptr<RestoredServer> at_its_end = scene.restore_into(
+        "end of " + id_of(imported), {"--backup", id_of(imported), "--to-immediate"});
+    EXPECT_EQ(at_its_end->value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
+    EXPECT_EQ(at_its_end->value("SELECT pg_catalog.pg_is_in_recovery()"), "f");
+  }
+  const std::unique_ptr<RestoredServer> restored =
+      scene.restore_into("all", {"--backup", id_of(without)});
+  cluster::Connection there = restored->connect();
+  const Findings findings = compare(there, ledger, Moment::end_of_everything());
+  for (const std::string& complaint : findings.complaints) ADD_FAILURE() << complaint;
+  EXPECT_GE(findings.present, 250);
+}
+
+// Through a pipe, as GNU tar reads holes: in zeros.
+TEST(LongBackupImportMemory, IsBoundedForAMemberOfGigabytesAndFor200000Members) {
+  constexpr long kLimitKib = 256 << 10;
+  ImportScene scene({.major = kClientMajor, .wal_segment_mib = 1});
+  const std::string data = scene.server().data_directory();
+  const std::string made = scene.path("made");
+  make_directory(made);
+  const auto expect_bounded = [&](const std::string& what) {
+    cluster::Connection connection = scene.server().connect();
+    connection.query("SELECT pg_backup_start('large', true)");
+    const std::string label = connection.query_value("SELECT labelfile FROM pg_backup_stop()");
+    scene.archive_current_segment();
+    // Nobody writes, so what is read behind the end is what was there before.
+    write_file_durably(join_path(made, "backup_label"), as_bytes(label));
+    const long peak =
+        peak_kib({.arguments = {"/bin/sh", "-c",
+                                fmt::format("tar -cf - -C {} --exclude='./pg_wal/*' "
+                                            "--exclude=./postmaster.pid . -C {} backup_label | "
+                                            "{} -q --jobs 4 backup import --tar -",
+                                            data, made, scene.command())},
+                  .output = scene.path("out"),
+                  .error = "&1"});
+    std::cout << fmt::format("{}: {} MiB at most\n", what, peak >> 10);
+    EXPECT_LT(peak, kLimitKib) << what;
+    EXPECT_GT(peak, 4 << 10) << "nothing was measured";
+  };
+  const std::string large = join_path(data, "base/5/large");
+  ASSERT_EQ(ftruncate(open_file(large, O_WRONLY | O_CREAT).get(), off_t{5} << 30), 0);
+  expect_bounded("5 GiB");
+  const Json one = scene.must({"backup", "show", "latest"}).at("backup");
+  EXPECT_GT(one.at("bytes").as_u64(), uint64_t{5} << 30);
+  remove_file(large);
+  for (int file = 0; file < 200'000; ++file)
+    ASSERT_EQ(ftruncate(open_file(fmt::format("{}/base/5/{}", data, 1'000'000 + file),
+                                  O_WRONLY | O_CREAT | O_EXCL)
+                            .get(),
+                        file % 2 * 8192),
+              0);
+  expect_bounded("200,000 files");
+  EXPECT_GT(scene.must({"backup", "show", "latest"}).at("backup").at("files").as_u64(), 200'000U);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 // command runs, as the kernel counts it.
 #include <fcntl.h>
 #include <iostream>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -20,24 +18,14 @@ namespace {
 
 constexpr long kLimitKib = 256 << 10;
 
-// Runs a command that must succeed, and returns its peak in KiB: of itself and of those of its
-// children that it waited for.
-long peak_kib(const RecoveryScene& scene, const std::vector<std::string>& words) {
+// With eight jobs.
+long peak_of_holdfast(const RecoveryScene& scene, const std::vector<std::string>& words) {
   SpawnOptions options{
       .arguments = {holdfast_program(), "--config", scene.config_file(), "--jobs", "8"},
       .output = scene.path("out"),
       .error = "&1"};
   options.arguments.insert(options.arguments.end(), words.begin(), words.end());
-  Process process(options);
-  int status = 0;
-  struct rusage usage{};
-  pid_t waited;
-  do waited = wait4(process.pid(), &status, 0, &usage);
-  while (waited < 0 && errno == EINTR);
-  EXPECT_EQ(waited, process.pid());
-  process.release();
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << read_text_file(scene.path("out"));
-  return usage.ru_maxrss;
+  return peak_kib(options);
 }
 
 // A scene whose cluster is made before anything is archived. Sealed by a passphrase, which takes
@@ -55,7 +43,7 @@ class Memory : public testing::Test {
     EXPECT_EQ(scene_.server().value("SHOW archive_mode"), "on");
   }
   void expect_bounded(const std::vector<std::string>& words) {
-    const long peak = peak_kib(scene_, words);
+    const long peak = peak_of_holdfast(scene_, words);
     std::cout << fmt::format("{}: {} MiB at most\n", words.front(), peak >> 10);
     EXPECT_LT(peak, kLimitKib) << words.front();
     EXPECT_GT(peak, 4 << 10) << "nothing was measured";

@@ -1,11 +1,16 @@
 #include "support/holdfast_command.h"
 
+#include <cerrno>
 #include <cstdlib>
 #include <string_view>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "config/settings.h"
 
 extern char** environ;
@@ -44,6 +49,19 @@ Captured holdfast(const std::vector<std::string>& words, const std::string& dire
 std::string describe(const Captured& ran) {
   return fmt::format("the program {}\nstdout:\n{}\nstderr:\n{}", to_string(ran.status), ran.out,
                      ran.err);
+}
+
+long peak_kib(const SpawnOptions& options) {
+  Process process(options);
+  int status = 0;
+  struct rusage usage{};
+  pid_t waited;
+  do waited = wait4(process.pid(), &status, 0, &usage);
+  while (waited < 0 && errno == EINTR);
+  EXPECT_EQ(waited, process.pid());
+  process.release();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << read_text_file(options.output);
+  return usage.ru_maxrss;
 }
 
 }  // namespace holdfast::test

@@ -22,4 +22,8 @@ Captured holdfast(const std::vector<std::string>& words, const std::string& dire
 // "exited with status 1" and what was printed, for the message of a failed expectation.
 std::string describe(const Captured& ran);
 
+// Runs a command, whose output goes to a file, and which must succeed. Returns the largest resident
+// set of any of its processes in KiB: of itself and of those of its children that it waited for.
+long peak_kib(const SpawnOptions& options);
+
 }  // namespace holdfast::test
