@@ -127,7 +127,8 @@ std::string id_of(const Json& imported) { return imported.at("backup").at("id").
 // A cluster that is written to, with a tablespace: imported, destroyed, recovered to its last
 // commit.
 void expect_every_commit_comes_back(int major, const std::vector<std::string>& words, bool churn) {
-  ImportScene scene({.major = major, .wal_segment_mib = 1});
+  // What "-X fetch" asks for at the end must still be there.
+  ImportScene scene({.major = major, .wal_segment_mib = 1, .config = {"wal_keep_size = 512MB"}});
   scene.make_tablespace_directory("side");
   scene.server().sql(fmt::format("CREATE TABLESPACE side LOCATION '{}'", scene.path("side")));
   Ledger ledger(scene.path("ledger"));
