@@ -12,12 +12,14 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 
-// Commits at 10, 20, 30 and 5 s (clocks go back) over two segments, as files of a pg_wal.
+// Commits at 10, 20, 30 and 5 s (clocks go back) over two segments, as files of a pg_wal; and an
+// abort, which nobody loses.
 class FindLoss : public testing::Test {
  protected:
   FindLoss() {
     wal_.add_filler(100);
     first_ = wal_.add_commit(100, 10 * kSecond);
+    wal_.add_data(pg::kRmTransaction, 0x20, 104, ByteWriter().i64(1 * kSecond).view());
     second_ = wal_.add_commit(101, 20 * kSecond);
     while (wal_.segment_count() < 2) wal_.add_filler(5000);
     third_ = wal_.add_commit(102, 30 * kSecond);
@@ -52,9 +54,9 @@ TEST_F(FindLoss, CountsTheCommitsBehindTheRecoveryAndFindsTheEarliest) {
     uint64_t transactions;
     std::optional<int64_t> earliest;
   } cases[] = {
-      {first_, end_, 4, 5},      {second_, end_, 3, 5},        {third_, end_, 2, 5},
-      {second_, third_, 1, 20},  {second_ + 1, third_, 0, {}}, {end_, end_, 0, {}},
-      {end_ + 100, end_, 0, {}},
+      {first_, end_, 4, 5}, {first_, third_, 2, 10},   {second_, end_, 3, 5},
+      {third_, end_, 2, 5}, {second_, third_, 1, 20},  {second_ + 1, third_, 0, {}},
+      {end_, end_, 0, {}},  {end_ + 100, end_, 0, {}},
   };
   for (const auto& c : cases) {
     const Loss found = loss(c.recovered, c.flushed);

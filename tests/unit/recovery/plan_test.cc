@@ -269,6 +269,13 @@ TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
   EXPECT_EQ(ranges_of(plan(to_lsn(named))), "1:3-4 ");
 }
 
+// The end, which is the way out where the WAL is whole, cannot be reached either.
+TEST_F(PlanTest, ARefusalNamesNoCommandThatWouldBeRefusedToo) {
+  put_all({5});
+  EXPECT_EQ(refusal(to_xid(4711)).hint(), "Check the number; subtransactions cannot be targets.");
+  EXPECT_EQ(refusal(to_name("nowhere")).hint(), "Check the spelling; upper and lower case differ.");
+}
+
 TEST_F(PlanTest, HolesAreNamedWholeAndThoseBehindTheTargetInThePlan) {
   put_all({4, 5});
   EXPECT_EQ(refusal({}).detail(),

@@ -4,6 +4,7 @@
 #include <array>
 #include <fcntl.h>
 #include <functional>
+#include <map>
 #include <unistd.h>
 
 #include <gtest/gtest.h>
@@ -14,6 +15,7 @@
 #include "pg/crc32c.h"
 #include "repo/intent.h"
 #include "restore/prepare.h"
+#include "restore/state.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
 #include "support/fault_store.h"
@@ -391,6 +393,39 @@ TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
             std::nullopt);
 }
 
+// In its file, where it holds for every later start, and on the command line, which wins over a
+// file that was changed.
+TEST_F(RestoreTest, ACopyHasNoSettingThatActsOnTheLiving) {
+  auto file = std::ranges::find(files_, "postgresql.conf", &MadeUpFile::path);
+  file->content = to_bytes(
+      "archive_mode = on\narchive_cleanup_command = 'cleanup %r'\n"
+      "recovery_end_command = 'switch'\nprimary_conninfo = 'host=production'\n"
+      "primary_slot_name = 'ours'\nsynchronous_standby_names = '*'\n"
+      "max_logical_replication_workers = 4\nlisten_addresses = '*'\n"
+      "unix_socket_directories = '/var/run/postgresql'\n");
+  take_backup();
+  run(options());
+  const pg::ConfFile conf(text(join_path(into_, "postgresql.auto.conf")));
+  std::map<std::string, std::string> command_line;
+  const RestoredState state = read_state(into_).value();
+  for (const auto& [name, value] : state.command_line) command_line[name] = value;
+  const std::pair<const char*, std::string> expected[] = {
+      {"archive_mode", "off"},
+      {"archive_cleanup_command", ""},
+      {"recovery_end_command", ""},
+      {"primary_conninfo", ""},
+      {"primary_slot_name", ""},
+      {"synchronous_standby_names", ""},
+      {"max_logical_replication_workers", "0"},
+      {"listen_addresses", ""},
+      {"unix_socket_directories", join_path(into_, "holdfast_socket")}};
+  for (const auto& [name, value] : expected) {
+    EXPECT_EQ(conf.value(name), value) << name;
+    ASSERT_TRUE(command_line.contains(name)) << name;
+    EXPECT_EQ(command_line[name], value) << name;
+  }
+}
+
 TEST_F(RestoreTest, ADirectoryWithOtherFilesIsRefusedUntouched) {
   take_backup();
   make_directories(into_);
@@ -672,6 +707,16 @@ TEST_F(RestoreTest, ABackupWithoutItsLabelIsRefused) {
 }
 
 // --- Delta --------------------------------------------------------------------------------------
+
+// pg_control comes behind what the recovery needs: what fails before it leaves nothing that starts.
+TEST_F(RestoreTest, AnErrorInTheLastFilesLeavesNothingThatStarts) {
+  auto map = std::ranges::find(files_, "tablespace_map", &MadeUpFile::path);
+  map->content = to_bytes("no map\n");
+  take_backup();
+  refusal(options());
+  EXPECT_TRUE(lstat_if_exists(join_path(into_, "PG_VERSION"))) << "it was laid";
+  EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
+}
 
 TEST_F(RestoreTest, ADeltaWritesWhatDiffersByContentAndKeepsTheRest) {
   take_backup();
