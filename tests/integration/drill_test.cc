@@ -10,8 +10,14 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/random.h"
+#include "base/time.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
+#include "repo/drill_report.h"
+#include "repo/layout.h"
+#include "repo/repository.h"
+#include "store/open_store.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -33,8 +39,9 @@ std::string state_of(const Json& report, const std::string& name) {
 // A cluster with a backup and archived commits behind it, and a directory for its drills.
 class DrillScene : public RecoveryScene {
  public:
-  explicit DrillScene(Options options = {.major = 15, .wal_segment_mib = 1})
-      : RecoveryScene(options) {
+  // On a slow machine autovacuum would commit something meanwhile, which would count as lost.
+  explicit DrillScene(int major = 15)
+      : RecoveryScene({.major = major, .wal_segment_mib = 1, .config = {"autovacuum = off"}}) {
     make_directory(drills());
     server().sql("CREATE TABLE orders AS SELECT g AS id FROM generate_series(1, 1000) g");
     must({"backup"});
@@ -72,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
 
 TEST_P(Drill, BringsTheClusterBackMeasuresItAndKeepsTheEvidence) {
-  DrillScene scene({.major = GetParam(), .wal_segment_mib = 1});
+  DrillScene scene(GetParam());
   // Committed and never archived: what the repository alone cannot give back.
   for (int order = 1; order <= 3; ++order)
     scene.server().sql(fmt::format("INSERT INTO orders VALUES ({})", 5000 + order));
@@ -120,6 +127,26 @@ TEST_P(Drill, BringsTheClusterBackMeasuresItAndKeepsTheEvidence) {
   EXPECT_NE(scene.run({"drill", "list"}).out.find(id), std::string::npos);
   EXPECT_EQ(scene.run({"drill", "show", id, "--html"}).out, read_text_file(page));
   EXPECT_NE(read_text_file(page).find("3 transactions of the last"), std::string::npos);
+}
+
+// Every connection to the recovered server takes a second longer, the one that writes too: its time
+// belongs to the recovery, and that of the checks, which connect as well, does not.
+TEST(DrillClock, RunsUpToTheFirstWriteAndNotThroughTheChecks) {
+  DrillScene scene;
+  // Without a reload: production itself does not notice.
+  scene.server().sql("ALTER SYSTEM SET post_auth_delay = 1");
+  scene.must({"backup"});
+  scene.server().sql("INSERT INTO orders VALUES (1)");
+  scene.archive_current_segment();
+  const Json report = scene.report({}, 0);
+  const double recovery = report.at("recovery").at("seconds").as_double();
+  const double checks = report.at("check_seconds").as_double();
+  EXPECT_GE(report.at("recovery").at("write_seconds").as_double(), 1);
+  EXPECT_GE(checks, 2);
+  // The report's own two times, around all of it.
+  const Microseconds all =
+      parse_time(report.at("finished").as_string()) - parse_time(report.at("started").as_string());
+  EXPECT_LE(recovery + checks, std::chrono::duration<double>(all).count() + 0.1);
 }
 
 // A cluster that no test takes away: in each it has archived whatever it committed.
@@ -444,6 +471,18 @@ class DrillDestroy : public testing::Test {
     words.insert(words.begin(), {"drill", "--destroy"});
     return scene_.run(words);
   }
+  // The newest drill once more, as one that passed and was made that long ago.
+  void put_older_drill(std::chrono::minutes age) {
+    const std::unique_ptr<store::Store> store = store::open_store(scene_.repository());
+    const repo::Repository repository = repo::Repository::open(*store, {});
+    repo::DrillReport report = repo::resolve_drill_report(repository, "main", "latest");
+    report.started -= age;
+    report.finished -= age;
+    report.id = repo::make_backup_id(report.started, system_random());
+    report.passed = true;
+    report.missed.clear();
+    repo::put_drill_report(repository, report);
+  }
   std::string rows() {
     return cluster::Connection::connect({.conninfo = scene_.server().conninfo()}, {})
         .query_value("SELECT pg_catalog.count(*) FROM public.kept");
@@ -468,6 +507,9 @@ TEST_F(DrillDestroy, IsRefusedWithoutAProofAndWithoutItsName) {
   EXPECT_NE(unproven.err.find("has passed within the last day"), std::string::npos);
   // A drill that failed proves nothing.
   scene_.report({"--rto", "1ms"}, 6);
+  EXPECT_EQ(destroy({"--confirm", "main"}).status.code, 2);
+  // Nor does one that is older than a day.
+  put_older_drill(std::chrono::hours(24) + std::chrono::minutes(1));
   EXPECT_EQ(destroy({"--confirm", "main"}).status.code, 2);
   scene_.report({}, 0);
   for (const std::vector<std::string>& words :
@@ -507,6 +549,18 @@ TEST_F(DrillDestroy, KeepsTheOldClusterWhenCommitsWereLost) {
   ASSERT_EQ(ran.status.code, 0) << describe(ran);
   const Json report = Json::parse(ran.out, "report");
   EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 1U);
+  EXPECT_EQ(report.at("aside").items().size(), 2U);
+  EXPECT_EQ(aside(), 2U);
+  EXPECT_EQ(rows(), "50");
+}
+
+TEST_F(DrillDestroy, KeepsTheOldClusterWhenACheckFails) {
+  scene_.report({}, 0);
+  const Captured ran = destroy({"--confirm", "main", "--json", "--check",
+                                scene_.sql_file("SELECT count(*) = 51 FROM kept")});
+  EXPECT_EQ(ran.status.code, 6) << describe(ran);
+  const Json report = Json::parse(ran.out, "report");
+  EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 0U);
   EXPECT_EQ(report.at("aside").items().size(), 2U);
   EXPECT_EQ(aside(), 2U);
   EXPECT_EQ(rows(), "50");
