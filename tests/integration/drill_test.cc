@@ -83,6 +83,7 @@ TEST_P(Drill, BringsTheClusterBackMeasuresItAndKeepsTheEvidence) {
   // Committed and never archived: what the repository alone cannot give back.
   for (int order = 1; order <= 3; ++order)
     scene.server().sql(fmt::format("INSERT INTO orders VALUES ({})", 5000 + order));
+  const pg::Lsn flushed = pg::parse_lsn(scene.server().value("SELECT pg_current_wal_flush_lsn()"));
   const std::string page = scene.path("report.html");
   const Json report = scene.report(
       {"--rto", "1h", "--rpo", "1h", "--report", page, "--check",
@@ -104,6 +105,10 @@ TEST_P(Drill, BringsTheClusterBackMeasuresItAndKeepsTheEvidence) {
   const Json& loss = report.at("loss");
   EXPECT_EQ(loss.at("transactions").as_u64(), 3U);
   EXPECT_GT(loss.at("wal_bytes").as_u64(), 0U);
+  // Where the server was when the drill began.
+  const pg::Lsn noted = pg::parse_lsn(loss.at("flushed").as_string());
+  EXPECT_GE(noted, flushed);
+  EXPECT_LT(noted - flushed, scene.segment_size().bytes() / 4);
   EXPECT_GT(loss.at("seconds").as_double(), 0);
   EXPECT_LT(loss.at("seconds").as_double(), 3600);
 
@@ -166,6 +171,27 @@ TEST_F(DrillOfOneCluster, LosesNothingWhenEverythingIsArchived) {
   const Json report = scene.report({"--rpo", "0s"}, 0);
   EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 0U);
   EXPECT_EQ(report.at("loss").at("seconds").as_double(), 0);
+}
+
+// The server goes on while the drill restores.
+TEST_F(DrillOfOneCluster, DoesNotCountWhatIsCommittedAfterTheDisaster) {
+  DrillScene& scene = DrillOfOneCluster::scene();
+  const std::string words = scene.path("words of a busy one");
+  Process drill({.arguments = {holdfast_program(), "--config", scene.config_file(), "drill",
+                               "--drill-directory", scene.drills(), "--json"},
+                 .output = scene.path("busy.json"),
+                 .error = words,
+                 .new_process_group = true});
+  ASSERT_TRUE(
+      comes_true([&] { return read_text_file(words).find("laying files") != std::string::npos; },
+                 std::chrono::seconds(120)))
+      << read_text_file(words);
+  scene.server().sql("INSERT INTO orders VALUES (7)");
+  ASSERT_EQ(drill.wait().code, 0) << read_text_file(words);
+  const Json report = Json::parse(read_text_file(scene.path("busy.json")), "report");
+  EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 0U) << report.dump();
+  EXPECT_EQ(report.at("loss").at("seconds").as_double(), 0);
+  scene.archive_current_segment();
 }
 
 TEST(DrillLoss, IsUnknownWhereNobodyCanBeAsked) {

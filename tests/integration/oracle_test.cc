@@ -413,6 +413,10 @@ TEST(OraclePause, ARecoveryThatWaitsShowsTheMomentAndFinishOpensIt) {
   scene.must({"finish", restored->directory()});
   expect_recovered(*restored, ledger, Moment::at(time));
   expect_open_for_work(*restored);
+  // Nothing of the recovery is left, neither in the files nor in the server.
+  const std::string conf = read_text_file(join_path(restored->directory(), "postgresql.auto.conf"));
+  EXPECT_EQ(conf.find("recovery_target"), std::string::npos) << conf;
+  EXPECT_TRUE(comes_true([&] { return restored->value("SHOW restore_command").empty(); }));
 }
 
 TEST(OracleSalvage, InPlaceRecoveryFromTheOldWalBringsBackTheLastAcknowledgedCommit) {

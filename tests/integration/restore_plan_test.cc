@@ -77,6 +77,8 @@ TEST_F(RestorePlan, IsWhatTheRestoreThenDoesAndWritesNothing) {
                         scene_.config_file(), into));
   const RestoredServer restored(into, scene_.must({"restore", "--into", into, "--start"}));
   EXPECT_EQ(restored.value("SELECT one FROM public.later"), "1");
+  // Promoted, it knows no more of the recovery.
+  EXPECT_TRUE(comes_true([&] { return restored.value("SHOW restore_command").empty(); }));
   EXPECT_EQ(restored.value("SELECT pg_catalog.count(*) FROM public.kept"), "9");
   const Json& result = restored.result();
   EXPECT_EQ(result.at("files").as_i64(), plan.at("files").as_i64());
