@@ -115,7 +115,8 @@ class ImportEntries::Merge {
         Reporter& reporter)
       : all_(all), options_(options), manifest_(manifest), reporter_(reporter) {}
 
-  DataCopyResult run(const std::stop_token& stop) HF_REQUIRES(all_.mutex_) {
+  DataCopyResult run(const std::stop_token& stop) {
+    MutexLock lock(all_.mutex_);
     expected_ = all_.expected_.next();
     while (std::optional<PathSorter::Record> record = all_.sorter_.next()) {
       throw_if_stopped(stop);
@@ -280,7 +281,6 @@ void ImportEntries::Merge::judge_faults(repo::ManifestEntry& entry) {
 
 DataCopyResult ImportEntries::merge(const MergeOptions& options, repo::ManifestWriter& manifest,
                                     Reporter& reporter, const std::stop_token& stop) {
-  MutexLock lock(mutex_);
   return Merge(*this, options, manifest, reporter).run(stop);
 }
 
