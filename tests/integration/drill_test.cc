@@ -186,7 +186,7 @@ TEST_F(DrillOfOneCluster, DoesNotCountWhatIsCommittedAfterTheDisaster) {
       comes_true([&] { return read_text_file(words).find("laying files") != std::string::npos; },
                  std::chrono::seconds(120)))
       << read_text_file(words);
-  scene.server().sql("INSERT INTO orders VALUES (7)");
+  scene.server().sql("CREATE TABLE committed_later AS SELECT 7 AS id");
   ASSERT_EQ(drill.wait().code, 0) << read_text_file(words);
   const Json report = Json::parse(read_text_file(scene.path("busy.json")), "report");
   EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 0U) << report.dump();

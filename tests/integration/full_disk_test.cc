@@ -34,9 +34,16 @@ class Filler {
  public:
   explicit Filler(uint64_t left) : path_(join_path(small_disk(), "filler")) {
     const Fd fd = open_file(path_, O_WRONLY | O_CREAT | O_EXCL);
-    const uint64_t free = free_bytes(small_disk());
-    if (free > left) {
-      EXPECT_EQ(posix_fallocate(fd.get(), 0, static_cast<off_t>(free - left)), 0);
+    // In ever smaller steps: a tmpfs may refuse to give all that it calls free at once.
+    uint64_t size = 0;
+    for (uint64_t step = uint64_t{64} << 20; step >= 4096;) {
+      const uint64_t free = free_bytes(small_disk());
+      if (free <= left) break;
+      const uint64_t taken = std::min(step, free - left);
+      if (posix_fallocate(fd.get(), static_cast<off_t>(size), static_cast<off_t>(taken)) == 0)
+        size += taken;
+      else
+        step /= 2;
     }
     EXPECT_LE(free_bytes(small_disk()), left);
   }
