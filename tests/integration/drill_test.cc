@@ -302,19 +302,25 @@ TEST_F(DrillOfOneCluster, RecoversAChosenMomentAndCountsNothingLater) {
 
 // --- How it ends --------------------------------------------------------------------------------
 
-TEST_F(DrillOfOneCluster, LeavesNothingWhenItIsInterrupted) {
-  DrillScene& scene = DrillOfOneCluster::scene();
-  const std::string words = scene.path("words");
+// One whose checks do not end, once it is at them. What it says goes to the file `words`.
+Process drill_that_stays(const DrillScene& scene, const std::string& words) {
   Process drill({.arguments = {holdfast_program(), "--config", scene.config_file(), "drill",
                                "--drill-directory", scene.drills(), "--check",
                                scene.sql_file("SELECT pg_sleep(600) IS NULL")},
                  .output = words,
                  .error = "&1",
                  .new_process_group = true});
-  ASSERT_TRUE(
+  EXPECT_TRUE(
       comes_true([&] { return read_text_file(words).find("checking: sql") != std::string::npos; },
                  std::chrono::seconds(120)))
       << read_text_file(words);
+  return drill;
+}
+
+TEST_F(DrillOfOneCluster, LeavesNothingWhenItIsInterrupted) {
+  DrillScene& scene = DrillOfOneCluster::scene();
+  const std::string words = scene.path("words");
+  Process drill = drill_that_stays(scene, words);
   drill.signal(SIGINT);
   EXPECT_EQ(drill.wait().code, 130) << read_text_file(words);
   EXPECT_TRUE(is_empty_directory(scene.drills()));
@@ -324,16 +330,7 @@ TEST_F(DrillOfOneCluster, LeavesNothingWhenItIsInterrupted) {
 TEST_F(DrillOfOneCluster, RemovesWhatOneThatWasKilledHasLeft) {
   DrillScene& scene = DrillOfOneCluster::scene();
   const std::string words = scene.path("words of the killed");
-  Process drill({.arguments = {holdfast_program(), "--config", scene.config_file(), "drill",
-                               "--drill-directory", scene.drills(), "--check",
-                               scene.sql_file("SELECT pg_sleep(600) IS NULL")},
-                 .output = words,
-                 .error = "&1",
-                 .new_process_group = true});
-  ASSERT_TRUE(
-      comes_true([&] { return read_text_file(words).find("checking: sql") != std::string::npos; },
-                 std::chrono::seconds(120)))
-      << read_text_file(words);
+  Process drill = drill_that_stays(scene, words);
   // Beside one that is at work nothing is removed.
   scene.sql_file("SELECT true");
   ASSERT_EQ(scene.drill().status.code, 0);
