@@ -154,6 +154,50 @@ TEST(Compression, MakesTheSameFrameWhateverItCompressedBefore) {
   }
 }
 
+// An extent as toasted pictures make it: random rows in pages with a regular head.
+Bytes dense_pages(size_t size, std::mt19937_64& random) {
+  Bytes bytes(size);
+  for (size_t i = 0; i < size; ++i)
+    bytes[i] = i % 8192 < 300 ? std::byte{0} : static_cast<std::byte>(random() >> 56);
+  return bytes;
+}
+
+TEST(Compression, TakesTheQuickLevelForBytesThatHardlyShrink) {
+  std::mt19937_64 random(11);
+  const Bytes raw = dense_pages(256 << 10, random);
+  Compressor quick({Compression::kZstd, 1});
+  for (int level : {2, 3, 9}) {
+    Compressor compressor({Compression::kZstd, level});
+    EXPECT_EQ(compress(compressor, raw), compress(quick, raw)) << level;
+  }
+  // Level 10 was asked for by somebody who has the time.
+  Compressor patient({Compression::kZstd, 10});
+  const Bytes whole = compress(patient, raw);
+  EXPECT_NE(whole, compress(quick, raw));
+  EXPECT_GT(whole.size() * 101 / 100, compress(quick, raw).size());
+}
+
+TEST(Compression, TakesTheLevelThatWasAskedForWhereverItGains) {
+  std::mt19937_64 random(12);
+  Compressor quick({Compression::kZstd, 1});
+  auto level_of = [&](const Bytes& raw) {
+    Compressor compressor({Compression::kZstd, 3});
+    return compress(compressor, raw) == compress(quick, raw) ? 1 : 3;
+  };
+  // Dense pages that are all alike.
+  const Bytes page = dense_pages(8192, random);
+  Bytes alike;
+  for (int i = 0; i < 32; ++i) alike.insert(alike.end(), page.begin(), page.end());
+  EXPECT_EQ(level_of(alike), 3);
+  // Half of it text.
+  Bytes half = dense_pages(256 << 10, random);
+  for (size_t i = 0; i < half.size() / 2; ++i)
+    half[i] = static_cast<std::byte>('a' + random() % 4 * (random() % 3));
+  EXPECT_EQ(level_of(half), 3);
+  // Too short to look at a part of it.
+  EXPECT_EQ(level_of(dense_pages(60'000, random)), 3);
+}
+
 TEST(Compression, WritesNoContentSizeAndNoChecksumIntoZstdFrames) {
   Compressor compressor({Compression::kZstd, 3});
   Bytes frame = compress(compressor, Bytes(100'000));
