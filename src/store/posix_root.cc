@@ -1,9 +1,17 @@
+// The durable mark: a process that archives one segment would have to sync every folder up to the
+// root, for it cannot know that somebody has done so before, and each sync is a flush of the
+// device. So once a folder's entry and those of the folders above it are durable, the folder is
+// given an extended attribute that says so. It names the folder by device and inode, so a copy of
+// the repository does not inherit it; a crash may lose it, which costs the syncs once more. Where
+// there are no such attributes (NFS before 4.2), each process syncs.
 #include "store/posix_root.h"
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -41,6 +49,28 @@ bool is_disconnected(int error_number) {
 std::string_view describe(int error_number) {
   const char* text = strerrordesc_np(error_number);
   return text != nullptr ? text : "unknown error";
+}
+
+constexpr const char* kDurableMark = "user.holdfast.durable";
+
+std::string durable_mark_of(const struct stat& status) {
+  return fmt::format("{}:{}", status.st_dev, status.st_ino);
+}
+
+bool has_durable_mark(const std::string& folder) {
+  std::array<char, 64> mark;
+  const ssize_t length = getxattr(folder.c_str(), kDurableMark, mark.data(), mark.size());
+  struct stat status{};
+  return length > 0 && stat(folder.c_str(), &status) == 0 &&
+         std::string_view(mark.data(), static_cast<size_t>(length)) == durable_mark_of(status);
+}
+
+// Not every file system has room for one.
+void set_durable_mark(const std::string& folder) {
+  struct stat status{};
+  if (stat(folder.c_str(), &status) != 0) return;
+  const std::string mark = durable_mark_of(status);
+  setxattr(folder.c_str(), kDurableMark, mark.data(), mark.size(), 0);
 }
 
 bool is_missing(int error_number) { return error_number == ENOENT || error_number == ENOTDIR; }
@@ -178,8 +208,11 @@ void PosixRoot::sync_folder(std::string_view folder) const {
 
 void PosixRoot::sync_name(std::string_view name) {
   auto is_durable = [this](std::string_view folder) {
-    MutexLock lock(mutex_);
-    return durable_.contains(folder);
+    {
+      MutexLock lock(mutex_);
+      if (durable_.contains(folder)) return true;
+    }
+    return has_durable_mark(path_of(folder));
   };
   std::string_view folder = folder_of(name);
   sync_folder(folder);
@@ -187,9 +220,12 @@ void PosixRoot::sync_name(std::string_view name) {
   for (; !upper.empty() && !is_durable(upper); upper = folder_of(upper))
     sync_folder(folder_of(upper));
 
+  // A mark holds for all folders above, so it comes when all of them are synced.
+  for (std::string_view made = folder; made.size() > upper.size(); made = folder_of(made))
+    set_durable_mark(path_of(made));
   MutexLock lock(mutex_);
   if (durable_.size() >= kMostDurableFolders) durable_.clear();
-  for (; folder.size() > upper.size(); folder = folder_of(folder)) durable_.emplace(folder);
+  for (; !folder.empty(); folder = folder_of(folder)) durable_.emplace(folder);
 }
 
 }  // namespace holdfast::store

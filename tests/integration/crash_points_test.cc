@@ -4,12 +4,15 @@
 // A full run lists the calls; then each is the end of a run of its own: 25 of them, by a seed that
 // is printed, or every one with HOLDFAST_LONG.
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <random>
 #include <set>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -288,6 +291,31 @@ TEST_F(CrashPoints, OfWalPushLeaveTheEarlierSegmentsAndTheNextRunWorks) {
     }
   }
   expect_rows(*scene_.restore_into("started", {}));
+}
+
+// Each sync is a flush of the device, and a push is a process of its own.
+TEST_F(CrashPoints, APushSyncsTheFoldersUpToTheRootOnlyWhenNobodyHas) {
+  const std::string folder = parent_path(scene_.wal_object(second_segment_).value());
+  auto syncs = [&] {
+    remove_file(scene_.wal_object(second_segment_).value());
+    return std::ranges::count(calls_of({"wal", "push", "pg_wal/" + second_segment_}, data()),
+                              "fsync");
+  };
+  constexpr const char* kMark = "user.holdfast.durable";
+  std::array<char, 64> mark{};
+  if (getxattr(folder.c_str(), kMark, mark.data(), mark.size()) < 0 && errno == ENOTSUP) {
+    EXPECT_GT(syncs(), 6);  // a file system that has no room for the mark
+    return;
+  }
+  EXPECT_EQ(syncs(), 2);  // the object, and its folder
+  for (std::string upper = folder; upper != scene_.repository(); upper = parent_path(upper))
+    ASSERT_EQ(removexattr(upper.c_str(), kMark), 0) << upper;
+  EXPECT_GT(syncs(), 6);
+  EXPECT_EQ(syncs(), 2);
+  // The mark of another folder, as a copy of the repository has it.
+  for (std::string upper = folder; upper != scene_.repository(); upper = parent_path(upper))
+    ASSERT_EQ(setxattr(upper.c_str(), kMark, "1:1", 3, 0), 0) << upper;
+  EXPECT_GT(syncs(), 6);
 }
 
 TEST_F(CrashPoints, OfWalGetLeaveNoPartOfAFileAndTheNextRunWorks) {
