@@ -25,6 +25,10 @@ constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
 // Names of any cluster are legal for the smallest segments, but for the offset of .backup files.
 constexpr uint64_t kSmallestSegmentBytes = uint64_t{1} << 20;
 
+int usual_jobs() {
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
+}
+
 bool is_wal(pg::WalFileKind kind) {
   return kind == pg::WalFileKind::kSegment || kind == pg::WalFileKind::kPartial;
 }
@@ -166,14 +170,14 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
 }
 
 Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter,
-               const Clock& clock, bool on_paper)
+               const Clock& clock, IntakeSetting setting)
     : archive_(&archive),
       source_(std::move(source)),
       reporter_(&reporter),
       clock_(&clock),
-      on_paper_(on_paper) {}
+      setting_(setting) {}
 
-OfferedFile Intake::read(const std::string& name) {
+OfferedFile Intake::read(const std::string& name) const {
   const std::string path = join_path(source_.wal_directory, name);
   Context reading("reading WAL file \"{}\"", path);
   OfferedFile offered;
@@ -207,6 +211,10 @@ OfferedFile Intake::read(const std::string& name) {
   if (!is_wal(offered.file.kind)) {
     offered.sha256 = repo::wal_content_sha256(offered.content);
   } else {
+    // In vain when it is archived already, or refused.
+    if (!setting_.on_paper)
+      offered.compressed = std::make_unique<repo::SegmentCompressor>(
+          offered.content, setting_.compression, setting_.jobs > 0 ? setting_.jobs : usual_jobs());
     offered.segment = repo::describe_segment(
         offered.content, offered.file,
         {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()});
@@ -225,7 +233,7 @@ OfferedFile Intake::read(const std::string& name) {
   return offered;
 }
 
-OfferedFile Intake::read_as_partial(const std::string& segment_name) {
+OfferedFile Intake::read_as_partial(const std::string& segment_name) const {
   OfferedFile offered = read(segment_name);
   offered.file.kind = pg::WalFileKind::kPartial;
   offered.name = pg::partial_file_name(offered.file.segment, archive_->segment_size());
@@ -346,17 +354,16 @@ void Intake::check_history(pg::TimelineId timeline) {
              "If this server did come from there, put the file back: \"holdfast wal get {} {}\".",
              name, path)});
   const OfferedFile offered = read(name);
-  if (!is_archived(offered) && !on_paper_ && put(offered, {}))
+  if (!is_archived(offered) && !setting_.on_paper && put(offered))
     reporter_->note(fmt::format("archived timeline history file \"{}\"", name));
   history_ = pg::parse_timeline_history(timeline, as_text(offered.content));
 }
 
-bool Intake::put(const OfferedFile& offered, codec::CompressionSetting compression, int jobs,
-                 const std::function<void()>& before_commit) const {
+bool Intake::put(const OfferedFile& offered, const std::function<void()>& before_commit) const {
   bool is_ours;
   if (is_wal(offered.file.kind)) {
-    is_ours = archive_->put_segment(offered.file, offered.segment, offered.content, compression,
-                                    jobs, before_commit);
+    is_ours = archive_->put_segment(offered.file, offered.segment, std::move(*offered.compressed),
+                                    before_commit);
   } else {
     is_ours = archive_->put_file(offered.file,
                                  {.file_name = offered.name,
@@ -376,7 +383,7 @@ bool Intake::put(const OfferedFile& offered, codec::CompressionSetting compressi
   return is_ours;
 }
 
-bool Intake::accept(const OfferedFile& offered, codec::CompressionSetting compression) {
+bool Intake::accept(const OfferedFile& offered) {
   if (is_archived(offered)) return false;
   check(offered);
   if (offered.segment.complete && offered.file.kind == pg::WalFileKind::kSegment &&
@@ -386,9 +393,7 @@ bool Intake::accept(const OfferedFile& offered, codec::CompressionSetting compre
         fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
                     "offers it, but recovery will end there",
                     offered.name, pg::to_string(offered.segment.readable_end)));
-  if (!on_paper_)
-    return put(offered, compression,
-               std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs));
+  if (!setting_.on_paper) return put(offered);
   if (offered.file.kind == pg::WalFileKind::kSegment)
     would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
   return true;

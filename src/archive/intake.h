@@ -16,7 +16,7 @@
 //               comer is refused
 //
 // A .partial file never conflicts: its name in the archive holds its digest.
-// Used by push, look-ahead and salvage. One thread at a time, but for put().
+// Used by push, look-ahead and salvage. One thread at a time, but for read() and put().
 //
 // On paper nothing is put: accept() says what it would do, and later files are checked against
 // those that it would have archived.
@@ -24,6 +24,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <sys/stat.h>
@@ -73,22 +74,30 @@ struct OfferedFile {
   Bytes32 sha256;
   repo::WalSegmentInfo segment;  // of segments and partial ones
   struct stat status{};          // of the file that was read
+  // Of segments and partial ones. The last member: its threads read `content`.
+  std::unique_ptr<repo::SegmentCompressor> compressed;
+};
+
+struct IntakeSetting {
+  codec::CompressionSetting compression = {};
+  int jobs = 0;           // threads that compress a segment; 0: as many as shorten it
+  bool on_paper = false;  // nothing is put
 };
 
 class Intake {
  public:
   // All must outlive the intake.
   Intake(const repo::WalArchive& archive, WalSource source, Reporter& reporter, const Clock& clock,
-         bool on_paper = false);
+         IntakeSetting setting);
 
   const WalSource& source() const { return source_; }
   const repo::WalArchive& archive() const { return *archive_; }
 
-  // Reads `<wal directory>/<name>` whole and checks that it is what its name says. A segment that
-  // ends early is a warning of the reporter, or, with `as_partial`, becomes the .partial of its
-  // name.
-  OfferedFile read(const std::string& name);
-  OfferedFile read_as_partial(const std::string& segment_name);
+  // Reads `<wal directory>/<name>` whole and checks that it is what its name says; any thread. From
+  // then on it is being compressed, unless this is on paper.
+  OfferedFile read(const std::string& name) const;
+  // The same as the .partial of its name, for a segment that ends early.
+  OfferedFile read_as_partial(const std::string& segment_name) const;
 
   // True: the same content is archived, durably. Throws kConflict when other content is.
   bool is_archived(const OfferedFile& offered) const;
@@ -97,13 +106,13 @@ class Intake {
   // The segment before it in memory is `previous`, which will be archived first: in place of the
   // archived one.
   void check_behind(const OfferedFile& offered, const repo::WalSegmentInfo& previous);
-  // Puts what was checked, compressed by `jobs` threads; any thread. False: the same content came
-  // there first. Throws kConflict when other content did.
-  bool put(const OfferedFile& offered, codec::CompressionSetting compression, int jobs = 1,
-           const std::function<void()>& before_commit = {}) const;
+  // Puts what was checked, once; any thread. False: the same content came there first. Throws
+  // kConflict when other content did.
+  bool put(const OfferedFile& offered, const std::function<void()>& before_commit = {}) const;
 
-  // All of it for one file; false when it was there already.
-  bool accept(const OfferedFile& offered, codec::CompressionSetting compression);
+  // All of it for one file; false when it was there already. A segment that cannot be read to its
+  // end is a warning of the reporter.
+  bool accept(const OfferedFile& offered);
 
  private:
   void check_history(pg::TimelineId timeline);
@@ -118,7 +127,7 @@ class Intake {
   Reporter* reporter_;
   const Clock* clock_;
   std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
-  bool on_paper_;
+  IntakeSetting setting_;
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };

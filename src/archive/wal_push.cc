@@ -1,11 +1,13 @@
 #include "archive/wal_push.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "archive/intake.h"
+#include "archive/stored_ahead.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mutex.h"
@@ -16,71 +18,113 @@ namespace {
 
 constexpr uint32_t kLargestSegmentAhead = uint32_t{64} << 20;
 
-// Lets the workers of a batch commit one after the other.
-class Turns {
+// The segments behind the named one, in order: each may be committed when the one before it was,
+// and none behind one that was refused.
+class Chain {
  public:
-  // Waits until all before `turn` were done; throws kInterrupted when they will not be.
-  void wait(size_t turn, const std::stop_token& stop) {
+  explicit Chain(repo::WalSegmentInfo named) : last_(std::move(named)) {}
+
+  // The segment before the one of `turn`, once that is archived. Throws kInterrupted when it never
+  // will be.
+  repo::WalSegmentInfo wait(size_t turn, const std::stop_token& stop) {
     MutexLock lock(mutex_);
-    changed_.wait(mutex_, stop, [&]() HF_REQUIRES(mutex_) { return next_ == turn; });
+    changed_.wait(mutex_, stop,
+                  [&]() HF_REQUIRES(mutex_) { return next_ == turn || ended_ < turn; });
     throw_if_stopped(stop);
+    if (next_ != turn)
+      throw Error({.code = ErrorCode::kInterrupted, .message = "look-ahead has ended before"});
+    return last_;
   }
-  void done(size_t turn) {
-    MutexLock lock(mutex_);
-    HF_CHECK(next_ == turn);
-    ++next_;
+  void pass(size_t turn, const repo::WalSegmentInfo& archived) {
+    {
+      MutexLock lock(mutex_);
+      HF_CHECK(next_ == turn);
+      ++next_;
+      last_ = archived;
+    }
     changed_.notify_all();
+  }
+  void end(size_t turn) {
+    {
+      MutexLock lock(mutex_);
+      ended_ = std::min(ended_, turn);
+    }
+    changed_.notify_all();
+  }
+  bool has_ended() const {
+    MutexLock lock(mutex_);
+    return ended_ != kNever;
   }
 
  private:
-  Mutex mutex_;
+  static constexpr size_t kNever = SIZE_MAX;
+  mutable Mutex mutex_;
   ConditionVariable changed_;
   size_t next_ HF_GUARDED_BY(mutex_) = 0;
+  size_t ended_ HF_GUARDED_BY(mutex_) = kNever;
+  repo::WalSegmentInfo last_ HF_GUARDED_BY(mutex_);
 };
 
 class LookAhead {
  public:
-  LookAhead(const PushOptions& options, Intake& intake, const OfferedFile& named,
-            Reporter& reporter, std::stop_token stop, const Clock& clock)
+  LookAhead(const PushOptions& options, const repo::WalArchive& archive, const WalSource& source,
+            const OfferedFile& named, Reporter& reporter, const Clock& clock)
       : options_(options),
-        intake_(intake),
+        archive_(archive),
+        intake_(archive, source, reporter, clock, {.compression = options.compression, .jobs = 1}),
         reporter_(reporter),
-        stop_(std::move(stop)),
         clock_(clock),
-        previous_(named.segment),
-        segment_(named.file.segment) {}
+        end_(clock.steady() + options.look_ahead_time),
+        named_(named.file.segment),
+        chain_(named.segment) {}
 
-  std::vector<std::string> run() {
-    const auto end = clock_.steady() + options_.look_ahead_time;
-    bool go_on = true;
-    while (go_on && left_ > 0 && !stop_.stop_requested() && clock_.steady() < end) {
-      std::vector<OfferedFile> batch;
-      go_on = attempt([&] { gather(batch); });
-      // What was gathered before a refusal is good.
-      go_on = attempt([&] { put(batch); }) && go_on && !batch.empty();
-    }
-    MutexLock lock(mutex_);
+  // What was stored, in order.
+  std::vector<StoredAhead::File> run(const std::stop_token& parent) {
+    TaskGroup workers(parent);
+    for (int job = 0; job < std::min(options_.jobs, options_.look_ahead); ++job)
+      workers.start([&](const std::stop_token& stop) { work(stop); });
+    // Of a stop only what was stored until then is to be told.
+    attempt([&] {
+      workers.wait();
+      return true;
+    });
     return std::move(stored_);
   }
 
  private:
+  void work(const std::stop_token& stop) {
+    for (;;) {
+      const size_t turn = turns_++;
+      const bool goes_on = !stop.stop_requested() && !chain_.has_ended() &&
+                           clock_.steady() < end_ && std::cmp_less(turn, options_.look_ahead) &&
+                           attempt([&] { return archive_ahead(turn, stop); });
+      if (goes_on) continue;
+      chain_.end(turn);
+      return;
+    }
+  }
+
   // Beyond the four places of `catch`: the named file is safe, so whatever fails now is the
   // failure of the server's own call for that segment, and here only a warning.
   template <typename Work>
   bool attempt(Work work) {
     try {
-      work();
-      return true;
+      return work();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kInterrupted) return false;
+      warn(error);
     } catch (const std::exception& error) {
-      if (!stop_.stop_requested())
-        reporter_.warning(fmt::format("looking ahead in \"{}\" ended: {}",
-                                      intake_.source().wal_directory, error.what()));
-      return false;
+      warn(error);
     }
+    return false;
+  }
+  void warn(const std::exception& error) {
+    reporter_.warning(fmt::format("looking ahead in \"{}\" ended: {}",
+                                  intake_.source().wal_directory, error.what()));
   }
 
   std::string name_of(const pg::SegmentName& segment) const {
-    return pg::segment_file_name(segment, intake_.archive().segment_size());
+    return pg::segment_file_name(segment, archive_.segment_size());
   }
   bool is_ready(const std::string& name) const {
     return stat_if_exists(
@@ -88,69 +132,47 @@ class LookAhead {
         .has_value();
   }
 
-  // The next segments that are ready and chain to what is stored, up to one for each worker.
-  void gather(std::vector<OfferedFile>& batch) {
-    while (left_ > 0 && std::cmp_less(batch.size(), options_.jobs)) {
-      ++segment_.segment_number;
-      const std::string name = name_of(segment_);
-      if (!is_ready(name)) {
-        left_ = 0;
-        return;
-      }
-      --left_;
-      // One that is stored already is passed over unread: the server's own call compares it.
-      if (std::optional<repo::WalSegmentInfo> there = intake_.archive().segment_info(
-              {.kind = pg::WalFileKind::kSegment, .segment = segment_})) {
-        if (!repo::joins(previous_, *there)) {
-          left_ = 0;
-          return;
-        }
-        previous_ = std::move(*there);
-        continue;
-      }
-      OfferedFile offered = intake_.read(name);
-      intake_.check_behind(offered, previous_);
-      // A file that is not waiting any more may have been recycled while it was read.
-      const std::string path = join_path(intake_.source().wal_directory, name);
-      std::optional<struct stat> now = stat_if_exists(path);
-      if (!is_ready(name) || !now || now->st_dev != offered.status.st_dev ||
-          now->st_ino != offered.status.st_ino || now->st_size != offered.status.st_size) {
-        left_ = 0;
-        return;
-      }
-      previous_ = offered.segment;
-      batch.push_back(std::move(offered));
-    }
-  }
+  // False: there is nothing to archive at that place, or nothing that goes on from the one before.
+  bool archive_ahead(size_t turn, const std::stop_token& stop) {
+    const pg::SegmentName segment{.timeline = named_.timeline,
+                                  .segment_number = named_.segment_number + 1 + turn};
+    const std::string name = name_of(segment);
+    Context archiving("archiving WAL segment \"{}\" ahead", name);
+    if (!is_ready(name)) return false;
 
-  void put(const std::vector<OfferedFile>& batch) {
-    if (batch.empty()) return;
-    Turns turns;
-    TaskGroup workers(stop_);
-    for (size_t turn = 0; turn < batch.size(); ++turn)
-      workers.start([&, turn](std::stop_token stop) {
-        const OfferedFile& offered = batch[turn];
-        Context putting("archiving WAL segment \"{}\" ahead", offered.name);
-        bool is_ours =
-            intake_.put(offered, options_.compression, 1, [&] { turns.wait(turn, stop); });
-        turns.done(turn);
-        if (!is_ours) return;
-        MutexLock lock(mutex_);
-        stored_.push_back(offered.name);
-      });
-    workers.wait();
+    // One that is stored already is passed over unread: the server's own call compares it.
+    if (std::optional<repo::WalSegmentInfo> there =
+            archive_.segment_info({.kind = pg::WalFileKind::kSegment, .segment = segment})) {
+      if (!repo::joins(chain_.wait(turn, stop), *there)) return false;
+      chain_.pass(turn, *there);
+      return true;
+    }
+
+    const Time read_at = clock_.now();
+    const OfferedFile offered = intake_.read(name);
+    // A file that is not waiting any more may have been recycled while it was read.
+    const std::optional<struct stat> now =
+        stat_if_exists(join_path(intake_.source().wal_directory, name));
+    if (!is_ready(name) || !now || !is_same_and_unchanged(offered.status, *now)) return false;
+    const bool is_ours =
+        intake_.put(offered, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });
+    if (is_ours)
+      stored_.push_back(
+          {.name = name, .status = offered.status, .read_at = read_at, .sha256 = offered.sha256});
+    chain_.pass(turn, offered.segment);
+    return true;
   }
 
   const PushOptions& options_;
-  Intake& intake_;
+  const repo::WalArchive& archive_;
+  Intake intake_;
   Reporter& reporter_;
-  std::stop_token stop_;
   const Clock& clock_;
-  repo::WalSegmentInfo previous_;
-  pg::SegmentName segment_;
-  int left_ = options_.look_ahead;
-  Mutex mutex_;
-  std::vector<std::string> stored_ HF_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point end_;
+  pg::SegmentName named_;
+  std::atomic<size_t> turns_ = 0;
+  Chain chain_;
+  std::vector<StoredAhead::File> stored_;  // of the worker whose turn it is
 };
 
 }  // namespace
@@ -166,17 +188,34 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
       find_lineage(repository, options.cluster, identify_file(source, name));
   repo::WalArchive archive(repository, lineage);
 
+  const pg::WalFileName file = pg::parse_wal_file_name(name, archive.segment_size());
+  PushResult result{.file = name, .lineage = lineage.name};
+
+  // What an earlier call has taken along is known by the looks of its file.
+  StoredAhead stored_ahead(source.wal_directory, repository.id());
+  if (file.kind == pg::WalFileKind::kSegment)
+    if (std::optional<Bytes32> sha256 = stored_ahead.find(name))
+      if (std::optional<repo::WalSegmentInfo> there = archive.segment_info(file);
+          there && there->sha256 == *sha256) {
+        result.bytes = there->bytes;
+        result.was_there = true;
+        return result;
+      }
+
   // The file itself. Behind this it is durable.
-  Intake intake(archive, std::move(source), reporter, clock);
+  Intake intake(archive, source, reporter, clock, {.compression = options.compression});
   const OfferedFile offered = intake.read(name);
-  PushResult result{.file = name, .lineage = lineage.name, .bytes = offered.content.size()};
-  result.was_there = !intake.accept(offered, options.compression);
+  result.bytes = offered.content.size();
+  result.was_there = !intake.accept(offered);
 
   // What waits behind it.
-  if (!result.was_there && offered.file.kind == pg::WalFileKind::kSegment &&
-      options.look_ahead > 0 && options.jobs > 0 &&
-      lineage.wal_segment_bytes <= kLargestSegmentAhead)
-    result.looked_ahead = LookAhead(options, intake, offered, reporter, stop, clock).run();
+  if (!result.was_there && file.kind == pg::WalFileKind::kSegment && options.look_ahead > 0 &&
+      options.jobs > 0 && lineage.wal_segment_bytes <= kLargestSegmentAhead) {
+    const std::vector<StoredAhead::File> stored =
+        LookAhead(options, archive, source, offered, reporter, clock).run(stop);
+    for (const StoredAhead::File& one : stored) result.looked_ahead.push_back(one.name);
+    stored_ahead.remember(stored);
+  }
   return result;
 }
 

@@ -6,11 +6,11 @@
 //
 // Look-ahead: once the named segment was stored, the segments behind it that the server also has
 // ready (archive_status/*.ready) are stored in parallel, so that the calls for them are answered by
-// what is there. They are taken only in an unbroken chain, each joining the one before it, and they
-// become visible in that order: an archive that is read meanwhile never shows a hole. A segment is
-// read whole, and then its .ready and its file must be the ones from before. The first one that is
-// refused ends it with a warning; the call has succeeded by then. When a call finds its segment
-// there it does not look ahead, so the work is done once.
+// what is there: see stored_ahead.h. They are taken only in an unbroken chain, each joining the one
+// before it, and they become visible in that order: an archive that is read meanwhile never shows a
+// hole. A segment is read whole, and then its .ready and its file must be the ones from before. The
+// first one that is refused ends it with a warning; the call has succeeded by then. When a call
+// finds its segment there it does not look ahead, so the work is done once.
 //
 // Memory: look-ahead holds at most `jobs` segments, and is off for segments of more than 64 MiB.
 // Threads die with the process.
@@ -35,7 +35,7 @@ struct PushOptions {
   int look_ahead = 16;              // segments at most behind the named one; 0: none
   int jobs = 4;                     // at a time
   std::chrono::milliseconds look_ahead_time =
-      std::chrono::seconds(5);  // after which no further batch begins
+      std::chrono::seconds(5);  // after which no further segment is begun
   codec::CompressionSetting compression = {};
 };
 

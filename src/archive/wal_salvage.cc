@@ -134,7 +134,7 @@ class Salvager {
   }
 
   void push(const OfferedFile& offered) {
-    if (intake_.accept(offered, options_.compression))
+    if (intake_.accept(offered))
       result_.pushed.push_back(offered.name);
     else
       ++result_.already_archived;
@@ -172,7 +172,8 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   result.lineage = lineage.name;
   result.dry_run = options.dry_run;
   result.reach = archived_reach(archive);
-  Intake intake(archive, std::move(source), reporter, clock, options.dry_run);
+  Intake intake(archive, std::move(source), reporter, clock,
+                {.compression = options.compression, .on_paper = options.dry_run});
   Salvager salvager(options, intake, result);
   for (const auto& [file, name] : files) {
     throw_if_stopped(stop);

@@ -28,7 +28,7 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
   first_page.resize(pread_some(*fd, first_page, 0, path));
   if (!pg::holds_segment(first_page, file.segment, archive.segment_size())) return std::nullopt;
 
-  Intake intake(archive, std::move(source), reporter, clock);
+  Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
   const OfferedFile offered = intake.read_as_partial(options.segment);
   // The intake takes any .partial; this one must continue what is archived, or the backup that
   // needs it could not be recovered.
@@ -44,7 +44,7 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
                                        before->host, before->pgdata),
                  .hint = "This standby and the server that archives follow different histories: "
                          "make the standby anew."});
-  intake.accept(offered, options.compression);
+  intake.accept(offered);
   return offered.segment.readable_end;
 }
 

@@ -33,7 +33,7 @@ class Taker {
 
  private:
   void count(const OfferedFile& offered) {
-    if (intake_.accept(offered, options_.compression))
+    if (intake_.accept(offered))
       result_.archived.push_back(offered.name);
     else
       ++result_.already_archived;
@@ -105,7 +105,7 @@ TakeResult take_wal(const TakeOptions& options, const repo::Repository& reposito
   });
 
   TakeResult result;
-  Intake intake(archive, std::move(source), reporter, clock);
+  Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
   Taker taker(options, intake, result);
   for (const auto& [file, name] : files) {
     throw_if_stopped(stop);

@@ -117,7 +117,7 @@ class ObjectWriter {
     codec::Compression algorithm = codec::Compression::kNone;
     Bytes frame;
   };
-  static Compressed compress(ByteView raw, codec::Compressor& compressor, Bytes& scratch);
+  static Compressed compress(ByteView raw, codec::Compressor& compressor, RawBytes& scratch);
   void compressed_section(uint16_t type, const Compressed& compressed, bool critical = true);
   // Writes the end and commits. Returns the object's length and the SHA-256 of its bytes. Throws
   // kAlreadyExists when the name is taken.

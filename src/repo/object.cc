@@ -71,7 +71,7 @@ struct ObjectWriter::State {
   uint16_t last_type = 0;
   uint16_t last_flags = 0;
   Bytes buffer;  // one section: header, unit
-  Bytes scratch;
+  RawBytes scratch;
 };
 
 ObjectWriter::ObjectWriter(store::Store& target, const Keyring& keyring, uint32_t kind,
@@ -91,11 +91,11 @@ void ObjectWriter::section(uint16_t type, ByteView plain, bool critical) {
 }
 
 ObjectWriter::Compressed ObjectWriter::compress(ByteView raw, codec::Compressor& compressor,
-                                                Bytes& scratch) {
+                                                RawBytes& scratch) {
   HF_CHECK(raw.size() <= kMaxRawBytes);
-  // Never made smaller, for what is made larger is filled with zeros.
-  if (scratch.size() < compressor.bound(raw.size())) scratch.resize(compressor.bound(raw.size()));
-  const codec::Compressor::Result made = compressor.compress(raw, scratch);
+  if (scratch.size() < compressor.bound(raw.size()))
+    scratch = RawBytes(compressor.bound(raw.size()));
+  const codec::Compressor::Result made = compressor.compress(raw, scratch.span());
   const ByteView frame = ByteView(scratch).first(made.bytes);
   return {.raw_bytes = raw.size(),
           .algorithm = made.algorithm,

@@ -1,13 +1,11 @@
 #include "repo/wal_archive.h"
 
 #include <algorithm>
-#include <atomic>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
-#include "base/task_group.h"
 #include "codec/digest.h"
 #include "repo/fields.h"
 
@@ -38,45 +36,6 @@ WalFileInfo wal_file_info_from_json(const Json& json) {
           .host = json.at("host").as_string(),
           .pushed = time_member(json, "pushed")};
 }
-
-// --- section 2: the content
-
-// Pieces of a content, compressed by several threads at a time.
-class PieceCompressor {
- public:
-  PieceCompressor(codec::CompressionSetting compression, int jobs) {
-    for (int job = 0; job < std::max(jobs, 1); ++job)
-      workers_.push_back({.compressor = codec::Compressor(compression), .scratch = {}});
-  }
-
-  // The next pieces, which are taken off `rest`.
-  std::vector<ObjectWriter::Compressed> next(ByteView& rest) {
-    std::vector<ByteView> pieces;
-    while (pieces.size() < 2 * workers_.size() && !rest.empty()) {
-      pieces.push_back(rest.first(std::min(rest.size(), kPieceBytes)));
-      rest = rest.subspan(pieces.back().size());
-    }
-    std::vector<ObjectWriter::Compressed> compressed(pieces.size());
-    std::atomic<size_t> taken = 0;
-    auto work = [&](Worker& worker) {
-      for (size_t at = taken++; at < pieces.size(); at = taken++)
-        compressed[at] = ObjectWriter::compress(pieces[at], worker.compressor, worker.scratch);
-    };
-    TaskGroup helpers;
-    for (size_t helper = 1; helper < std::min(workers_.size(), pieces.size()); ++helper)
-      helpers.start([&, helper](const std::stop_token&) { work(workers_[helper]); });
-    work(workers_[0]);
-    helpers.wait();
-    return compressed;
-  }
-
- private:
-  struct Worker {
-    codec::Compressor compressor;
-    Bytes scratch;
-  };
-  std::vector<Worker> workers_;
-};
 
 // --- section 1: the object's own name, and the metadata
 
@@ -143,9 +102,8 @@ std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* 
 }
 
 bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& info,
-                             ByteView content, codec::CompressionSetting compression, int jobs,
+                             SegmentCompressor&& content,
                              const std::function<void()>& before_commit) const {
-  HF_CHECK(info.bytes == content.size());
   std::optional<Bytes16> partial;
   if (file.kind == pg::WalFileKind::kPartial) partial = partial_digest(info.sha256);
   const Bytes16* digest = partial ? &*partial : nullptr;
@@ -154,10 +112,12 @@ bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& 
   ObjectWriter writer(repository_->store(), repository_->keyring(), kWalSegmentKind, name,
                       repository_->random());
   writer.section(kMetadataSection, encode_metadata(name, to_json(info)));
-  PieceCompressor compressor(compression, jobs);
-  for (ByteView rest = content; !rest.empty();)
-    for (const ObjectWriter::Compressed& piece : compressor.next(rest))
-      writer.compressed_section(kContentSection, piece);
+  uint64_t bytes = 0;
+  while (std::optional<ObjectWriter::Compressed> piece = content.next()) {
+    writer.compressed_section(kContentSection, *piece);
+    bytes += piece->raw_bytes;
+  }
+  HF_CHECK(bytes == info.bytes);
   if (before_commit) before_commit();
   // Beyond the four places of `catch`: the store says by an error that a name is taken, or that
   // it does not know whether the object was made. Both are answered by what stands there.

@@ -68,7 +68,7 @@ class ArchiveFixture {
     archive_.put_segment(
         file,
         repo::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
-        content, codec::CompressionSetting());
+        repo::SegmentCompressor(content));
   }
   // All complete segments but those whose numbers are left out.
   void put_segments(const WalBuilder& wal, const std::set<uint64_t>& left_out = {}) {

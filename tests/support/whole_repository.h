@@ -64,7 +64,7 @@ class WholeRepository {
         file,
         repo::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = clock.now()}),
-        content, codec::CompressionSetting());
+        repo::SegmentCompressor(content));
   }
   std::string segment_object(uint64_t number) const {
     return archive.object_name({.kind = pg::WalFileKind::kSegment,

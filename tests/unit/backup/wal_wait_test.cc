@@ -29,8 +29,8 @@ class WalWaitTest : public testing::Test {
     info.system_identifier = system_identifier;
     info.segment_bytes = size.bytes();
     info.start_lsn = pg::start_lsn(number, size);
-    ASSERT_TRUE(archive_.put_segment(pg::parse_wal_file_name(info.file_name, size), info, content,
-                                     codec::CompressionSetting()));
+    ASSERT_TRUE(archive_.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
+                                     repo::SegmentCompressor(content)));
   }
   void put(uint64_t number) { put(number, stored_.lineage.system_identifier); }
   void put_history(uint32_t timeline) {

@@ -92,7 +92,7 @@ class WalArchiveTest : public ::testing::TestWithParam<bool> {
   }
   WalArchive archive() const { return {*repository_, lineage_}; }
   bool put(const pg::WalFileName& file, ByteView content, int jobs = 1) {
-    return archive().put_segment(file, full_info(content), content, {}, jobs);
+    return archive().put_segment(file, full_info(content), SegmentCompressor(content, {}, jobs));
   }
   std::optional<Bytes> read(const pg::WalFileName& file, const Bytes16* partial = nullptr) {
     Bytes content;
@@ -362,14 +362,14 @@ TEST_P(WalArchiveTest, RefusesEveryDamagedByte) {
 TEST_P(WalArchiveTest, ContentThatIsNotWhatTheMetadataTellsIsRefused) {
   // Sealed and whole, and still not what was to be kept: only the digest tells.
   WalSegmentInfo info = full_info(as_bytes("what it says"));
-  archive().put_segment(segment_file(1, 1), info, as_bytes("what it has "), {});
+  archive().put_segment(segment_file(1, 1), info, SegmentCompressor(as_bytes("what it has ")));
   EXPECT_EQ(test::error_of([&] { read(segment_file(1, 1)); }).code(), ErrorCode::kCorrupt);
 }
 
 TEST_P(WalArchiveTest, ACommitThatGivesUpLeavesNothing) {
   const Bytes content(100);
   Error error = test::error_of([&] {
-    archive().put_segment(segment_file(1, 1), full_info(content), content, {}, 1, [] {
+    archive().put_segment(segment_file(1, 1), full_info(content), SegmentCompressor(content), [] {
       throw Error({.code = ErrorCode::kInterrupted, .message = "enough"});
     });
   });

@@ -34,8 +34,8 @@ class InfoTest : public testing::Test {
       info.commits.first_time = info.commits.last_time = *last_commit;
       info.commits.lowest_time = info.commits.highest_time = *last_commit;
     }
-    ASSERT_TRUE(archive.put_segment(pg::parse_wal_file_name(info.file_name, size), info, content,
-                                    codec::CompressionSetting()));
+    ASSERT_TRUE(archive.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
+                                    repo::SegmentCompressor(content)));
   }
   std::string put_backup(Time stopped, bool damaged = false) {
     stored_.clock.advance(std::chrono::seconds(1));

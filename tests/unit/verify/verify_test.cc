@@ -372,7 +372,7 @@ TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
   world_.store.remove(world_.segment_object(4));
   world_.archive.put_segment(
       file, repo::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
-      content, codec::CompressionSetting());
+      repo::SegmentCompressor(content));
   a_minute_passes();
   for (int run_number = 0; run_number < 2; ++run_number) {
     const VerifyResult result = run();
