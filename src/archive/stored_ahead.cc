@@ -16,8 +16,8 @@ constexpr std::string_view kMagic = "HFAHEAD1";
 constexpr size_t kNameBytes = 24;
 constexpr size_t kLookBytes = 8 + 16 + kNameBytes + 5 * 8;
 constexpr size_t kRecordBytes = kLookBytes + sizeof(Bytes32);
-constexpr size_t kMaxRecords = 256;  // as many as can be taken along
-constexpr std::chrono::seconds kCoarseness{1};
+constexpr size_t kMaxRecords = 256;                   // as many as can be taken along
+constexpr std::chrono::milliseconds kCoarseness{50};  // the kernel's ticks are 10 ms at most
 
 uint64_t nanoseconds(const timespec& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
@@ -35,7 +35,9 @@ Bytes encode_look(const Bytes16& repository_id, const std::string& name,
   return writer.take();
 }
 
-bool was_changed_just_before(const StoredAhead::File& file) {
+// Also when the times have no fractions, as where a file system keeps whole seconds.
+bool may_change_unseen(const StoredAhead::File& file) {
+  if (file.status.st_ctim.tv_nsec == 0 && file.status.st_mtim.tv_nsec == 0) return true;
   const auto changed = Time(std::chrono::duration_cast<Microseconds>(
       std::chrono::nanoseconds(nanoseconds(file.status.st_ctim))));
   return changed + kCoarseness > file.read_at;
@@ -78,7 +80,7 @@ std::optional<Bytes32> StoredAhead::find(const std::string& name) const {
 void StoredAhead::remember(std::span<const File> files) const {
   ByteWriter records;
   for (const File& file : files)
-    if (!was_changed_just_before(file))
+    if (!may_change_unseen(file))
       records.bytes(encode_look(repository_id_, file.name, file.status)).bytes(file.sha256.view());
   // As in find().
   try {

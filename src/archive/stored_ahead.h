@@ -7,8 +7,9 @@
 // changes. A file that still looks like that has that content. A record answers nothing alone: the
 // archive is asked whether it holds a segment of that name with that SHA-256.
 //
-// A file that was changed less than a second before it was read is not recorded: a change right
-// behind the reading might have the same time, for clocks of file systems are coarse.
+// A file that was changed right before it was read is not recorded: a change right behind the
+// reading might have the same time, for clocks of file systems are coarse. Where they tell only
+// seconds nothing is recorded.
 //
 // The record is not durable and need not be: it names only what was durable in the archive before,
 // and one that is damaged, cut or gone matches nothing.

@@ -69,10 +69,17 @@ TEST_F(StoredAheadTest, AFileThatWasChangedJustNowIsNotRecorded) {
   for (const auto& [later, is_recorded] :
        {std::pair{Microseconds(-1), false}, std::pair{Microseconds(0), true}}) {
     StoredAhead::File file = look_of(2, sha256_of(2));
-    file.status.st_ctim.tv_nsec = 0;
-    file.read_at = Time(std::chrono::seconds(file.status.st_ctim.tv_sec + 1)) + later;
+    file.status.st_ctim.tv_nsec = 1'000'000;
+    file.read_at = Time(std::chrono::seconds(file.status.st_ctim.tv_sec)) +
+                   std::chrono::milliseconds(51) + later;
     record().remember({{file}});
     EXPECT_EQ(read_file(record_path()).empty(), !is_recorded);
+    // A file system that knows no fractions of a second.
+    file.status.st_ctim.tv_nsec = 0;
+    file.status.st_mtim.tv_nsec = 0;
+    file.read_at = clock_.now();
+    record().remember({{file}});
+    EXPECT_TRUE(read_file(record_path()).empty());
   }
 }
 
