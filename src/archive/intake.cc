@@ -1,6 +1,7 @@
 #include "archive/intake.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fcntl.h>
 #include <limits>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/task_group.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
 
@@ -20,6 +22,7 @@ namespace {
 
 // Threads that compress one segment; more would not shorten it.
 constexpr int kMaxJobs = 4;
+constexpr size_t kLeastPartBytes = size_t{1} << 20;  // of a file, for a thread to read
 // History and backup history files are a few lines.
 constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
 // Names of any cluster are legal for the smallest segments, but for the offset of .backup files.
@@ -52,6 +55,21 @@ Bytes read_first_page(const std::string& path) {
   Fd fd = open_file(path, O_RDONLY);
   page.resize(pread_some(fd, page, 0, path));
   return page;
+}
+
+// As pread_some for a whole file. A segment comes from the page cache, and one thread does not copy
+// it as fast as the memory could.
+size_t read_by(int jobs, const Fd& fd, std::span<std::byte> into, const std::string& path) {
+  const size_t part = std::max(into.size() / static_cast<size_t>(jobs) + 1, kLeastPartBytes);
+  std::atomic<size_t> got = 0;
+  TaskGroup readers;
+  for (size_t at = part; at < into.size(); at += part)
+    readers.start([&, at](const std::stop_token&) {
+      got += pread_some(fd, into.subspan(at, std::min(part, into.size() - at)), at, path);
+    });
+  got += pread_some(fd, into.first(std::min(part, into.size())), 0, path);
+  readers.wait();
+  return got;
 }
 
 std::string who(const std::string& host, const std::string& pgdata) {
@@ -175,7 +193,8 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       source_(std::move(source)),
       reporter_(&reporter),
       clock_(&clock),
-      setting_(setting) {}
+      setting_(setting),
+      jobs_(setting.jobs > 0 ? setting.jobs : usual_jobs()) {}
 
 OfferedFile Intake::read(const std::string& name) const {
   const std::string path = join_path(source_.wal_directory, name);
@@ -204,7 +223,7 @@ OfferedFile Intake::read(const std::string& name) const {
          .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
          .hint = "A file that another program copied there may be cut or damaged."});
   offered.content = RawBytes(size);
-  if (read_some(fd, offered.content.span(), path) != size)
+  if (read_by(jobs_, fd, offered.content.span(), path) != size)
     throw Error({.code = ErrorCode::kIo,
                  .message = fmt::format("file \"{}\" was cut while it was read", path)});
 
@@ -213,8 +232,8 @@ OfferedFile Intake::read(const std::string& name) const {
   } else {
     // In vain when it is archived already, or refused.
     if (!setting_.on_paper)
-      offered.compressed = std::make_unique<repo::SegmentCompressor>(
-          offered.content, setting_.compression, setting_.jobs > 0 ? setting_.jobs : usual_jobs());
+      offered.compressed =
+          std::make_unique<repo::SegmentCompressor>(offered.content, setting_.compression, jobs_);
     offered.segment = repo::describe_segment(
         offered.content, offered.file,
         {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()});

@@ -80,7 +80,7 @@ struct OfferedFile {
 
 struct IntakeSetting {
   codec::CompressionSetting compression = {};
-  int jobs = 0;           // threads that compress a segment; 0: as many as shorten it
+  int jobs = 0;           // threads that read and compress a segment; 0: as many as shorten it
   bool on_paper = false;  // nothing is put
 };
 
@@ -128,6 +128,7 @@ class Intake {
   const Clock* clock_;
   std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
   IntakeSetting setting_;
+  int jobs_;
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };
