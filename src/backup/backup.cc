@@ -67,11 +67,7 @@ repo::Backup describe(const BackupOptions& options, const std::string& id,
   backup.data_mode = status.st_mode & 07777;
   for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(data_directory))
     backup.tablespaces.push_back({.oid = link.oid, .path = link.target});
-  backup.floors = {.max_connections = control.max_connections,
-                   .max_worker_processes = control.max_worker_processes,
-                   .max_wal_senders = control.max_wal_senders,
-                   .max_prepared_transactions = control.max_prepared_transactions,
-                   .max_locks_per_transaction = control.max_locks_per_transaction};
+  backup.floors = repo::floors_of(control);
   return backup;
 }
 

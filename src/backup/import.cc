@@ -310,11 +310,7 @@ repo::Backup Import::describe(const std::string& id, const BackupWal& wal) {
   backup.data_mode = directory_mode();
   for (const pg::TablespaceMapEntry& tablespace : plan_.tablespaces)
     backup.tablespaces.push_back({.oid = tablespace.oid, .path = tablespace.path});
-  backup.floors = {.max_connections = control.max_connections,
-                   .max_worker_processes = control.max_worker_processes,
-                   .max_wal_senders = control.max_wal_senders,
-                   .max_prepared_transactions = control.max_prepared_transactions,
-                   .max_locks_per_transaction = control.max_locks_per_transaction};
+  backup.floors = repo::floors_of(control);
   return backup;
 }
 

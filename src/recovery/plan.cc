@@ -309,12 +309,7 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
   plan.last_commit = reach.last_commit;
   plan.tablespaces_created = reach.tablespaces;
   plan.floors = way.backup.floors;
-  auto raise = [](int64_t& floor, int64_t by) { floor = std::max(floor, by); };
-  raise(plan.floors.max_connections, reach.floors.max_connections);
-  raise(plan.floors.max_worker_processes, reach.floors.max_worker_processes);
-  raise(plan.floors.max_wal_senders, reach.floors.max_wal_senders);
-  raise(plan.floors.max_prepared_transactions, reach.floors.max_prepared_transactions);
-  raise(plan.floors.max_locks_per_transaction, reach.floors.max_locks_per_transaction);
+  raise(plan.floors, reach.floors);
 }
 
 // The end of what belongs to the timeline: of the archived WAL, or its fork where only the parent

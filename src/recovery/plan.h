@@ -26,6 +26,7 @@
 
 #include "pg/timeline_history.h"
 #include "recovery/target.h"
+#include "repo/backup.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::recovery {

@@ -19,16 +19,6 @@ const Bytes16* digest_of(const PathSegment& segment) {
   return segment.partial ? &*segment.partial : nullptr;
 }
 
-void raise(repo::ParameterFloors& floors, const repo::ParameterFloors& by) {
-  floors.max_connections = std::max(floors.max_connections, by.max_connections);
-  floors.max_worker_processes = std::max(floors.max_worker_processes, by.max_worker_processes);
-  floors.max_wal_senders = std::max(floors.max_wal_senders, by.max_wal_senders);
-  floors.max_prepared_transactions =
-      std::max(floors.max_prepared_transactions, by.max_prepared_transactions);
-  floors.max_locks_per_transaction =
-      std::max(floors.max_locks_per_transaction, by.max_locks_per_transaction);
-}
-
 bool is_later(Time time, Time target, bool exclusive) {
   return exclusive ? time >= target : time > target;
 }

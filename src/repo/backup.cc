@@ -22,18 +22,6 @@ constexpr uint16_t kRefsPacks = 2;
 constexpr uint8_t kEveryExtent = 0;
 constexpr size_t kPacksPerSection = 16384;
 
-struct Floor {
-  const char* name;
-  int64_t ParameterFloors::* value;
-};
-constexpr Floor kFloors[] = {
-    {"max_connections", &ParameterFloors::max_connections},
-    {"max_worker_processes", &ParameterFloors::max_worker_processes},
-    {"max_wal_senders", &ParameterFloors::max_wal_senders},
-    {"max_prepared_transactions", &ParameterFloors::max_prepared_transactions},
-    {"max_locks_per_transaction", &ParameterFloors::max_locks_per_transaction},
-};
-
 Json named_object(const Bytes16& object, uint64_t bytes, const Bytes32& sha256) {
   return Json::object()
       .set("object", to_hex(object.view()))
@@ -49,8 +37,6 @@ Json to_json(const Backup& backup) {
     tablespaces.push(Json::object().set("oid", tablespace.oid).set("path", tablespace.path));
   Json external_files = Json::array();
   for (const std::string& path : backup.external_files) external_files.push(path);
-  Json floors = Json::object();
-  for (const Floor& floor : kFloors) floors.set(floor.name, backup.floors.*floor.value);
 
   Json body = Json::object();
   body.set("id", backup.id)
@@ -89,7 +75,7 @@ Json to_json(const Backup& backup) {
                                  .set("group", backup.data_group))
       .set("tablespaces", std::move(tablespaces))
       .set("external_files", std::move(external_files))
-      .set("parameters", std::move(floors))
+      .set("parameters", to_json(backup.floors))
       .set("files", backup.files)
       .set("bytes", backup.bytes)
       .set("stored_bytes", backup.stored_bytes)
@@ -150,8 +136,7 @@ Backup backup_from_json(const Json& body) {
         {.oid = number_member<uint32_t>(item, "oid"), .path = item.at("path").as_string()});
   for (const Json& item : body.at("external_files").items())
     backup.external_files.push_back(item.as_string());
-  const Json& floors = body.at("parameters");
-  for (const Floor& floor : kFloors) backup.floors.*floor.value = floors.at(floor.name).as_i64();
+  backup.floors = floors_from_json(body.at("parameters"));
 
   backup.files = body.at("files").as_u64();
   backup.bytes = body.at("bytes").as_u64();

@@ -12,18 +12,9 @@
 #include "pg/lsn.h"
 #include "repo/manifest.h"
 #include "repo/marks.h"
+#include "repo/parameter_floors.h"
 
 namespace holdfast::repo {
-
-// Parameters that recovery must not have lower than they were (postgresql.md of the server: hot
-// standby's floors).
-struct ParameterFloors {
-  int64_t max_connections = 0;
-  int64_t max_worker_processes = 0;
-  int64_t max_wal_senders = 0;
-  int64_t max_prepared_transactions = 0;
-  int64_t max_locks_per_transaction = 0;
-};
 
 struct Tablespace {
   uint32_t oid = 0;

@@ -61,24 +61,6 @@ Bytes shared_bytes_member(const Json& object, std::string_view key) {
   return *std::move(bytes);
 }
 
-Json floors_json(const ParameterFloors& floors) {
-  Json json = Json::object();
-  json.set("max_connections", floors.max_connections)
-      .set("max_worker_processes", floors.max_worker_processes)
-      .set("max_wal_senders", floors.max_wal_senders)
-      .set("max_prepared_transactions", floors.max_prepared_transactions)
-      .set("max_locks_per_transaction", floors.max_locks_per_transaction);
-  return json;
-}
-
-ParameterFloors floors_from(const Json& json) {
-  return {.max_connections = json.at("max_connections").as_i64(),
-          .max_worker_processes = json.at("max_worker_processes").as_i64(),
-          .max_wal_senders = json.at("max_wal_senders").as_i64(),
-          .max_prepared_transactions = json.at("max_prepared_transactions").as_i64(),
-          .max_locks_per_transaction = json.at("max_locks_per_transaction").as_i64()};
-}
-
 // --- what the records of a segment say
 
 void add(WalCommits& commits, const pg::TransactionEnd& end) {
@@ -96,12 +78,7 @@ void add(WalCommits& commits, const pg::TransactionEnd& end) {
 
 void add(std::optional<ParameterFloors>& floors, const pg::ParameterChange& change) {
   if (!floors) floors.emplace();
-  auto raise = [](int64_t& floor, int32_t value) { floor = std::max<int64_t>(floor, value); };
-  raise(floors->max_connections, change.max_connections);
-  raise(floors->max_worker_processes, change.max_worker_processes);
-  raise(floors->max_wal_senders, change.max_wal_senders);
-  raise(floors->max_prepared_transactions, change.max_prepared_transactions);
-  raise(floors->max_locks_per_transaction, change.max_locks_per_transaction);
+  raise(*floors, floors_of(change));
 }
 
 void add(WalSegmentInfo& info, const pg::WalEvent& event) {
@@ -168,8 +145,7 @@ Json to_json(const WalSegmentInfo& info) {
       .set("commits", commits_json(info.commits))
       .set("restore_points", std::move(restore_points))
       .set("creates_tablespaces", std::move(tablespaces))
-      .set("parameter_floors",
-           info.parameter_floors ? floors_json(*info.parameter_floors) : Json());
+      .set("parameter_floors", info.parameter_floors ? to_json(*info.parameter_floors) : Json());
   return json;
 }
 
@@ -215,7 +191,7 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
                                         .path = tablespace.at("path").as_string(),
                                         .lsn = lsn_or_none(tablespace, "lsn")});
   if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
-    info.parameter_floors = floors_from(floors);
+    info.parameter_floors = floors_from_json(floors);
   return info;
 }
 

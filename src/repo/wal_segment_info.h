@@ -15,7 +15,7 @@
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
 #include "pg/wal_record.h"
-#include "repo/backup.h"
+#include "repo/parameter_floors.h"
 
 namespace holdfast::repo {
 

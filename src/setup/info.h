@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "repo/backup.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::setup {
