@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "backup/data_copy.h"
+#include "backup/last_files.h"
 #include "backup/outside_files.h"
 #include "backup/owners.h"
 #include "backup/preflight.h"
@@ -20,8 +21,6 @@
 
 namespace holdfast::backup {
 namespace {
-
-constexpr mode_t kMadeFileMode = 0600;
 
 Time server_time(cluster::Connection& connection) {
   return parse_time(connection.query_value("SELECT clock_timestamp()"));
@@ -77,27 +76,15 @@ std::vector<std::string> configuration_files(const cluster::ServerFacts& facts) 
   return files;
 }
 
-// Root 2: backup_label, global/pg_control, tablespace_map, in the manifest's order.
-void add_last_files(const cluster::OnlineBackup::Stopped& stopped, ByteView control_bytes,
-                    const std::string& data_directory, uint32_t block_bytes,
-                    repo::BackupWriter& writer, repo::ExtentWriter& extents, OwnerIndex& owners) {
-  struct stat control = stat_of(join_path(data_directory, pg::kControlFilePath));
-  uint32_t owner = owners.index(control.st_uid, control.st_gid);
-  auto add = [&](std::string_view path, ByteView content, mode_t mode) {
-    repo::ManifestEntry entry;
-    entry.root = repo::ManifestRoot::kDataLast;
-    entry.path = path;
-    entry.mode = mode;
-    entry.owner = owner;
-    entry.modified = system_clock().now();
-    entry.size = content.size();
-    entry.location = repo::append_file(extents, path, content, block_bytes);
-    writer.manifest().add(entry);
-  };
-  add("backup_label", as_bytes(stopped.backup_label), kMadeFileMode);
-  add(pg::kControlFilePath, control_bytes, control.st_mode & 07777);
-  if (!stopped.tablespace_map.empty())
-    add("tablespace_map", as_bytes(stopped.tablespace_map), kMadeFileMode);
+// pg_control has the owner and mode of the server's; the others are made here and are as private as
+// the server makes them.
+LastFiles last_files(const cluster::OnlineBackup::Stopped& stopped, ByteView control_bytes,
+                     const std::string& data_directory, OwnerIndex& owners, Time now) {
+  const struct stat control = stat_of(join_path(data_directory, pg::kControlFilePath));
+  return {.backup_label = {.content = as_bytes(stopped.backup_label), .modified = now},
+          .control = {.content = control_bytes, .mode = control.st_mode & 07777, .modified = now},
+          .tablespace_map = {.content = as_bytes(stopped.tablespace_map), .modified = now},
+          .owner = owners.index(control.st_uid, control.st_gid)};
 }
 
 // No commit before the stop position carries a later time: asked after the stop. On a standby the
@@ -209,8 +196,8 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   reporter.note(fmt::format("backup stops at {}", pg::to_string(stopped.stop_lsn)));
 
   // Everything but the commit object.
-  add_last_files(stopped, last_control.bytes, data_directory, control.block_bytes, writer, extents,
-                 owners);
+  add_last_files(last_files(stopped, last_control.bytes, data_directory, owners, clock.now()),
+                 control.block_bytes, writer, extents);
   writer.finish_worker(std::move(extents));
   writer.seal_contents();
 

@@ -13,6 +13,7 @@
 #include "backup/import_files.h"
 #include "backup/import_plan.h"
 #include "backup/import_wal.h"
+#include "backup/last_files.h"
 #include "backup/region_copier.h"
 #include "backup/tar_feed.h"
 #include "base/error.h"
@@ -120,7 +121,7 @@ class Import {
   repo::Backup describe(const std::string& id, const BackupWal& wal);
   void add_tablespace_links();
   void write_manifest(repo::BackupWriter& writer, const BackupWal& wal);
-  void add_last_files(repo::BackupWriter& writer, repo::ExtentWriter& extents);
+  LastFiles last_files(repo::BackupWriter& writer) const;
   repo::Owner owner_of_cluster() const;
   uint32_t directory_mode() const;
   const KeptMember& kept(std::string_view path) const { return parts_.files.at(std::string(path)); }
@@ -326,25 +327,16 @@ void Import::add_tablespace_links() {
   }
 }
 
-// Root 2: backup_label, global/pg_control, tablespace_map, in the manifest's order.
-void Import::add_last_files(repo::BackupWriter& writer, repo::ExtentWriter& extents) {
-  const auto add = [&](std::string_view path, const TarEntry& from, ByteView content) {
-    repo::ManifestEntry entry;
-    entry.root = repo::ManifestRoot::kDataLast;
-    entry.path = path;
-    entry.mode = from.mode;
-    entry.owner = writer.manifest().owner(owner_of_cluster());
-    entry.modified = from.modified;
-    entry.size = content.size();
-    entry.location = repo::append_file(extents, path, content, lineage_.block_bytes);
-    writer.manifest().add(entry);
+LastFiles Import::last_files(repo::BackupWriter& writer) const {
+  const auto file = [](const TarEntry& entry, ByteView content) {
+    return LastFile{.content = content, .mode = entry.mode, .modified = entry.modified};
   };
   const KeptMember& label = kept("backup_label");
-  add("backup_label", label.entry, label.content);
   const KeptMember& control = kept(pg::kControlFilePath);
-  add(pg::kControlFilePath, control.entry, control.content);
-  if (!plan_.tablespace_map.empty())
-    add("tablespace_map", label.entry, as_bytes(plan_.tablespace_map));
+  return {.backup_label = file(label.entry, label.content),
+          .control = file(control.entry, control.content),
+          .tablespace_map = file(label.entry, as_bytes(plan_.tablespace_map)),
+          .owner = writer.manifest().owner(owner_of_cluster())};
 }
 
 void Import::write_manifest(repo::BackupWriter& writer, const BackupWal& wal) {
@@ -378,7 +370,7 @@ void Import::write_manifest(repo::BackupWriter& writer, const BackupWal& wal) {
   result_.damaged = std::move(merged.damaged);
   result_.backup.damaged_blocks = merged.damaged_blocks;
   repo::ExtentWriter extents = writer.make_worker();
-  add_last_files(writer, extents);
+  add_last_files(last_files(writer), lineage_.block_bytes, writer, extents);
   writer.finish_worker(std::move(extents));
   writer.seal_contents();
 }
