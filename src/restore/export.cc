@@ -11,13 +11,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/tar_writer.h"
 #include "base/task_group.h"
 #include "pg/control_file.h"
 #include "pg/wal_file_name.h"
 #include "repo/wal_archive.h"
 #include "restore/hold.h"
 #include "restore/lay.h"
-#include "restore/tar_writer.h"
 
 namespace holdfast::restore {
 namespace {

@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "base/time.h"
 
-namespace holdfast::restore {
+namespace holdfast {
 
 struct TarMember {
   enum class Type : uint8_t { kFile, kDirectory, kSymlink };
@@ -53,4 +53,4 @@ class TarWriter {
   uint64_t bytes_ = 0;
 };
 
-}  // namespace holdfast::restore
+}  // namespace holdfast

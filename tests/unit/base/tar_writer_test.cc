@@ -1,4 +1,4 @@
-#include "restore/tar_writer.h"
+#include "base/tar_writer.h"
 
 #include <fcntl.h>
 
@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/process.h"
 
-namespace holdfast::restore {
+namespace holdfast {
 namespace {
 
 // GNU tar is the judge.
@@ -88,4 +88,4 @@ TEST_F(TarWriterTest, ASizeOfNineGibibytesIsTold) {
 }
 
 }  // namespace
-}  // namespace holdfast::restore
+}  // namespace holdfast

@@ -1,5 +1,5 @@
 // Facts: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block".
-#include "restore/tar_writer.h"
+#include "base/tar_writer.h"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-namespace holdfast::restore {
+namespace holdfast {
 namespace {
 
 constexpr size_t kBlock = 512;
@@ -166,4 +166,4 @@ void TarWriter::finish() {
   put(Bytes(kEndBlocks * kBlock));
 }
 
-}  // namespace holdfast::restore
+}  // namespace holdfast
