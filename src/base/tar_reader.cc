@@ -11,34 +11,25 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/tar_header.h"
 
 namespace holdfast {
 namespace {
 
-constexpr size_t kBlock = 512;
 constexpr uint64_t kMaxExtensionBytes = uint64_t{1} << 20;
 constexpr size_t kMaxTarPathBytes = 4096;
 constexpr uint64_t kMaxMemberBytes = uint64_t{1} << 62;
 
-struct Field {
-  size_t offset;
-  size_t bytes;
-};
-constexpr Field kName{0, 100}, kMode{100, 8}, kUid{108, 8}, kGid{116, 8}, kSize{124, 12},
-    kTime{136, 12}, kCheck{148, 8}, kType{156, 1}, kLink{157, 100}, kMagic{257, 6}, kUser{265, 32},
-    kGroup{297, 32}, kPrefix{345, 155};
-static_assert(kPrefix.offset + kPrefix.bytes <= kBlock);
-
-std::string_view text_of(ByteView header, Field field) {
+std::string_view text_of(ByteView header, tar::Field field) {
   const std::string_view text = as_text(header.subspan(field.offset, field.bytes));
   return text.substr(0, text.find('\0'));
 }
 
-char type_of(ByteView header) { return static_cast<char>(header[kType.offset]); }
+char type_of(ByteView header) { return static_cast<char>(header[tar::kType.offset]); }
 
 // Octal digits between blanks and zeros, or GNU's base 256, whose first bit is set. Empty is 0.
 // nullopt for anything else, and for what is negative or too large.
-std::optional<uint64_t> number_of(ByteView header, Field field) {
+std::optional<uint64_t> number_of(ByteView header, tar::Field field) {
   const ByteView bytes = header.subspan(field.offset, field.bytes);
   if ((bytes[0] & std::byte{0x80}) != std::byte{0}) {
     uint64_t value = static_cast<uint64_t>(bytes[0] & std::byte{0x7F});
@@ -61,11 +52,11 @@ std::optional<uint64_t> number_of(ByteView header, Field field) {
 
 // Old programs summed signed characters.
 bool checksum_fits(ByteView header) {
-  const std::optional<uint64_t> told = number_of(header, kCheck);
+  const std::optional<uint64_t> told = number_of(header, tar::kCheck);
   uint64_t sum = 0;
   int64_t signed_sum = 0;
-  for (size_t i = 0; i < kBlock; ++i) {
-    const bool is_check = i >= kCheck.offset && i < kCheck.offset + kCheck.bytes;
+  for (size_t i = 0; i < tar::kBlock; ++i) {
+    const bool is_check = i >= tar::kCheck.offset && i < tar::kCheck.offset + tar::kCheck.bytes;
     const auto byte = is_check ? uint8_t{' '} : static_cast<uint8_t>(header[i]);
     sum += byte;
     signed_sum += static_cast<int8_t>(byte);
@@ -206,7 +197,7 @@ bool TarReader::read_header(std::span<std::byte> block) {
   const uint64_t at = offset_;
   const size_t got = read_(block);
   offset_ += got;
-  if (got < kBlock)
+  if (got < tar::kBlock)
     fail(got == 0 && at == 0 ? "It is empty."
                              : fmt::format("It ends at byte {}, without the two blocks of zeros "
                                            "that stand behind the last member.",
@@ -214,7 +205,7 @@ bool TarReader::read_header(std::span<std::byte> block) {
   if (is_zero(block)) {
     const size_t second = read_(block);
     offset_ += second;
-    if (second < kBlock || !is_zero(block))
+    if (second < tar::kBlock || !is_zero(block))
       fail(fmt::format("One block of zeros stands at byte {} where there should be two.", at));
     return false;
   }
@@ -241,15 +232,15 @@ std::string TarReader::read_extension(uint64_t bytes, std::string_view what) {
                      bytes, kMaxExtensionBytes));
   std::string text(static_cast<size_t>(bytes), '\0');
   left_ = bytes;
-  padding_ = (kBlock - bytes % kBlock) % kBlock;
+  padding_ = (tar::kBlock - bytes % tar::kBlock) % tar::kBlock;
   read(std::as_writable_bytes(std::span(text)));
   finish_member();
   return text;
 }
 
 TarEntry TarReader::entry_of(ByteView header, const Extension& extension) {
-  const uint64_t at = offset_ - kBlock;
-  const auto number = [&](Field field, const std::optional<uint64_t>& extended, uint64_t limit,
+  const uint64_t at = offset_ - tar::kBlock;
+  const auto number = [&](tar::Field field, const std::optional<uint64_t>& extended, uint64_t limit,
                           std::string_view what) {
     const std::optional<uint64_t> value = extended ? extended : number_of(header, field);
     if (!value || *value > limit)
@@ -257,11 +248,11 @@ TarEntry TarReader::entry_of(ByteView header, const Extension& extension) {
     return *value;
   };
   TarEntry entry;
-  std::string path(text_of(header, kName));
+  std::string path(text_of(header, tar::kName));
   // GNU's own format keeps other things where the prefix is.
-  const bool is_posix = as_text(header.subspan(kMagic.offset, kMagic.bytes)) ==
-                        std::string_view("ustar\0", kMagic.bytes);
-  if (const std::string_view prefix = text_of(header, kPrefix); is_posix && !prefix.empty())
+  const bool is_posix = as_text(header.subspan(tar::kMagic.offset, tar::kMagic.bytes)) ==
+                        std::string_view("ustar\0", tar::kMagic.bytes);
+  if (const std::string_view prefix = text_of(header, tar::kPrefix); is_posix && !prefix.empty())
     path = fmt::format("{}/{}", prefix, path);
   if (extension.path) path = *extension.path;
 
@@ -320,22 +311,22 @@ TarEntry TarReader::entry_of(ByteView header, const Extension& extension) {
          .hint = "Such an archive was not made from a data directory; do not unpack it."});
   entry.path = std::move(path);
 
-  const uint64_t bytes = number(kSize, extension.bytes, kMaxMemberBytes, "size");
+  const uint64_t bytes = number(tar::kSize, extension.bytes, kMaxMemberBytes, "size");
   entry.bytes = entry.type == TarEntry::Type::kFile ? bytes : 0;
   if (entry.type != TarEntry::Type::kFile && entry.type != TarEntry::Type::kHardLink && bytes > 0 &&
       entry.type != TarEntry::Type::kDirectory)
     fail(fmt::format("The header at byte {} is no file's, but has {} bytes.", at, bytes));
-  entry.mode = static_cast<uint32_t>(number(kMode, {}, UINT32_MAX, "mode")) & 07777;
-  entry.uid = static_cast<uint32_t>(number(kUid, extension.uid, UINT32_MAX, "user id"));
-  entry.gid = static_cast<uint32_t>(number(kGid, extension.gid, UINT32_MAX, "group id"));
-  entry.user = extension.user ? *extension.user : std::string(text_of(header, kUser));
-  entry.group = extension.group ? *extension.group : std::string(text_of(header, kGroup));
+  entry.mode = static_cast<uint32_t>(number(tar::kMode, {}, UINT32_MAX, "mode")) & 07777;
+  entry.uid = static_cast<uint32_t>(number(tar::kUid, extension.uid, UINT32_MAX, "user id"));
+  entry.gid = static_cast<uint32_t>(number(tar::kGid, extension.gid, UINT32_MAX, "group id"));
+  entry.user = extension.user ? *extension.user : std::string(text_of(header, tar::kUser));
+  entry.group = extension.group ? *extension.group : std::string(text_of(header, tar::kGroup));
   constexpr uint64_t kLatest = uint64_t{1} << 40;
   entry.modified =
       extension.modified
           ? *extension.modified
-          : Time(std::chrono::seconds(number(kTime, {}, kLatest, "time of modification")));
-  entry.target = extension.target ? *extension.target : std::string(text_of(header, kLink));
+          : Time(std::chrono::seconds(number(tar::kTime, {}, kLatest, "time of modification")));
+  entry.target = extension.target ? *extension.target : std::string(text_of(header, tar::kLink));
   return entry;
 }
 
@@ -344,22 +335,22 @@ std::optional<TarEntry> TarReader::next() {
   finish_member();
   Extension extension;
   for (;;) {
-    std::array<std::byte, kBlock> header;
+    std::array<std::byte, tar::kBlock> header;
     if (!read_header(header)) {
       expect_only_zeros();
       ended_ = true;
       return std::nullopt;
     }
-    const std::optional<uint64_t> bytes = number_of(header, kSize);
+    const std::optional<uint64_t> bytes = number_of(header, tar::kSize);
     const char type = type_of(header);
     const bool extends = type == 'x' || type == 'g' || type == 'L' || type == 'K';
     if (!extends) {
       TarEntry entry = entry_of(header, extension);
       left_ = entry.bytes;
-      padding_ = (kBlock - left_ % kBlock) % kBlock;
+      padding_ = (tar::kBlock - left_ % tar::kBlock) % tar::kBlock;
       return entry;
     }
-    if (!bytes) fail(fmt::format("The header at byte {} has no size.", offset_ - kBlock));
+    if (!bytes) fail(fmt::format("The header at byte {} has no size.", offset_ - tar::kBlock));
     std::string text = read_extension(*bytes, "header");
     if (type == 'x') {
       if (text.find("GNU.sparse.") != std::string::npos)

@@ -9,30 +9,21 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/tar_header.h"
 
 namespace holdfast {
 namespace {
 
-constexpr size_t kBlock = 512;
 constexpr size_t kEndBlocks = 2;
 
-using Header = std::array<char, kBlock>;
+using Header = std::array<char, tar::kBlock>;
 
-struct Field {
-  size_t offset;
-  size_t bytes;
-};
-constexpr Field kName{0, 100}, kMode{100, 8}, kUid{108, 8}, kGid{116, 8}, kSize{124, 12},
-    kTime{136, 12}, kCheck{148, 8}, kType{156, 1}, kLink{157, 100}, kMagic{257, 8}, kUser{265, 32},
-    kGroup{297, 32}, kPrefix{345, 155};
-static_assert(kPrefix.offset + kPrefix.bytes <= kBlock);
-
-void put_text(Header& header, Field field, std::string_view text) {
+void put_text(Header& header, tar::Field field, std::string_view text) {
   std::ranges::copy(text.substr(0, field.bytes),
                     header.begin() + static_cast<ptrdiff_t>(field.offset));
 }
 // Octal digits with leading zeros and a zero byte behind; false when it does not fit.
-bool put_number(Header& header, Field field, uint64_t number) {
+bool put_number(Header& header, tar::Field field, uint64_t number) {
   const std::string digits = fmt::format("{:0{}o}", number, field.bytes - 1);
   if (digits.size() >= field.bytes) return false;
   put_text(header, field, digits);
@@ -41,9 +32,9 @@ bool put_number(Header& header, Field field, uint64_t number) {
 
 // Where to cut a long path in prefix and name.
 std::optional<size_t> cut_of(std::string_view path) {
-  if (path.size() <= kName.bytes) return 0;
+  if (path.size() <= tar::kName.bytes) return 0;
   for (size_t cut = path.find('/'); cut != std::string_view::npos; cut = path.find('/', cut + 1))
-    if (cut > 0 && cut <= kPrefix.bytes && path.size() - cut - 1 <= kName.bytes &&
+    if (cut > 0 && cut <= tar::kPrefix.bytes && path.size() - cut - 1 <= tar::kName.bytes &&
         path.size() > cut + 1)
       return cut;
   return std::nullopt;
@@ -59,17 +50,18 @@ std::string pax_record(std::string_view key, std::string_view value) {
 }
 
 void seal(Header& header) {
-  std::fill_n(header.begin() + static_cast<ptrdiff_t>(kCheck.offset), kCheck.bytes, ' ');
+  std::fill_n(header.begin() + static_cast<ptrdiff_t>(tar::kCheck.offset), tar::kCheck.bytes, ' ');
   uint32_t sum = 0;
   for (const char c : header) sum += static_cast<unsigned char>(c);
-  put_text(header, kCheck, fmt::format("{:06o}", sum));
-  header[kCheck.offset + 6] = '\0';
+  put_text(header, tar::kCheck, fmt::format("{:06o}", sum));
+  header[tar::kCheck.offset + 6] = '\0';
 }
 
 Header plain_header(char type) {
   Header header{};
-  put_text(header, kMagic, std::string_view("ustar\00000", 8));
-  header[kType.offset] = type;
+  put_text(header, tar::kMagic, "ustar");
+  put_text(header, tar::kVersion, "00");
+  header[tar::kType.offset] = type;
   return header;
 }
 
@@ -93,8 +85,9 @@ void TarWriter::put(ByteView bytes) {
 }
 
 void TarWriter::put_padding() {
-  static constexpr std::array<std::byte, kBlock> kZeros{};
-  if (const size_t over = bytes_ % kBlock; over > 0) put(ByteView(kZeros).first(kBlock - over));
+  static constexpr std::array<std::byte, tar::kBlock> kZeros{};
+  if (const size_t over = bytes_ % tar::kBlock; over > 0)
+    put(ByteView(kZeros).first(tar::kBlock - over));
 }
 
 void TarWriter::end_member() {
@@ -109,36 +102,36 @@ void TarWriter::begin(const TarMember& member) {
   Header header = plain_header(type_of(member.type));
   std::string pax;
   if (const std::optional<size_t> cut = cut_of(path)) {
-    put_text(header, kName, std::string_view(path).substr(*cut == 0 ? 0 : *cut + 1));
-    put_text(header, kPrefix, std::string_view(path).substr(0, *cut));
+    put_text(header, tar::kName, std::string_view(path).substr(*cut == 0 ? 0 : *cut + 1));
+    put_text(header, tar::kPrefix, std::string_view(path).substr(0, *cut));
   } else {
-    put_text(header, kName, path);
+    put_text(header, tar::kName, path);
     pax += pax_record("path", path);
   }
-  put_text(header, kLink, member.target);
-  if (member.target.size() > kLink.bytes) pax += pax_record("linkpath", member.target);
-  put_number(header, kMode, member.mode);
-  const auto number = [&](Field field, std::string_view key, uint64_t value) {
+  put_text(header, tar::kLink, member.target);
+  if (member.target.size() > tar::kLink.bytes) pax += pax_record("linkpath", member.target);
+  put_number(header, tar::kMode, member.mode);
+  const auto number = [&](tar::Field field, std::string_view key, uint64_t value) {
     if (put_number(header, field, value)) return;
     put_number(header, field, 0);
     pax += pax_record(key, fmt::format("{}", value));
   };
   const uint64_t bytes = member.type == TarMember::Type::kFile ? member.bytes : 0;
-  number(kUid, "uid", member.uid);
-  number(kGid, "gid", member.gid);
-  number(kSize, "size", bytes);
+  number(tar::kUid, "uid", member.uid);
+  number(tar::kGid, "gid", member.gid);
+  number(tar::kSize, "size", bytes);
   const auto since = std::chrono::floor<std::chrono::seconds>(member.modified.time_since_epoch());
-  number(kTime, "mtime", static_cast<uint64_t>(std::max<int64_t>(since.count(), 0)));
-  put_text(header, kUser, member.user.substr(0, kUser.bytes - 1));
-  put_text(header, kGroup, member.group.substr(0, kGroup.bytes - 1));
+  number(tar::kTime, "mtime", static_cast<uint64_t>(std::max<int64_t>(since.count(), 0)));
+  put_text(header, tar::kUser, member.user.substr(0, tar::kUser.bytes - 1));
+  put_text(header, tar::kGroup, member.group.substr(0, tar::kGroup.bytes - 1));
   if (!pax.empty()) {
     Header extended = plain_header('x');
-    put_text(extended, kName, "PaxHeaders/member");
-    put_number(extended, kMode, 0600);
-    put_number(extended, kUid, 0);
-    put_number(extended, kGid, 0);
-    put_number(extended, kSize, pax.size());
-    put_number(extended, kTime, 0);
+    put_text(extended, tar::kName, "PaxHeaders/member");
+    put_number(extended, tar::kMode, 0600);
+    put_number(extended, tar::kUid, 0);
+    put_number(extended, tar::kGid, 0);
+    put_number(extended, tar::kSize, pax.size());
+    put_number(extended, tar::kTime, 0);
     seal(extended);
     put(as_bytes(std::string_view(extended.data(), extended.size())));
     put(as_bytes(pax));
@@ -163,7 +156,7 @@ void TarWriter::add(TarMember member, ByteView content) {
 
 void TarWriter::finish() {
   end_member();
-  put(Bytes(kEndBlocks * kBlock));
+  put(Bytes(kEndBlocks * tar::kBlock));
 }
 
 }  // namespace holdfast
