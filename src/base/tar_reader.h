@@ -19,26 +19,12 @@
 #include <string_view>
 
 #include "base/bytes.h"
-#include "base/time.h"
+#include "base/tar_entry.h"
 
 namespace holdfast {
 
 // Fills `into` from its front; less only where the bytes end.
 using ReadBytes = std::function<size_t(std::span<std::byte> into)>;
-
-struct TarEntry {
-  enum class Type : uint8_t { kFile, kDirectory, kSymlink, kHardLink, kSpecial };
-  Type type = Type::kFile;
-  std::string path;  // without "./" in front and "/" behind; empty for "." itself
-  uint64_t bytes = 0;
-  uint32_t mode = 0;  // permission bits
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  std::string user;
-  std::string group;
-  Time modified;
-  std::string target;  // of links, as it stands
-};
 
 class TarReader {
  public:

@@ -65,14 +65,17 @@ Header plain_header(char type) {
   return header;
 }
 
-char type_of(TarMember::Type type) {
+char type_of(TarEntry::Type type) {
   switch (type) {
-    case TarMember::Type::kFile:
+    case TarEntry::Type::kFile:
       return '0';
-    case TarMember::Type::kSymlink:
+    case TarEntry::Type::kSymlink:
       return '2';
-    case TarMember::Type::kDirectory:
+    case TarEntry::Type::kDirectory:
       return '5';
+    case TarEntry::Type::kHardLink:
+    case TarEntry::Type::kSpecial:
+      break;
   }
   HF_CHECK(false);
 }
@@ -95,11 +98,10 @@ void TarWriter::end_member() {
   put_padding();
 }
 
-void TarWriter::begin(const TarMember& member) {
+void TarWriter::begin(const TarEntry& entry) {
   end_member();
-  const std::string path =
-      member.type == TarMember::Type::kDirectory ? member.path + "/" : member.path;
-  Header header = plain_header(type_of(member.type));
+  const std::string path = entry.type == TarEntry::Type::kDirectory ? entry.path + "/" : entry.path;
+  Header header = plain_header(type_of(entry.type));
   std::string pax;
   if (const std::optional<size_t> cut = cut_of(path)) {
     put_text(header, tar::kName, std::string_view(path).substr(*cut == 0 ? 0 : *cut + 1));
@@ -108,22 +110,22 @@ void TarWriter::begin(const TarMember& member) {
     put_text(header, tar::kName, path);
     pax += pax_record("path", path);
   }
-  put_text(header, tar::kLink, member.target);
-  if (member.target.size() > tar::kLink.bytes) pax += pax_record("linkpath", member.target);
-  put_number(header, tar::kMode, member.mode);
+  put_text(header, tar::kLink, entry.target);
+  if (entry.target.size() > tar::kLink.bytes) pax += pax_record("linkpath", entry.target);
+  put_number(header, tar::kMode, entry.mode);
   const auto number = [&](tar::Field field, std::string_view key, uint64_t value) {
     if (put_number(header, field, value)) return;
     put_number(header, field, 0);
     pax += pax_record(key, fmt::format("{}", value));
   };
-  const uint64_t bytes = member.type == TarMember::Type::kFile ? member.bytes : 0;
-  number(tar::kUid, "uid", member.uid);
-  number(tar::kGid, "gid", member.gid);
+  const uint64_t bytes = entry.type == TarEntry::Type::kFile ? entry.bytes : 0;
+  number(tar::kUid, "uid", entry.uid);
+  number(tar::kGid, "gid", entry.gid);
   number(tar::kSize, "size", bytes);
-  const auto since = std::chrono::floor<std::chrono::seconds>(member.modified.time_since_epoch());
+  const auto since = std::chrono::floor<std::chrono::seconds>(entry.modified.time_since_epoch());
   number(tar::kTime, "mtime", static_cast<uint64_t>(std::max<int64_t>(since.count(), 0)));
-  put_text(header, tar::kUser, member.user.substr(0, tar::kUser.bytes - 1));
-  put_text(header, tar::kGroup, member.group.substr(0, tar::kGroup.bytes - 1));
+  put_text(header, tar::kUser, entry.user.substr(0, tar::kUser.bytes - 1));
+  put_text(header, tar::kGroup, entry.group.substr(0, tar::kGroup.bytes - 1));
   if (!pax.empty()) {
     Header extended = plain_header('x');
     put_text(extended, tar::kName, "PaxHeaders/member");
@@ -148,9 +150,9 @@ void TarWriter::write(ByteView piece) {
   left_ -= piece.size();
 }
 
-void TarWriter::add(TarMember member, ByteView content) {
-  member.bytes = content.size();
-  begin(member);
+void TarWriter::add(TarEntry entry, ByteView content) {
+  entry.bytes = content.size();
+  begin(entry);
   write(content);
 }
 

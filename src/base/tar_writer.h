@@ -11,34 +11,22 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
 
 #include "base/bytes.h"
-#include "base/time.h"
+#include "base/tar_entry.h"
 
 namespace holdfast {
-
-struct TarMember {
-  enum class Type : uint8_t { kFile, kDirectory, kSymlink };
-  std::string path = {};  // relative; a directory's without a "/" at the end
-  Type type = Type::kFile;
-  uint64_t bytes = 0;  // of a file
-  uint32_t mode = 0600;
-  std::string user = {}, group = {};
-  uint32_t uid = 0, gid = 0;
-  Time modified = {};
-  std::string target = {};  // of a link
-};
 
 class TarWriter {
  public:
   explicit TarWriter(std::function<void(ByteView)> out) : out_(std::move(out)) {}
 
-  void begin(const TarMember& member);
+  // REQUIRES: a file, a directory or a symbolic link.
+  void begin(const TarEntry& entry);
   // The content of a file, in pieces that together are `bytes` (HF_CHECK at the next call).
   void write(ByteView piece);
   // A small file in one call: begin() and write().
-  void add(TarMember member, ByteView content);
+  void add(TarEntry entry, ByteView content);
   void finish();
 
   uint64_t bytes() const { return bytes_; }  // written so far

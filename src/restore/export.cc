@@ -86,8 +86,8 @@ class Export {
   void write_entry(const repo::ManifestEntry& entry);
   void write_member(TarWriter& tar, std::string path, const repo::ManifestEntry& entry);
   void write_wal();
-  TarMember member_of(const repo::ManifestEntry& entry) const;
-  TarMember wal_member(std::string name) const;
+  TarEntry member_of(const repo::ManifestEntry& entry) const;
+  TarEntry wal_member(std::string name) const;
   bool is_linked(const std::string& oid) const { return linked_.contains(oid); }
 
   const ExportOptions& options_;
@@ -171,14 +171,14 @@ void Export::find_wal() {
   }
 }
 
-TarMember Export::member_of(const repo::ManifestEntry& entry) const {
-  TarMember member{.type = entry.type == repo::EntryType::kDirectory ? TarMember::Type::kDirectory
-                           : entry.type == repo::EntryType::kSymlink ? TarMember::Type::kSymlink
-                                                                     : TarMember::Type::kFile,
-                   .bytes = entry.size,
-                   .mode = entry.mode,
-                   .modified = entry.modified,
-                   .target = entry.target};
+TarEntry Export::member_of(const repo::ManifestEntry& entry) const {
+  TarEntry member{.type = entry.type == repo::EntryType::kDirectory ? TarEntry::Type::kDirectory
+                          : entry.type == repo::EntryType::kSymlink ? TarEntry::Type::kSymlink
+                                                                    : TarEntry::Type::kFile,
+                  .bytes = entry.size,
+                  .mode = entry.mode,
+                  .modified = entry.modified,
+                  .target = entry.target};
   if (const std::vector<repo::Owner>& owners = manifest_.summary().owners;
       entry.owner < owners.size()) {
     const repo::Owner& owner = owners[entry.owner];
@@ -192,7 +192,7 @@ TarMember Export::member_of(const repo::ManifestEntry& entry) const {
 
 void Export::write_member(TarWriter& tar, std::string path, const repo::ManifestEntry& entry) {
   Context writing("exporting \"{}\"", entry.path);
-  TarMember member = member_of(entry);
+  TarEntry member = member_of(entry);
   member.path = std::move(path);
   tar.begin(member);
   ++result_.members;
@@ -233,12 +233,12 @@ void Export::write_entry(const repo::ManifestEntry& entry) {
 }
 
 // As the server's files are, owned as the data directory.
-TarMember Export::wal_member(std::string name) const {
-  TarMember member{.path = std::move(name),
-                   .mode = kWalMode,
-                   .user = backup_.data_user,
-                   .group = backup_.data_group,
-                   .modified = backup_.stop_time};
+TarEntry Export::wal_member(std::string name) const {
+  TarEntry member{.path = std::move(name),
+                  .mode = kWalMode,
+                  .user = backup_.data_user,
+                  .group = backup_.data_group,
+                  .modified = backup_.stop_time};
   for (const repo::Owner& owner : manifest_.summary().owners)
     if (owner.user == backup_.data_user) {
       member.uid = owner.uid;
@@ -252,8 +252,8 @@ void Export::write_wal() {
   TarWriter& tar = base_->tar();
   for (const char* directory : {"pg_wal", "pg_wal/archive_status"}) {
     if (seen_.contains(directory)) continue;
-    TarMember member = wal_member(directory);
-    member.type = TarMember::Type::kDirectory;
+    TarEntry member = wal_member(directory);
+    member.type = TarEntry::Type::kDirectory;
     member.mode = backup_.data_mode;
     tar.begin(member);
   }
@@ -272,7 +272,7 @@ void Export::write_wal() {
   for (const Segment& segment : wal_) {
     throw_if_stopped(stop_);
     const std::string name = pg::segment_file_name(segment.file.segment, size);
-    TarMember member = wal_member("pg_wal/" + name);
+    TarEntry member = wal_member("pg_wal/" + name);
     member.bytes = size.bytes();
     tar.begin(member);
     uint64_t written = 0;

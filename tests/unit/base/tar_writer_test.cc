@@ -34,25 +34,25 @@ TEST_F(TarWriterTest, IsUnpackedByGnuTarAsItWas) {
   Bytes out;
   TarWriter writer([&](ByteView bytes) { out.insert(out.end(), bytes.begin(), bytes.end()); });
   const Time time{std::chrono::seconds(1'700'000'000)};
-  auto member = [&](std::string path, TarMember::Type type, uint32_t mode) {
-    return TarMember{.path = std::move(path),
-                     .type = type,
-                     .mode = mode,
-                     .user = "root",
-                     .group = "root",
-                     .modified = time};
+  auto member = [&](std::string path, TarEntry::Type type, uint32_t mode) {
+    return TarEntry{.path = std::move(path),
+                    .type = type,
+                    .mode = mode,
+                    .user = "root",
+                    .group = "root",
+                    .modified = time};
   };
   for (const std::string& directory :
        {std::string("a"), "a/" + std::string(90, 'b'), std::string("empty")})
-    writer.begin(member(directory, TarMember::Type::kDirectory, 0750));
+    writer.begin(member(directory, TarEntry::Type::kDirectory, 0750));
   const std::vector<std::string> files = {"short", deep, name, exactly, "a/" + name};
   for (const std::string& file : files)
-    writer.add(member(file, TarMember::Type::kFile, 0640), content);
-  writer.add(member("nothing", TarMember::Type::kFile, 0600), {});
-  TarMember link = member("link", TarMember::Type::kSymlink, 0777);
+    writer.add(member(file, TarEntry::Type::kFile, 0640), content);
+  writer.add(member("nothing", TarEntry::Type::kFile, 0600), {});
+  TarEntry link = member("link", TarEntry::Type::kSymlink, 0777);
   link.target = "/" + std::string(150, 't');
   writer.begin(link);
-  TarMember numbers = member("numbers", TarMember::Type::kFile, 0600);
+  TarEntry numbers = member("numbers", TarEntry::Type::kFile, 0600);
   numbers.uid = 4'000'000'000;
   numbers.user = "";
   writer.add(numbers, content);
