@@ -1,12 +1,12 @@
 #include "archive/wal_salvage.h"
 
-#include <algorithm>
 #include <fcntl.h>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "archive/intake.h"
+#include "archive/wal_files.h"
 #include "archive/wal_list.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -16,15 +16,6 @@
 
 namespace holdfast::archive {
 namespace {
-
-// History files first, oldest first: segments need them. Then segments, each before what else bears
-// its name.
-bool comes_before(const pg::WalFileName& a, const pg::WalFileName& b) {
-  auto rank = [](const pg::WalFileName& file) {
-    return std::tuple(file.kind != pg::WalFileKind::kHistory, file.segment, file.kind, file.offset);
-  };
-  return rank(a) < rank(b);
-}
 
 // What a file's refusal is, and what is a failure of the whole: a store or disk that does not work
 // refuses everything.
@@ -159,14 +150,7 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   const repo::Lineage lineage = find_lineage(repository, options.cluster, identify(source));
   repo::WalArchive archive(repository, lineage);
 
-  // What is there, in the order in which it can be archived.
-  std::vector<std::pair<pg::WalFileName, std::string>> files;
-  for (const DirectoryEntry& entry : list_directory(source.wal_directory)) {
-    const pg::WalFileName file = pg::parse_wal_file_name(entry.name, archive.segment_size());
-    if (file.kind != pg::WalFileKind::kOther) files.emplace_back(file, entry.name);
-  }
-  std::ranges::sort(files,
-                    [](const auto& a, const auto& b) { return comes_before(a.first, b.first); });
+  const std::vector<WalFile> files = list_wal_files(source.wal_directory, archive.segment_size());
 
   SalvageResult result;
   result.lineage = lineage.name;
@@ -175,7 +159,7 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   Intake intake(archive, std::move(source), reporter, clock,
                 {.compression = options.compression, .on_paper = options.dry_run});
   Salvager salvager(options, intake, result);
-  for (const auto& [file, name] : files) {
+  for (const auto& [name, file] : files) {
     throw_if_stopped(stop);
     salvager.take(name, file);
   }
@@ -205,9 +189,7 @@ SalvageOptions salvage_options_for(const std::string& directory) {
     options.wal_directory = path;
     // Names of any cluster are legal for the smallest segments.
     const pg::WalSegmentSize smallest(uint64_t{1} << 20);
-    if (std::ranges::none_of(list_directory(path), [&](const DirectoryEntry& entry) {
-          return pg::parse_wal_file_name(entry.name, smallest).kind != pg::WalFileKind::kOther;
-        })) {
+    if (list_wal_files(path, smallest).empty()) {
       throw Error({.code = ErrorCode::kNotFound,
                    .message = fmt::format("\"{}\" holds no WAL", path),
                    .detail = "It has neither a directory \"pg_wal\" nor a WAL file.",

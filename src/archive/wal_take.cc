@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "archive/intake.h"
+#include "archive/wal_files.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
@@ -90,26 +91,17 @@ TakeResult take_wal(const TakeOptions& options, const repo::Repository& reposito
   const repo::Lineage lineage = find_lineage(repository, options.cluster, identify(source));
   const repo::WalArchive archive(repository, lineage);
 
-  // History files first: segments need them. Then segments in order.
-  std::vector<std::pair<pg::WalFileName, std::string>> files;
-  for (const DirectoryEntry& entry : list_directory(options.directory)) {
-    const pg::WalFileName file = pg::parse_wal_file_name(entry.name, archive.segment_size());
+  TakeResult result;
+  Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
+  Taker taker(options, intake, result);
+  // All are listed before the first is taken, which may add a history file.
+  for (const auto& [name, file] : list_wal_files(options.directory, archive.segment_size())) {
+    throw_if_stopped(stop);
     const bool is_needed =
         file.kind == pg::WalFileKind::kHistory ||
         (file.kind == pg::WalFileKind::kSegment &&
          file.segment.segment_number >= pg::segment_of(options.from, archive.segment_size()));
-    if (is_needed) files.emplace_back(file, entry.name);
-  }
-  std::ranges::sort(files, {}, [](const auto& file) {
-    return std::pair(file.first.kind != pg::WalFileKind::kHistory, file.first.segment);
-  });
-
-  TakeResult result;
-  Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
-  Taker taker(options, intake, result);
-  for (const auto& [file, name] : files) {
-    throw_if_stopped(stop);
-    taker.take(name, file);
+    if (is_needed) taker.take(name, file);
   }
   return result;
 }
