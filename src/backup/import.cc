@@ -402,17 +402,7 @@ ImportResult Import::run() {
   // Protects what is written, as long as there is no backup with an id.
   started_ = clock_.now();
   repo::HeldIntent intent(repository_, lineage_.name,
-                          {.id = {},
-                           .what = "import",
-                           .backup = {},
-                           .uses = {},
-                           .objects_from = repository_.store().now(),
-                           .timeline = {},
-                           .wal_from = {},
-                           .host = {},
-                           .started = {},
-                           .valid_until = {}},
-                          clock_);
+                          {.what = "import", .objects_from = repository_.store().now()}, clock_);
   reporter_.phase("importing", 0);
   read_tars();
   BackupWal wal = settle_wal();

@@ -283,18 +283,7 @@ struct BackupWriter::State {
         clock(&c),
         // Before anything is written; what is written from now on is ours, although no commit names
         // it yet.
-        intent(r, l.name,
-               {.id = {},
-                .what = "backup",
-                .backup = id,
-                .uses = {},
-                .objects_from = r.store().now(),
-                .timeline = {},
-                .wal_from = {},
-                .host = {},
-                .started = {},
-                .valid_until = {}},
-               c),
+        intent(r, l.name, {.what = "backup", .backup = id, .objects_from = r.store().now()}, c),
         manifest_extents(r, l.name, setting),
         manifest(r, l.name, id, l.block_bytes, manifest_extents) {}
 

@@ -28,19 +28,19 @@ inline constexpr Microseconds kIntentLife = std::chrono::hours(24);
 inline constexpr Microseconds kLongestIntentLife = std::chrono::hours(7 * 24);
 
 struct Intent {
-  Bytes16 id;                     // its name; not in its body
-  std::string what;               // "backup", "restore", "recovery", "mount"
-  std::string backup;             // the id of the backup that is being made; or empty
-  std::vector<std::string> uses;  // ids of backups, whose commits may be gone by now
+  Bytes16 id = {};                     // its name; not in its body
+  std::string what = {};               // "backup", "restore", "recovery", "mount"
+  std::string backup = {};             // the id of the backup that is being made; or empty
+  std::vector<std::string> uses = {};  // ids of backups, whose commits may be gone by now
   // Everything of the lineage that was made at or after it, by the store's clock; nullopt: nothing.
-  std::optional<Time> objects_from;
+  std::optional<Time> objects_from = {};
   // WAL from here on, on this timeline and its ancestors.
-  std::optional<pg::TimelineId> timeline;
-  std::optional<pg::Lsn> wal_from;
-  std::string host;
+  std::optional<pg::TimelineId> timeline = {};
+  std::optional<pg::Lsn> wal_from = {};
+  std::string host = {};
   int64_t pid = 0;
-  Time started;      // by the owner's clock
-  Time valid_until;  // by the store's
+  Time started = {};      // by the owner's clock
+  Time valid_until = {};  // by the store's
 };
 Json to_json(const Intent& intent);
 Intent intent_from_json(const Json& body);

@@ -11,17 +11,13 @@ namespace holdfast::restore {
 namespace {
 
 repo::Intent intent_of(const Hold& hold, const Clock& clock) {
-  return {.id = {},
-          .what = hold.what,
-          .backup = {},
+  return {.what = hold.what,
           .uses = hold.backup.empty() ? std::vector<std::string>() : std::vector{hold.backup},
-          .objects_from = {},
           .timeline = hold.timeline,
           .wal_from = hold.wal_from,
           .host = host_name(),
           .pid = process_id(),
-          .started = clock.now(),
-          .valid_until = {}};
+          .started = clock.now()};
 }
 
 }  // namespace

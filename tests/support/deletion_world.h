@@ -34,6 +34,11 @@ class DeletionWorld {
   }
   std::string new_id() { return repo::make_backup_id(target.clock.now(), target.random); }
 
+  static Bytes16 pack(uint8_t number) {
+    Bytes16 id;
+    id.bytes.fill(std::byte{number});
+    return id;
+  }
   std::string put_pack(store::Store& store, const Bytes16& id) {
     std::string name = repo::pack_name(lineage(), id);
     store.create(name, as_bytes("extents"));

@@ -14,12 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::error_of;
 
-Bytes16 pack(uint8_t number) {
-  Bytes16 id;
-  id.bytes.fill(std::byte{number});
-  return id;
-}
-
 class DeleteBackup : public testing::Test, protected test::DeletionWorld {
  protected:
   Deletion plan(std::vector<std::string> ids, bool delete_last = false) {
@@ -108,17 +102,7 @@ TEST_F(DeleteBackup, RefusesOneThatIsInUseAndNamesByWhom) {
   const std::string first = backup({pack(1)});
   backup({pack(2)});
   const Deletion early = plan({first});
-  repo::HeldIntent intent(target.repository, lineage(),
-                          {.id = {},
-                           .what = "restore",
-                           .backup = {},
-                           .uses = {first},
-                           .objects_from = {},
-                           .timeline = {},
-                           .wal_from = {},
-                           .host = {},
-                           .started = {},
-                           .valid_until = {}},
+  repo::HeldIntent intent(target.repository, lineage(), {.what = "restore", .uses = {first}},
                           target.clock);
   const Error error = plan_error({first});
   EXPECT_EQ(error.code(), ErrorCode::kBusy);

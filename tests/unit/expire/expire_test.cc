@@ -13,12 +13,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::error_of;
 
-Bytes16 pack(uint8_t number) {
-  Bytes16 id;
-  id.bytes.fill(std::byte{number});
-  return id;
-}
-
 class Expire : public testing::Test, protected test::DeletionWorld {
  protected:
   ExpiredLineage run(bool dry_run = false) {
@@ -122,18 +116,10 @@ TEST_F(Expire, KeepsHistoriesUntilNothingIsLeftOfTheirTimelineAndOfOlderOnes) {
   EXPECT_FALSE(has(wal_name(2, 3)));
   EXPECT_EQ(histories(), 3u);
   // A backup under way may be of any timeline.
-  repo::HeldIntent intent(target.repository, lineage(),
-                          {.id = {},
-                           .what = "backup",
-                           .backup = new_id(),
-                           .uses = {},
-                           .objects_from = target.clock.now() + 1000h,
-                           .timeline = {},
-                           .wal_from = {},
-                           .host = {},
-                           .started = {},
-                           .valid_until = {}},
-                          target.clock);
+  repo::HeldIntent intent(
+      target.repository, lineage(),
+      {.what = "backup", .backup = new_id(), .objects_from = target.clock.now() + 1000h},
+      target.clock);
   for (int i = 0; i < 6; ++i) {
     pass(kGrace / 3);
     intent.check();
@@ -207,16 +193,10 @@ TEST_F(Expire, KeepsWhatAnIntentUsesAlthoughItsCommitIsGone) {
   put_segment(1, 2);
   put_segment(1, 1);
   repo::HeldIntent intent(target.repository, lineage(),
-                          {.id = {},
-                           .what = "restore",
-                           .backup = {},
+                          {.what = "restore",
                            .uses = {used},
-                           .objects_from = {},
                            .timeline = pg::TimelineId{1},
-                           .wal_from = pg::start_lsn(2, segment_size()),
-                           .host = {},
-                           .started = {},
-                           .valid_until = {}},
+                           .wal_from = pg::start_lsn(2, segment_size())},
                           target.clock);
   remove_commit(used);
   for (int i = 0; i < 6; ++i) {

@@ -153,18 +153,10 @@ class History : public test::DeletionWorld {
     one.backup.id = new_id();
     one.backup.timeline = current_timeline_;
     one.backup.segment = next_segment_;
-    one.intent = std::make_unique<repo::HeldIntent>(target.repository, lineage(),
-                                                    repo::Intent{.id = {},
-                                                                 .what = "backup",
-                                                                 .backup = one.backup.id,
-                                                                 .uses = {},
-                                                                 .objects_from = now(),
-                                                                 .timeline = {},
-                                                                 .wal_from = {},
-                                                                 .host = {},
-                                                                 .started = {},
-                                                                 .valid_until = {}},
-                                                    target.clock);
+    one.intent = std::make_unique<repo::HeldIntent>(
+        target.repository, lineage(),
+        repo::Intent{.what = "backup", .backup = one.backup.id, .objects_from = now()},
+        target.clock);
     one.valid_until = now() + repo::kIntentLife;
     if (!committed_.empty() && draw(3) != 0) {
       const MadeBackup& parent = committed_[draw(committed_.size())];
@@ -260,16 +252,10 @@ class History : public test::DeletionWorld {
     one.segment = backup.segment;
     one.intent = std::make_unique<repo::HeldIntent>(
         target.repository, lineage(),
-        repo::Intent{.id = {},
-                     .what = "restore",
-                     .backup = {},
+        repo::Intent{.what = "restore",
                      .uses = {backup.id},
-                     .objects_from = {},
                      .timeline = pg::TimelineId{backup.timeline},
-                     .wal_from = pg::start_lsn(backup.segment, segment_size()),
-                     .host = {},
-                     .started = {},
-                     .valid_until = {}},
+                     .wal_from = pg::start_lsn(backup.segment, segment_size())},
         target.clock);
     one.valid_until = now() + repo::kIntentLife;
     if (!has(repo::backup_name(lineage(), backup.id))) return;  // deleted at this moment: refused

@@ -17,16 +17,10 @@ using namespace std::chrono_literals;
 const std::string kUsed = "20261122T082239Z-1f2e3d";
 
 Intent sample() {
-  return {.id = {},
-          .what = "restore",
-          .backup = {},
+  return {.what = "restore",
           .uses = {kUsed},
-          .objects_from = {},
           .timeline = pg::TimelineId{3},
-          .wal_from = pg::Lsn{0x4000028},
-          .host = {},
-          .started = {},
-          .valid_until = {}};
+          .wal_from = pg::Lsn{0x4000028}};
 }
 
 class IntentIn : public testing::TestWithParam<test::Sealing> {
