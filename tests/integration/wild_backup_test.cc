@@ -52,6 +52,16 @@ class WildBackup : public testing::Test {
     EXPECT_TRUE(
         comes_true([&] { return list_directory(join_path(scene_.repository(), ".tmp")).empty(); }));
   }
+  void expect_refused_for_its_pooler(const Captured& ended) {
+    EXPECT_EQ(ended.status.code, 1) << describe(ended);
+    EXPECT_TRUE(ended.err.starts_with(
+        "ERROR:  the session that started the backup was replaced by another\n"))
+        << ended.err;
+    EXPECT_NE(ended.err.find("HINT:  Let conninfo name the server itself, not a pooler."),
+              std::string::npos)
+        << ended.err;
+    EXPECT_TRUE(ids().empty());
+  }
   // Of the file of a relation, below the data directory.
   std::string file_of(const std::string& relation, const std::string& database = "postgres") {
     return server().value("SELECT pg_relation_filepath('" + relation + "')", database);
@@ -324,14 +334,7 @@ TEST_F(WildBackup, IsRefusedBehindAPoolerThatChangesItsSession) {
   const Captured ended = scene_.run(
       {"-q", "backup", "--conninfo",
        fmt::format("host={} port=5432 user=postgres dbname=postgres", scene_.path("proxy"))});
-  EXPECT_EQ(ended.status.code, 1) << describe(ended);
-  EXPECT_TRUE(ended.err.starts_with(
-      "ERROR:  the session that started the backup was replaced by another\n"))
-      << ended.err;
-  EXPECT_NE(ended.err.find("HINT:  Let conninfo name the server itself, not a pooler."),
-            std::string::npos)
-      << ended.err;
-  EXPECT_TRUE(ids().empty());
+  expect_refused_for_its_pooler(ended);
 }
 
 // PgBouncer, as Debian has it: with a session for each client a backup is as good as any; with one
@@ -376,14 +379,7 @@ TEST_F(WildBackup, ThroughPgbouncerIsMadeInItsSessionModeAndRefusedInItsTransact
       const std::unique_ptr<RestoredServer> restored = scene_.restore_into("restored", {});
       EXPECT_EQ(restored->value("SELECT pg_catalog.count(*) FROM public.kept"), "1000");
     } else {
-      EXPECT_EQ(ended.status.code, 1) << describe(ended);
-      EXPECT_TRUE(ended.err.starts_with(
-          "ERROR:  the session that started the backup was replaced by another\n"))
-          << ended.err;
-      EXPECT_NE(ended.err.find("HINT:  Let conninfo name the server itself, not a pooler."),
-                std::string::npos)
-          << ended.err;
-      EXPECT_TRUE(ids().empty());
+      expect_refused_for_its_pooler(ended);
     }
   }
 }
