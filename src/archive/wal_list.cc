@@ -166,16 +166,13 @@ WalListing list(const ListOptions& options, const repo::Repository& repository, 
       listed.timelines.push_back(TimelineReader(archive, timeline, reporter).read(stop));
     listing.lineages.push_back(std::move(listed));
   }
-  if (listing.lineages.empty())
-    throw Error(
-        {.code = ErrorCode::kNotFound,
-         .message = options.lineage
-                        ? fmt::format("cluster \"{}\" has no lineage \"{}\"", options.cluster,
-                                      repo::to_string(*options.lineage))
-                        : fmt::format("cluster \"{}\" is not in the repository", options.cluster),
-         .detail = fmt::format("The repository is \"{}\".", repository.store().url()),
-         .hint = "\"holdfast info\" shows what is in it."});
-  return listing;
+  if (!listing.lineages.empty()) return listing;
+  if (!options.lineage) repository.throw_no_cluster(options.cluster);
+  throw Error({.code = ErrorCode::kNotFound,
+               .message = fmt::format("cluster \"{}\" has no lineage \"{}\"", options.cluster,
+                                      repo::to_string(*options.lineage)),
+               .detail = fmt::format("The repository is \"{}\".", repository.store().url()),
+               .hint = "\"holdfast info\" shows what is in it."});
 }
 
 }  // namespace holdfast::archive

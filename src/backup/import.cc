@@ -41,13 +41,7 @@ repo::Lineage lineage_for(const ImportOptions& options, const repo::Repository& 
     if (std::optional<repo::Lineage> known =
             repository.find_lineage(options.cluster, *system_identifier))
       return *known;
-  std::optional<repo::Lineage> newest = repository.newest_lineage(options.cluster);
-  if (!newest)
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
-                 .detail = "A backup is taken into the lineage of its cluster.",
-                 .hint = fmt::format("Run \"holdfast init -c {}\" first.", options.cluster)});
-  return *newest;
+  return repository.require_lineages(options.cluster).back();
 }
 
 codec::Sha2 digest_for(pg::ManifestChecksum algorithm) {

@@ -76,17 +76,13 @@ repo::Lineage lineage_of(const repo::Repository& repository, const std::string& 
   if (std::optional<repo::Lineage> lineage =
           repository.find_lineage(cluster, facts.system_identifier))
     return *lineage;
-  std::optional<repo::Lineage> newest = repository.newest_lineage(cluster);
-  if (!newest)
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-                 .hint = fmt::format("Run \"holdfast init -c {}\" first.", cluster)});
+  const repo::Lineage newest = repository.require_lineages(cluster).back();
   throw Error(
       {.code = ErrorCode::kWrongCluster,
        .message = fmt::format("the server is not cluster \"{}\" of the repository", cluster),
        .detail = fmt::format("Its system identifier is {}, that of lineage {} is {}.",
-                             facts.system_identifier, repo::to_string(newest->name),
-                             newest->system_identifier),
+                             facts.system_identifier, repo::to_string(newest.name),
+                             newest.system_identifier),
        .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; otherwise "
                "correct conninfo."});
 }

@@ -15,15 +15,7 @@ OpenRepository::OpenRepository(const Call& call)
           repo::Repository::open(*store, call.settings.key(), call.settings.repository_id())) {}
 
 std::vector<repo::Lineage> OpenRepository::lineages() const {
-  std::vector<repo::Lineage> found = repository.lineages(cluster);
-  if (!found.empty()) return found;
-  const std::vector<std::string> known = repository.clusters();
-  throw Error(
-      {.code = ErrorCode::kNotFound,
-       .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-       .detail = known.empty() ? "It has no cluster at all."
-                               : fmt::format("It has: {}.", fmt::join(known, ", ")),
-       .hint = known.empty() ? "Run \"holdfast init\" first." : "Choose one with --cluster NAME."});
+  return repository.require_lineages(cluster);
 }
 
 repo::Lineage OpenRepository::lineage() const { return lineages().back(); }

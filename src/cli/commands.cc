@@ -116,11 +116,9 @@ int run_backup_list(const Call& call) {
 
 int run_backup_show(const Call& call) {
   const OpenRepository opened(call);
-  opened.lineages();  // throws when the repository does not know the cluster
   const std::string& id = call.arguments.words.front();
-  const std::optional<repo::Lineage> lineage =
-      repo::lineage_with_backup(opened.repository, opened.cluster, id);
-  show(call, repo::resolve_backup(opened.repository, lineage.value().name, id));
+  const repo::Lineage lineage = repo::lineage_with_backup(opened.repository, opened.cluster, id);
+  show(call, repo::resolve_backup(opened.repository, lineage.name, id));
   return 0;
 }
 

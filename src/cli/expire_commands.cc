@@ -119,7 +119,6 @@ int run_repo_add_key(const Call& call) { return change_key(call, true); }
 
 int run_backup_delete(const Call& call) {
   const OpenRepository opened(call);
-  opened.lineages();
   const expire::Deletion deletion =
       expire::plan_deletion({.cluster = call.settings.cluster(),
                              .ids = call.arguments.words,
@@ -138,7 +137,6 @@ int run_backup_delete(const Call& call) {
 
 int run_backup_pin(const Call& call) {
   const OpenRepository opened(call);
-  opened.lineages();
   const bool pinned = !call.arguments.off;
   const repo::Backup backup =
       expire::pin(call.settings.cluster(), call.arguments.words.front(), pinned, opened.repository);
@@ -159,7 +157,6 @@ int run_backup_pin(const Call& call) {
 
 int run_expire(const Call& call) {
   const OpenRepository opened(call);
-  opened.lineages();
   const std::string url = call.settings.repository_url();
   const expire::ExpireResult result =
       expire::expire({.cluster = call.settings.cluster(),

@@ -75,13 +75,7 @@ class Destruction {
 };
 
 void Destruction::find_lineage() {
-  lineage_ = repository_.newest_lineage(options_.restore.cluster);
-  if (!lineage_)
-    throw Error(
-        {.code = ErrorCode::kNotFound,
-         .message = fmt::format("the repository has no cluster \"{}\"", options_.restore.cluster),
-         .detail = fmt::format("Looked in {}.", repository_.store().url()),
-         .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+  lineage_ = repository_.require_lineages(options_.restore.cluster).back();
 }
 
 void Destruction::require_proof() {

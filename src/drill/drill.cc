@@ -135,12 +135,7 @@ class Drill {
 
 void Drill::prepare() {
   const std::string& cluster = options_.restore.cluster;
-  lineage_ = repository_.newest_lineage(cluster);
-  if (!lineage_)
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-                 .detail = fmt::format("Looked in {}.", repository_.store().url()),
-                 .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+  lineage_ = repository_.require_lineages(cluster).back();
   if (options_.allowed_loss_time && options_.restore.target.kind != recovery::TargetKind::kLatest)
     throw Error({.code = ErrorCode::kUsage,
                  .message = "--rpo goes with a drill to the end of the archived WAL",

@@ -15,15 +15,6 @@ namespace {
 
 using repo::ObjectKind;
 
-std::vector<repo::Lineage> lineages_of(const repo::Repository& repository,
-                                       const std::string& cluster) {
-  std::vector<repo::Lineage> lineages = repository.lineages(cluster);
-  if (!lineages.empty()) return lineages;
-  throw Error({.code = ErrorCode::kNotFound,
-               .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-               .hint = "Check --cluster and --repo; holdfast info shows what is there."});
-}
-
 struct Found {
   repo::LineageName lineage;
   std::string id;
@@ -154,7 +145,7 @@ void count_freed(const repo::Repository& repository, const repo::Lineage& lineag
 }  // namespace
 
 Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& repository) {
-  const std::vector<repo::Lineage> lineages = lineages_of(repository, options.cluster);
+  const std::vector<repo::Lineage> lineages = repository.require_lineages(options.cluster);
   Deletion deletion;
   std::set<std::string> ids;
   for (const std::string& text : options.ids) {
@@ -182,7 +173,7 @@ void carry_out(const Deletion& deletion, const repo::Repository& repository,
 
 repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,
                  const repo::Repository& repository) {
-  const std::vector<repo::Lineage> lineages = lineages_of(repository, cluster);
+  const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
   const Found found = find_backup(repository, lineages, id);
   repo::Backup backup = repo::resolve_backup(repository, found.lineage, found.id);
   repo::put_mark(repository, found.lineage, found.id,

@@ -196,11 +196,7 @@ class LineageExpiry {
 
 ExpireResult expire(const ExpireOptions& options, const repo::Repository& repository,
                     store::Remover& remover, Reporter& reporter, std::stop_token stop) {
-  const std::vector<repo::Lineage> lineages = repository.lineages(options.cluster);
-  if (lineages.empty())
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
-                 .hint = "Check --cluster and --repo; holdfast info shows what is there."});
+  const std::vector<repo::Lineage> lineages = repository.require_lineages(options.cluster);
   ExpireResult result{.grace = options.grace, .dry_run = options.dry_run};
   reporter.phase("removing what nothing uses", 0);
   for (const repo::Lineage& lineage : lineages) {

@@ -257,10 +257,9 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
   return *backup;
 }
 
-std::optional<Lineage> lineage_with_backup(const Repository& repository, const std::string& cluster,
-                                           std::string_view text) {
-  std::vector<Lineage> lineages = repository.lineages(cluster);
-  if (lineages.empty()) return std::nullopt;
+Lineage lineage_with_backup(const Repository& repository, const std::string& cluster,
+                            std::string_view text) {
+  std::vector<Lineage> lineages = repository.require_lineages(cluster);
   auto has_it = [&](const Lineage& lineage) {
     return std::ranges::any_of(list_backup_ids(repository, lineage.name),
                                [&](const std::string& id) { return id.starts_with(text); });

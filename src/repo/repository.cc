@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "repo/fields.h"
@@ -202,6 +202,26 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster) const {
     return std::tie(a.created, a.name) < std::tie(b.created, b.name);
   });
   return found;
+}
+
+std::vector<Lineage> Repository::require_lineages(const std::string& cluster) const {
+  std::vector<Lineage> found = lineages(cluster);
+  if (found.empty()) throw_no_cluster(cluster);
+  return found;
+}
+
+void Repository::throw_no_cluster(const std::string& cluster) const {
+  const std::vector<std::string> known = clusters();
+  const std::string begin = fmt::format("holdfast init -c {}", cluster);
+  throw Error(
+      {.code = ErrorCode::kNotFound,
+       .message = fmt::format("the repository has no cluster \"{}\"", cluster),
+       .detail = known.empty() ? "It has no cluster at all."
+                               : fmt::format("It has: {}.", fmt::join(known, ", ")),
+       .hint = known.empty()
+                   ? fmt::format("Run \"{}\" first.", begin)
+                   : fmt::format("Choose one with --cluster NAME, or begin this one with \"{}\".",
+                                 begin)});
 }
 
 std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) const {

@@ -52,6 +52,10 @@ class Repository {
   std::vector<std::string> clusters() const;
   // Sorted; the newest last.
   std::vector<Lineage> lineages(const std::string& cluster) const;
+  // The same, of a cluster that must be there.
+  std::vector<Lineage> require_lineages(const std::string& cluster) const;
+  // kNotFound, with the clusters that there are.
+  [[noreturn]] void throw_no_cluster(const std::string& cluster) const;
   std::optional<Lineage> newest_lineage(const std::string& cluster) const;
   // The lineage of a system identifier; nullopt when this repository has none for that cluster.
   std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;

@@ -139,11 +139,6 @@ Microseconds Restore::lap() {
 
 void Restore::find_lineage() {
   lineage_ = repo::lineage_with_backup(repository_, options_.cluster, options_.target.backup);
-  if (lineage_) return;
-  throw Error({.code = ErrorCode::kNotFound,
-               .message = fmt::format("the repository has no cluster \"{}\"", options_.cluster),
-               .detail = fmt::format("Looked in {}.", repository_.store().url()),
-               .hint = "Check --cluster and --repo; holdfast info shows what is there."});
 }
 
 void Restore::require_confirmed() const {

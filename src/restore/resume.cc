@@ -142,15 +142,9 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   if (lstat_if_exists(join_path(directory, kMarkerName))) remove_marker(directory);
   remove_stale_locks(directory);
 
-  const std::optional<repo::Lineage> lineage =
+  const repo::Lineage lineage =
       repo::lineage_with_backup(repository, options.cluster, state.backup);
-  if (!lineage) {
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
-                 .detail = fmt::format("Looked in {}.", repository.store().url()),
-                 .hint = "Check --cluster and --repo; holdfast info shows what is there."});
-  }
-  const repo::Backup backup = repo::resolve_backup(repository, lineage->name, state.backup);
+  const repo::Backup backup = repo::resolve_backup(repository, lineage.name, state.backup);
   const Owners owners(backup, {});
   seclude_again(state, options, backup, directory, reporter);
   const bool recovers = lstat_if_exists(join_path(directory, "recovery.signal")).has_value();
@@ -170,7 +164,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                   .timeline = state.timeline,
                   .wal_from = pg::start_lsn(state.first_segment, control.wal_segment_size)};
   const std::unique_ptr<repo::HeldIntent> held =
-      hold_off_deletion(hold, repository, lineage->name, clock, reporter);
+      hold_off_deletion(hold, repository, lineage.name, clock, reporter);
   reporter.note(recovers ? fmt::format("going on at {} of the recovery to {}",
                                        pg::to_string(control.redo_lsn), state.target)
                          : "the recovery has ended already; what it needed is taken out of the "
@@ -191,12 +185,12 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .restore_command = options.restore_command,
        .resume_command = options.resume_command,
        .server_settings = options.server_settings,
-       .commit_times = commit_times_of(repository, *lineage),
+       .commit_times = commit_times_of(repository, lineage),
        .stand_ins = stand_ins},
       state, clock, reporter, stop);
   result.recovery = begun.recovery;
   let_go(held.get(), hold, begun.recovery.ended_by == recovery::TargetAction::kPromote, repository,
-         lineage->name, clock, reporter);
+         lineage.name, clock, reporter);
   if (begun.recovery.ended_by == recovery::TargetAction::kPromote &&
       !result.recovery.new_timeline.is_valid())
     result.recovery.new_timeline = newest_timeline(directory);

@@ -203,23 +203,13 @@ void Check::look_at_lineage() {
   std::optional<repo::Lineage> found =
       repository_->find_lineage(cluster, facts_->system_identifier);
   if (!found) {
-    std::optional<repo::Lineage> newest = repository_->newest_lineage(cluster);
-    if (!newest)
-      throw Error(
-          {.code = ErrorCode::kNotFound,
-           .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-           .detail = repository_->clusters().empty()
-                         ? "It has no cluster at all."
-                         : fmt::format("It has: {}.", fmt::join(repository_->clusters(), ", ")),
-           .hint = fmt::format("Run \"holdfast init -c {}\", or choose another name with "
-                               "-c.",
-                               cluster)});
+    const repo::Lineage newest = repository_->require_lineages(cluster).back();
     throw Error(
         {.code = ErrorCode::kWrongCluster,
          .message = fmt::format("the server is not cluster \"{}\" of the repository", cluster),
          .detail = fmt::format("Its system identifier is {}, that of lineage {} is {}.",
-                               facts_->system_identifier, repo::to_string(newest->name),
-                               newest->system_identifier),
+                               facts_->system_identifier, repo::to_string(newest.name),
+                               newest.system_identifier),
          .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; otherwise "
                  "correct conninfo, or the cluster's name."});
   }

@@ -99,12 +99,7 @@ RepositoryInfo info(const repo::Repository& repository, const std::string& clust
       found.lineages.push_back(lineage_info(repository, lineage));
     result.clusters.push_back(std::move(found));
   }
-  if (!cluster.empty() && result.clusters.empty())
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", cluster),
-                 .detail = names.empty() ? "It has none at all."
-                                         : fmt::format("It has: {}.", fmt::join(names, ", ")),
-                 .hint = fmt::format("Run \"holdfast init -c {}\" to begin one.", cluster)});
+  if (!cluster.empty() && result.clusters.empty()) repository.throw_no_cluster(cluster);
   return result;
 }
 

@@ -109,11 +109,7 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
   std::vector<repo::Lineage> lineages = repository.lineages(options.cluster);
   Findings common;
   check_lineage_documents(repository, options.cluster, common);
-  if (lineages.empty() && common.count() == 0)
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("the repository has no cluster \"{}\"", options.cluster),
-                 .detail = fmt::format("Looked in {}.", repository.store().url()),
-                 .hint = "Check --cluster and --repo; \"holdfast info\" shows what is there."});
+  if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
   check_keys(repository, common);
   check_cluster_objects(repository, options.cluster, common);

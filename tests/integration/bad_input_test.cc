@@ -387,28 +387,28 @@ HINT:  Check the repository's place in the configuration, and what is mounted th
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME.
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
 )"},
     {"NoSuchClusterForInfo",
      {"info", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Run "holdfast init -c other" to begin one.
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
 )"},
     {"NoSuchClusterForRestore",
      {"restore", "--into", "$DIR/new", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
-DETAIL:  Looked in $DIR/repo.
-HINT:  Check --cluster and --repo; holdfast info shows what is there.
+DETAIL:  It has: main.
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
 )"},
     {"NoSuchClusterForWalList",
      {"wal", "list", "-c", "other"},
      1,
-     R"(ERROR:  cluster "other" is not in the repository
-DETAIL:  The repository is "$DIR/repo".
-HINT:  "holdfast info" shows what is in it.
+     R"(ERROR:  the repository has no cluster "other"
+DETAIL:  It has: main.
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
 )"},
     {"NoSuchBackup", {"backup", "show", "nope"}, 1, R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".

@@ -106,7 +106,7 @@ TEST_F(WalList, AnUnknownClusterOrLineageIsAnError) {
   Error error =
       test::error_of([&] { archive::list({.cluster = "other"}, repository_, reporter_, {}); });
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
-  EXPECT_EQ(error.message(), "cluster \"other\" is not in the repository");
+  EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
   ListOptions options{.cluster = "main",
                       .lineage = repo::LineageName{.cluster = "main", .major = 15, .count = 2}};
   error = test::error_of([&] { archive::list(options, repository_, reporter_, {}); });

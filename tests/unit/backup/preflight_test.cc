@@ -78,7 +78,7 @@ TEST(LineageOf, FindsTheServersLineageOnly) {
 
   Error error = error_of([&] { lineage_of(stored.repository, "other", good_facts()); });
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
-  EXPECT_EQ(error.hint(), "Run \"holdfast init -c other\" first.");
+  EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
 
   cluster::ServerFacts foreign = good_facts();
   foreign.system_identifier = 42;

@@ -217,6 +217,23 @@ TEST(Lineages, AreFoundBySystemIdentifierAndCountedByMajor) {
   EXPECT_FALSE(made.repository.newest_lineage("other").has_value());
 }
 
+TEST(Lineages, OfAClusterThatIsNotThereAreRefusedWithWhatIsThere) {
+  TestRepository made;
+  EXPECT_EQ(made.repository.require_lineages("main").size(), 1u);
+  Error error = error_of([&] { made.repository.require_lineages("other"); });
+  EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
+  EXPECT_EQ(error.detail(), "It has: main.");
+  EXPECT_EQ(error.hint(),
+            "Choose one with --cluster NAME, or begin this one with \"holdfast init -c other\".");
+
+  store::MemoryStore empty;
+  const Repository without = Repository::create(empty, {}, system_clock());
+  error = error_of([&] { without.require_lineages("other"); });
+  EXPECT_EQ(error.detail(), "It has no cluster at all.");
+  EXPECT_EQ(error.hint(), "Run \"holdfast init -c other\" first.");
+}
+
 TEST(Lineages, ASystemIdentifierHasOne) {
   TestRepository made;
   Error error = error_of([&] { made.repository.create_lineage(test::test_lineage()); });
