@@ -161,18 +161,12 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
   std::optional<repo::Lineage> lineage =
       repository.find_lineage(cluster, identity.system_identifier);
   if (!lineage) {
-    std::optional<repo::Lineage> newest = repository.newest_lineage(cluster);
-    if (!newest)
-      throw Error(
-          {.code = ErrorCode::kNotFound,
-           .message = fmt::format("cluster \"{}\" is not in the repository", cluster),
-           .detail = fmt::format("The repository is \"{}\".", repository.store().url()),
-           .hint = "Run \"holdfast init\" for it, or name another cluster with --cluster."});
+    const repo::Lineage newest = repository.require_lineages(cluster).back();
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = fmt::format("system identifier {} does not belong to cluster \"{}\"",
                                         identity.system_identifier, cluster),
                  .detail = fmt::format("Its newest lineage, \"{}\", is of system identifier {}.",
-                                       repo::to_string(newest->name), newest->system_identifier),
+                                       repo::to_string(newest.name), newest.system_identifier),
                  .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; "
                          "otherwise this server is configured with another cluster's name."});
   }

@@ -176,7 +176,7 @@ TEST_F(WalPush, RefusesASystemThatHasNoLineage) {
   options.cluster = "other";
   error = test::error_of([&] { archive::push(options, repository_, reporter_, {}, clock_); });
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
-  EXPECT_EQ(error.message(), "cluster \"other\" is not in the repository");
+  EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
 }
 
 TEST_F(WalPush, TakesASegmentWithoutItsDataDirectory) {
