@@ -51,10 +51,13 @@ class Placement {
   uint64_t written() const { return written_; }
   void fill_up(uint64_t size) {
     if (!fd_.is_open()) begin();
-    if (ftruncate(fd_.get(), narrow<off_t>(size)) != 0) throw_errno("fill up", temporary_);
+    set_size(size);
   }
   void commit() {
     if (!fd_.is_open()) begin();
+    // What an earlier call has left goes first: a file that takes the name of another one is
+    // written out by ext4 before, which takes as long as all the rest.
+    remove_file_if_exists(destination_);
     rename_path(temporary_, destination_);
     fd_.reset();
   }
@@ -68,7 +71,15 @@ class Placement {
       throw Error({.code = ErrorCode::kBusy,
                    .message = fmt::format("another process is writing \"{}\"", temporary_),
                    .hint = "Two servers, or two calls, use one data directory."});
-    fd_ = open_file(temporary_, O_WRONLY | O_TRUNC);
+    fd_ = open_file(temporary_, O_WRONLY);
+    // Only what one that was killed has left: a file that was cut to nothing, even if it was empty,
+    // is written out by ext4 when it is closed.
+    struct stat status{};
+    if (fstat(fd_.get(), &status) != 0) throw_errno("stat", temporary_);
+    if (status.st_size > 0) set_size(0);
+  }
+  void set_size(uint64_t size) {
+    if (ftruncate(fd_.get(), narrow<off_t>(size)) != 0) throw_errno("set the size of", temporary_);
   }
 
   std::string destination_;

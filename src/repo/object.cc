@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "codec/digest.h"
+#include "repo/compressed_section.h"
 #include "repo/format.h"
 
 namespace holdfast::repo {
@@ -188,19 +189,10 @@ struct ObjectReader::State {
   }
 
   Bytes expand(const Section& section, size_t limit) {
-    std::string what = fmt::format("object \"{}\"", name);
-    ByteReader in(section.plain, what);
-    uint32_t raw_bytes = in.u32();
-    uint8_t algorithm = in.u8();
-    if (raw_bytes > limit)
-      throw_damaged(name, fmt::format("A section claims to hold {} bytes; at most {} are possible.",
-                                      raw_bytes, limit));
-    if (in.u8() != 0 || in.u16() != 0)
-      throw_damaged(name, "A section's reserved bytes are not zero.");
+    const CompressedSection compressed = parse_compressed_section(section.plain, limit, name);
     Context expanding("expanding a section of object \"{}\"", name);
-    Bytes raw(raw_bytes);
-    decompressor.decompress(static_cast<codec::Compression>(algorithm), in.bytes(in.remaining()),
-                            raw);
+    Bytes raw(compressed.raw_bytes);
+    decompressor.decompress(compressed.algorithm, compressed.frame, raw);
     return raw;
   }
 
@@ -325,6 +317,22 @@ void ObjectReader::skip_unknown(const Section& section) const {
     throw_newer(state_->name, fmt::format("It has a critical section of the type {}, which this "
                                           "version does not know.",
                                           section.type));
+}
+
+CompressedSection parse_compressed_section(ByteView plain, size_t limit,
+                                           const std::string& object) {
+  std::string what = fmt::format("object \"{}\"", object);
+  ByteReader in(plain, what);
+  uint32_t raw_bytes = in.u32();
+  uint8_t algorithm = in.u8();
+  if (raw_bytes > limit)
+    throw_damaged(object, fmt::format("A section claims to hold {} bytes; at most {} are possible.",
+                                      raw_bytes, limit));
+  if (in.u8() != 0 || in.u16() != 0)
+    throw_damaged(object, "A section's reserved bytes are not zero.");
+  return {.raw_bytes = raw_bytes,
+          .algorithm = static_cast<codec::Compression>(algorithm),
+          .frame = in.bytes(in.remaining())};
 }
 
 ByteReader after_self(ByteView first_section, std::string_view what) {

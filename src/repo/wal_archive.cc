@@ -1,12 +1,15 @@
 #include "repo/wal_archive.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/task_group.h"
 #include "codec/digest.h"
+#include "repo/compressed_section.h"
 #include "repo/fields.h"
 
 namespace holdfast::repo {
@@ -184,20 +187,34 @@ bool WalArchive::read_segment(const pg::WalFileName& file,
   if (!object) return false;
   const WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
 
+  // A piece is hashed by a thread of its own while it is taken and the next one is expanded.
+  std::array<RawBytes, 2> buffers = {RawBytes(kPieceBytes), RawBytes(kPieceBytes)};
+  codec::Decompressor decompressor;
   codec::Sha256 digest;
+  std::optional<TaskGroup> hashing;
   uint64_t bytes = 0;
+  size_t turn = 0;
   while (std::optional<ObjectReader::Section> section = object->reader.next()) {
     if (section->type != kContentSection) {
       object->reader.skip_unknown(*section);
       continue;
     }
-    Bytes piece = object->reader.expand(*section, kPieceBytes);
+    const std::span<std::byte> buffer = buffers[turn++ % buffers.size()].span();
+    const CompressedSection content = parse_compressed_section(section->plain, buffer.size(), name);
+    const std::span<std::byte> piece = buffer.first(content.raw_bytes);
+    {
+      Context expanding("expanding a section of object \"{}\"", name);
+      decompressor.decompress(content.algorithm, content.frame, piece);
+    }
     bytes += piece.size();
     if (bytes > info.bytes)
       throw_damaged_content(name, fmt::format("It holds more than its {} bytes.", info.bytes));
-    digest.update(piece);
+    if (hashing) hashing->wait();
+    hashing.emplace();
+    hashing->start([&digest, piece](const std::stop_token&) { digest.update(piece); });
     take(piece);
   }
+  if (hashing) hashing->wait();
   if (bytes != info.bytes)
     throw_damaged_content(name, fmt::format("It holds {} of its {} bytes.", bytes, info.bytes));
   if (digest.finish() != info.sha256)

@@ -47,9 +47,9 @@ class WalArchive {
   std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file,
                                              const Bytes16* partial = nullptr) const;
   std::optional<WalFileInfo> file_info(const pg::WalFileName& file) const;
-  // The content, in pieces of at most 4 MiB to `take`, and its SHA-256 checked at the end: throws
-  // kCorrupt after the pieces were handed over, so the caller publishes nothing before this
-  // returns. False: absent.
+  // The content, in pieces of at most 4 MiB to `take`, on this thread; another one hashes them. The
+  // SHA-256 is checked at the end: throws kCorrupt after the pieces were handed over, so the caller
+  // publishes nothing before this returns. False: absent.
   bool read_segment(const pg::WalFileName& file, const std::function<void(ByteView)>& take,
                     const Bytes16* partial = nullptr) const;
   std::optional<Bytes> read_file(const pg::WalFileName& file) const;  // history, backup history

@@ -233,6 +233,36 @@ TEST_F(WalGet, ADamagedObjectIsNeverPlaced) {
   EXPECT_TRUE(nothing_placed(asking_));
 }
 
+TEST_F(WalGet, NothingIsAtTheDestinationBeforeAllWasCompared) {
+  // Whole and in order, but not the content of which the metadata tell: the digest alone shows it,
+  // behind the last of several pieces.
+  push_all(primary_, 1, 1, 2);
+  repo::WalSegmentInfo info =
+      *archive().segment_info(pg::parse_wal_file_name(segment_name(1, 1), kSize));
+  Bytes content(size_t{9} << 20);
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::byte>(i * i >> 9);
+  info.bytes = content.size();
+  archive().put_segment(pg::parse_wal_file_name(segment_name(1, 3), kSize), info,
+                        repo::SegmentCompressor(content));
+  class Watching : public test::FaultStore {
+   public:
+    Watching(store::Store& below, std::string destination)
+        : FaultStore(below, UINT64_MAX), destination_(std::move(destination)) {}
+    std::optional<size_t> read_into(const std::string& name, uint64_t offset,
+                                    std::span<std::byte> into) override {
+      EXPECT_FALSE(stat_if_exists(destination_));
+      return FaultStore::read_into(name, offset, into);
+    }
+
+   private:
+    std::string destination_;
+  } watching(store_, asking_.path("RECOVERYXLOG"));
+  Error error = error_of_get(get_options(asking_, segment_name(1, 3)), watching);
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(error.detail().find("SHA-256"), std::string::npos) << error.detail();
+  EXPECT_TRUE(nothing_placed(asking_));
+}
+
 TEST_F(WalGet, AnyFailedStoreCallIsAnErrorOrTheRightAnswer) {
   Fork fork;
   Server server("alpha");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -364,6 +365,42 @@ TEST_P(WalArchiveTest, ContentThatIsNotWhatTheMetadataTellsIsRefused) {
   WalSegmentInfo info = full_info(as_bytes("what it says"));
   archive().put_segment(segment_file(1, 1), info, SegmentCompressor(as_bytes("what it has ")));
   EXPECT_EQ(test::error_of([&] { read(segment_file(1, 1)); }).code(), ErrorCode::kCorrupt);
+}
+
+TEST_P(WalArchiveTest, EachPieceOfALargeSegmentIsPartOfWhatIsCompared) {
+  // The pieces are hashed while others are handed over: none may be missed, or hashed when another
+  // one's bytes are in its place.
+  Bytes content(kSize.bytes());
+  std::minstd_rand random(7);
+  for (std::byte& byte : content) byte = static_cast<std::byte>(random() >> 8);
+  uint64_t number = 0;
+  for (size_t at : {size_t{0}, size_t{4} << 20, (size_t{12} << 20) - 1, content.size() - 1}) {
+    const WalSegmentInfo info = full_info(content);
+    content[at] ^= std::byte{1};
+    const pg::WalFileName file = segment_file(1, ++number);
+    archive().put_segment(file, info, SegmentCompressor(content));
+    content[at] ^= std::byte{1};
+    const Error error = test::error_of([&] { read(file); });
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << at;
+    EXPECT_NE(error.detail().find("SHA-256"), std::string::npos) << error.detail();
+  }
+}
+
+TEST_P(WalArchiveTest, WhoTakesThePiecesMayGiveUpAtAny) {
+  const Bytes content(kSize.bytes(), std::byte{9});
+  put(segment_file(1, 1), content);
+  for (int last = 1; last <= 4; ++last) {
+    int taken = 0;
+    const std::thread::id here = std::this_thread::get_id();
+    const Error error = test::error_of([&] {
+      archive().read_segment(segment_file(1, 1), [&](ByteView) {
+        EXPECT_EQ(std::this_thread::get_id(), here);
+        if (++taken == last) throw Error({.code = ErrorCode::kNoSpace, .message = "full"});
+      });
+    });
+    EXPECT_EQ(error.code(), ErrorCode::kNoSpace);
+    EXPECT_EQ(taken, last);
+  }
 }
 
 TEST_P(WalArchiveTest, ACommitThatGivesUpLeavesNothing) {
