@@ -28,6 +28,7 @@ namespace {
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr std::string_view kTemporary = ".holdfast";
+constexpr std::string_view kSpooled = ".holdfast.spooled";
 constexpr std::chrono::milliseconds kHolePause = std::chrono::seconds(1);
 constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(10);
 
@@ -35,56 +36,72 @@ constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(10)
 class Placement {
  public:
   explicit Placement(std::string destination)
-      : destination_(std::move(destination)), temporary_(destination_ + std::string(kTemporary)) {}
+      : destination_(std::move(destination)),
+        temporary_(destination_ + std::string(kTemporary)),
+        spooled_(destination_ + std::string(kSpooled)) {}
   ~Placement() {
-    // Not there any more once commit() has given it its name.
-    if (fd_.is_open()) unlink(temporary_.c_str());
+    if (!is_begun_) return;
+    unlink(temporary_.c_str());
+    unlink(spooled_.c_str());
   }
   Placement(const Placement&) = delete;
   Placement& operator=(const Placement&) = delete;
 
   void write(ByteView bytes) {
-    if (!fd_.is_open()) begin();
+    begin();
     write_all(fd_, bytes, temporary_);
     written_ += bytes.size();
   }
   uint64_t written() const { return written_; }
   void fill_up(uint64_t size) {
-    if (!fd_.is_open()) begin();
+    begin();
     set_size(size);
   }
   void commit() {
-    if (!fd_.is_open()) begin();
-    // What an earlier call has left goes first: a file that takes the name of another one is
-    // written out by ext4 before, which takes as long as all the rest.
-    remove_file_if_exists(destination_);
-    rename_path(temporary_, destination_);
-    fd_.reset();
+    begin();
+    give_name(temporary_);
+    is_begun_ = false;
   }
 
- private:
-  // The name is always the same, so that nothing is left over for ever by one that was killed; the
-  // server asks for one file at a time, and a second one to this destination is refused.
+  // In two steps, the first of which may fail and be followed by all of the above.
+  bool take(Spool& spool, const std::string& segment) { return spool.take(segment, spooled_); }
+  void commit_taken() { give_name(spooled_); }
+
+  // The names are always the same, so that nothing is left over for ever by one that was killed;
+  // the server asks for one file at a time, and a second one to this destination is refused.
   void begin() {
+    if (is_begun_) return;
     lock_ = FileLock::try_lock(temporary_);
     if (!lock_)
       throw Error({.code = ErrorCode::kBusy,
                    .message = fmt::format("another process is writing \"{}\"", temporary_),
                    .hint = "Two servers, or two calls, use one data directory."});
+    is_begun_ = true;
     fd_ = open_file(temporary_, O_WRONLY);
     // Only what one that was killed has left: a file that was cut to nothing, even if it was empty,
     // is written out by ext4 when it is closed.
     struct stat status{};
     if (fstat(fd_.get(), &status) != 0) throw_errno("stat", temporary_);
     if (status.st_size > 0) set_size(0);
+    unlink(spooled_.c_str());
   }
+
+ private:
   void set_size(uint64_t size) {
     if (ftruncate(fd_.get(), narrow<off_t>(size)) != 0) throw_errno("set the size of", temporary_);
   }
+  // What an earlier call has left goes first: a file that takes the name of another one is written
+  // out by ext4 before, which takes as long as all the rest.
+  void give_name(const std::string& file) {
+    remove_file_if_exists(destination_);
+    rename_path(file, destination_);
+  }
 
   std::string destination_;
-  std::string temporary_;
+  std::string temporary_;  // locked
+  std::string spooled_;    // what came out of the spool
   std::optional<FileLock> lock_;
+  bool is_begun_ = false;  // both are ours, and go
   Fd fd_;
   uint64_t written_ = 0;
 };
@@ -399,19 +416,24 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
 
   // What was fetched ahead, or is on its way.
   auto place_spooled = [&](const Bytes16& repository_id) {
-    std::optional<Bytes> content;
+    bool is_there = false;
+    spooling([&] {
+      const Spool spool = spool_of(repository_id);
+      while (!(is_there = spool.holds(options.file_name)) && spool.is_coming(options.file_name) &&
+             std::chrono::steady_clock::now() < end && wait_for(stop, kComingPause)) {
+      }
+      if (!is_there) is_there = spool.holds(options.file_name);  // it came at the last moment
+    });
+    if (!is_there) return false;
+    Placement placement(options.destination);
+    placement.begin();
+    bool is_taken = false;
     spooling([&] {
       Spool spool = spool_of(repository_id);
-      content = spool.take(options.file_name);
-      while (!content && spool.is_coming(options.file_name) &&
-             std::chrono::steady_clock::now() < end && wait_for(stop, kComingPause))
-        content = spool.take(options.file_name);
+      is_taken = placement.take(spool, options.file_name);
     });
-    if (!content) return false;
-    Placement placement(options.destination);
-    placement.write(*content);
-    placement.commit();
-    return true;
+    if (is_taken) placement.commit_taken();
+    return is_taken;
   };
   constexpr GetResult kFromSpool{.outcome = GetOutcome::kPlaced, .from_spool = true};
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <cstdio>
 #include <fcntl.h>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -12,28 +15,32 @@
 #include "base/file.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
+#include "codec/digest.h"
 #include "store/retry_store.h"
 
 namespace holdfast::archive {
 namespace {
 
-constexpr std::string_view kMagic = "HFSPOOL1";
+constexpr std::string_view kMagic = "HFSPOOL2";
 constexpr size_t kNameBytes = 24;
-constexpr size_t kTrailerBytes = 8 + 16 + 8 + kNameBytes + 32;
+constexpr size_t kTrailerBytes = 8 + 16 + 8 + 16 + kNameBytes + 16;
 constexpr std::string_view kFetching = ".fetching";
 constexpr std::string_view kLock = "lock";
 constexpr std::string_view kAsked = "asked";
-
-Bytes make_trailer(const Spool::Owner& owner, const std::string& name, const Bytes32& sha256) {
-  HF_CHECK(name.size() == kNameBytes);
-  ByteWriter writer;
-  writer.bytes(as_bytes(kMagic)).bytes(owner.repository_id.view()).u64(owner.system_identifier);
-  writer.bytes(as_bytes(name)).bytes(sha256.view());
-  HF_CHECK(writer.size() == kTrailerBytes);
-  return writer.take();
-}
+constexpr size_t kCheckBytes = size_t{256} << 10;  // at a time: they stay in the processor's cache
 
 }  // namespace
+
+Bytes16 this_boot() {
+  const std::string file = "/proc/sys/kernel/random/boot_id";
+  std::string text = read_text_file(file);  // "5e1a2c04-…" and a line feed
+  std::erase_if(text, [](char c) { return c == '-' || c == '\n'; });
+  const std::optional<Bytes16> boot = parse_hex_array<16>(text);
+  if (!boot)
+    throw Error(
+        {.code = ErrorCode::kUnsupported, .message = fmt::format("\"{}\" holds no boot id", file)});
+  return *boot;
+}
 
 std::string default_spool_directory(const std::string& data_directory) {
   return join_path(data_directory, "pg_wal/holdfast_spool");
@@ -49,20 +56,61 @@ void Spool::prepare() {
   if (!is_directory(directory_)) make_directories(directory_, 0700);
 }
 
-std::optional<Bytes> Spool::take(const std::string& segment) {
+Bytes Spool::make_trailer(const std::string& segment, const Bytes16& digest) const {
+  HF_CHECK(segment.size() == kNameBytes);
+  ByteWriter writer;
+  writer.bytes(as_bytes(kMagic)).bytes(owner_.repository_id.view()).u64(owner_.system_identifier);
+  writer.bytes(owner_.boot.view()).bytes(as_bytes(segment)).bytes(digest.view());
+  HF_CHECK(writer.size() == kTrailerBytes);
+  return writer.take();
+}
+
+// Whether `file` is a segment as fetch() leaves it; its content goes into `copy`, when given.
+bool Spool::is_good(const Fd& file, const std::string& segment, const Fd* copy) const {
+  const std::string name = path(segment);
+  const uint64_t content_bytes = owner_.segment_size.bytes();
+  struct stat status{};
+  if (fstat(file.get(), &status) != 0) throw_errno("stat", name);
+  if (!S_ISREG(status.st_mode) || status.st_size != narrow<off_t>(content_bytes + kTrailerBytes))
+    return false;
+  // It becomes the server's own file, which is the caller's.
+  if (copy == nullptr && (status.st_uid != geteuid() || status.st_nlink != 1)) return false;
+
+  codec::Xxh3 digest;
+  RawBytes buffer(kCheckBytes);
+  for (uint64_t at = 0; at < content_bytes; at += kCheckBytes) {
+    const std::span<std::byte> piece =
+        buffer.span().first(std::min<uint64_t>(kCheckBytes, content_bytes - at));
+    if (pread_some(file, piece, at, name) != piece.size()) return false;
+    digest.update(piece);
+    if (copy != nullptr) write_all(*copy, piece, name);
+  }
+  Bytes trailer(kTrailerBytes);
+  pread_some(file, trailer, content_bytes, name);
+  return trailer == make_trailer(segment, digest.digest());
+}
+
+bool Spool::take(const std::string& segment, const std::string& to) {
   const std::string file = path(segment);
-  const size_t segment_bytes = owner_.segment_size.bytes();
-  std::optional<Bytes> bytes = read_if_exists(file, size_t{kLargestSpooledSegment} + kTrailerBytes);
-  if (!bytes) return std::nullopt;
-  // Whatever it is, it is not needed again: the server asks twice only for the last one.
-  remove_file_if_exists(file);
-  if (bytes->size() != segment_bytes + kTrailerBytes) return std::nullopt;
-  const ByteView content = ByteView(*bytes).first(segment_bytes);
-  const Bytes wanted = make_trailer(owner_, segment, repo::wal_content_sha256(content));
-  if (!std::ranges::equal(ByteView(*bytes).subspan(segment_bytes), ByteView(wanted)))
-    return std::nullopt;
-  bytes->resize(segment_bytes);
-  return bytes;
+  // Whatever it is, from here it is nobody else's: who comes second finds nothing.
+  const bool is_moved = rename(file.c_str(), to.c_str()) == 0;
+  if (!is_moved && errno == ENOENT) return false;
+  if (!is_moved && errno != EXDEV) throw_errno("rename", file);
+  const std::optional<Fd> spooled = open_if_exists(is_moved ? to : file, O_RDWR | O_NOFOLLOW);
+  if (!spooled) return false;
+
+  bool is_taken = false;
+  if (is_moved) {
+    is_taken = is_good(*spooled, segment, nullptr);
+    if (is_taken && ftruncate(spooled->get(), narrow<off_t>(owner_.segment_size.bytes())) != 0)
+      throw_errno("cut", to);
+  } else {
+    const Fd copy = open_file(to, O_WRONLY | O_CREAT | O_EXCL);
+    is_taken = is_good(*spooled, segment, &copy);
+    remove_file_if_exists(file);
+  }
+  if (!is_taken) remove_file_if_exists(to);
+  return is_taken;
 }
 
 bool Spool::holds(const std::string& segment) const {
@@ -99,11 +147,16 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
   if (!info || info->bytes != owner_.segment_size.bytes()) return false;
   Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-  if (!archive.read_segment(file, [&](ByteView piece) { write_all(fd, piece, temporary); })) {
+  codec::Xxh3 digest;
+  auto take_piece = [&](ByteView piece) {
+    digest.update(piece);
+    write_all(fd, piece, temporary);
+  };
+  if (!archive.read_segment(file, take_piece)) {
     remove_file_if_exists(temporary);
     return false;
   }
-  write_all(fd, make_trailer(owner_, name, info->sha256), temporary);
+  write_all(fd, make_trailer(name, digest.digest()), temporary);
   rename_path(temporary, path(name));
   return true;
 }

@@ -4,15 +4,21 @@
 //   <spool>/asked                the segment that was asked for last, its name
 //   <spool>/<segment>            content ++ trailer; whole and verified, made by rename
 //   <spool>/<segment>.fetching   one on its way
-//   trailer := magic "HFSPOOL1"[8] repository-id[16] system-identifier u64 name[24] sha256[32] 88
-//   bytes
+//
+//   trailer := magic "HFSPOOL2"[8] repository-id[16] system-identifier u64 boot-id[16] name[24]
+//              xxh3-128[16]                                                         88 bytes
 //
 // The process that reads ahead is a child of its own that outlives the `wal get` which started it
 // and ends when nothing was asked for some seconds. It keeps at most N segments behind the one that
 // was asked for last, of the same timeline; all others are removed. What is not archived yet is not
-// remembered as missing. Nothing in the spool needs to survive anything: a file is served only when
-// its trailer names this repository, this system and this segment and its content has that SHA-256;
-// any other is removed.
+// remembered as missing.
+//
+// A segment is taken by renaming it: its file becomes the one that the server reads, cut to the
+// content. Only a spool on another file system is copied from. Nothing in the spool needs to
+// survive anything: a file is taken only when its trailer names this repository, this system, this
+// segment and this boot of the operating system, and its content is, as read back, what was
+// verified when it was fetched; any other is removed. (The spool is never synced, so what a crash
+// of the system leaves of it is nothing to go by.)
 //
 // The spool lies in pg_wal unless told otherwise: no base backup copies that, and it is the
 // server's own.
@@ -25,6 +31,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/file.h"
 #include "base/reporter.h"
 #include "pg/wal_file_name.h"
 #include "repo/keys.h"
@@ -39,12 +46,16 @@ std::string default_spool_directory(const std::string& data_directory);
 // Larger segments are not read ahead.
 inline constexpr uint32_t kLargestSpooledSegment = uint32_t{64} << 20;
 
+// Which start of the operating system this is: another one after each reboot.
+Bytes16 this_boot();
+
 class Spool {
  public:
   struct Owner {
     Bytes16 repository_id;
     uint64_t system_identifier = 0;
     pg::WalSegmentSize segment_size;
+    Bytes16 boot = this_boot();
   };
   Spool(std::string directory, Owner owner);
 
@@ -52,8 +63,9 @@ class Spool {
 
   // Makes the directory when it is missing; its parent must exist.
   void prepare();
-  // The content of a spooled segment, verified, and no longer spooled; nullopt when there is none.
-  std::optional<Bytes> take(const std::string& segment);
+  // A spooled segment, verified, becomes the file `to` and is no longer spooled. False: there is
+  // none, and `to` is not there either. `to` is the caller's alone; after an Error it may be there.
+  bool take(const std::string& segment, const std::string& to);
   // Whether a living process is fetching it at this moment.
   bool is_coming(const std::string& segment) const;
   void note_asked(const std::string& segment);
@@ -72,6 +84,8 @@ class Spool {
 
  private:
   std::string path(const std::string& name) const;
+  Bytes make_trailer(const std::string& segment, const Bytes16& digest) const;
+  bool is_good(const Fd& file, const std::string& segment, const Fd* copy) const;
 
   std::string directory_;
   Owner owner_;

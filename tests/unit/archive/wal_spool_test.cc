@@ -1,7 +1,9 @@
 #include "archive/wal_spool.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <thread>
+#include <unistd.h>
 
 #include "base/task_group.h"
 #include "unit/archive/world.h"
@@ -10,6 +12,19 @@ namespace holdfast::archive {
 namespace {
 
 using std::chrono::milliseconds;
+
+// A directory in memory, where a spool may be.
+class AnotherFileSystem {
+ public:
+  AnotherFileSystem() { EXPECT_NE(mkdtemp(path_.data()), nullptr); }
+  ~AnotherFileSystem() { remove_tree(path_); }
+  AnotherFileSystem(const AnotherFileSystem&) = delete;
+  AnotherFileSystem& operator=(const AnotherFileSystem&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_ = "/dev/shm/holdfast-spool-test.XXXXXX";
+};
 
 class WalSpool : public World {
  protected:
@@ -25,6 +40,16 @@ class WalSpool : public World {
     return {.repository_id = repository_.id(), .system_identifier = kSystem, .segment_size = kSize};
   }
   Spool spool() const { return {directory(), owner()}; }
+  // What the spool gives for a segment.
+  std::optional<Bytes> take(const std::string& name, const Spool::Owner& owner) const {
+    const std::string to = server_.path("taken");
+    const bool is_taken = Spool(directory(), owner).take(name, to);
+    std::optional<Bytes> content = read_if_exists(to);
+    EXPECT_EQ(content.has_value(), is_taken);
+    remove_file_if_exists(to);
+    return content;
+  }
+  std::optional<Bytes> take(const std::string& name) const { return take(name, owner()); }
   std::vector<std::string> spooled() const {
     std::vector<std::string> names;
     for (const DirectoryEntry& entry : list_directory(directory()))
@@ -49,6 +74,10 @@ class WalSpool : public World {
   pg::SegmentName segment(uint64_t number) const {
     return {.timeline = {1}, .segment_number = number};
   }
+  void expect_nothing_beside_the_destination() const {
+    for (const DirectoryEntry& entry : list_directory(server_.wal_directory()))
+      EXPECT_FALSE(entry.name.starts_with("RECOVERYXLOG.")) << entry.name;
+  }
 
   Server server_;
   test::WalBuilder wal_;
@@ -56,17 +85,18 @@ class WalSpool : public World {
 
 TEST_F(WalSpool, GivesASegmentOnceAndOnlyToItsOwner) {
   const std::string name = segment_name(1, 2);
-  EXPECT_EQ(spool().take(name), std::nullopt);
+  EXPECT_EQ(take(name), std::nullopt);
   EXPECT_TRUE(spool().fetch(archive(), segment(2)));
-  EXPECT_EQ(spool().take(name), wal_.segment(1));
-  EXPECT_EQ(spool().take(name), std::nullopt);
+  EXPECT_EQ(take(name), wal_.segment(1));
+  EXPECT_EQ(take(name), std::nullopt);
 
-  Spool::Owner strangers[] = {owner(), owner()};
+  Spool::Owner strangers[] = {owner(), owner(), owner()};
   strangers[0].repository_id.bytes[3] ^= std::byte{1};
   strangers[1].system_identifier = 42;
+  strangers[2].boot.bytes[0] ^= std::byte{1};  // the system was started again since
   for (const Spool::Owner& stranger : strangers) {
     EXPECT_TRUE(spool().fetch(archive(), segment(2)));
-    EXPECT_EQ(Spool(directory(), stranger).take(name), std::nullopt);
+    EXPECT_EQ(take(name, stranger), std::nullopt);
     EXPECT_TRUE(spooled().empty());
   }
 }
@@ -81,15 +111,113 @@ TEST_F(WalSpool, NeverGivesWhatIsDamagedOrUnderAnotherName) {
     Bytes bad = good;
     bad[at] ^= std::byte{1};
     Server::write(path, bad);
-    EXPECT_EQ(spool().take(name), std::nullopt) << at;
+    EXPECT_EQ(take(name), std::nullopt) << at;
     EXPECT_TRUE(spooled().empty()) << at;
   }
   for (size_t size : {size_t{0}, size_t{40}, size_t{kSize.bytes()}, good.size() - 1}) {
     Server::write(path, ByteView(good).first(size));
-    EXPECT_EQ(spool().take(name), std::nullopt) << size;
+    EXPECT_EQ(take(name), std::nullopt) << size;
   }
   Server::write(directory() + "/" + segment_name(1, 3), good);
-  EXPECT_EQ(spool().take(segment_name(1, 3)), std::nullopt);
+  EXPECT_EQ(take(segment_name(1, 3)), std::nullopt);
+}
+
+TEST_F(WalSpool, GivesTheFileItselfOnItsOwnFileSystem) {
+  const std::string name = segment_name(1, 2);
+  spool().fetch(archive(), segment(2));
+  const struct stat spooled = *stat_if_exists(directory() + "/" + name);
+  GetOptions options = spooled_get(name);
+  Server::write(options.destination, as_bytes("what an earlier call placed"));
+  test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+  EXPECT_TRUE(archive::get(options, down, {}, reporter_, {}).from_spool);
+  const struct stat there = *stat_if_exists(options.destination);
+  EXPECT_EQ(there.st_ino, spooled.st_ino);
+  EXPECT_EQ(there.st_mode & 07777U, 0600U);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  expect_nothing_beside_the_destination();
+}
+
+TEST_F(WalSpool, GivesACopyOnAnotherFileSystem) {
+  const AnotherFileSystem elsewhere;
+  ASSERT_NE(stat_if_exists(elsewhere.path())->st_dev, stat_if_exists(directory())->st_dev);
+  const std::string name = segment_name(1, 2);
+  Spool other(elsewhere.path(), owner());
+  GetOptions options = spooled_get(name);
+  options.spool_directory = elsewhere.path();
+  test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+  for (int i = 0; i < 2; ++i) {
+    other.fetch(archive(), segment(2));
+    EXPECT_TRUE(archive::get(options, down, {}, reporter_, {}).from_spool);
+    EXPECT_EQ(placed(server_), wal_.segment(1));
+    EXPECT_FALSE(other.holds(name));
+    expect_nothing_beside_the_destination();
+  }
+  // Verified there too.
+  other.fetch(archive(), segment(2));
+  const std::string spooled = elsewhere.path() + "/" + name;
+  Bytes changed = read_file(spooled);
+  changed[700'000] ^= std::byte{1};
+  Server::write(spooled, changed);
+  EXPECT_FALSE(archive::get(options, store_, {}, reporter_, {}).from_spool);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  EXPECT_FALSE(other.holds(name));
+  expect_nothing_beside_the_destination();
+}
+
+TEST_F(WalSpool, NothingThatIsNoGoodReachesTheDestination) {
+  const std::string name = segment_name(1, 2);
+  const std::string path = directory() + "/" + name;
+  const GetOptions options = spooled_get(name);
+  test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+  auto expect_refused = [&](const std::string& what) {
+    EXPECT_EQ(test::error_of([&] { archive::get(options, down, {}, reporter_, {}); }).code(),
+              ErrorCode::kStoreUnavailable)
+        << what;
+    EXPECT_TRUE(nothing_placed(server_)) << what;
+    EXPECT_FALSE(spool().holds(name)) << what;
+  };
+  spool().fetch(archive(), segment(2));
+  const Bytes good = read_file(path);
+
+  // What one that was killed between the cut and the rename left.
+  Server::write(path, ByteView(good).first(kSize.bytes()));
+  expect_refused("cut");
+  Server::write(path, {});
+  expect_refused("empty");
+  Bytes bad = good;
+  bad[kSize.bytes() - 1] ^= std::byte{1};
+  Server::write(path, bad);
+  expect_refused("the content's last byte");
+  for (size_t at = kSize.bytes(); at < good.size(); at += 7) {
+    bad = good;
+    bad[at] ^= std::byte{1};
+    Server::write(path, bad);
+    expect_refused(fmt::format("byte {} of the trailer", at - kSize.bytes()));
+  }
+  Server::write(path + ".x", good);
+  ASSERT_EQ(link((path + ".x").c_str(), path.c_str()), 0);
+  expect_refused("a file that has another name too");
+  ASSERT_EQ(symlink((path + ".x").c_str(), path.c_str()), 0);
+  expect_refused("a symbolic link");
+  EXPECT_EQ(read_file(path + ".x"), good);
+}
+
+TEST_F(WalSpool, OneWriterToADestination) {
+  spool().fetch(archive(), segment(2));
+  const GetOptions options = spooled_get(segment_name(1, 2));
+  {
+    std::optional<FileLock> other = FileLock::try_lock(options.destination + ".holdfast");
+    EXPECT_EQ(test::error_of([&] { archive::get(options, store_, {}, reporter_, {}); }).code(),
+              ErrorCode::kBusy);
+    EXPECT_TRUE(spool().holds(segment_name(1, 2)));
+    EXPECT_TRUE(stat_if_exists(options.destination + ".holdfast")) << "it is the other one's";
+  }
+  // What one that was killed left is in nobody's way.
+  Server::write(options.destination + ".holdfast", as_bytes("a part"));
+  Server::write(options.destination + ".holdfast.spooled", as_bytes("a part"));
+  EXPECT_TRUE(archive::get(options, store_, {}, reporter_, {}).from_spool);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  expect_nothing_beside_the_destination();
 }
 
 TEST_F(WalSpool, AMissLeavesNothingBehind) {
@@ -102,7 +230,7 @@ TEST_F(WalSpool, ADamagedObjectIsNotSpooled) {
               [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
   EXPECT_EQ(test::error_of([&] { spool().fetch(archive(), segment(2)); }).code(),
             ErrorCode::kCorrupt);
-  EXPECT_EQ(spool().take(segment_name(1, 2)), std::nullopt);
+  EXPECT_EQ(take(segment_name(1, 2)), std::nullopt);
 }
 
 TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
