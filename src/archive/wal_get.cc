@@ -30,7 +30,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr std::string_view kTemporary = ".holdfast";
 constexpr std::string_view kSpooled = ".holdfast.spooled";
 constexpr std::chrono::milliseconds kHolePause = std::chrono::seconds(1);
-constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(10);
+constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(2);
 
 // The file that the server will find at the destination: whole or not at all.
 class Placement {

@@ -1,10 +1,10 @@
 #include "archive/wal_spool.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
+#include <set>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/mutex.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
 #include "codec/digest.h"
@@ -163,9 +164,8 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
 
 void Spool::keep_only(pg::TimelineId timeline, uint64_t first, uint64_t last) {
   for (const DirectoryEntry& entry : list_directory(directory_)) {
-    std::string_view name = entry.name;
-    if (name == kLock || name.starts_with(kAsked)) continue;
-    if (name.ends_with(kFetching)) name.remove_suffix(kFetching.size());
+    const std::string_view name = entry.name;
+    if (name == kLock || name.starts_with(kAsked) || name.ends_with(kFetching)) continue;
     const pg::WalFileName file = pg::parse_wal_file_name(name, owner_.segment_size);
     if (file.kind == pg::WalFileKind::kSegment && file.segment.timeline == timeline &&
         file.segment.segment_number >= first && file.segment.segment_number <= last)
@@ -174,33 +174,99 @@ void Spool::keep_only(pg::TimelineId timeline, uint64_t first, uint64_t last) {
   }
 }
 
-void Spool::clear() { keep_only(pg::TimelineId{}, 1, 0); }
+void Spool::remove_unfinished() {
+  for (const DirectoryEntry& entry : list_directory(directory_))
+    if (entry.name.ends_with(kFetching)) remove_file_if_exists(path(entry.name));
+}
+
+void Spool::clear() {
+  keep_only(pg::TimelineId{}, 1, 0);
+  remove_unfinished();
+}
 
 namespace {
 
-// Fetches what is missing of [first, last], in order, up to the first that is not archived; how
-// many.
-uint64_t fetch_missing(Spool& spool, const repo::WalArchive& archive, pg::TimelineId timeline,
-                       uint64_t first, uint64_t last, int jobs, std::stop_token stop) {
-  std::atomic<uint64_t> next = first;
-  std::atomic<uint64_t> fetched = 0;
-  std::atomic<bool> is_at_end = false;
-  TaskGroup workers(std::move(stop));
-  for (int job = 0; job < jobs; ++job)
-    workers.start([&](std::stop_token stopped) {
-      while (!is_at_end && !stopped.stop_requested()) {
-        const pg::SegmentName segment{.timeline = timeline, .segment_number = next++};
-        if (segment.segment_number > last) return;
-        if (spool.holds(pg::segment_file_name(segment, archive.segment_size()))) continue;
-        if (spool.fetch(archive, segment))
-          ++fetched;
-        else
-          is_at_end = true;
-      }
-    });
-  workers.wait();
-  return fetched;
-}
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// What is to be fetched: the segments behind the one that was asked for last. Shared by all
+// workers; it follows what is asked for with each of their calls.
+class Window {
+ public:
+  // Both must outlive it.
+  Window(Spool& spool, const ReadAheadOptions& options, pg::WalSegmentSize size)
+      : spool_(spool), options_(options), segment_size_(size) {}
+
+  // A segment that is missing in the spool, from now on for the caller to fetch; nullopt: none at
+  // this moment.
+  std::optional<pg::SegmentName> next() {
+    MutexLock lock(mutex_);
+    follow();
+    if (!timeline_) return std::nullopt;
+    for (uint64_t number = first_; number <= last_; ++number) {
+      const pg::SegmentName segment{.timeline = *timeline_, .segment_number = number};
+      if (on_the_way_.contains(segment) ||
+          spool_.holds(pg::segment_file_name(segment, segment_size_)))
+        continue;
+      on_the_way_.insert(segment);
+      return segment;
+    }
+    return std::nullopt;
+  }
+
+  void fetched(const pg::SegmentName& segment) {
+    MutexLock lock(mutex_);
+    on_the_way_.erase(segment);
+    ++fetched_;
+    // When the window went past it meanwhile.
+    if (timeline_) spool_.keep_only(*timeline_, first_, last_);
+  }
+  // Nothing behind it is fetched until something else was asked for.
+  void not_archived(const pg::SegmentName& segment) {
+    MutexLock lock(mutex_);
+    on_the_way_.erase(segment);
+    if (timeline_ == segment.timeline && segment.segment_number >= first_)
+      last_ = std::min(last_, segment.segment_number - 1);
+  }
+
+  // Nothing was asked for any more; once so, for all workers.
+  bool is_over() {
+    MutexLock lock(mutex_);
+    if (std::chrono::steady_clock::now() - unasked_since_ >= options_.idle_time) is_over_ = true;
+    return is_over_;
+  }
+  uint64_t fetched() {
+    MutexLock lock(mutex_);
+    return fetched_;
+  }
+
+ private:
+  void follow() HF_REQUIRES(mutex_) {
+    std::optional<std::string> asked = spool_.asked();
+    if (!asked || asked == asked_) return;
+    asked_ = asked;
+    unasked_since_ = std::chrono::steady_clock::now();
+    const pg::WalFileName file = pg::parse_wal_file_name(*asked, segment_size_);
+    if (file.kind != pg::WalFileKind::kSegment) return;
+    timeline_ = file.segment.timeline;
+    first_ = file.segment.segment_number + 1;
+    last_ = file.segment.segment_number + narrow<uint64_t>(options_.read_ahead);
+    spool_.keep_only(*timeline_, first_, last_);
+  }
+
+  Spool& spool_;
+  const ReadAheadOptions& options_;
+  const pg::WalSegmentSize segment_size_;
+
+  Mutex mutex_;
+  std::optional<std::string> asked_ HF_GUARDED_BY(mutex_);
+  SteadyTime unasked_since_ HF_GUARDED_BY(mutex_) = std::chrono::steady_clock::now();
+  std::optional<pg::TimelineId> timeline_ HF_GUARDED_BY(mutex_);
+  uint64_t first_ HF_GUARDED_BY(mutex_) = 1;
+  uint64_t last_ HF_GUARDED_BY(mutex_) = 0;
+  std::set<pg::SegmentName> on_the_way_ HF_GUARDED_BY(mutex_);
+  uint64_t fetched_ HF_GUARDED_BY(mutex_) = 0;
+  bool is_over_ HF_GUARDED_BY(mutex_) = false;
+};
 
 }  // namespace
 
@@ -234,28 +300,26 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
                           .system_identifier = control.system_identifier,
                           .segment_size = control.wal_segment_size});
 
+  spool.remove_unfinished();  // of one that was killed
+
   // Stay ahead of what is asked for, until nothing is.
-  std::optional<std::string> last_asked;
-  auto unasked_since = std::chrono::steady_clock::now();
-  while (!stop.stop_requested() &&
-         std::chrono::steady_clock::now() - unasked_since < options.idle_time) {
-    std::optional<std::string> asked = spool.asked();
-    if (asked && asked != last_asked) {
-      last_asked = asked;
-      unasked_since = std::chrono::steady_clock::now();
-      const pg::WalFileName file = pg::parse_wal_file_name(*asked, archive.segment_size());
-      if (file.kind != pg::WalFileKind::kSegment) continue;
-      const uint64_t first = file.segment.segment_number + 1;
-      const uint64_t last = file.segment.segment_number + narrow<uint64_t>(options.read_ahead);
-      spool.keep_only(file.segment.timeline, first, last);
-      const uint64_t fetched =
-          fetch_missing(spool, archive, file.segment.timeline, first, last, options.jobs, stop);
-      result.fetched += fetched;
-    } else {
-      wait_for(stop, options.poll_time);
-    }
-  }
+  Window window(spool, options, archive.segment_size());
+  TaskGroup workers(stop);
+  for (int job = 0; job < options.jobs; ++job)
+    workers.start([&](const std::stop_token& stopped) {
+      while (!stopped.stop_requested() && !window.is_over()) {
+        const std::optional<pg::SegmentName> segment = window.next();
+        if (!segment)
+          wait_for(stopped, options.poll_time);
+        else if (spool.fetch(archive, *segment))
+          window.fetched(*segment);
+        else
+          window.not_archived(*segment);
+      }
+    });
+  workers.wait();
   spool.clear();
+  result.fetched = window.fetched();
   return result;
 }
 

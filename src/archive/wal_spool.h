@@ -10,8 +10,8 @@
 //
 // The process that reads ahead is a child of its own that outlives the `wal get` which started it
 // and ends when nothing was asked for some seconds. It keeps at most N segments behind the one that
-// was asked for last, of the same timeline; all others are removed. What is not archived yet is not
-// remembered as missing.
+// was asked for last, of the same timeline; all others are removed. It looks at what was asked for
+// last before each segment that it fetches. What is not archived yet is not remembered as missing.
 //
 // A segment is taken by renaming it: its file becomes the one that the server reads, cut to the
 // content. Only a spool on another file system is copied from. Nothing in the spool needs to
@@ -77,9 +77,11 @@ class Spool {
   bool holds(const std::string& segment) const;
   // False: it is not in the archive.
   bool fetch(const repo::WalArchive& archive, const pg::SegmentName& segment);
-  // Removes every file that is not of `timeline` with a number in [first, last].
+  // Removes every segment that is not of `timeline` with a number in [first, last]. What is on its
+  // way stays.
   void keep_only(pg::TimelineId timeline, uint64_t first, uint64_t last);
-  void clear();
+  void remove_unfinished();  // what is on its way; REQUIRES: nobody fetches
+  void clear();              // both
   std::string lock_path() const;
 
  private:
@@ -100,7 +102,7 @@ struct ReadAheadOptions {
   int jobs = 2;
   std::chrono::milliseconds timeout = std::chrono::seconds(60);    // of the store
   std::chrono::milliseconds idle_time = std::chrono::seconds(10);  // unasked for so long: it ends
-  std::chrono::milliseconds poll_time = std::chrono::milliseconds(50);
+  std::chrono::milliseconds poll_time = std::chrono::milliseconds(10);
 };
 
 struct ReadAheadResult {

@@ -267,6 +267,78 @@ TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
   EXPECT_TRUE(spooled().empty());
 }
 
+// A store that holds back the content of one segment until it is told to go on.
+class Holding : public test::FaultStore {
+ public:
+  Holding(store::Store& below, std::string object)
+      : FaultStore(below, UINT64_MAX), object_(std::move(object)) {}
+  std::optional<size_t> read_into(const std::string& name, uint64_t offset,
+                                  std::span<std::byte> into) override {
+    // The first time its metadata alone are read.
+    if (name == object_ && reads_++ > 0)
+      while (!goes_on_) std::this_thread::yield();
+    return FaultStore::read_into(name, offset, into);
+  }
+  void go_on() { goes_on_ = true; }
+
+ private:
+  const std::string object_;
+  std::atomic<int> reads_ = 0;
+  std::atomic<bool> goes_on_ = false;
+};
+
+TEST_F(WalSpool, TheReaderFollowsWhatIsAskedForWhileItFetches) {
+  spool().note_asked(segment_name(1, 1));
+  ReadAheadOptions options = reader_options();
+  options.idle_time = milliseconds(5000);
+  Holding slow(store_, object_of(segment_name(1, 2)));
+  TaskGroup threads;
+  ReadAheadResult result;
+  threads.start(
+      [&](std::stop_token stop) { result = run_read_ahead(options, slow, {}, reporter_, stop); });
+  auto becomes_true = [](auto condition) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    return condition();
+  };
+  auto comes = [&](uint64_t number) {
+    return becomes_true([&] { return spool().holds(segment_name(1, number)); });
+  };
+  // One worker is held up at segment 2; the other one stays ahead, by three and no more.
+  EXPECT_TRUE(comes(3) && comes(4));
+  EXPECT_TRUE(spool().is_coming(segment_name(1, 2)));
+  EXPECT_FALSE(spool().holds(segment_name(1, 5)));
+  spool().note_asked(segment_name(1, 4));
+  EXPECT_TRUE(comes(5) && comes(6) && comes(7));
+  EXPECT_TRUE(spool().is_coming(segment_name(1, 2))) << "it was taken away from under the worker";
+  // What comes too late is not kept.
+  slow.go_on();
+  EXPECT_TRUE(becomes_true([&] {
+    return !spool().is_coming(segment_name(1, 2)) && !spool().holds(segment_name(1, 2));
+  }));
+  spool().note_asked(segment_name(1, 5));
+  EXPECT_TRUE(comes(8));
+  EXPECT_EQ(spooled(),
+            (std::vector<std::string>{segment_name(1, 6), segment_name(1, 7), segment_name(1, 8)}));
+  threads.wait();
+  EXPECT_EQ(result.fetched, 7U);
+  EXPECT_TRUE(spooled().empty());
+}
+
+TEST_F(WalSpool, TheReaderRemovesWhatOneThatWasKilledLeft) {
+  const std::string left = directory() + "/" + segment_name(1, 1) + ".fetching";
+  Server::write(left, as_bytes("a part"));
+  spool().note_asked(segment_name(1, 2));
+  ReadAheadOptions options = reader_options();
+  TaskGroup threads;
+  threads.start(
+      [&](std::stop_token stop) { run_read_ahead(options, store_, {}, reporter_, stop); });
+  while (!spool().holds(segment_name(1, 3)) && !threads.stop_token().stop_requested())
+    std::this_thread::yield();
+  EXPECT_FALSE(stat_if_exists(left)) << "who asks for it would wait";
+  threads.wait();
+}
+
 TEST_F(WalSpool, AnotherTimelineEmptiesIt) {
   for (uint64_t number : {3, 4, 5}) spool().fetch(archive(), segment(number));
   spool().keep_only({1}, 4, 6);
