@@ -56,7 +56,7 @@ class FileChecker {
   // Throws kCorrupt.
   void check(const repo::ManifestEntry& entry) {
     file_bytes_ = entry.size;
-    last_ = entry.location.ref.pack;
+    look_at(entry.location.ref.pack);
     if (entry.location.kind != repo::FileLocation::Kind::kNone) check_listed(entry.location.ref);
     reader_.open(entry.location, entry.size);
     for (uint64_t index = 0; index < reader_.leaf_count(); ++index) {
@@ -67,16 +67,35 @@ class FileChecker {
       check_control_file(entry.size);
   }
   // The pack that was looked at last.
-  const Bytes16& last_pack() const { return last_; }
+  const Bytes16& last_pack() const { return pack_.id; }
 
  private:
+  // What is known of a pack.
+  struct Pack {
+    Bytes16 id;
+    const repo::PackRefs* refs = nullptr;  // nullptr: not listed
+    const PackDamage* damage = nullptr;
+    Footers::Footer footer;  // once it was asked for
+  };
+  // Extents of one pack follow on each other, a million in a row.
+  void look_at(const Bytes16& id) {
+    if (pack_.id == id) return;
+    pack_ = {.id = id, .footer = {}};
+    const auto damage = damaged_.find(id);
+    if (damage != damaged_.end()) pack_.damage = &damage->second;
+    if (refs_ == nullptr) return;
+    const auto found = std::ranges::lower_bound(*refs_, id, {}, &repo::PackRefs::pack);
+    if (found != refs_->end() && found->pack == id) pack_.refs = &*found;
+  }
+
   // REFS may list more than is used, never less: what they do not list could be deleted.
+  // REQUIRES: the pack is looked at.
   void check_listed(const repo::ExtentRef& ref) {
     if (refs_ == nullptr) return;
-    const auto found = std::ranges::lower_bound(*refs_, ref.pack, {}, &repo::PackRefs::pack);
     const bool is_listed =
-        found != refs_->end() && found->pack == ref.pack &&
-        (found->every || std::ranges::any_of(found->runs, [&](const repo::OrdinalRun& run) {
+        pack_.refs != nullptr &&
+        (pack_.refs->every ||
+         std::ranges::any_of(pack_.refs->runs, [&](const repo::OrdinalRun& run) {
            return ref.ordinal >= run.first && ref.ordinal - run.first < run.count;
          }));
     if (is_listed) return;
@@ -89,29 +108,37 @@ class FileChecker {
                        .files = {}});
   }
 
+  // nullptr: the pack has no such extent. A pack that was not made by compaction counts its own
+  // from 0.
+  const repo::PackFooterEntry* find_in_footer(const repo::ExtentRef& ref) {
+    if (!pack_.footer) pack_.footer = footers_.of(ref.pack);
+    const std::vector<repo::PackFooterEntry>& entries = *pack_.footer;
+    auto is_it = [&](const repo::PackFooterEntry& entry) {
+      return entry.ordinal == ref.ordinal && entry.home == ref.pack;
+    };
+    if (ref.ordinal < entries.size() && is_it(entries[ref.ordinal])) return &entries[ref.ordinal];
+    const auto found = std::ranges::find_if(entries, is_it);
+    return found == entries.end() ? nullptr : &*found;
+  }
+
   void check_extent(const repo::MapLeaf& leaf, const repo::MapExtent& extent) {
     const repo::ExtentRef& ref = extent.ref;
-    last_ = ref.pack;
+    look_at(ref.pack);
     check_listed(ref);
-    const auto damage = damaged_.find(ref.pack);
-    if (damage != damaged_.end()) {
-      if (damage->second.is_missing)
+    if (pack_.damage != nullptr) {
+      if (pack_.damage->is_missing)
         throw_wrong(fmt::format("Pack {} is missing.", to_hex(ref.pack.view())));
-      if (damage->second.ordinals.contains(ref.ordinal))
+      if (pack_.damage->ordinals.contains(ref.ordinal))
         throw_wrong(
             fmt::format("Extent {} of pack {} is damaged.", ref.ordinal, to_hex(ref.pack.view())));
-      if (damage->second.has_no_footer) {
+      if (pack_.damage->has_no_footer) {
         const uint64_t raw_bytes = extents_.read(ref, repo::ContentKind::kBlocks).raw.size();
         return check_runs(leaf, extent, raw_bytes);
       }
     }
-    const Footers::Footer footer = footers_.of(ref.pack);
-    const auto entry = std::ranges::find_if(*footer, [&](const repo::PackFooterEntry& e) {
-      return e.ordinal == ref.ordinal && e.home == ref.pack;
-    });
-    if (entry == footer->end() || entry->offset != ref.offset ||
-        entry->unit_bytes != ref.unit_bytes || entry->digest != ref.digest ||
-        entry->kind != repo::ContentKind::kBlocks)
+    const repo::PackFooterEntry* entry = find_in_footer(ref);
+    if (entry == nullptr || entry->offset != ref.offset || entry->unit_bytes != ref.unit_bytes ||
+        entry->digest != ref.digest || entry->kind != repo::ContentKind::kBlocks)
       throw_wrong(fmt::format("It refers to extent {} at byte {} of pack {}, which is another one.",
                               ref.ordinal, ref.offset, to_hex(ref.pack.view())));
     check_runs(leaf, extent, entry->raw_bytes);
@@ -153,7 +180,7 @@ class FileChecker {
   repo::ExtentReader extents_;
   repo::FileReader reader_;
   uint64_t file_bytes_ = 0;
-  Bytes16 last_;
+  Pack pack_;  // that was looked at last
 };
 
 class BackupFiles {
