@@ -37,14 +37,17 @@ std::string sentence(const Error& error) {
 struct Candidate {
   std::string id;
   std::optional<repo::Backup> backup;  // nullopt: the commit object cannot be read
-  std::optional<std::vector<repo::PackRefs>> refs;
-  std::string lesser;        // what does not keep it from being restored
-  std::string reason;        // what does
-  bool needs_newer = false;  // of this program: no damage that a mark should tell of
-  bool is_unsound = false;   // restored whole today, but it cannot count as a good backup
-  bool is_forced = false;    // it was found damaged before: nothing of it counts as known good
-  bool was_read = false;     // not known good from an earlier run
+  bool has_refs = false;               // its list of references can be read
+  std::string lesser;                  // what does not keep it from being restored
+  std::string reason;                  // what does
+  bool needs_newer = false;            // of this program: no damage that a mark should tell of
+  bool is_unsound = false;             // restored whole today, but it cannot count as a good backup
+  bool is_forced = false;  // it was found damaged before: nothing of it counts as known good
+  bool was_read = false;   // not known good from an earlier run
 };
+
+// Which packs a backup needs; nullopt: it cannot be told.
+using References = std::optional<std::vector<repo::PackRefs>>;
 
 class LineageVerifier {
  public:
@@ -74,7 +77,6 @@ class LineageVerifier {
     list();
     read_commits();
     read_refs();
-    force_what_was_damaged();
     check_packs();
     check_manifests();
     check_wal();
@@ -94,10 +96,11 @@ class LineageVerifier {
   void list();
   void read_commits();
   void read_refs();
-  void force_what_was_damaged();
   void check_packs();
   void check_manifests();
-  void find_damaged_footers(Candidate& candidate);
+  void check_manifest(Candidate& candidate, BackupObjects& objects, Footers& footers,
+                      const References& refs);
+  void find_damaged_footers(Candidate& candidate, const References& refs);
   void check_manifest_objects(Candidate& candidate, BackupObjects& objects);
   void check_wal();
   void check_others();
@@ -109,6 +112,9 @@ class LineageVerifier {
   void keep_marks();
 
   // --- parts
+  // Those of a backup whose list could be read before.
+  References read_refs_again(const Candidate& candidate) const;
+  bool touch_damage(const References& refs) const;
   // The store's clock may have to write to tell the time.
   std::optional<Time> now_if_writable();
   // Carries out what changes the repository; false when the store does not let us.
@@ -229,12 +235,16 @@ void LineageVerifier::read_commits() {
   }
 }
 
-// Small, and read every time: they tell which packs each backup needs.
+// Small, and read every time: they tell which packs each backup needs. Many backups of many packs
+// have long lists together, so none is kept. What an earlier run, or somebody else, has found
+// damaged is read again whatever the records say.
 void LineageVerifier::read_refs() {
   for (Candidate& candidate : candidates_) {
     if (!candidate.backup) continue;
     throw_if_stopped(job_.stop);
+    candidate.is_forced = candidate.backup->marks.damaged.has_value();
     const std::string name = repo::refs_name(name_, candidate.id);
+    References refs;
     const std::optional<Error> error = damage_of([&] {
       const std::optional<ListedObject>& listed = inventory_.backups[candidate.id].refs;
       if (!listed) repo::throw_damaged(name, "It is missing.");
@@ -242,8 +252,8 @@ void LineageVerifier::read_refs() {
         if (repo::object_sha256(repository_, name) != candidate.backup->refs_sha256)
           repo::throw_damaged(name, "It is not the one that the backup names.");
       }
-      candidate.refs = repo::read_refs(repository_, name_, candidate.id);
-      if (!candidate.refs) repo::throw_damaged(name, "It disappeared while it was read.");
+      refs = repo::read_refs(repository_, name_, candidate.id);
+      if (!refs) repo::throw_damaged(name, "It disappeared while it was read.");
       if (must_read(listed->is_known_good)) good_.add(name, listed->bytes);
       count_read(listed->bytes);
     });
@@ -254,14 +264,16 @@ void LineageVerifier::read_refs() {
       candidate.is_unsound = true;
       continue;
     }
-    for (const repo::PackRefs& refs : *candidate.refs) {
-      if (ListedPack* pack = inventory_.find_pack(refs.pack)) {
+    candidate.has_refs = true;
+    for (const repo::PackRefs& used : refs.value()) {
+      if (ListedPack* pack = inventory_.find_pack(used.pack)) {
         pack->is_needed = true;
+        if (candidate.is_forced) pack->is_known_good = false;
         continue;
       }
-      if (!damaged_packs_.emplace(refs.pack, PackDamage{.is_missing = true, .ordinals = {}}).second)
+      if (!damaged_packs_.emplace(used.pack, PackDamage{.is_missing = true, .ordinals = {}}).second)
         continue;
-      findings_.add({.object = repo::pack_name(name_, refs.pack),
+      findings_.add({.object = repo::pack_name(name_, used.pack),
                      .problem = "missing",
                      .detail = "A backup refers to it.",
                      .backups = {},
@@ -270,22 +282,12 @@ void LineageVerifier::read_refs() {
   }
 }
 
-// What an earlier run, or somebody else, has found damaged is read again whatever the records say.
-void LineageVerifier::force_what_was_damaged() {
-  for (Candidate& candidate : candidates_) {
-    if (!candidate.backup || !candidate.backup->marks.damaged) continue;
-    candidate.is_forced = true;
-    for (const repo::PackRefs& refs : candidate.refs.value_or(std::vector<repo::PackRefs>{}))
-      if (ListedPack* pack = inventory_.find_pack(refs.pack)) pack->is_known_good = false;
-  }
-}
-
 // --- packs, manifests ---------------------------------------------------------------------------
 
 void LineageVerifier::check_packs() {
   // Without its references nobody knows what a backup needs.
   const bool reads_all = !is_scoped() || std::ranges::any_of(candidates_, [](const Candidate& c) {
-    return c.backup && !c.refs;
+    return c.backup && !c.has_refs;
   });
   std::vector<const ListedPack*> to_read;
   for (const ListedPack& pack : inventory_.packs) {
@@ -302,6 +304,19 @@ void LineageVerifier::check_packs() {
   damaged_packs_.merge(found);
 }
 
+References LineageVerifier::read_refs_again(const Candidate& candidate) const {
+  References refs;
+  if (candidate.has_refs)
+    damage_of([&] { refs = repo::read_refs(repository_, name_, candidate.id); });
+  return refs;
+}
+
+bool LineageVerifier::touch_damage(const References& refs) const {
+  return !refs || std::ranges::any_of(*refs, [&](const repo::PackRefs& pack) {
+    return damaged_packs_.contains(pack.pack);
+  });
+}
+
 void LineageVerifier::check_manifests() {
   job_.reporter.phase("verifying manifests", 0);
   Footers footers(job_);
@@ -309,42 +324,46 @@ void LineageVerifier::check_manifests() {
     if (!candidate.backup) continue;
     throw_if_stopped(job_.stop);
     BackupObjects& objects = inventory_.backups[candidate.id];
-    const bool touches_damage =
-        !candidate.refs || std::ranges::any_of(*candidate.refs, [&](const repo::PackRefs& refs) {
-          return damaged_packs_.contains(refs.pack);
-        });
     const bool is_known = objects.manifest && objects.copy && objects.manifest->is_known_good &&
-                          objects.copy->is_known_good && !candidate.is_forced;
-    if (is_known && !touches_damage && !options_.deep) {
-      count_unchanged(objects.manifest->bytes);
-      count_unchanged(objects.copy->bytes);
-      continue;
+                          objects.copy->is_known_good && !candidate.is_forced && !options_.deep;
+    if (!is_known || !candidate.has_refs || !damaged_packs_.empty()) {
+      const References refs = read_refs_again(candidate);
+      if (!is_known || touch_damage(refs)) {
+        check_manifest(candidate, objects, footers, refs);
+        continue;
+      }
     }
-    candidate.was_read = true;
-    find_damaged_footers(candidate);
-    check_manifest_objects(candidate, objects);
-    if (!candidate.reason.empty()) continue;
-    const std::optional<std::string> problem =
-        check_files(job_, footers, *candidate.backup, candidate.refs ? &*candidate.refs : nullptr,
-                    damaged_packs_);
-    if (problem) {
-      spoil(candidate, *problem);
-    } else if (candidate.lesser.empty()) {
-      good_.add(objects.manifest->name, objects.manifest->bytes);
-      good_.add(objects.copy->name, objects.copy->bytes);
-    }
+    count_unchanged(objects.manifest->bytes);
+    count_unchanged(objects.copy->bytes);
+  }
+}
+
+void LineageVerifier::check_manifest(Candidate& candidate, BackupObjects& objects, Footers& footers,
+                                     const References& refs) {
+  candidate.was_read = true;
+  find_damaged_footers(candidate, refs);
+  check_manifest_objects(candidate, objects);
+  if (!candidate.reason.empty()) return;
+  const std::optional<std::string> problem =
+      check_files(job_, footers, *candidate.backup, refs ? &*refs : nullptr, damaged_packs_);
+  if (problem) {
+    spoil(candidate, *problem);
+  } else if (candidate.lesser.empty()) {
+    good_.add(objects.manifest->name, objects.manifest->bytes);
+    good_.add(objects.copy->name, objects.copy->bytes);
   }
 }
 
 // The extents behind a footer that is damaged are found by what refers to them, one by one; nothing
 // can be shared or moved by it any more.
-void LineageVerifier::find_damaged_footers(Candidate& candidate) {
-  for (const repo::PackRefs& refs : candidate.refs.value_or(std::vector<repo::PackRefs>{})) {
-    const auto damage = damaged_packs_.find(refs.pack);
+void LineageVerifier::find_damaged_footers(Candidate& candidate, const References& refs) {
+  if (!refs) return;
+  for (const repo::PackRefs& used : *refs) {
+    const auto damage = damaged_packs_.find(used.pack);
     if (damage == damaged_packs_.end() || !damage->second.has_no_footer) continue;
-    const std::string name = repo::pack_name(name_, refs.pack);
+    const std::string name = repo::pack_name(name_, used.pack);
     findings_.blame(name, candidate.id);
-    lessen(candidate, fmt::format("the footer of pack {} is damaged", to_hex(refs.pack.view())));
+    lessen(candidate, fmt::format("the footer of pack {} is damaged", to_hex(used.pack.view())));
     candidate.is_unsound = true;
   }
 }
@@ -475,7 +494,7 @@ void LineageVerifier::tell_leftovers() {
     result_.leftover_bytes += bytes;
   };
   const bool knows_all =
-      std::ranges::all_of(candidates_, [](const Candidate& c) { return c.refs.has_value(); });
+      std::ranges::all_of(candidates_, [](const Candidate& c) { return c.has_refs; });
   for (const ListedPack& pack : inventory_.packs)
     if (knows_all && !pack.is_needed) leave(pack.bytes);
   for (const auto& [id, objects] : inventory_.backups) {
