@@ -1,6 +1,7 @@
 #include "expire/living.h"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/core.h>
 
@@ -60,9 +61,7 @@ Living::Living(const repo::Repository& repository, const repo::Lineage& lineage,
     if (intent.objects_from && (!objects_from_ || *intent.objects_from < *objects_from_))
       objects_from_ = intent.objects_from;
   }
-  std::ranges::sort(packs_);
-  const auto twice = std::ranges::unique(packs_);
-  packs_.erase(twice.begin(), twice.end());
+  drop_repeated_packs();
   replaced_records_ = repo::replaced_records(repository_, lineage_.name);
   store::for_each_entry(
       repository_.store(), {.prefix = repo::lineage_folder(lineage_.name) + "redirects/"},
@@ -113,11 +112,24 @@ void Living::read_commits(const std::set<std::string>& excluded) {
   backups_ = kept_backups(std::move(committed));
 }
 
+// Backups share packs: what is held stays in proportion to those that there are.
+void Living::drop_repeated_packs() {
+  std::ranges::sort(packs_);
+  const auto twice = std::ranges::unique(packs_);
+  packs_.erase(twice.begin(), twice.end());
+  distinct_packs_ = packs_.size();
+}
+
 void Living::add_packs_of(const std::string& backup_id) {
   const std::optional<std::vector<repo::PackRefs>> refs = read_of_backup(
       backup_id, [&] { return repo::read_refs(repository_, lineage_.name, backup_id); });
   if (refs) {
-    for (const repo::PackRefs& pack : *refs) packs_.push_back(pack.pack);
+    const std::span<const Bytes16> known = std::span(packs_).first(distinct_packs_);
+    std::vector<Bytes16> others;
+    for (const repo::PackRefs& pack : *refs)
+      if (!std::ranges::binary_search(known, pack.pack)) others.push_back(pack.pack);
+    packs_.insert(packs_.end(), others.begin(), others.end());
+    if (packs_.size() >= 2 * distinct_packs_) drop_repeated_packs();
     return;
   }
   // Of a backup that was deleted and is still used nothing else is left to protect.

@@ -3,10 +3,10 @@
 // Normative: docs/design/repository-format.md, section 12. Nothing here is decided by a lock or by
 // this machine's clock.
 //
-// Memory: ids of backups and packs, 16 bytes for each pack that is reached. Requests: one small
-// read for each commit, intent and record of verification that counts, one read of refs for each
-// backup kept, one history file for each timeline; listings of redirects, and of each timeline's
-// catalogue snapshots up to its first living segment.
+// Memory: ids of backups and packs, 64 bytes at most for each pack that is reached. Requests: one
+// small read for each commit, intent and record of verification that counts, one read of refs for
+// each backup kept, one history file for each timeline; listings of redirects, and of each
+// timeline's catalogue snapshots up to its first living segment.
 #pragma once
 
 #include <functional>
@@ -53,6 +53,7 @@ class Living {
  private:
   void read_commits(const std::set<std::string>& excluded);
   void add_packs_of(const std::string& backup_id);
+  void drop_repeated_packs();
   std::set<pg::TimelineId> timelines_with_objects() const;
   std::optional<uint64_t> find_first_segment(pg::TimelineId timeline) const;
   void find_snapshot_in_force(pg::TimelineId timeline);
@@ -69,6 +70,7 @@ class Living {
   std::set<std::string> reached_ids_;  // of backups that are kept, made or used
   std::set<Bytes16> intent_ids_;
   std::vector<Bytes16> packs_;  // sorted
+  size_t distinct_packs_ = 0;   // when it was last sorted
   std::optional<Time> objects_from_;
   bool has_redirects_ = false;
   std::map<pg::TimelineId, std::optional<uint64_t>> first_segments_;
