@@ -113,7 +113,8 @@ class LineageVerifier {
 
   // --- parts
   // Those of a backup whose list could be read before.
-  References read_refs_again(const Candidate& candidate) const;
+  References read_refs_again(Candidate& candidate);
+  void tell_bad_refs(Candidate& candidate, const Error& error);
   bool touch_damage(const References& refs) const;
   // The store's clock may have to write to tell the time.
   std::optional<Time> now_if_writable();
@@ -258,10 +259,7 @@ void LineageVerifier::read_refs() {
       count_read(listed->bytes);
     });
     if (error) {
-      findings_.add(name, *error);
-      lessen(candidate,
-             "its list of references is missing or damaged: nothing can be deleted safely");
-      candidate.is_unsound = true;
+      tell_bad_refs(candidate, *error);
       continue;
     }
     candidate.has_refs = true;
@@ -280,6 +278,13 @@ void LineageVerifier::read_refs() {
                      .files = {}});
     }
   }
+}
+
+void LineageVerifier::tell_bad_refs(Candidate& candidate, const Error& error) {
+  findings_.add(repo::refs_name(name_, candidate.id), error);
+  lessen(candidate, "its list of references is missing or damaged: nothing can be deleted safely");
+  candidate.is_unsound = true;
+  candidate.has_refs = false;
 }
 
 // --- packs, manifests ---------------------------------------------------------------------------
@@ -304,10 +309,15 @@ void LineageVerifier::check_packs() {
   damaged_packs_.merge(found);
 }
 
-References LineageVerifier::read_refs_again(const Candidate& candidate) const {
+References LineageVerifier::read_refs_again(Candidate& candidate) {
   References refs;
-  if (candidate.has_refs)
-    damage_of([&] { refs = repo::read_refs(repository_, name_, candidate.id); });
+  if (!candidate.has_refs) return refs;
+  const std::string name = repo::refs_name(name_, candidate.id);
+  const std::optional<Error> error = damage_of([&] {
+    refs = repo::read_refs(repository_, name_, candidate.id);
+    if (!refs) repo::throw_damaged(name, "It disappeared while it was read.");
+  });
+  if (error) tell_bad_refs(candidate, *error);
   return refs;
 }
 
