@@ -99,7 +99,7 @@ fuzz: build-fuzz
 bench: release
 	@tools/setup bench
 	@cmake --build build/release --target rebuild_cache -- --quiet >/dev/null
-	@cmake --build build/release --target bench_micro bench_limit -- --quiet
+	@cmake --build build/release --target bench_micro bench_limit bench_scale -- --quiet
 	@build/release/bench_micro
 	@bench/compare $(BENCH_OPTIONS)
 
