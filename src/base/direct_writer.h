@@ -22,7 +22,7 @@ namespace holdfast {
 
 class DirectWriter {
  public:
-  static constexpr size_t kBufferBytes = size_t{4} << 20;
+  static constexpr size_t kBufferBytes = size_t{1} << 20;
 
   // From here on bytes go to `file`, which is open for writing under the name `path` and outlives
   // that. REQUIRES: nothing is waiting in the buffer.
