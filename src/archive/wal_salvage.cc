@@ -75,8 +75,7 @@ uint64_t count_missing(const SalvageOptions& options, const repo::Repository& re
 
 class Salvager {
  public:
-  Salvager(const SalvageOptions& options, Intake& intake, SalvageResult& result)
-      : options_(options), intake_(intake), result_(result) {}
+  Salvager(Intake& intake, SalvageResult& result) : intake_(intake), result_(result) {}
 
   void take(const std::string& name, const pg::WalFileName& file) {
     // Beyond the four places of `catch`: one file that is refused does not keep the others from
@@ -133,7 +132,6 @@ class Salvager {
       extend(result_.reach, offered.segment.timeline, offered.segment);
   }
 
-  const SalvageOptions& options_;
   Intake& intake_;
   SalvageResult& result_;
 };
@@ -158,7 +156,7 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   result.reach = archived_reach(archive);
   Intake intake(archive, std::move(source), reporter, clock,
                 {.compression = options.compression, .on_paper = options.dry_run});
-  Salvager salvager(options, intake, result);
+  Salvager salvager(intake, result);
   for (const auto& [name, file] : files) {
     throw_if_stopped(stop);
     salvager.take(name, file);
