@@ -204,7 +204,7 @@ class Window {
     if (!timeline_) return std::nullopt;
     for (uint64_t number = first_; number <= last_; ++number) {
       const pg::SegmentName segment{.timeline = *timeline_, .segment_number = number};
-      if (on_the_way_.contains(segment) ||
+      if (on_the_way_.contains(segment) || had_.contains(segment) ||
           spool_.holds(pg::segment_file_name(segment, segment_size_)))
         continue;
       on_the_way_.insert(segment);
@@ -216,6 +216,7 @@ class Window {
   void fetched(const pg::SegmentName& segment) {
     MutexLock lock(mutex_);
     on_the_way_.erase(segment);
+    had_.insert(segment);
     ++fetched_;
     // When the window went past it meanwhile.
     if (timeline_) spool_.keep_only(*timeline_, first_, last_);
@@ -251,6 +252,10 @@ class Window {
     first_ = file.segment.segment_number + 1;
     last_ = file.segment.segment_number + narrow<uint64_t>(options_.read_ahead);
     spool_.keep_only(*timeline_, first_, last_);
+    std::erase_if(had_, [this](const pg::SegmentName& segment) HF_REQUIRES(mutex_) {
+      return segment.timeline != *timeline_ || segment.segment_number < first_ ||
+             segment.segment_number > last_;
+    });
   }
 
   Spool& spool_;
@@ -264,6 +269,8 @@ class Window {
   uint64_t first_ HF_GUARDED_BY(mutex_) = 1;
   uint64_t last_ HF_GUARDED_BY(mutex_) = 0;
   std::set<pg::SegmentName> on_the_way_ HF_GUARDED_BY(mutex_);
+  // Of the window: one that is not in the spool any more was taken, and is asked for next.
+  std::set<pg::SegmentName> had_ HF_GUARDED_BY(mutex_);
   uint64_t fetched_ HF_GUARDED_BY(mutex_) = 0;
   bool is_over_ HF_GUARDED_BY(mutex_) = false;
 };

@@ -267,6 +267,25 @@ TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
   EXPECT_TRUE(spooled().empty());
 }
 
+// Who takes a segment says so only when it is in place.
+TEST_F(WalSpool, TheReaderDoesNotFetchAgainWhatWasJustTaken) {
+  spool().note_asked(segment_name(1, 2));
+  ReadAheadOptions options = reader_options();
+  options.idle_time = milliseconds(1000);
+  TaskGroup threads;
+  ReadAheadResult result;
+  std::atomic<bool> has_ended = false;
+  threads.start([&](std::stop_token stop) {
+    result = run_read_ahead(options, store_, {}, reporter_, stop);
+    has_ended = true;
+  });
+  for (uint64_t number : {3, 4, 5})
+    while (!spool().holds(segment_name(1, number)) && !has_ended) std::this_thread::yield();
+  EXPECT_EQ(take(segment_name(1, 3)), wal_.segment(2));
+  threads.wait();  // many looks later
+  EXPECT_EQ(result.fetched, 3U);
+}
+
 // A store that holds back the content of one segment until it is told to go on.
 class Holding : public test::FaultStore {
  public:
