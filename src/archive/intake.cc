@@ -20,17 +20,13 @@
 namespace holdfast::archive {
 namespace {
 
-// Threads that compress one segment; more would not shorten it.
+// Threads that read and compress one segment; more would not shorten it.
 constexpr int kMaxJobs = 4;
 constexpr size_t kLeastPartBytes = size_t{1} << 20;  // of a file, for a thread to read
 // History and backup history files are a few lines.
 constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
 // Names of any cluster are legal for the smallest segments, but for the offset of .backup files.
 constexpr uint64_t kSmallestSegmentBytes = uint64_t{1} << 20;
-
-int usual_jobs() {
-  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
-}
 
 bool is_wal(pg::WalFileKind kind) {
   return kind == pg::WalFileKind::kSegment || kind == pg::WalFileKind::kPartial;
@@ -187,8 +183,10 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       source_(std::move(source)),
       reporter_(&reporter),
       clock_(&clock),
-      setting_(setting),
-      jobs_(setting.jobs > 0 ? setting.jobs : usual_jobs()) {}
+      setting_(setting) {
+  if (setting_.jobs == 0)
+    setting_.jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
+}
 
 OfferedFile Intake::read(const std::string& name) const {
   const std::string path = join_path(source_.wal_directory, name);
@@ -217,7 +215,7 @@ OfferedFile Intake::read(const std::string& name) const {
          .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
          .hint = "A file that another program copied there may be cut or damaged."});
   offered.content = RawBytes(size);
-  if (read_by(jobs_, fd, offered.content.span(), path) != size)
+  if (read_by(setting_.jobs, fd, offered.content.span(), path) != size)
     throw Error({.code = ErrorCode::kIo,
                  .message = fmt::format("file \"{}\" was cut while it was read", path)});
 
@@ -226,8 +224,8 @@ OfferedFile Intake::read(const std::string& name) const {
   } else {
     // In vain when it is archived already, or refused.
     if (!setting_.on_paper)
-      offered.compressed =
-          std::make_unique<repo::SegmentCompressor>(offered.content, setting_.compression, jobs_);
+      offered.compressed = std::make_unique<repo::SegmentCompressor>(
+          offered.content, setting_.compression, setting_.jobs);
     offered.segment = repo::describe_segment(
         offered.content, offered.file,
         {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()});
@@ -246,13 +244,12 @@ OfferedFile Intake::read(const std::string& name) const {
   return offered;
 }
 
-OfferedFile Intake::read_as_partial(const std::string& segment_name) const {
-  OfferedFile offered = read(segment_name);
-  offered.file.kind = pg::WalFileKind::kPartial;
-  offered.name = pg::partial_file_name(offered.file.segment, archive_->segment_size());
-  offered.segment.file_name = offered.name;
-  offered.segment.complete = false;
-  return offered;
+OfferedFile Intake::as_partial(OfferedFile segment) const {
+  segment.file.kind = pg::WalFileKind::kPartial;
+  segment.name = pg::partial_file_name(segment.file.segment, archive_->segment_size());
+  segment.segment.file_name = segment.name;
+  segment.segment.complete = false;
+  return segment;
 }
 
 bool Intake::is_archived(const OfferedFile& offered) const {

@@ -96,8 +96,8 @@ class Intake {
   // Reads `<wal directory>/<name>` whole and checks that it is what its name says; any thread. From
   // then on it is being compressed, unless this is on paper.
   OfferedFile read(const std::string& name) const;
-  // The same as the .partial of its name, for a segment that ends early.
-  OfferedFile read_as_partial(const std::string& segment_name) const;
+  // A segment that ends early as the .partial of its name.
+  OfferedFile as_partial(OfferedFile segment) const;
 
   // True: the same content is archived, durably. Throws kConflict when other content is.
   bool is_archived(const OfferedFile& offered) const;
@@ -127,8 +127,7 @@ class Intake {
   Reporter* reporter_;
   const Clock* clock_;
   std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
-  IntakeSetting setting_;
-  int jobs_;
+  IntakeSetting setting_;                       // `jobs` is never 0
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };

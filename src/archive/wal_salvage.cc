@@ -112,7 +112,7 @@ class Salvager {
     if (offered.segment.readable_end == end)
       push(offered);
     else if (!is_same_as_archived(offered))
-      push(intake_.read_as_partial(name));
+      push(intake_.as_partial(std::move(offered)));
   }
 
   // A segment that the server offered and that cannot be read to its end may be there in full.

@@ -29,7 +29,7 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
   if (!pg::holds_segment(first_page, file.segment, archive.segment_size())) return std::nullopt;
 
   Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
-  const OfferedFile offered = intake.read_as_partial(options.segment);
+  const OfferedFile offered = intake.as_partial(intake.read(options.segment));
   // The intake takes any .partial; this one must continue what is archived, or the backup that
   // needs it could not be recovered.
   std::optional<repo::WalSegmentInfo> before =

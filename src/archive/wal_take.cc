@@ -22,14 +22,13 @@ class Taker {
     Context taking("archiving WAL file \"{}\"", name);
     if (file.kind == pg::WalFileKind::kHistory) return count(intake_.read(name));
     require_history(file.segment.timeline);
-    const OfferedFile offered = intake_.read(name);
+    OfferedFile offered = intake_.read(name);
     if (is_in_the_archive(offered)) {
       ++result_.already_archived;
       return;
     }
     if (is_whole(offered)) return count(offered);
-    const OfferedFile partial = intake_.read_as_partial(name);
-    count(partial);
+    count(intake_.as_partial(std::move(offered)));
   }
 
  private:

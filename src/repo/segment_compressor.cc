@@ -8,7 +8,6 @@
 namespace holdfast::repo {
 namespace {
 
-constexpr size_t kPieceBytes = size_t{4} << 20;
 // Pieces that are made before they are asked for: all of a usual segment, not all of a huge one.
 constexpr size_t kAhead = 16;
 
@@ -18,7 +17,7 @@ SegmentCompressor::SegmentCompressor(ByteView content, codec::CompressionSetting
                                      int jobs)
     : content_(content),
       compression_(compression),
-      piece_count_((content.size() + kPieceBytes - 1) / kPieceBytes) {
+      piece_count_((content.size() + kSegmentPieceBytes - 1) / kSegmentPieceBytes) {
   HF_CHECK(jobs > 0);
   for (size_t job = 0; job < std::min(static_cast<size_t>(jobs), piece_count_); ++job)
     workers_.start([this](const std::stop_token& stop) { work(stop); });
@@ -37,9 +36,9 @@ void SegmentCompressor::work(const std::stop_token& stop) {
       if (stop.stop_requested() || begun_ == piece_count_) return;
       at = begun_++;
     }
-    const ByteView rest = content_.subspan(at * kPieceBytes);
-    ObjectWriter::Compressed piece =
-        ObjectWriter::compress(rest.first(std::min(rest.size(), kPieceBytes)), compressor, scratch);
+    const ByteView rest = content_.subspan(at * kSegmentPieceBytes);
+    ObjectWriter::Compressed piece = ObjectWriter::compress(
+        rest.first(std::min(rest.size(), kSegmentPieceBytes)), compressor, scratch);
     {
       MutexLock lock(mutex_);
       made_.emplace(at, std::move(piece));

@@ -14,13 +14,16 @@
 
 namespace holdfast::repo {
 
+// Before compression; the last piece of a content may have less.
+inline constexpr size_t kSegmentPieceBytes = size_t{4} << 20;
+
 class SegmentCompressor {
  public:
   // Begins at once, by `jobs` threads with 6 MiB each. `content` must outlive it.
   explicit SegmentCompressor(ByteView content, codec::CompressionSetting compression = {},
                              int jobs = 1);
 
-  // The next piece, of at most 4 MiB before compression; nullopt behind the last one. Throws what
+  // The next piece; nullopt behind the last one. Throws what
   // a thread has thrown. One thread at a time.
   std::optional<ObjectWriter::Compressed> next();
 

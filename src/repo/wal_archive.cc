@@ -17,7 +17,6 @@ namespace {
 
 constexpr uint16_t kMetadataSection = 1;
 constexpr uint16_t kContentSection = 2;
-constexpr size_t kPieceBytes = size_t{4} << 20;
 constexpr std::string_view kPartialMark = ".partial.";
 
 Json file_info_json(const WalFileInfo& info) {
@@ -188,7 +187,7 @@ bool WalArchive::read_segment(const pg::WalFileName& file,
   const WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
 
   // A piece is hashed by a thread of its own while it is taken and the next one is expanded.
-  std::array<RawBytes, 2> buffers = {RawBytes(kPieceBytes), RawBytes(kPieceBytes)};
+  std::array<RawBytes, 2> buffers = {RawBytes(kSegmentPieceBytes), RawBytes(kSegmentPieceBytes)};
   codec::Decompressor decompressor;
   codec::Sha256 digest;
   std::optional<TaskGroup> hashing;
