@@ -27,20 +27,64 @@ bool is_tablespace_link(const std::string& path) {
          path.find('/', std::string_view("pg_tblspc/").size()) == std::string::npos;
 }
 
-// A file being written, by as many workers as have a leaf of it.
-struct OpenFile {
-  std::string path;
+// A file being written, by as many workers as have a leaf of it. Each opens it first; one does it.
+class OpenFile {
+ public:
+  // `may_be_there`: in a delta.
+  OpenFile(std::string file_path, const repo::ManifestEntry& entry, bool may_be_there,
+           std::optional<OwnerIds> owner)
+      : path(std::move(file_path)),
+        location(entry.location),
+        bytes(entry.size),
+        mode_(entry.mode),
+        may_be_there_(may_be_there),
+        owner_(owner) {}
+
+  // True: this call made it, or changed the size of what was there.
+  bool open();
+
+  const std::string path;
+  const repo::FileLocation location;
+  const uint64_t bytes;
+  // Behind open(): how much of it may be there already, and whether anything had to be changed.
   Fd fd;
-  repo::FileLocation location;
-  uint64_t bytes = 0;
-  // Of a delta: how much of it may be there already, and whether anything had to be changed.
   uint64_t old_bytes = 0;
   std::atomic<bool> changed = false;
+
+ private:
+  const mode_t mode_;
+  const bool may_be_there_;
+  const std::optional<OwnerIds> owner_;
+  Mutex mutex_;
+  bool is_open_ HF_GUARDED_BY(mutex_) = false;
 };
 struct Region {
   std::shared_ptr<OpenFile> file;
   uint64_t leaf = 0;
 };
+
+// File systems make files of different directories, and write others meanwhile, side by side: not
+// under the lock of Regions.
+bool OpenFile::open() {
+  MutexLock lock(mutex_);
+  if (is_open_) return false;
+  const std::optional<struct stat> there = may_be_there_ ? lstat_if_exists(path) : std::nullopt;
+  if (there) {
+    if ((there->st_mode & 0600) != 0600 && chmod(path.c_str(), 0600) != 0)
+      throw_errno("change mode of", path);
+    fd = open_file(path, O_RDWR | O_NOFOLLOW);
+    old_bytes = static_cast<uint64_t>(there->st_size);
+  } else {
+    fd = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+  }
+  changed = !there || old_bytes != bytes;
+  set_owner(fd, owner_, path);
+  if (fchmod(fd.get(), mode_) != 0) throw_errno("change mode of", path);
+  if (bytes != old_bytes && ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0)
+    throw_errno("set the size of", path);
+  is_open_ = true;
+  return changed;
+}
 
 // Hands out the regions of all files in the manifest's order.
 class Regions {
@@ -67,21 +111,15 @@ class Regions {
     MutexLock lock(mutex_);
     return files_;
   }
-  // That were there with their size, at least.
-  uint64_t files_there() {
-    MutexLock lock(mutex_);
-    return files_there_;
-  }
   uint64_t removed() {
     MutexLock lock(mutex_);
     return old_ ? old_->removed() : 0;
   }
 
  private:
-  std::shared_ptr<OpenFile> open_next() HF_REQUIRES(mutex_);
+  std::shared_ptr<OpenFile> next_file() HF_REQUIRES(mutex_);
   void make_directory_entry(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
   void make_link(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
-  std::shared_ptr<OpenFile> create_file(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
   void make_room(const repo::ManifestEntry& entry) HF_REQUIRES(mutex_);
   bool keep_link(const repo::ManifestEntry& entry, const std::string& target) HF_REQUIRES(mutex_);
   void note_file_system(const std::string& path) HF_REQUIRES(mutex_);
@@ -94,7 +132,6 @@ class Regions {
   std::shared_ptr<OpenFile> current_ HF_GUARDED_BY(mutex_);
   uint64_t next_leaf_ HF_GUARDED_BY(mutex_) = 0;
   uint64_t files_ HF_GUARDED_BY(mutex_) = 0;
-  uint64_t files_there_ HF_GUARDED_BY(mutex_) = 0;
   std::vector<repo::ManifestEntry> held_ HF_GUARDED_BY(mutex_);
   std::map<dev_t, std::string> file_systems_ HF_GUARDED_BY(mutex_);
   std::optional<OldTree> old_ HF_GUARDED_BY(mutex_);  // of a delta
@@ -102,16 +139,17 @@ class Regions {
 
 std::optional<Region> Regions::next() {
   MutexLock lock(mutex_);
-  while (!current_ || next_leaf_ >= repo::leaf_count_of(current_->bytes)) {
-    current_ = open_next();
+  // Of a file without bytes too there is one region: for the worker that makes the file.
+  while (!current_ || next_leaf_ >= std::max<uint64_t>(repo::leaf_count_of(current_->bytes), 1)) {
+    current_ = next_file();
     next_leaf_ = 0;
     if (!current_) return std::nullopt;
   }
   return Region{.file = current_, .leaf = next_leaf_++};
 }
 
-// The next regular file; what stands before it in the manifest is made.
-std::shared_ptr<OpenFile> Regions::open_next() {
+// The next regular file, yet to be opened; what stands before it in the manifest is made.
+std::shared_ptr<OpenFile> Regions::next_file() {
   while (std::optional<repo::ManifestEntry> entry = manifest_.next()) {
     Context laying("laying \"{}\"", entry->path);
     if (entry->root == repo::ManifestRoot::kData && is_left_out(entry->path)) continue;
@@ -122,12 +160,15 @@ std::shared_ptr<OpenFile> Regions::open_next() {
     if (entry->root == repo::ManifestRoot::kOutside)
       continue;  // directories are made for the files in them
     if (old_ && entry->root == repo::ManifestRoot::kData) make_room(*entry);
-    if (entry->type == repo::EntryType::kDirectory)
+    if (entry->type == repo::EntryType::kDirectory) {
       make_directory_entry(*entry);
-    else if (entry->type == repo::EntryType::kSymlink)
+    } else if (entry->type == repo::EntryType::kSymlink) {
       make_link(*entry);
-    else
-      return create_file(*entry);
+    } else {
+      ++files_;
+      return std::make_shared<OpenFile>(join_path(options_.directory, entry->path), *entry,
+                                        old_.has_value(), owners_.of_entry(entry->owner));
+    }
   }
   if (old_) old_->finish();
   return nullptr;
@@ -201,32 +242,6 @@ bool Regions::keep_link(const repo::ManifestEntry& entry, const std::string& tar
   return false;
 }
 
-std::shared_ptr<OpenFile> Regions::create_file(const repo::ManifestEntry& entry) {
-  const std::string path = join_path(options_.directory, entry.path);
-  auto file = std::make_shared<OpenFile>();
-  file->path = path;
-  const std::optional<struct stat> there = old_ ? lstat_if_exists(path) : std::nullopt;
-  if (there) {
-    if ((there->st_mode & 0600) != 0600 && chmod(path.c_str(), 0600) != 0)
-      throw_errno("change mode of", path);
-    file->fd = open_file(path, O_RDWR | O_NOFOLLOW);
-    file->old_bytes = static_cast<uint64_t>(there->st_size);
-  } else {
-    file->fd = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
-  }
-  file->changed = !there || file->old_bytes != entry.size;
-  file->location = entry.location;
-  file->bytes = entry.size;
-  set_owner(file->fd, owners_.of_entry(entry.owner), path);
-  if (fchmod(file->fd.get(), entry.mode) != 0) throw_errno("change mode of", path);
-  if (entry.size != file->old_bytes &&
-      ftruncate(file->fd.get(), static_cast<off_t>(entry.size)) != 0)
-    throw_errno("set the size of", path);
-  ++files_;
-  if (!file->changed) ++files_there_;
-  return file;
-}
-
 void Regions::note_file_system(const std::string& path) {
   if (std::optional<struct stat> status = stat_if_exists(path))
     file_systems_.emplace(status->st_dev, path);
@@ -278,8 +293,10 @@ LaidRegions lay_regions(Regions& regions, const repo::Repository& repository,
     if (open != region->file) {
       if (open) require(writer.flush());
       open = region->file;
-      reader.open(open->location, open->bytes);
+      if (open->open()) ++laid.files_changed;
       writer.begin(open->fd, open->path);
+      if (open->bytes == 0) continue;
+      reader.open(open->location, open->bytes);
     }
     const uint64_t start = region->leaf * repo::kLeafBytes;
     const uint64_t count = std::min(repo::kLeafBytes, open->bytes - start);
@@ -358,7 +375,7 @@ Laid lay_files(const LayOptions& options, const repo::Repository& repository,
     workers.wait();
   }
   Laid laid;
-  laid.files_kept = regions.files_there();
+  laid.files_kept = regions.files();
   for (const LaidRegions& own : parts) {
     laid.bytes += own.bytes;
     laid.bytes_kept += own.bytes_kept;
