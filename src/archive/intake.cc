@@ -188,7 +188,7 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
     setting_.jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
 }
 
-OfferedFile Intake::read(const std::string& name) const {
+OfferedFile Intake::read(const std::string& name, RawBytes memory) const {
   const std::string path = join_path(source_.wal_directory, name);
   Context reading("reading WAL file \"{}\"", path);
   OfferedFile offered;
@@ -214,7 +214,7 @@ OfferedFile Intake::read(const std::string& name) const {
          .message = fmt::format("{} \"{}\" has the wrong size", noun_of(offered.file.kind), name),
          .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
          .hint = "A file that another program copied there may be cut or damaged."});
-  offered.content = RawBytes(size);
+  offered.content = memory.size() == size ? std::move(memory) : RawBytes(size);
   if (read_by(setting_.jobs, fd, offered.content.span(), path) != size)
     throw Error({.code = ErrorCode::kIo,
                  .message = fmt::format("file \"{}\" was cut while it was read", path)});

@@ -73,7 +73,7 @@ struct OfferedFile {
   RawBytes content;
   Bytes32 sha256;
   repo::WalSegmentInfo segment;  // of segments and partial ones
-  struct stat status{};          // of the file that was read
+  struct stat status {};         // of the file that was read
   // Of segments and partial ones. The last member: its threads read `content`.
   std::unique_ptr<repo::SegmentCompressor> compressed;
 };
@@ -94,8 +94,9 @@ class Intake {
   const repo::WalArchive& archive() const { return *archive_; }
 
   // Reads `<wal directory>/<name>` whole and checks that it is what its name says; any thread. From
-  // then on it is being compressed, unless this is on paper.
-  OfferedFile read(const std::string& name) const;
+  // then on it is being compressed, unless this is on paper. `memory`: of a file that was read
+  // before; fresh memory costs a segment as much as its copy out of the page cache.
+  OfferedFile read(const std::string& name, RawBytes memory = {}) const;
   // A segment that ends early as the .partial of its name.
   OfferedFile as_partial(OfferedFile segment) const;
 

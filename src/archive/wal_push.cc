@@ -93,11 +93,12 @@ class LookAhead {
 
  private:
   void work(const std::stop_token& stop) {
+    RawBytes memory;
     for (;;) {
       const size_t turn = turns_++;
       const bool goes_on = !stop.stop_requested() && !chain_.has_ended() &&
                            clock_.steady() < end_ && std::cmp_less(turn, options_.look_ahead) &&
-                           attempt([&] { return archive_ahead(turn, stop); });
+                           attempt([&] { return archive_ahead(turn, memory, stop); });
       if (goes_on) continue;
       chain_.end(turn);
       return;
@@ -133,7 +134,7 @@ class LookAhead {
   }
 
   // False: there is nothing to archive at that place, or nothing that goes on from the one before.
-  bool archive_ahead(size_t turn, const std::stop_token& stop) {
+  bool archive_ahead(size_t turn, RawBytes& memory, const std::stop_token& stop) {
     const pg::SegmentName segment{.timeline = named_.timeline,
                                   .segment_number = named_.segment_number + 1 + turn};
     const std::string name = name_of(segment);
@@ -149,7 +150,7 @@ class LookAhead {
     }
 
     const Time read_at = clock_.now();
-    const OfferedFile offered = intake_.read(name);
+    OfferedFile offered = intake_.read(name, std::move(memory));
     // A file that is not waiting any more may have been recycled while it was read.
     const std::optional<struct stat> now =
         stat_if_exists(join_path(intake_.source().wal_directory, name));
@@ -160,6 +161,7 @@ class LookAhead {
       stored_.push_back(
           {.name = name, .status = offered.status, .read_at = read_at, .sha256 = offered.sha256});
     chain_.pass(turn, offered.segment);
+    memory = std::move(offered.content);
     return true;
   }
 

@@ -123,6 +123,26 @@ TEST_F(WalPush, RefusesASegmentThatDoesNotJoinTheOneBeforeIt) {
   expect_done(push(data(), behind(forked_, size_)));
 }
 
+TEST_F(WalPush, LoadsNoClientLibraryAsItTalksToNoServer) {
+  // One that cannot be loaded stands before the system's.
+  const std::string broken = scene_.path("broken");
+  make_directories(broken);
+  write_file_durably(join_path(broken, "libpq.so.5"), as_bytes("no library"));
+  auto with_broken = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {holdfast_program(), "--config", scene_.config_file()});
+    return run({.arguments = std::move(words),
+                .environment = {{"LD_LIBRARY_PATH", broken}},
+                .directory = data()});
+  };
+  expect_done(with_broken({"wal", "push", "pg_wal/" + common_}));
+  expect_done(with_broken({"wal", "get", common_, scene_.path("got")}));
+  const Captured backup = with_broken({"backup"});
+  expect_refused(backup);
+  EXPECT_NE(backup.err.find("could not load \"libpq.so.5\"\nDETAIL:  "), std::string::npos)
+      << backup.err;
+  EXPECT_NE(backup.err.find("package libpq5"), std::string::npos) << backup.err;
+}
+
 TEST_F(WalPush, LooksAheadOnlyAlongAnUnbrokenChain) {
   // All that waits is taken along, in one call.
   const std::string last_common = behind(common_, size_, 2);
