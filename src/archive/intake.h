@@ -73,7 +73,7 @@ struct OfferedFile {
   RawBytes content;
   Bytes32 sha256;
   repo::WalSegmentInfo segment;  // of segments and partial ones
-  struct stat status {};         // of the file that was read
+  struct stat status{};          // of the file that was read
   // Of segments and partial ones. The last member: its threads read `content`.
   std::unique_ptr<repo::SegmentCompressor> compressed;
 };

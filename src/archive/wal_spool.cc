@@ -1,10 +1,12 @@
 #include "archive/wal_spool.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <fcntl.h>
 #include <set>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mutex.h"
+#include "base/random.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
 #include "codec/digest.h"
@@ -22,13 +25,28 @@
 namespace holdfast::archive {
 namespace {
 
-constexpr std::string_view kMagic = "HFSPOOL2";
+constexpr std::string_view kMagic = "HFSPOOL3";
 constexpr size_t kNameBytes = 24;
-constexpr size_t kTrailerBytes = 8 + 16 + 8 + 16 + kNameBytes + 16;
+constexpr size_t kDigestBytes = 16;
+constexpr size_t kStampBytes = 8;
+constexpr size_t kTrailerBytes = 8 + 16 + 8 + 16 + kNameBytes + kStampBytes + kDigestBytes;
 constexpr std::string_view kFetching = ".fetching";
 constexpr std::string_view kLock = "lock";
 constexpr std::string_view kAsked = "asked";
 constexpr size_t kCheckBytes = size_t{256} << 10;  // at a time: they stay in the processor's cache
+
+uint64_t stamp_of(const timespec& time) {
+  return static_cast<uint64_t>(time.tv_sec) << 32U | static_cast<uint64_t>(time.tv_nsec);
+}
+
+// A time that no write gives to a file, and no other file of the spool has.
+timespec draw_time() {
+  std::array<std::byte, 8> drawn{};
+  system_random().fill(drawn);
+  constexpr uint32_t kYear2004 = uint32_t{1} << 30U;
+  return {.tv_sec = load_le<uint32_t>(drawn.data()) % kYear2004,
+          .tv_nsec = load_le<uint32_t>(drawn.data() + 4) % 1'000'000'000};
+}
 
 }  // namespace
 
@@ -57,12 +75,12 @@ void Spool::prepare() {
   if (!is_directory(directory_)) make_directories(directory_, 0700);
 }
 
-Bytes Spool::make_trailer(const std::string& segment, const Bytes16& digest) const {
+Bytes Spool::make_trailer(const std::string& segment, uint64_t stamp) const {
   HF_CHECK(segment.size() == kNameBytes);
   ByteWriter writer;
   writer.bytes(as_bytes(kMagic)).bytes(owner_.repository_id.view()).u64(owner_.system_identifier);
-  writer.bytes(owner_.boot.view()).bytes(as_bytes(segment)).bytes(digest.view());
-  HF_CHECK(writer.size() == kTrailerBytes);
+  writer.bytes(owner_.boot.view()).bytes(as_bytes(segment)).u64(stamp);
+  HF_CHECK(writer.size() == kTrailerBytes - kDigestBytes);
   return writer.take();
 }
 
@@ -77,18 +95,25 @@ bool Spool::is_good(const Fd& file, const std::string& segment, const Fd* copy) 
   // It becomes the server's own file, which is the caller's.
   if (copy == nullptr && (status.st_uid != geteuid() || status.st_nlink != 1)) return false;
 
-  codec::Xxh3 digest;
+  Bytes trailer(kTrailerBytes - kDigestBytes);
+  pread_some(file, trailer, content_bytes, name);
+  const auto stamp = load_le<uint64_t>(trailer.data() + trailer.size() - kStampBytes);
+  if (trailer != make_trailer(segment, stamp)) return false;
+  if (copy == nullptr && stamp_of(status.st_mtim) == stamp) return true;
+
+  Bytes16 digest;
+  pread_some(file, digest.bytes, content_bytes + trailer.size(), name);
+  codec::Xxh3 read_back;
   RawBytes buffer(kCheckBytes);
   for (uint64_t at = 0; at < content_bytes; at += kCheckBytes) {
     const std::span<std::byte> piece =
         buffer.span().first(std::min<uint64_t>(kCheckBytes, content_bytes - at));
     if (pread_some(file, piece, at, name) != piece.size()) return false;
-    digest.update(piece);
+    read_back.update(piece);
     if (copy != nullptr) write_all(*copy, piece, name);
   }
-  Bytes trailer(kTrailerBytes);
-  pread_some(file, trailer, content_bytes, name);
-  return trailer == make_trailer(segment, digest.digest());
+  read_back.update(trailer);
+  return read_back.digest() == digest;
 }
 
 bool Spool::take(const std::string& segment, const std::string& to) {
@@ -157,7 +182,14 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
     remove_file_if_exists(temporary);
     return false;
   }
-  write_all(fd, make_trailer(name, digest.digest()), temporary);
+  const timespec drawn = draw_time();
+  const Bytes trailer = make_trailer(name, stamp_of(drawn));
+  digest.update(trailer);
+  write_all(fd, trailer, temporary);
+  write_all(fd, digest.digest().view(), temporary);
+  // Where a file cannot bear that time it will be read back.
+  const std::array<timespec, 2> times = {timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, drawn};
+  (void)futimens(fd.get(), times.data());
   rename_path(temporary, path(name));
   return true;
 }

@@ -1,7 +1,11 @@
 #include "archive/wal_spool.h"
 
+#include <array>
 #include <atomic>
 #include <cstdlib>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <thread>
 #include <unistd.h>
 
@@ -106,8 +110,8 @@ TEST_F(WalSpool, NeverGivesWhatIsDamagedOrUnderAnotherName) {
   const std::string path = directory() + "/" + name;
   spool().fetch(archive(), segment(2));
   const Bytes good = read_file(path);
-  for (size_t at : {size_t{0}, size_t{500'000}, good.size() - 89, good.size() - 88,
-                    good.size() - 60, good.size() - 1}) {
+  for (size_t at : {size_t{0}, size_t{500'000}, good.size() - 97, good.size() - 96,
+                    good.size() - 60, good.size() - 20, good.size() - 1}) {
     Bytes bad = good;
     bad[at] ^= std::byte{1};
     Server::write(path, bad);
@@ -120,6 +124,76 @@ TEST_F(WalSpool, NeverGivesWhatIsDamagedOrUnderAnotherName) {
   }
   Server::write(directory() + "/" + segment_name(1, 3), good);
   EXPECT_EQ(take(segment_name(1, 3)), std::nullopt);
+}
+
+// What its writer verified is not read again, unless somebody has written to the file since.
+TEST_F(WalSpool, ReadsBackWhatDoesNotBearItsTime) {
+  const std::string name = segment_name(1, 2);
+  const std::string path = directory() + "/" + name;
+  const auto fetch = [&] {
+    spool().fetch(archive(), segment(2));
+    return stat_if_exists(path)->st_mtim;
+  };
+  const auto change_a_byte = [&] {
+    const Fd fd = open_file(path, O_RDWR);
+    std::array<std::byte, 1> byte{};
+    pread_some(fd, byte, 500'000, path);
+    byte[0] ^= std::byte{1};
+    pwrite_all(fd, byte, 500'000, path);
+  };
+  const auto set_time = [&](timespec time) {
+    const std::array<timespec, 2> times = {time, time};
+    EXPECT_EQ(utimensat(AT_FDCWD, path.c_str(), times.data(), 0), 0);
+  };
+
+  const timespec first = fetch();
+  change_a_byte();
+  EXPECT_EQ(take(name), std::nullopt);
+
+  // Each file has a time of its own, and no other will do.
+  const timespec second = fetch();
+  EXPECT_NE(std::pair(first.tv_sec, first.tv_nsec), std::pair(second.tv_sec, second.tv_nsec));
+  change_a_byte();
+  set_time(first);
+  EXPECT_EQ(take(name), std::nullopt);
+
+  // One that was only touched is as good as before.
+  set_time({.tv_sec = fetch().tv_sec + 1, .tv_nsec = 0});
+  EXPECT_EQ(take(name), wal_.segment(1));
+
+  // This is how it shows that nothing is read back.
+  const timespec third = fetch();
+  change_a_byte();
+  set_time(third);
+  const std::optional<Bytes> unread = take(name);
+  ASSERT_TRUE(unread);
+  EXPECT_NE(*unread, wal_.segment(1));
+}
+
+// Through memory a file is written to without a call.
+TEST_F(WalSpool, SeesWhatIsWrittenThroughMemory) {
+  const std::string name = segment_name(1, 2);
+  const std::string path = directory() + "/" + name;
+  spool().fetch(archive(), segment(2));
+  {
+    const Fd fd = open_file(path, O_RDWR);
+    void* const memory =
+        mmap(nullptr, kSize.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    static_cast<char*>(memory)[500'000] ^= 1;
+    munmap(memory, kSize.bytes());
+  }
+  EXPECT_EQ(take(name), std::nullopt);
+}
+
+// The server keeps it in pg_wal, where such a time would mislead whoever looks there.
+TEST_F(WalSpool, TheFileThatIsGivenHasTheTimeOfNow) {
+  const std::string name = segment_name(1, 2);
+  spool().fetch(archive(), segment(2));
+  EXPECT_LT(stat_if_exists(directory() + "/" + name)->st_mtim.tv_sec, 1'100'000'000);
+  const std::string to = server_.path("taken");
+  ASSERT_TRUE(spool().take(name, to));
+  EXPECT_GT(stat_if_exists(to)->st_mtim.tv_sec, 1'700'000'000);
 }
 
 TEST_F(WalSpool, GivesTheFileItselfOnItsOwnFileSystem) {
