@@ -31,6 +31,13 @@ class RawBytes {
  public:
   RawBytes() = default;
   explicit RawBytes(size_t size);
+  RawBytes(RawBytes&& other) noexcept
+      : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
+  RawBytes& operator=(RawBytes&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
   size_t size() const { return size_; }
   std::span<std::byte> span() { return {bytes_.get(), size_}; }
   operator ByteView() const { return {bytes_.get(), size_}; }

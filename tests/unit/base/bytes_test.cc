@@ -37,6 +37,19 @@ TEST(Text, AndBytesAreViewsOfTheSameMemory) {
   EXPECT_EQ(as_text(to_bytes({"a\0b", 3})), std::string_view("a\0b", 3));
 }
 
+TEST(RawBytes, MoveAllAndLeaveNothing) {
+  RawBytes first(100);
+  const std::byte* const memory = first.span().data();
+  RawBytes second(std::move(first));
+  EXPECT_EQ(first.size(), 0U);  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(second.size(), 100U);
+  RawBytes third;
+  third = std::move(second);
+  EXPECT_EQ(second.size(), 0U);  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(third.span().data(), memory);
+  EXPECT_EQ(third.size(), 100U);
+}
+
 TEST(Narrow, KeepsWhatFitsAndRefusesTheRest) {
   EXPECT_EQ(narrow<uint8_t>(255), 255);
   EXPECT_EQ(narrow<int8_t>(-128), -128);
