@@ -60,7 +60,7 @@ class Verify : public testing::Test {
   // What was modified just before a run will be read again by the next one: it could be changed in
   // the same tick.
   static void let_the_clock_tick(const RecoveryScene& scene) {
-    fs::file_time_type newest{};
+    auto newest = fs::file_time_type::min();
     for (const auto& [kind, path] : objects(scene))
       newest = std::max(newest, fs::last_write_time(path));
     EXPECT_TRUE(comes_true(
