@@ -54,25 +54,25 @@ std::string without_questions(std::string text) {
 }
 
 struct ResultDeleter {
-  void operator()(PGresult* result) const { libpq().PQclear(result); }
+  void operator()(PGresult* result) const { libpq().clear(result); }
 };
 using Result = std::unique_ptr<PGresult, ResultDeleter>;
 
 struct OptionsDeleter {
-  void operator()(PQconninfoOption* options) const { libpq().PQconninfoFree(options); }
+  void operator()(PQconninfoOption* options) const { libpq().conninfo_free(options); }
 };
 
 std::string field(const PGresult* result, int code) {
-  return trimmed(libpq().PQresultErrorField(result, code));
+  return trimmed(libpq().result_error_field(result, code));
 }
 
 std::unique_ptr<PQconninfoOption, OptionsDeleter> parse_conninfo(const std::string& conninfo) {
   char* problem = nullptr;
   std::unique_ptr<PQconninfoOption, OptionsDeleter> options(
-      libpq().PQconninfoParse(conninfo.c_str(), &problem));
+      libpq().conninfo_parse(conninfo.c_str(), &problem));
   if (!options) {
     std::string detail = trimmed(problem);
-    libpq().PQfreemem(problem);
+    libpq().freemem(problem);
     throw Error({.code = ErrorCode::kConfiguration,
                  .message = "the server's connection string cannot be read",
                  .detail = detail + ".",
@@ -171,7 +171,7 @@ struct Connection::Impl {
   ~Impl() { close(); }
 
   void close() {
-    if (connection != nullptr) libpq().PQfinish(connection);
+    if (connection != nullptr) libpq().finish(connection);
     connection = nullptr;
   }
 
@@ -207,7 +207,7 @@ void Connection::Impl::wait_socket(short events, std::optional<SteadyTime> deadl
   for (;;) {
     if (stop.stop_requested()) interrupt();
     if (deadline && std::chrono::steady_clock::now() >= *deadline) return;
-    pollfd socket{.fd = libpq().PQsocket(connection), .events = events, .revents = 0};
+    pollfd socket{.fd = libpq().socket(connection), .events = events, .revents = 0};
     int ready = poll(&socket, 1, static_cast<int>(kRound.count()));
     if (ready < 0 && errno != EINTR) throw_errno("poll", "connection to the server");
     if (ready > 0) return;
@@ -216,11 +216,11 @@ void Connection::Impl::wait_socket(short events, std::optional<SteadyTime> deadl
 
 // Cancels what runs, ends the session and throws kInterrupted.
 void Connection::Impl::interrupt() {
-  if (libpq().PQstatus(connection) == CONNECTION_OK) {
-    if (PGcancel* cancel = libpq().PQgetCancel(connection); cancel != nullptr) {
+  if (libpq().status(connection) == CONNECTION_OK) {
+    if (PGcancel* cancel = libpq().get_cancel(connection); cancel != nullptr) {
       char unused[256];
-      libpq().PQcancel(cancel, unused, sizeof unused);
-      libpq().PQfreeCancel(cancel);
+      libpq().cancel(cancel, unused, sizeof unused);
+      libpq().free_cancel(cancel);
     }
   }
   close();
@@ -233,7 +233,7 @@ void Connection::Impl::ensure_open() const {
 }
 
 void Connection::Impl::throw_lost() {
-  std::string problem = trimmed(libpq().PQerrorMessage(connection));
+  std::string problem = trimmed(libpq().error_message(connection));
   // A server that ends an idle session says why in a last message, which libpq takes for a notice.
   for (const Notice& notice : notices)
     if (notice.severity == "FATAL" || notice.severity == "PANIC") problem = notice.message + ".";
@@ -284,36 +284,36 @@ Result Connection::Impl::execute(std::string_view sql, std::span<const Value> pa
   for (const Value& parameter : parameters)
     values.push_back(parameter ? parameter->c_str() : nullptr);
   if (stop.stop_requested()) interrupt();
-  if (libpq().PQsendQueryParams(connection, statement.c_str(), static_cast<int>(values.size()),
+  if (libpq().send_query_params(connection, statement.c_str(), static_cast<int>(values.size()),
                                 nullptr, values.data(), nullptr, nullptr, 0) == 0)
     throw_lost();
 
   for (;;) {  // until all is sent; the server may have to be read from before it reads on
-    int unsent = libpq().PQflush(connection);
+    int unsent = libpq().flush(connection);
     if (unsent < 0) throw_lost();
     if (unsent == 0) break;
     wait_socket(POLLIN | POLLOUT, std::nullopt);
-    if (libpq().PQconsumeInput(connection) == 0) throw_lost();
+    if (libpq().consume_input(connection) == 0) throw_lost();
   }
 
   Result last;
   for (;;) {
-    while (libpq().PQisBusy(connection) != 0) {
+    while (libpq().is_busy(connection) != 0) {
       wait_socket(POLLIN, std::nullopt);
-      if (libpq().PQconsumeInput(connection) == 0) throw_lost();
+      if (libpq().consume_input(connection) == 0) throw_lost();
     }
-    Result next(libpq().PQgetResult(connection));
+    Result next(libpq().get_result(connection));
     if (!next) break;
-    ExecStatusType status = libpq().PQresultStatus(next.get());
+    ExecStatusType status = libpq().result_status(next.get());
     // COPY would wait for us for ever; no statement of ours starts one.
     HF_CHECK(status != PGRES_COPY_IN && status != PGRES_COPY_OUT && status != PGRES_COPY_BOTH);
-    bool keeps_error = last && libpq().PQresultStatus(last.get()) == PGRES_FATAL_ERROR;
+    bool keeps_error = last && libpq().result_status(last.get()) == PGRES_FATAL_ERROR;
     if (!keeps_error) last = std::move(next);
   }
   if (!last) throw_lost();
   hand_on_notices();
-  if (libpq().PQresultStatus(last.get()) == PGRES_FATAL_ERROR ||
-      libpq().PQresultStatus(last.get()) == PGRES_BAD_RESPONSE) {
+  if (libpq().result_status(last.get()) == PGRES_FATAL_ERROR ||
+      libpq().result_status(last.get()) == PGRES_BAD_RESPONSE) {
     throw_refused(last.get());
   }
   return last;
@@ -327,9 +327,9 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
   Result who(execute(
       "SELECT current_user, current_setting('is_superuser'), current_setting('server_version')",
       {}));
-  user = libpq().PQgetvalue(who.get(), 0, 0);
-  superuser = std::string_view(libpq().PQgetvalue(who.get(), 0, 1)) == "on";
-  version = libpq().PQgetvalue(who.get(), 0, 2);
+  user = libpq().getvalue(who.get(), 0, 0);
+  superuser = std::string_view(libpq().getvalue(who.get(), 0, 1)) == "on";
+  version = libpq().getvalue(who.get(), 0, 2);
   // "15.20 (Debian 15.20-0+deb12u1)": the number alone.
   version = version.substr(0, version.find(' '));
 }
@@ -356,29 +356,29 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   const char* const values[] = {
       options.application_name.c_str(), "1",    "30",    "10",   "6", "90000",
       options.conninfo.c_str(),         "UTF8", "false", nullptr};
-  connection = libpq().PQconnectStartParams(keywords, values, 1);
+  connection = libpq().connect_start_params(keywords, values, 1);
   if (connection == nullptr) throw std::bad_alloc();
-  libpq().PQsetNoticeReceiver(connection, &Impl::take_notice, this);
+  libpq().set_notice_receiver(connection, &Impl::take_notice, this);
 
   PostgresPollingStatusType state = PGRES_POLLING_WRITING;
-  if (libpq().PQstatus(connection) == CONNECTION_BAD) state = PGRES_POLLING_FAILED;
+  if (libpq().status(connection) == CONNECTION_BAD) state = PGRES_POLLING_FAILED;
   std::string problem;
   while (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
     wait_socket(state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline);
     if (timeout && deadline && std::chrono::steady_clock::now() >= *deadline) {
-      problem = fmt::format("No answer from {}{}{} within {} s.",
-                            trimmed(libpq().PQhost(connection)).empty()
-                                ? "the server"
-                                : trimmed(libpq().PQhost(connection)),
-                            trimmed(libpq().PQport(connection)).empty() ? "" : ", port ",
-                            trimmed(libpq().PQport(connection)),
-                            std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
+      problem =
+          fmt::format("No answer from {}{}{} within {} s.",
+                      trimmed(libpq().host(connection)).empty() ? "the server"
+                                                                : trimmed(libpq().host(connection)),
+                      trimmed(libpq().port(connection)).empty() ? "" : ", port ",
+                      trimmed(libpq().port(connection)),
+                      std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
       break;
     }
-    state = libpq().PQconnectPoll(connection);
+    state = libpq().connect_poll(connection);
   }
   if (state != PGRES_POLLING_OK) {
-    if (problem.empty()) problem = without_questions(trimmed(libpq().PQerrorMessage(connection)));
+    if (problem.empty()) problem = without_questions(trimmed(libpq().error_message(connection)));
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "could not connect to the PostgreSQL server",
@@ -388,9 +388,9 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
 }
 
 void Connection::Impl::check_server() {
-  major = libpq().PQserverVersion(connection) / 10000;
+  major = libpq().server_version(connection) / 10000;
   if (major >= kOldestMajor) return;
-  int number = libpq().PQserverVersion(connection);
+  int number = libpq().server_version(connection);
   close();
   throw Error({.code = ErrorCode::kUnsupported,
                .message = fmt::format("PostgreSQL {} is not supported", major),
@@ -413,17 +413,17 @@ Connection Connection::connect(const ConnectionOptions& options, std::stop_token
 
 std::vector<Row> Connection::query(std::string_view sql, std::span<const Value> parameters) {
   Result result = impl_->execute(sql, parameters);
-  int row_count = libpq().PQntuples(result.get());
-  int column_count = libpq().PQnfields(result.get());
+  int row_count = libpq().ntuples(result.get());
+  int column_count = libpq().nfields(result.get());
   std::vector<Row> rows(static_cast<size_t>(row_count));
   for (int r = 0; r < row_count; ++r) {
     Row& row = rows[static_cast<size_t>(r)];
     row.resize(static_cast<size_t>(column_count));
     for (int c = 0; c < column_count; ++c) {
-      if (libpq().PQgetisnull(result.get(), r, c) != 0) continue;
+      if (libpq().getisnull(result.get(), r, c) != 0) continue;
       row[static_cast<size_t>(c)].emplace(
-          libpq().PQgetvalue(result.get(), r, c),
-          static_cast<size_t>(libpq().PQgetlength(result.get(), r, c)));
+          libpq().getvalue(result.get(), r, c),
+          static_cast<size_t>(libpq().getlength(result.get(), r, c)));
     }
   }
   return rows;
@@ -454,12 +454,12 @@ void Connection::check_alive() {
   // Something came: a notice, or a goodbye and the end of the stream, which takes a second read to
   // be seen.
   for (int reads = 0; reads < 2; ++reads) {
-    pollfd socket{.fd = libpq().PQsocket(impl_->connection), .events = POLLIN, .revents = 0};
+    pollfd socket{.fd = libpq().socket(impl_->connection), .events = POLLIN, .revents = 0};
     if (poll(&socket, 1, 0) <= 0) break;
-    if (libpq().PQconsumeInput(impl_->connection) == 0) impl_->throw_lost();
-    libpq().PQisBusy(impl_->connection);  // reads the messages that came
+    if (libpq().consume_input(impl_->connection) == 0) impl_->throw_lost();
+    libpq().is_busy(impl_->connection);  // reads the messages that came
   }
-  if (libpq().PQstatus(impl_->connection) != CONNECTION_OK) impl_->throw_lost();
+  if (libpq().status(impl_->connection) != CONNECTION_OK) impl_->throw_lost();
   impl_->hand_on_notices();
 }
 
@@ -469,7 +469,7 @@ const std::string& Connection::role() const { return impl_->user; }
 bool Connection::is_superuser() const { return impl_->superuser; }
 pid_t Connection::backend_pid() const {
   impl_->ensure_open();
-  return libpq().PQbackendPID(impl_->connection);
+  return libpq().backend_pid(impl_->connection);
 }
 
 std::string backup_role_grants(int server_major, std::string_view role) {

@@ -8,37 +8,38 @@
 
 namespace holdfast::cluster {
 
+// Each is called as PostgreSQL documents it under its name with PQ before.
 struct Libpq {
-  decltype(::PQbackendPID)* PQbackendPID;
-  decltype(::PQcancel)* PQcancel;
-  decltype(::PQclear)* PQclear;
-  decltype(::PQconnectPoll)* PQconnectPoll;
-  decltype(::PQconnectStartParams)* PQconnectStartParams;
-  decltype(::PQconninfoFree)* PQconninfoFree;
-  decltype(::PQconninfoParse)* PQconninfoParse;
-  decltype(::PQconsumeInput)* PQconsumeInput;
-  decltype(::PQerrorMessage)* PQerrorMessage;
-  decltype(::PQfinish)* PQfinish;
-  decltype(::PQflush)* PQflush;
-  decltype(::PQfreeCancel)* PQfreeCancel;
-  decltype(::PQfreemem)* PQfreemem;
-  decltype(::PQgetCancel)* PQgetCancel;
-  decltype(::PQgetisnull)* PQgetisnull;
-  decltype(::PQgetlength)* PQgetlength;
-  decltype(::PQgetResult)* PQgetResult;
-  decltype(::PQgetvalue)* PQgetvalue;
-  decltype(::PQhost)* PQhost;
-  decltype(::PQisBusy)* PQisBusy;
-  decltype(::PQnfields)* PQnfields;
-  decltype(::PQntuples)* PQntuples;
-  decltype(::PQport)* PQport;
-  decltype(::PQresultErrorField)* PQresultErrorField;
-  decltype(::PQresultStatus)* PQresultStatus;
-  decltype(::PQsendQueryParams)* PQsendQueryParams;
-  decltype(::PQserverVersion)* PQserverVersion;
-  decltype(::PQsetNoticeReceiver)* PQsetNoticeReceiver;
-  decltype(::PQsocket)* PQsocket;
-  decltype(::PQstatus)* PQstatus;
+  decltype(::PQbackendPID)* backend_pid;
+  decltype(::PQcancel)* cancel;
+  decltype(::PQclear)* clear;
+  decltype(::PQconnectPoll)* connect_poll;
+  decltype(::PQconnectStartParams)* connect_start_params;
+  decltype(::PQconninfoFree)* conninfo_free;
+  decltype(::PQconninfoParse)* conninfo_parse;
+  decltype(::PQconsumeInput)* consume_input;
+  decltype(::PQerrorMessage)* error_message;
+  decltype(::PQfinish)* finish;
+  decltype(::PQflush)* flush;
+  decltype(::PQfreeCancel)* free_cancel;
+  decltype(::PQfreemem)* freemem;
+  decltype(::PQgetCancel)* get_cancel;
+  decltype(::PQgetisnull)* getisnull;
+  decltype(::PQgetlength)* getlength;
+  decltype(::PQgetResult)* get_result;
+  decltype(::PQgetvalue)* getvalue;
+  decltype(::PQhost)* host;
+  decltype(::PQisBusy)* is_busy;
+  decltype(::PQnfields)* nfields;
+  decltype(::PQntuples)* ntuples;
+  decltype(::PQport)* port;
+  decltype(::PQresultErrorField)* result_error_field;
+  decltype(::PQresultStatus)* result_status;
+  decltype(::PQsendQueryParams)* send_query_params;
+  decltype(::PQserverVersion)* server_version;
+  decltype(::PQsetNoticeReceiver)* set_notice_receiver;
+  decltype(::PQsocket)* socket;
+  decltype(::PQstatus)* status;
 };
 
 // All of them. Throws kUnsupported when the library is not to be had, or is none.
