@@ -23,7 +23,7 @@
 
 int main(int argc, char** argv) {
   const bool is_wal = argc == 3 && std::string_view(argv[1]) == "--wal";
-  if (argc != 2 && !is_wal) {
+  if (!is_wal && (argc != 2 || std::string_view(argv[1]) == "--wal")) {
     std::fputs("usage: bench_limit [--wal] DIR\n", stderr);
     return 2;
   }

@@ -95,7 +95,8 @@ class Intake {
 
   // Reads `<wal directory>/<name>` whole and checks that it is what its name says; any thread. From
   // then on it is being compressed, unless this is on paper. `memory`: of a file that was read
-  // before; fresh memory costs a segment as much as its copy out of the page cache.
+  // before, and which nobody reads any more; fresh memory costs a segment as much as its copy out
+  // of the page cache.
   OfferedFile read(const std::string& name, RawBytes memory = {}) const;
   // A segment that ends early as the .partial of its name.
   OfferedFile as_partial(OfferedFile segment) const;

@@ -161,6 +161,7 @@ class LookAhead {
       stored_.push_back(
           {.name = name, .status = offered.status, .read_at = read_at, .sha256 = offered.sha256});
     chain_.pass(turn, offered.segment);
+    offered.compressed.reset();  // it has read the content
     memory = std::move(offered.content);
     return true;
   }

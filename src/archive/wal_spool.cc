@@ -172,7 +172,10 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   // A miss is not announced: who asks would wait for nothing.
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
   if (!info || info->bytes != owner_.segment_size.bytes()) return false;
-  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+  // A file of its own: another process may still be writing the one that was there, when the spool
+  // was removed under it.
+  remove_file_if_exists(temporary);
+  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL);
   codec::Xxh3 digest;
   auto take_piece = [&](ByteView piece) {
     digest.update(piece);
@@ -190,6 +193,7 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   // Where a file cannot bear that time it will be read back.
   const std::array<timespec, 2> times = {timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, drawn};
   (void)futimens(fd.get(), times.data());
+  close_file(std::move(fd), temporary);  // NFS tells here of what did not arrive
   rename_path(temporary, path(name));
   return true;
 }

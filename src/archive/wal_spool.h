@@ -22,7 +22,9 @@
 // segment and this boot of the operating system, and its content is what was verified when it was
 // fetched: for nobody has written to it since, as it bears the time that was drawn for it, or as
 // read back. Any other is removed. (The spool is never synced, so what a crash of the system leaves
-// of it is nothing to go by.) Reading 16 MiB back takes longer than all the rest of a call.
+// of it is nothing to go by.) Reading 16 MiB back takes longer than all the rest of a call. That
+// nobody has written is what the file system says: what is written through mapped memory it does
+// not see on tmpfs, and of a disk that lost it the server would learn as little of its own files.
 //
 // The spool lies in pg_wal unless told otherwise: no base backup copies that, and it is the
 // server's own.

@@ -34,7 +34,7 @@ enum class ErrorCode : uint8_t {
   kStoreUnavailable,   // the store cannot be reached or answers with an error
   kServerUnavailable,  // the PostgreSQL server cannot be reached
   kServer,             // the PostgreSQL server refused or failed
-  kUnsupported,        // a PostgreSQL or format version that this program does not know
+  kUnsupported,        // a PostgreSQL or format version, or a library, that is not as is needed
   kWrongCluster,       // another system identifier
   kConflict,           // other content under the same name; a diverged timeline
   kTargetUnreachable,  // the recovery target cannot be reached

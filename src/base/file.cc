@@ -206,6 +206,10 @@ void fsync_file(const Fd& fd, std::string_view path) {
   if (fsync(fd.get()) != 0) throw_errno("fsync", path);
 }
 
+void close_file(Fd fd, std::string_view path) {
+  if (close(fd.release()) != 0 && errno != EINTR) throw_errno("close", path);
+}
+
 void fsync_directory(const std::string& path) {
   fsync_file(open_file(path, O_RDONLY | O_DIRECTORY), path);
 }

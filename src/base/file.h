@@ -46,6 +46,8 @@ size_t pread_some(const Fd& fd, std::span<std::byte> into, uint64_t offset, std:
 void write_all(const Fd& fd, ByteView bytes, std::string_view path);
 void pwrite_all(const Fd& fd, ByteView bytes, uint64_t offset, std::string_view path);
 void fsync_file(const Fd& fd, std::string_view path);
+// close(2), whose errors Fd passes over: some file systems tell only then that a write has failed.
+void close_file(Fd fd, std::string_view path);
 // fsync of a directory by path; and of the directory that holds `path`.
 void fsync_directory(const std::string& path);
 void fsync_parent(const std::string& path);

@@ -489,6 +489,8 @@ std::string backup_role_grants(int server_major, std::string_view role) {
       name, functions, ident_function, ident_view);
 }
 
+void require_libpq() { libpq(); }
+
 std::string quote_identifier(std::string_view name) {
   std::string quoted = "\"";
   for (char c : name) {

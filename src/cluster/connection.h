@@ -52,8 +52,8 @@ class Connection {
   // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says;
   // 0 waits for ever), for all hosts of conninfo together. `stop` holds for the whole life of the
   // connection. Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when
-  // nobody answers or the server does not let us in, kUnsupported for a server older than 13,
-  // kInterrupted.
+  // nobody answers or the server does not let us in, kUnsupported for a server older than 13
+  // and where libpq cannot be loaded, kInterrupted.
   static Connection connect(const ConnectionOptions& options, std::stop_token stop);
 
   ~Connection();  // ends the session
@@ -91,11 +91,14 @@ class Connection {
 // line, to be run by a superuser in the database that Holdfast connects to.
 std::string backup_role_grants(int server_major, std::string_view role);
 
+// Throws kUnsupported where libpq cannot be loaded, as connect() would later.
+void require_libpq();
+
 // "name" as an SQL identifier and 'text' as an SQL literal, quoted.
 std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view text);
 // What a connection string says of a keyword ("host", "user"); empty when it says nothing. Throws
-// kConfiguration for one that cannot be read.
+// kConfiguration for one that cannot be read, kUnsupported where libpq cannot be loaded.
 std::string conninfo_value(const std::string& conninfo, std::string_view keyword);
 // The same connection string with another value for a keyword.
 std::string conninfo_with(const std::string& conninfo, std::string_view keyword,

@@ -9,7 +9,7 @@
 namespace holdfast::cluster {
 namespace {
 
-// The same since PostgreSQL 8.0.
+// The same since PostgreSQL 8.2.
 constexpr const char* kLibrary = "libpq.so.5";
 
 void* load() {

@@ -508,6 +508,7 @@ class Play {
 
 DemoResult demo(const DemoOptions& options, const std::function<void(std::string_view)>& say,
                 const Clock& clock, std::stop_token stop) {
+  cluster::require_libpq();  // before anything is begun
   Play play(options, say, clock, std::move(stop));
   return play.run();
 }

@@ -141,6 +141,7 @@ void Drill::prepare() {
                  .message = "--rpo goes with a drill to the end of the archived WAL",
                  .detail = "Another target leaves later commits out on purpose.",
                  .hint = "Leave out --rpo or the target."});
+  cluster::require_libpq();  // before anything is laid
   place_.emplace(options_.directory, reporter_);
   write_file_durably(join_path(place_->path(), "hba.conf"),
                      as_bytes("# Only who may enter the socket's directory comes this far.\n"

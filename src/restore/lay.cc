@@ -74,7 +74,7 @@ bool OpenFile::open() {
       throw_errno("change mode of", path);
     fd = open_file(path, O_RDWR | O_NOFOLLOW);
     old_bytes = static_cast<uint64_t>(there->st_size);
-  } else {
+  } else if (!fd.is_open()) {  // else another worker has failed behind this: so will this one
     fd = open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
   }
   changed = !there || old_bytes != bytes;

@@ -141,6 +141,10 @@ TEST_F(WalPush, LoadsNoClientLibraryAsItTalksToNoServer) {
   EXPECT_NE(backup.err.find("could not load \"libpq.so.5\"\nDETAIL:  "), std::string::npos)
       << backup.err;
   EXPECT_NE(backup.err.find("package libpq5"), std::string::npos) << backup.err;
+  // Not only when all is restored.
+  const Captured drill = with_broken({"drill"});
+  expect_refused(drill);
+  EXPECT_NE(drill.err.find("could not load"), std::string::npos) << drill.err;
 }
 
 TEST_F(WalPush, LooksAheadOnlyAlongAnUnbrokenChain) {

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cstdlib>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <thread>
 #include <unistd.h>
 
@@ -170,8 +172,23 @@ TEST_F(WalSpool, ReadsBackWhatDoesNotBearItsTime) {
   EXPECT_NE(*unread, wal_.segment(1));
 }
 
+// A spool may be removed while its reader waits, whose next one makes it anew: then two fetch the
+// same segment.
+TEST_F(WalSpool, GivesNoFileThatAnotherReaderStillWrites) {
+  const std::string name = segment_name(1, 2);
+  const std::string on_its_way = directory() + "/" + name + ".fetching";
+  const Fd other = open_file(on_its_way, O_WRONLY | O_CREAT);
+  write_all(other, as_bytes("the start of it"), on_its_way);
+  spool().fetch(archive(), segment(2));
+  pwrite_all(other, as_bytes("what comes later"), 500'000, on_its_way);
+  EXPECT_EQ(take(name), wal_.segment(1));
+}
+
 // Through memory a file is written to without a call.
 TEST_F(WalSpool, SeesWhatIsWrittenThroughMemory) {
+  struct statfs system{};
+  ASSERT_EQ(statfs(directory().c_str(), &system), 0);
+  if (system.f_type == TMPFS_MAGIC) GTEST_SKIP() << "tmpfs does not see it";
   const std::string name = segment_name(1, 2);
   const std::string path = directory() + "/" + name;
   spool().fetch(archive(), segment(2));
