@@ -64,15 +64,36 @@ void bring_up_loopback() {
     throw_errno("bring up", "loopback interface");
 }
 
+bool is_below(const Sandbox::Cover& cover, const Sandbox::Cover& above) {
+  return cover.path.starts_with(above.path + "/");
+}
+
+// Whether there is a place to cover. It is made below another cover, and nowhere else: that would
+// be on the host. What has gone there meanwhile need not be hidden.
+bool make_place(const Sandbox::Cover& cover, std::span<const Sandbox::Cover> laid) {
+  if (stat_if_exists(cover.path)) return true;
+  if (std::ranges::any_of(laid,
+                          [&](const Sandbox::Cover& above) { return is_below(cover, above); })) {
+    make_directories(cover.path, 0700);
+    return true;
+  }
+  // By itself: only to try it.
+  if (cover.by.empty() || cover.by == cover.path) return false;
+  throw Error({.code = ErrorCode::kNotFound,
+               .message = fmt::format("\"{}\", which is to be covered, is not there", cover.path)});
+}
+
 void lay_covers(std::span<const Sandbox::Cover> covers) {
+  std::vector<Sandbox::Cover> laid;
   for (const Sandbox::Cover& cover : covers) {
-    if (!stat_if_exists(cover.path)) make_directories(cover.path, 0700);  // below another cover
+    if (!make_place(cover, laid)) continue;
+    laid.push_back(cover);
     if (cover.by.empty())
       mount_or_throw("holdfast", cover.path, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=0755");
     else
       mount_or_throw(cover.by.c_str(), cover.path, nullptr, MS_BIND | MS_REC, nullptr);
   }
-  for (const Sandbox::Cover& cover : covers) {
+  for (const Sandbox::Cover& cover : laid) {
     if (!cover.by.empty()) continue;
     // One that another cover has hidden meanwhile is out of reach already.
     if (mount("holdfast", cover.path.c_str(), "tmpfs",

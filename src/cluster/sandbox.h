@@ -23,7 +23,8 @@ namespace holdfast::cluster {
 
 struct Sandbox {
   // What is seen at `path` is `by`, or an empty directory that cannot be written to. A path below
-  // another that is covered is made there.
+  // another that is covered is made there; else nothing is made: an empty one need not be there,
+  // and one that shows `by` must be.
   struct Cover {
     std::string path;
     std::string by = {};
@@ -40,7 +41,7 @@ inline constexpr std::string_view kSandboxWord = "run-in-sandbox";
 std::vector<std::string> in_sandbox(const Sandbox& sandbox, std::span<const std::string> command);
 
 // Tries it with a command that does nothing: nullopt when it can be done, else why not, as a
-// sentence. What covers are made of need not be there yet.
+// sentence. What covers are made of need not be there yet, nor what is to be covered.
 std::optional<std::string> why_no_sandbox(const Sandbox& sandbox);
 
 // `words` as in_sandbox() made them, without the program and kSandboxWord. Becomes the command.

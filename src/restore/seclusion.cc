@@ -85,11 +85,7 @@ Seclusion seclude(const SandboxOptions& options, const recovery::Plan& plan,
     if (!place.empty() && is_directory(place) && !must_be_seen(options, directory, place))
       add_cover(sandbox, {.path = place});
 
-  // Paths that are yet to be made cannot be tried.
-  cluster::Sandbox tried = sandbox;
-  std::erase_if(tried.covers,
-                [](const cluster::Sandbox::Cover& cover) { return !stat_if_exists(cover.path); });
-  if (std::optional<std::string> why = cluster::why_no_sandbox(tried))
+  if (std::optional<std::string> why = cluster::why_no_sandbox(sandbox))
     seclusion.why_not = std::move(*why);
   else
     seclusion.sandbox = std::move(sandbox);

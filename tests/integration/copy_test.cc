@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/sandbox.h"
 #include "cluster/server_process.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
@@ -22,6 +23,33 @@ namespace {
 namespace fs = std::filesystem;
 
 using cluster::Connection;
+
+// Where a copy stands in for a tablespace's directory and ends while another one begins, the
+// directory goes under the other's hands.
+TEST(Sandbox, MakesNothingOnTheHost) {
+  const TemporaryDirectory place("hf-sandbox");
+  const auto path = [&](const char* name) { return join_path(place.path(), name); };
+  make_directory(path("covered"));
+  make_directory(path("other"));
+  write_file_durably(path("covered/file"), {});
+  const std::vector<std::string> before = listing(place.path());
+  cluster::Sandbox sandbox{.program = holdfast_program(),
+                           .covers = {{.path = path("covered")},
+                                      {.path = path("covered/below"), .by = path("other")},
+                                      {.path = path("gone")}}};
+  const std::vector<std::string> look = {"ls", "-R", path("covered")};
+  const Captured ran = run({.arguments = cluster::in_sandbox(sandbox, look)});
+  EXPECT_EQ(ran.status.code, 0) << describe(ran);
+  EXPECT_NE(ran.out.find("below"), std::string::npos) << ran.out;
+  EXPECT_EQ(ran.out.find("file"), std::string::npos) << ran.out;
+
+  sandbox.covers.push_back({.path = path("gone-too"), .by = path("other")});
+  EXPECT_EQ(cluster::why_no_sandbox(sandbox), std::nullopt);
+  const Captured refused = run({.arguments = cluster::in_sandbox(sandbox, look)});
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  EXPECT_NE(refused.err.find("is not there"), std::string::npos) << refused.err;
+  EXPECT_EQ(listing(place.path()), before);
+}
 
 // The inodes of all TCP sockets that listen on this host.
 std::set<std::string> listening_tcp_sockets() {
