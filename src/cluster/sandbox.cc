@@ -64,8 +64,12 @@ void bring_up_loopback() {
     throw_errno("bring up", "loopback interface");
 }
 
-bool is_below(const Sandbox::Cover& cover, const Sandbox::Cover& above) {
-  return cover.path.starts_with(above.path + "/");
+// One that only tries whether it can be covered: the place is shown there itself.
+bool is_a_trial(const Sandbox::Cover& cover) { return cover.by == cover.path; }
+
+// Whether what is made at `path` comes to lie in the cover.
+bool hides(const Sandbox::Cover& cover, const std::string& path) {
+  return !is_a_trial(cover) && path.starts_with(cover.path + "/");
 }
 
 // Whether there is a place to cover. It is made below another cover, and nowhere else: that would
@@ -73,12 +77,11 @@ bool is_below(const Sandbox::Cover& cover, const Sandbox::Cover& above) {
 bool make_place(const Sandbox::Cover& cover, std::span<const Sandbox::Cover> laid) {
   if (stat_if_exists(cover.path)) return true;
   if (std::ranges::any_of(laid,
-                          [&](const Sandbox::Cover& above) { return is_below(cover, above); })) {
+                          [&](const Sandbox::Cover& above) { return hides(above, cover.path); })) {
     make_directories(cover.path, 0700);
     return true;
   }
-  // By itself: only to try it.
-  if (cover.by.empty() || cover.by == cover.path) return false;
+  if (cover.by.empty() || is_a_trial(cover)) return false;
   throw Error({.code = ErrorCode::kNotFound,
                .message = fmt::format("\"{}\", which is to be covered, is not there", cover.path)});
 }

@@ -43,7 +43,13 @@ TEST(Sandbox, MakesNothingOnTheHost) {
   EXPECT_NE(ran.out.find("below"), std::string::npos) << ran.out;
   EXPECT_EQ(ran.out.find("file"), std::string::npos) << ran.out;
 
-  sandbox.covers.push_back({.path = path("gone-too"), .by = path("other")});
+  // While it is only tried nothing covers the place, so none is made below it either.
+  sandbox.covers = {{.path = path("covered"), .by = path("other")},
+                    {.path = path("covered/below"), .by = path("other")}};
+  EXPECT_EQ(cluster::why_no_sandbox(sandbox), std::nullopt);
+  EXPECT_EQ(listing(place.path()), before);
+
+  sandbox.covers = {{.path = path("gone-too"), .by = path("other")}};
   EXPECT_EQ(cluster::why_no_sandbox(sandbox), std::nullopt);
   const Captured refused = run({.arguments = cluster::in_sandbox(sandbox, look)});
   EXPECT_EQ(refused.status.code, 1) << describe(refused);
