@@ -23,8 +23,8 @@ class SegmentCompressor {
   explicit SegmentCompressor(ByteView content, codec::CompressionSetting compression = {},
                              int jobs = 1);
 
-  // The next piece; nullopt behind the last one. Throws what
-  // a thread has thrown. One thread at a time.
+  // The next piece; nullopt behind the last one. Throws what a thread has thrown. One thread at a
+  // time.
   std::optional<ObjectWriter::Compressed> next();
 
  private:

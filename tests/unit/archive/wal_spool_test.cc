@@ -85,6 +85,37 @@ class WalSpool : public World {
       EXPECT_FALSE(entry.name.starts_with("RECOVERYXLOG.")) << entry.name;
   }
 
+  // A process that reads ahead, as a thread.
+  class Reader {
+   public:
+    // `source` must outlive it.
+    Reader(WalSpool& test, store::Store& source, milliseconds idle_time) : test_(test) {
+      ReadAheadOptions options = test.reader_options();
+      options.idle_time = idle_time;
+      threads_.start([this, &source, options](std::stop_token stop) {
+        result_ = run_read_ahead(options, source, {}, test_.reporter_, stop);
+        has_ended_ = true;
+      });
+    }
+    // Until it is there, or the reader has ended.
+    void wait_for_segment(uint64_t number) const {
+      const std::string name = segment_name(1, number);
+      while (!test_.spool().holds(name) && !has_ended_ && !threads_.stop_token().stop_requested())
+        std::this_thread::yield();
+    }
+    // Once nothing was asked for so long. Throws what it has thrown.
+    ReadAheadResult wait() {
+      threads_.wait();
+      return result_;
+    }
+
+   private:
+    WalSpool& test_;
+    ReadAheadResult result_;
+    std::atomic<bool> has_ended_ = false;
+    TaskGroup threads_;
+  };
+
   Server server_;
   test::WalBuilder wal_;
 };
@@ -184,11 +215,13 @@ TEST_F(WalSpool, GivesNoFileThatAnotherReaderStillWrites) {
   EXPECT_EQ(take(name), wal_.segment(1));
 }
 
-// Through memory a file is written to without a call.
+// Through memory a file is written to without a call. tmpfs gives such a file no new time, which
+// wal_spool.h says: there is nothing to be seen there.
 TEST_F(WalSpool, SeesWhatIsWrittenThroughMemory) {
   struct statfs system{};
   ASSERT_EQ(statfs(directory().c_str(), &system), 0);
-  if (system.f_type == TMPFS_MAGIC) GTEST_SKIP() << "tmpfs does not see it";
+  if (system.f_type == TMPFS_MAGIC)
+    GTEST_SKIP() << "the spool lies on tmpfs, which does not see it";
   const std::string name = segment_name(1, 2);
   const std::string path = directory() + "/" + name;
   spool().fetch(archive(), segment(2));
@@ -326,55 +359,32 @@ TEST_F(WalSpool, ADamagedObjectIsNotSpooled) {
 
 TEST_F(WalSpool, TheReaderStaysAheadAndLeavesNothingWhenItEnds) {
   spool().note_asked(segment_name(1, 2));
-  ReadAheadOptions options = reader_options();
-  options.idle_time = milliseconds(3000);
-  TaskGroup threads;
-  ReadAheadResult result;
-  std::atomic<bool> has_ended = false;
-  threads.start([&](std::stop_token stop) {
-    result = run_read_ahead(options, store_, {}, reporter_, stop);
-    has_ended = true;
-  });
-  auto wait_until_spooled = [&](const std::string& name) {
-    while (!spool().holds(name) && !has_ended && !threads.stop_token().stop_requested())
-      std::this_thread::yield();
-  };
+  Reader reader(*this, store_, milliseconds(3000));
   // The segments behind the one that was asked for are served without a call on the repository.
   test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
   for (uint64_t number = 3; number <= 5; ++number) {
     GetOptions get = spooled_get(segment_name(1, number));
     get.read_ahead_command = {"/bin/false"};  // not needed: a reader is there
-    wait_until_spooled(get.file_name);
+    reader.wait_for_segment(number);
     EXPECT_TRUE(archive::get(get, down, {}, reporter_, {}).from_spool) << number;
     EXPECT_EQ(placed(server_), wal_.segment(number - 1)) << number;
   }
   EXPECT_FALSE(down.fired());
   // Three ahead of segment 5, and no more.
-  for (uint64_t number : {6, 7, 8}) wait_until_spooled(segment_name(1, number));
+  for (uint64_t number : {6, 7, 8}) reader.wait_for_segment(number);
   EXPECT_EQ(spooled(),
             (std::vector<std::string>{segment_name(1, 6), segment_name(1, 7), segment_name(1, 8)}));
-  threads.wait();
-  EXPECT_GE(result.fetched, 6U);
+  EXPECT_GE(reader.wait().fetched, 6U);
   EXPECT_TRUE(spooled().empty());
 }
 
 // Who takes a segment says so only when it is in place.
 TEST_F(WalSpool, TheReaderDoesNotFetchAgainWhatWasJustTaken) {
   spool().note_asked(segment_name(1, 2));
-  ReadAheadOptions options = reader_options();
-  options.idle_time = milliseconds(1000);
-  TaskGroup threads;
-  ReadAheadResult result;
-  std::atomic<bool> has_ended = false;
-  threads.start([&](std::stop_token stop) {
-    result = run_read_ahead(options, store_, {}, reporter_, stop);
-    has_ended = true;
-  });
-  for (uint64_t number : {3, 4, 5})
-    while (!spool().holds(segment_name(1, number)) && !has_ended) std::this_thread::yield();
+  Reader reader(*this, store_, milliseconds(1000));
+  for (uint64_t number : {3, 4, 5}) reader.wait_for_segment(number);
   EXPECT_EQ(take(segment_name(1, 3)), wal_.segment(2));
-  threads.wait();  // many looks later
-  EXPECT_EQ(result.fetched, 3U);
+  EXPECT_EQ(reader.wait().fetched, 3U);  // many looks later
 }
 
 // A store that holds back the content of one segment until it is told to go on.
@@ -399,13 +409,8 @@ class Holding : public test::FaultStore {
 
 TEST_F(WalSpool, TheReaderFollowsWhatIsAskedForWhileItFetches) {
   spool().note_asked(segment_name(1, 1));
-  ReadAheadOptions options = reader_options();
-  options.idle_time = milliseconds(5000);
   Holding slow(store_, object_of(segment_name(1, 2)));
-  TaskGroup threads;
-  ReadAheadResult result;
-  threads.start(
-      [&](std::stop_token stop) { result = run_read_ahead(options, slow, {}, reporter_, stop); });
+  Reader reader(*this, slow, milliseconds(5000));
   auto becomes_true = [](auto condition) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
@@ -430,8 +435,7 @@ TEST_F(WalSpool, TheReaderFollowsWhatIsAskedForWhileItFetches) {
   EXPECT_TRUE(comes(8));
   EXPECT_EQ(spooled(),
             (std::vector<std::string>{segment_name(1, 6), segment_name(1, 7), segment_name(1, 8)}));
-  threads.wait();
-  EXPECT_EQ(result.fetched, 7U);
+  EXPECT_EQ(reader.wait().fetched, 7U);
   EXPECT_TRUE(spooled().empty());
 }
 
@@ -439,14 +443,10 @@ TEST_F(WalSpool, TheReaderRemovesWhatOneThatWasKilledLeft) {
   const std::string left = directory() + "/" + segment_name(1, 1) + ".fetching";
   Server::write(left, as_bytes("a part"));
   spool().note_asked(segment_name(1, 2));
-  ReadAheadOptions options = reader_options();
-  TaskGroup threads;
-  threads.start(
-      [&](std::stop_token stop) { run_read_ahead(options, store_, {}, reporter_, stop); });
-  while (!spool().holds(segment_name(1, 3)) && !threads.stop_token().stop_requested())
-    std::this_thread::yield();
+  Reader reader(*this, store_, milliseconds(300));
+  reader.wait_for_segment(3);
   EXPECT_FALSE(stat_if_exists(left)) << "who asks for it would wait";
-  threads.wait();
+  reader.wait();
 }
 
 TEST_F(WalSpool, AnotherTimelineEmptiesIt) {

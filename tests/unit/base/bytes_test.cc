@@ -37,6 +37,8 @@ TEST(Text, AndBytesAreViewsOfTheSameMemory) {
   EXPECT_EQ(as_text(to_bytes({"a\0b", 3})), std::string_view("a\0b", 3));
 }
 
+// What a move leaves behind is what is tested, so it is looked at: bugprone-use-after-move is for
+// who does so unknowingly.
 TEST(RawBytes, MoveAllAndLeaveNothing) {
   RawBytes first(100);
   const std::byte* const memory = first.span().data();
