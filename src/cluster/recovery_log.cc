@@ -172,6 +172,8 @@ constexpr FailurePattern kFailures[] = {
     {"could not extend file %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not write block %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not create file %*: No space left on device", RecoveryFailure::kNoSpace},
+    {"could not create shared memory segment", RecoveryFailure::kSharedMemory},
+    {"could not map anonymous shared memory", RecoveryFailure::kSharedMemory},
     {"configuration file %* contains errors", RecoveryFailure::kInvalidConfiguration},
     {"unrecognized configuration parameter", RecoveryFailure::kInvalidConfiguration},
     {"invalid value for parameter", RecoveryFailure::kInvalidConfiguration},
@@ -480,6 +482,14 @@ constexpr Advice kAdvice[] = {
      "Stop it, or start this one with another --port.", true},
     {RecoveryFailure::kNoSpace, "no_space", "The disk is full.",
      "Make room on the file system that the message names.", true},
+    {RecoveryFailure::kSharedMemory, "shared_memory",
+     "The host did not give the server the shared memory that it asked for.",
+     "\"No space left on device\" means that the host's segments are all taken: ipcs -m lists "
+     "them, "
+     "and ipcrm -m ID removes one that no process is attached to (nattch 0), left by a server that "
+     "was killed. \"Cannot allocate memory\" means that shared_buffers is more than this host has: "
+     "lower it in postgresql.conf, and set huge_pages = try.",
+     true},
     {RecoveryFailure::kInvalidConfiguration, "invalid_configuration",
      "The configuration has a setting that this server does not take.",
      "Correct the line that the log names. A library that is missing (shared_preload_libraries) "

@@ -88,6 +88,7 @@ enum class RecoveryFailure : uint8_t {
   kPermissions,    // of the data directory
   kAnotherServer,  // a lock file, a port or socket in use
   kNoSpace,
+  kSharedMemory,  // the host gives none
   kInvalidConfiguration,
   kOther,  // a FATAL or PANIC that has no row
 };

@@ -103,12 +103,17 @@ bool is_server_of(pid_t pid, const std::string& data_directory) {
 }
 
 // A segment's id can be another program's by now; its key tells.
-bool has_attached_processes(const PostmasterPid& file) {
-  if (!file.shared_memory_key || !file.shared_memory_id) return false;
+std::optional<shmid_ds> shared_memory_of(const PostmasterPid& file) {
+  if (!file.shared_memory_key || !file.shared_memory_id) return std::nullopt;
   shmid_ds segment{};
-  if (shmctl(*file.shared_memory_id, IPC_STAT, &segment) != 0) return false;
-  return static_cast<uint32_t>(segment.shm_perm.__key) == *file.shared_memory_key &&
-         segment.shm_nattch > 0;
+  if (shmctl(*file.shared_memory_id, IPC_STAT, &segment) != 0) return std::nullopt;
+  if (static_cast<uint32_t>(segment.shm_perm.__key) != *file.shared_memory_key) return std::nullopt;
+  return segment;
+}
+
+bool has_attached_processes(const PostmasterPid& file) {
+  const std::optional<shmid_ds> segment = shared_memory_of(file);
+  return segment && segment->shm_nattch > 0;
 }
 
 // Any postgres process that works there.
@@ -205,6 +210,11 @@ void require_no_server_of_wal(const std::string& wal_directory, std::string_view
          .detail = fmt::format("Process {} works in \"{}\".", *pid, working_directory(*pid)),
          .hint = fmt::format("Stop it before {}.", purpose)});
   }
+}
+
+void remove_shared_memory(const std::string& data_directory) {
+  const std::optional<PostmasterPid> file = read_postmaster_pid(data_directory);
+  if (file && shared_memory_of(*file)) shmctl(*file->shared_memory_id, IPC_RMID, nullptr);
 }
 
 }  // namespace holdfast::cluster

@@ -64,4 +64,9 @@ void require_no_running_server(const std::string& data_directory, std::string_vi
 // pg_wal on a disk of its own does not tell whose it is. Throws kBusy.
 void require_no_server_of_wal(const std::string& wal_directory, std::string_view purpose);
 
+// Removes the shared memory of a server that was killed in that directory, if it left any: nobody
+// does once the directory has gone, and a host has room for 4096. Only before the directory is
+// removed, and when no server runs there.
+void remove_shared_memory(const std::string& data_directory);
+
 }  // namespace holdfast::cluster

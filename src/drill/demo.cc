@@ -27,6 +27,7 @@
 #include "base/task_group.h"
 #include "cluster/connection.h"
 #include "cluster/installation.h"
+#include "cluster/running_server.h"
 #include "cluster/server_process.h"
 
 namespace holdfast::drill {
@@ -280,9 +281,10 @@ class Play {
     cluster::initdb({.installation = installation_,
                      .data_directory = data(),
                      .extra_arguments = {"--waldir", wal()}});
+    // The shared memory of a server that is killed goes with its directory (mmap).
     const std::string settings = fmt::format(
         "\nlisten_addresses = ''\nunix_socket_directories = '{}'\nport = {}\nshared_buffers = "
-        "64MB\nlogging_collector = off\n",
+        "64MB\nlogging_collector = off\ndynamic_shared_memory_type = mmap\n",
         directory_, kPort);
     const std::string file = join_path(data(), "postgresql.conf");
     write_file_durably(file, as_bytes(read_text_file(file) + settings));
@@ -357,6 +359,7 @@ class Play {
     server_->crash();
     server_.reset();
     writer_->join();
+    cluster::remove_shared_memory(data());
     remove_tree(data());
     say("The server is killed in the middle of its work (kill -9), and the data directory is "
         "deleted:");

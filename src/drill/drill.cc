@@ -14,6 +14,7 @@
 #include "base/task_group.h"
 #include "cluster/connection.h"
 #include "cluster/installation.h"
+#include "cluster/running_server.h"
 #include "cluster/server_process.h"
 #include "drill/checks.h"
 #include "drill/loss.h"
@@ -36,6 +37,7 @@ constexpr LockedDirectory::Kind kPlaces{.prefix = "holdfast-drill-", .lock = "dr
 void remove_place(const std::string& path, const std::string& beside) {
   cluster::stop_server(join_path(path, "data"), cluster::ShutdownMode::kImmediate, kServerPatience,
                        {});
+  cluster::remove_shared_memory(join_path(path, "data"));
   // A child of its restore_command may still be there and write, for a moment.
   for (int attempt = 0; attempt < 100 && lstat_if_exists(path); ++attempt) {
     const std::optional<Error> failure = failure_of([&] { remove_tree(path); });

@@ -1,9 +1,12 @@
 #include "cluster/running_server.h"
 
 #include <csignal>
+#include <sys/ipc.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/file.h"
@@ -117,6 +120,43 @@ TEST_F(RunningServerTest, TakesAProcessThatHasEndedAndWasNotWaitedForAsEnded) {
   // Sees its end and leaves it a zombie.
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(server.pid()), &ended, WEXITED | WNOWAIT), 0);
   EXPECT_FALSE(find_running_server(directory_));
+}
+
+// A segment in shared memory, removed at the end if the test has not done so.
+class Segment {
+ public:
+  Segment() : id_(shmget(key(), 56, IPC_CREAT | IPC_EXCL | 0600)) {}
+  ~Segment() { shmctl(id_, IPC_RMID, nullptr); }
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+  static int key() { return getpid(); }
+  int id() const { return id_; }
+  bool is_there() const {
+    shmid_ds status{};
+    return shmctl(id_, IPC_STAT, &status) == 0;
+  }
+
+ private:
+  int id_;
+};
+
+TEST_F(RunningServerTest, RemovesTheSharedMemoryThatPostmasterPidNamesAndNoOther) {
+  const Segment segment;
+  ASSERT_TRUE(segment.is_there());
+  const auto leave = [&](int key) {
+    write_file_durably(directory_ + "/postmaster.pid",
+                       as_bytes(fmt::format("1\n{}\n1700000000\n5432\n/tmp\n*\n {:9} {:9}\nready\n",
+                                            directory_, key, segment.id())));
+  };
+  remove_shared_memory(directory_);  // no such file
+  leave(Segment::key() + 1);         // its id is another program's by now
+  remove_shared_memory(directory_);
+  EXPECT_TRUE(segment.is_there());
+  leave(Segment::key());
+  remove_shared_memory(directory_);
+  EXPECT_FALSE(segment.is_there());
+  remove_shared_memory(directory_);
 }
 
 TEST_F(RunningServerTest, FindsAServerWhoseDataDirectoryWasDeletedOrLostItsPidFile) {
