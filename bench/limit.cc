@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "codec/digest.h"
 #include "repo/pack.h"
-#include "repo/segment_compressor.h"
+#include "repo/segment_pass.h"
 
 int main(int argc, char** argv) {
   const bool is_wal = argc == 3 && std::string_view(argv[1]) == "--wal";

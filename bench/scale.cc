@@ -44,6 +44,7 @@
 #include "repo/wal_archive.h"
 #include "store/open_store.h"
 #include "support/golden.h"
+#include "support/pieces_of.h"
 #include "support/wal_builder.h"
 
 // What is made here may be made again: 40,000 packs are not worth 40,000 syncs each. In place of
@@ -127,7 +128,7 @@ class Wal {
         file,
         repo::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = time_of(number)}),
-        repo::SegmentCompressor(content));
+        test::pieces_of(content));
   }
 
   const repo::WalArchive archive_;

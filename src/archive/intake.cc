@@ -1,7 +1,6 @@
 #include "archive/intake.h"
 
 #include <algorithm>
-#include <atomic>
 #include <fcntl.h>
 #include <limits>
 #include <thread>
@@ -13,7 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
-#include "base/task_group.h"
+#include "codec/digest.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
 
@@ -22,7 +21,8 @@ namespace {
 
 // Threads that read and compress one segment; more would not shorten it.
 constexpr int kMaxJobs = 4;
-constexpr size_t kLeastPartBytes = size_t{1} << 20;  // of a file, for a thread to read
+// What is kept of a larger segment could be too much.
+constexpr uint64_t kLargestKeptSegment = uint64_t{64} << 20;
 // History and backup history files are a few lines.
 constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
 // Names of any cluster are legal for the smallest segments, but for the offset of .backup files.
@@ -53,19 +53,13 @@ Bytes read_first_page(const std::string& path) {
   return page;
 }
 
-// As pread_some for a whole file. A segment comes from the page cache, and one thread does not copy
-// it as fast as the memory could.
-size_t read_by(int jobs, const Fd& fd, std::span<std::byte> into, const std::string& path) {
-  const size_t part = std::max(into.size() / static_cast<size_t>(jobs) + 1, kLeastPartBytes);
-  std::atomic<size_t> got = 0;
-  TaskGroup readers;
-  for (size_t at = part; at < into.size(); at += part)
-    readers.start([&, at](const std::stop_token&) {
-      got += pread_some(fd, into.subspan(at, std::min(part, into.size() - at)), at, path);
-    });
-  got += pread_some(fd, into.first(std::min(part, into.size())), 0, path);
-  readers.wait();
-  return got;
+// Both must outlive it.
+repo::SegmentPass::Read read_from_file(const Fd& fd, const std::string& path) {
+  return [&](std::span<std::byte> into, uint64_t offset) {
+    if (pread_some(fd, into, offset, path) != into.size())
+      throw Error({.code = ErrorCode::kIo,
+                   .message = fmt::format("file \"{}\" was cut while it was read", path)});
+  };
 }
 
 std::string who(const std::string& host, const std::string& pgdata) {
@@ -90,6 +84,11 @@ std::string_view noun_of(pg::WalFileKind kind) {
 
 pg::WalFileName segment_file(pg::SegmentName segment) {
   return {.kind = pg::WalFileKind::kSegment, .segment = segment};
+}
+
+int usual_jobs(int jobs) {
+  if (jobs > 0) return jobs;
+  return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
 }
 
 constexpr std::string_view kTwoServersHint =
@@ -183,16 +182,15 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       source_(std::move(source)),
       reporter_(&reporter),
       clock_(&clock),
-      setting_(setting) {
-  if (setting_.jobs == 0)
-    setting_.jobs = std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
-}
+      setting_(setting),
+      pass_(setting.compression, usual_jobs(setting.jobs)) {}
 
-OfferedFile Intake::read(const std::string& name, RawBytes memory) const {
+OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const {
   const std::string path = join_path(source_.wal_directory, name);
   Context reading("reading WAL file \"{}\"", path);
   OfferedFile offered;
   offered.name = name;
+  offered.path = path;
   offered.file = pg::parse_wal_file_name(name, archive_->segment_size());
   if (offered.file.kind == pg::WalFileKind::kOther)
     throw Error(
@@ -205,30 +203,29 @@ OfferedFile Intake::read(const std::string& name, RawBytes memory) const {
   const bool whole = offered.file.kind == pg::WalFileKind::kSegment;
   const size_t limit =
       is_wal(offered.file.kind) ? archive_->segment_size().bytes() : kMaxSmallFileBytes;
-  Fd fd = open_file(path, O_RDONLY);
+  const Fd fd = open_file(path, O_RDONLY);
   if (fstat(fd.get(), &offered.status) != 0) throw_errno("stat", path);
   const auto size = static_cast<uint64_t>(offered.status.st_size);
+  offered.bytes = size;
   if (size > limit || (whole && size != limit))
     throw Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("{} \"{}\" has the wrong size", noun_of(offered.file.kind), name),
          .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
          .hint = "A file that another program copied there may be cut or damaged."});
-  offered.content = memory.size() == size ? std::move(memory) : RawBytes(size);
-  if (read_by(setting_.jobs, fd, offered.content.span(), path) != size)
-    throw Error({.code = ErrorCode::kIo,
-                 .message = fmt::format("file \"{}\" was cut while it was read", path)});
-
+  const repo::SegmentPass::Read read = read_from_file(fd, path);
   if (!is_wal(offered.file.kind)) {
-    offered.sha256 = repo::wal_content_sha256(offered.content);
+    offered.small_content.resize(size);
+    read(offered.small_content, 0);
+    offered.sha256 = repo::wal_content_sha256(offered.small_content);
   } else {
-    // In vain when it is archived already, or refused.
-    if (!setting_.on_paper)
-      offered.compressed = std::make_unique<repo::SegmentCompressor>(
-          offered.content, setting_.compression, setting_.jobs);
-    offered.segment = repo::describe_segment(
-        offered.content, offered.file,
-        {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()});
+    repo::SegmentPass::Take keep;
+    if (!setting_.on_paper && size <= kLargestKeptSegment &&
+        !(whole && archive_->has_segment(offered.file)))
+      keep = [&](repo::CompressedPiece&& piece) { offered.content.push_back(std::move(piece)); };
+    offered.segment = pass.describe(
+        size, read, offered.file,
+        {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()}, keep);
     offered.sha256 = offered.segment.sha256;
     if (offered.segment.system_identifier != archive_->lineage().system_identifier)
       throw Error({.code = ErrorCode::kWrongCluster,
@@ -240,7 +237,7 @@ OfferedFile Intake::read(const std::string& name, RawBytes memory) const {
                    .hint = "Somebody has copied the file there; take it away."});
   }
   if (offered.file.kind == pg::WalFileKind::kHistory)
-    pg::parse_timeline_history(offered.file.segment.timeline, as_text(offered.content));
+    pg::parse_timeline_history(offered.file.segment.timeline, as_text(offered.small_content));
   return offered;
 }
 
@@ -261,14 +258,14 @@ bool Intake::is_archived(const OfferedFile& offered) const {
     const Bytes16* digest = partial ? &*partial : nullptr;
     std::optional<repo::WalSegmentInfo> there = archive_->segment_info(offered.file, digest);
     if (!there) return false;
-    if (there->sha256 != offered.sha256 || there->bytes != offered.content.size())
+    if (there->sha256 != offered.sha256 || there->bytes != offered.bytes)
       throw_conflict(offered, who(*there));
     archive_->make_durable(offered.file, digest);
     return true;
   }
   std::optional<repo::WalFileInfo> there = archive_->file_info(offered.file);
   if (!there) return false;
-  if (there->sha256 != offered.sha256 || there->bytes != offered.content.size())
+  if (there->sha256 != offered.sha256 || there->bytes != offered.bytes)
     throw_conflict(offered,
                    fmt::format("host \"{}\" at {}", there->host, to_rfc3339(there->pushed)));
   archive_->make_durable(offered.file);
@@ -366,23 +363,42 @@ void Intake::check_history(pg::TimelineId timeline) {
   const OfferedFile offered = read(name);
   if (!is_archived(offered) && !setting_.on_paper && put(offered))
     reporter_->note(fmt::format("archived timeline history file \"{}\"", name));
-  history_ = pg::parse_timeline_history(timeline, as_text(offered.content));
+  history_ = pg::parse_timeline_history(timeline, as_text(offered.small_content));
 }
 
-bool Intake::put(const OfferedFile& offered, const std::function<void()>& before_commit) const {
+void Intake::hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
+                       const std::function<void(const repo::CompressedPiece&)>& put_piece) {
+  if (!offered.content.empty()) {
+    for (const repo::CompressedPiece& piece : offered.content) put_piece(piece);
+    return;
+  }
+  Context reading("reading WAL file \"{}\" again", offered.path);
+  const Fd fd = open_file(offered.path, O_RDONLY);
+  codec::Sha256 sha256;
+  const repo::SegmentPass::Look hash = [&](ByteView piece) { sha256.update(piece); };
+  pass.run(offered.bytes, read_from_file(fd, offered.path), {&hash, 1}, put_piece);
+  if (sha256.finish() != offered.sha256)
+    throw Error({.code = ErrorCode::kIo,
+                 .message = fmt::format("file \"{}\" was changed while it was read", offered.path),
+                 .hint = "Try again."});
+}
+
+bool Intake::put(const OfferedFile& offered, repo::SegmentPass& pass,
+                 const std::function<void()>& before_commit) const {
   bool is_ours;
   if (is_wal(offered.file.kind)) {
-    is_ours = archive_->put_segment(offered.file, offered.segment, std::move(*offered.compressed),
-                                    before_commit);
+    is_ours = archive_->put_segment(
+        offered.file, offered.segment,
+        [&](const auto& put_piece) { hand_over(offered, pass, put_piece); }, before_commit);
   } else {
     is_ours = archive_->put_file(offered.file,
                                  {.file_name = offered.name,
-                                  .bytes = offered.content.size(),
+                                  .bytes = offered.bytes,
                                   .sha256 = offered.sha256,
                                   .system_identifier = archive_->lineage().system_identifier,
                                   .host = source_.host,
                                   .pushed = clock_->now()},
-                                 offered.content);
+                                 offered.small_content);
   }
   // Somebody was first: fine if it was with the same content.
   if (!is_ours && !is_archived(offered))

@@ -24,7 +24,6 @@
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <sys/stat.h>
@@ -70,12 +69,13 @@ repo::Lineage find_lineage(const repo::Repository& repository, const std::string
 struct OfferedFile {
   std::string name;
   pg::WalFileName file;
-  RawBytes content;
+  std::string path;  // of the file that was read
+  struct stat status{};
+  uint64_t bytes = 0;
   Bytes32 sha256;
-  repo::WalSegmentInfo segment;  // of segments and partial ones
-  struct stat status{};          // of the file that was read
-  // Of segments and partial ones. The last member: its threads read `content`.
-  std::unique_ptr<repo::SegmentCompressor> compressed;
+  repo::WalSegmentInfo segment;                // of segments and partial ones
+  std::vector<repo::CompressedPiece> content;  // of these, unless put() reads them again
+  Bytes small_content;                         // of all others
 };
 
 struct IntakeSetting {
@@ -93,11 +93,12 @@ class Intake {
   const WalSource& source() const { return source_; }
   const repo::WalArchive& archive() const { return *archive_; }
 
-  // Reads `<wal directory>/<name>` whole and checks that it is what its name says; any thread. From
-  // then on it is being compressed, unless this is on paper. `memory`: of a file that was read
-  // before, and which nobody reads any more; fresh memory costs a segment as much as its copy out
-  // of the page cache.
-  OfferedFile read(const std::string& name, RawBytes memory = {}) const;
+  // Reads `<wal directory>/<name>` whole and checks that it is what its name says. The compressed
+  // content is kept, up to segments of 64 MiB: of larger ones, and of those that seem to be
+  // archived already, put() would read the file again.
+  OfferedFile read(const std::string& name) { return read(name, pass_); }
+  // The same by any thread, with a pass of its own.
+  OfferedFile read(const std::string& name, repo::SegmentPass& pass) const;
   // A segment that ends early as the .partial of its name.
   OfferedFile as_partial(OfferedFile segment) const;
 
@@ -108,15 +109,20 @@ class Intake {
   // The segment before it in memory is `previous`, which will be archived first: in place of the
   // archived one.
   void check_behind(const OfferedFile& offered, const repo::WalSegmentInfo& previous);
-  // Puts what was checked, once; any thread. False: the same content came there first. Throws
-  // kConflict when other content did.
-  bool put(const OfferedFile& offered, const std::function<void()>& before_commit = {}) const;
+  // Puts what was checked. False: the same content came there first. Throws kConflict when other
+  // content did, kIo when a file that is read again has changed.
+  bool put(const OfferedFile& offered) { return put(offered, pass_, {}); }
+  // The same by any thread, with a pass of its own; `before_commit` as in WalArchive.
+  bool put(const OfferedFile& offered, repo::SegmentPass& pass,
+           const std::function<void()>& before_commit) const;
 
   // All of it for one file; false when it was there already. A segment that cannot be read to its
   // end is a warning of the reporter.
   bool accept(const OfferedFile& offered);
 
  private:
+  static void hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
+                        const std::function<void(const repo::CompressedPiece&)>& put_piece);
   void check_history(pg::TimelineId timeline);
   void check_joins(const OfferedFile& offered, const repo::WalSegmentInfo& neighbour,
                    bool neighbour_is_first) const;
@@ -129,7 +135,8 @@ class Intake {
   Reporter* reporter_;
   const Clock* clock_;
   std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
-  IntakeSetting setting_;                       // `jobs` is never 0
+  IntakeSetting setting_;
+  repo::SegmentPass pass_;
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };

@@ -93,12 +93,12 @@ class LookAhead {
 
  private:
   void work(const std::stop_token& stop) {
-    RawBytes memory;
+    repo::SegmentPass pass(options_.compression, 1);
     for (;;) {
       const size_t turn = turns_++;
       const bool goes_on = !stop.stop_requested() && !chain_.has_ended() &&
                            clock_.steady() < end_ && std::cmp_less(turn, options_.look_ahead) &&
-                           attempt([&] { return archive_ahead(turn, memory, stop); });
+                           attempt([&] { return archive_ahead(turn, pass, stop); });
       if (goes_on) continue;
       chain_.end(turn);
       return;
@@ -134,7 +134,7 @@ class LookAhead {
   }
 
   // False: there is nothing to archive at that place, or nothing that goes on from the one before.
-  bool archive_ahead(size_t turn, RawBytes& memory, const std::stop_token& stop) {
+  bool archive_ahead(size_t turn, repo::SegmentPass& pass, const std::stop_token& stop) {
     const pg::SegmentName segment{.timeline = named_.timeline,
                                   .segment_number = named_.segment_number + 1 + turn};
     const std::string name = name_of(segment);
@@ -150,19 +150,17 @@ class LookAhead {
     }
 
     const Time read_at = clock_.now();
-    OfferedFile offered = intake_.read(name, std::move(memory));
+    const OfferedFile offered = intake_.read(name, pass);
     // A file that is not waiting any more may have been recycled while it was read.
     const std::optional<struct stat> now =
         stat_if_exists(join_path(intake_.source().wal_directory, name));
     if (!is_ready(name) || !now || !is_same_and_unchanged(offered.status, *now)) return false;
     const bool is_ours =
-        intake_.put(offered, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });
+        intake_.put(offered, pass, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });
     if (is_ours)
       stored_.push_back(
           {.name = name, .status = offered.status, .read_at = read_at, .sha256 = offered.sha256});
     chain_.pass(turn, offered.segment);
-    offered.compressed.reset();  // it has read the content
-    memory = std::move(offered.content);
     return true;
   }
 
@@ -208,7 +206,7 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
   // The file itself. Behind this it is durable.
   Intake intake(archive, source, reporter, clock, {.compression = options.compression});
   const OfferedFile offered = intake.read(name);
-  result.bytes = offered.content.size();
+  result.bytes = offered.bytes;
   result.was_there = !intake.accept(offered);
 
   // What waits behind it.

@@ -1,6 +1,7 @@
 #include "archive/wal_take.h"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <optional>
 #include <utility>
 
@@ -54,16 +55,16 @@ class Taker {
     const std::optional<repo::WalSegmentInfo> there = intake_.archive().segment_info(offered.file);
     if (!there || there->sha256 == offered.sha256) return there.has_value();
     const pg::Lsn end = std::max(offered.segment.last_record_end, offered.segment.start_lsn);
-    const uint64_t bytes =
-        std::min<uint64_t>(end - offered.segment.start_lsn, offered.content.size());
+    const uint64_t bytes = std::min<uint64_t>(end - offered.segment.start_lsn, offered.bytes);
+    const Fd fd = open_file(offered.path, O_RDONLY);
     uint64_t at = 0;
     bool agrees = bytes > 0;
+    Bytes here;
     intake_.archive().read_segment(offered.file, [&](ByteView piece) {
       const uint64_t compared = std::min<uint64_t>(piece.size(), bytes - std::min(at, bytes));
-      agrees = agrees && std::ranges::equal(piece.first(static_cast<size_t>(compared)),
-                                            ByteView(offered.content)
-                                                .subspan(static_cast<size_t>(std::min(at, bytes)),
-                                                         static_cast<size_t>(compared)));
+      here.resize(static_cast<size_t>(compared));
+      agrees = agrees && pread_some(fd, here, at, offered.path) == compared &&
+               std::ranges::equal(piece.first(here.size()), here);
       at += piece.size();
     });
     if (!agrees) intake_.is_archived(offered);  // throws, with both sides' names

@@ -31,17 +31,26 @@ size_t align(size_t offset) { return (offset + kAlignment - 1) & ~(kAlignment - 
 
 class SegmentWalk {
  public:
-  SegmentWalk(WalReader& reader, ByteView segment, SegmentName name,
-              const WalReader::OnRecord& on_record)
-      : reader_(reader), segment_(segment), on_record_(on_record) {
+  SegmentWalk(WalReader& reader, SegmentName name, uint64_t bytes, WalReader::OnRecord on_record)
+      : reader_(reader), bytes_(bytes), on_record_(std::move(on_record)) {
     summary_.name = name;
   }
 
-  WalSegmentSummary run() {
-    check_segment();
+  void take(ByteView piece) {
+    piece_start_ += piece_.size();
+    piece_ = piece;
+    if (piece_start_ == 0) check_segment();
+    const uint64_t end = piece_start_ + piece_.size();
+    if (end > bytes_ || (end < bytes_ && end % kWalBlockBytes != 0))
+      throw Error({.code = ErrorCode::kCorrupt,
+                   .message = fmt::format("WAL segment \"{}\" comes in pieces that do not fit it",
+                                          segment_file_name(summary_.name, reader_.size_)),
+                   .detail = fmt::format("One ends at {} of {} bytes.", end, bytes_)});
     while (!stopped_) {
       if (offset_ == reader_.size_.bytes()) {
         stop(WalStop::kSegmentEnd, lsn(), "");
+      } else if (offset_ == end && end < bytes_) {
+        break;  // a page starts with the next piece
       } else if (offset_ % kWalBlockBytes == 0 && !enter_page()) {
         break;
       } else if (reader_.unfinished_) {
@@ -50,12 +59,19 @@ class SegmentWalk {
         start_record();
       }
     }
+  }
+
+  WalSegmentSummary finish() {
+    if (piece_.empty()) take({});  // throws: it is no segment
+    HF_CHECK(piece_start_ + piece_.size() == bytes_);
     leave();
     return std::move(summary_);
   }
 
  private:
   Lsn lsn() const { return start_ + offset_; }
+  // What there is of this piece from here on.
+  ByteView rest() const { return piece_.subspan(offset_ - piece_start_); }
   size_t page_end() const { return (offset_ / kWalBlockBytes + 1) * kWalBlockBytes; }
 
   void stop(WalStop how, Lsn where, std::string reason) {
@@ -65,9 +81,9 @@ class SegmentWalk {
     summary_.stop_reason = std::move(reason);
   }
   bool stop_short() {
-    stop(WalStop::kShort, lsn(),
-         fmt::format("Only {} of the segment's {} bytes are there.", segment_.size(),
-                     reader_.size_.bytes()));
+    stop(
+        WalStop::kShort, lsn(),
+        fmt::format("Only {} of the segment's {} bytes are there.", bytes_, reader_.size_.bytes()));
     return false;
   }
   bool stop_bad_page(std::string_view problem) {
@@ -91,14 +107,13 @@ class SegmentWalk {
   void check_segment() {
     std::string file = segment_file_name(summary_.name, reader_.size_);
     Context checking("reading WAL segment \"{}\"", file);
-    WalSegmentHeader header = parse_wal_segment_header(segment_);
-    if (header.segment_size != reader_.size_ || segment_.size() > reader_.size_.bytes()) {
+    WalSegmentHeader header = parse_wal_segment_header(piece_);
+    if (header.segment_size != reader_.size_ || bytes_ > reader_.size_.bytes()) {
       throw Error(
           {.code = ErrorCode::kCorrupt,
            .message = fmt::format("WAL segment \"{}\" has the wrong size", file),
-           .detail =
-               fmt::format("It has {} bytes and says that a segment has {}; {} are expected.",
-                           segment_.size(), header.segment_size.bytes(), reader_.size_.bytes()),
+           .detail = fmt::format("It has {} bytes and says that a segment has {}; {} are expected.",
+                                 bytes_, header.segment_size.bytes(), reader_.size_.bytes()),
            .hint = "The segments of one cluster have one size; it may belong to another cluster."});
     }
     start_ = start_lsn(summary_.name.segment_number, reader_.size_);
@@ -132,7 +147,7 @@ class SegmentWalk {
 
   // Checks the page that starts here and moves behind its header. False when reading stops.
   bool enter_page() {
-    std::optional<WalPageHeader> header = read_wal_page_header(segment_.subspan(offset_));
+    std::optional<WalPageHeader> header = read_wal_page_header(rest());
     if (!header) return stop_short();
     if (header->magic == 0 && header->flags == 0 && !header->address.is_valid()) {
       if (reader_.unfinished_)
@@ -195,11 +210,11 @@ class SegmentWalk {
 
   void continue_record(WalReader::Unfinished& record) {
     size_t count = std::min<size_t>(record.remaining, page_end() - offset_);
-    if (segment_.size() - offset_ < count) {
+    if (rest().size() < count) {
       stop_short();
       return;
     }
-    ByteView piece = segment_.subspan(offset_, count);
+    ByteView piece = rest().first(count);
     if (record.lsn <= start_ && summary_.remaining_length_at_start <= kMaxSharedBytes)
       summary_.shared_with_previous.insert(summary_.shared_with_previous.end(), piece.begin(),
                                            piece.end());
@@ -225,12 +240,12 @@ class SegmentWalk {
   }
 
   void start_record() {
-    ByteView rest = segment_.subspan(offset_);
-    if (rest.size() < sizeof(uint32_t)) {
+    const ByteView left = rest();
+    if (left.size() < sizeof(uint32_t)) {
       stop_short();
       return;
     }
-    auto total_bytes = load_le<uint32_t>(rest.data());
+    auto total_bytes = load_le<uint32_t>(left.data());
     if (total_bytes == 0) {
       stop(WalStop::kZeros, lsn(),
            fmt::format("Nothing was written from {} on.", to_string(lsn())));
@@ -243,8 +258,8 @@ class SegmentWalk {
     size_t on_page = page_end() - offset_;
     // A whole header is checked at once: it stops at old bytes before they are followed through the
     // next pages.
-    if (on_page >= kWalRecordHeaderBytes && rest.size() >= kWalRecordHeaderBytes &&
-        !check_header(lsn(), read_wal_record_header(rest))) {
+    if (on_page >= kWalRecordHeaderBytes && left.size() >= kWalRecordHeaderBytes &&
+        !check_header(lsn(), read_wal_record_header(left))) {
       return;
     }
     if (total_bytes > on_page) {
@@ -256,12 +271,12 @@ class SegmentWalk {
                                                   .crc = {}};
       return;
     }
-    if (rest.size() < total_bytes) {
+    if (left.size() < total_bytes) {
       stop_short();
       return;
     }
     Lsn start = lsn();
-    ByteView record = rest.first(total_bytes);
+    ByteView record = left.first(total_bytes);
     offset_ += align(total_bytes);
     Crc32c crc;
     crc.update(record.subspan(kWalRecordHeaderBytes));
@@ -348,8 +363,10 @@ class SegmentWalk {
   }
 
   WalReader& reader_;
-  ByteView segment_;
-  const WalReader::OnRecord& on_record_;
+  uint64_t bytes_;
+  WalReader::OnRecord on_record_;
+  ByteView piece_;
+  uint64_t piece_start_ = 0;  // in the segment
   WalSegmentSummary summary_;
   Lsn start_;
   size_t offset_ = 0;
@@ -357,16 +374,45 @@ class SegmentWalk {
 };
 
 WalSegmentSummary WalReader::feed(ByteView segment, SegmentName name, const OnRecord& on_record) {
-  return SegmentWalk(*this, segment, name, on_record).run();
+  SegmentWalk walk(*this, name, segment.size(), on_record);
+  if (!segment.empty()) walk.take(segment);
+  return walk.finish();
+}
+
+WalSegmentFeed::WalSegmentFeed(WalReader& reader, SegmentName name, uint64_t bytes,
+                               WalReader::OnRecord on_record)
+    : walk_(std::make_unique<SegmentWalk>(reader, name, bytes, std::move(on_record))) {}
+WalSegmentFeed::~WalSegmentFeed() = default;
+void WalSegmentFeed::take(ByteView piece) { walk_->take(piece); }
+WalSegmentSummary WalSegmentFeed::finish() { return walk_->finish(); }
+
+WalSegmentScanner::WalSegmentScanner(WalReader& reader, SegmentName name, uint64_t bytes)
+    : WalSegmentScanner(name, bytes) {
+  begin(reader);
+}
+
+void WalSegmentScanner::begin(WalReader& reader) {
+  feed_.emplace(reader, name_, bytes_, [this](const WalRecord& record) {
+    if (std::optional<WalEvent> event = decode_wal_event(record))
+      events_.push_back(std::move(*event));
+  });
+}
+
+void WalSegmentScanner::take(ByteView piece) {
+  if (!feed_) begin(own_.emplace(parse_wal_segment_header(piece).segment_size));
+  feed_->take(piece);
+}
+
+WalSegmentScan WalSegmentScanner::finish() {
+  if (!feed_) take({});  // throws: it is no segment
+  WalSegmentSummary summary = feed_->finish();
+  return {.summary = std::move(summary), .events = std::move(events_)};
 }
 
 WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName name) {
-  WalSegmentScan scan;
-  scan.summary = reader.feed(segment, name, [&](const WalRecord& record) {
-    if (std::optional<WalEvent> event = decode_wal_event(record))
-      scan.events.push_back(std::move(*event));
-  });
-  return scan;
+  WalSegmentScanner scanner(reader, name, segment.size());
+  if (!segment.empty()) scanner.take(segment);
+  return scanner.finish();
 }
 
 std::optional<WalEvent> decode_shared_record(ByteView record, Lsn lsn, Lsn next_segment_start,
@@ -391,8 +437,9 @@ std::optional<WalEvent> decode_shared_record(ByteView record, Lsn lsn, Lsn next_
 }
 
 WalSegmentScan scan_segment(ByteView segment, SegmentName name) {
-  WalReader reader(parse_wal_segment_header(segment).segment_size);
-  return scan_segment(reader, segment, name);
+  WalSegmentScanner scanner(name, segment.size());
+  if (!segment.empty()) scanner.take(segment);
+  return scanner.finish();
 }
 
 }  // namespace holdfast::pg

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,7 +83,11 @@ struct WalSegmentSummary {
   WalStop stop = WalStop::kSegmentEnd;
   Lsn stop_lsn;             // where reading stopped
   std::string stop_reason;  // a sentence for DETAIL; empty for kSegmentEnd and kSwitch
+
+  bool operator==(const WalSegmentSummary&) const = default;
 };
+
+class SegmentWalk;
 
 class WalReader {
  public:
@@ -121,10 +126,47 @@ class WalReader {
 struct WalSegmentScan {
   WalSegmentSummary summary;
   std::vector<WalEvent> events;  // in LSN order
+  bool operator==(const WalSegmentScan&) const = default;
 };
 
-// One segment alone, or as the continuation of what `reader` was fed. Memory for the events: at
-// most about twice the segment.
+// One segment in pieces, for who does not hold all of it.
+class WalSegmentFeed {
+ public:
+  // `bytes`: of all pieces together. `reader` must outlive it.
+  WalSegmentFeed(WalReader& reader, SegmentName name, uint64_t bytes,
+                 WalReader::OnRecord on_record = {});
+  ~WalSegmentFeed();
+
+  // The next piece. Throws as WalReader::feed (the first one), and kCorrupt when another than the
+  // last one does not end with a page, or more bytes come than were told.
+  void take(ByteView piece);
+  // Behind the last piece; REQUIRES all bytes. Throws as WalReader::feed when there are none.
+  WalSegmentSummary finish();
+
+ private:
+  std::unique_ptr<SegmentWalk> walk_;
+};
+
+// The same with what its records name: of one segment alone, or as the continuation of what
+// `reader` was fed. Memory for the events: at most about twice the segment.
+class WalSegmentScanner {
+ public:
+  WalSegmentScanner(SegmentName name, uint64_t bytes) : name_(name), bytes_(bytes) {}
+  WalSegmentScanner(WalReader& reader, SegmentName name, uint64_t bytes);
+
+  void take(ByteView piece);
+  WalSegmentScan finish();
+
+ private:
+  void begin(WalReader& reader);
+
+  SegmentName name_;
+  uint64_t bytes_;
+  std::optional<WalReader> own_;
+  std::vector<WalEvent> events_;
+  std::optional<WalSegmentFeed> feed_;
+};
+// The same for one that is held.
 WalSegmentScan scan_segment(ByteView segment, SegmentName name);
 WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName name);
 

@@ -103,15 +103,12 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   return reach;
 }
 
-Bytes Survey::read_content(const PathSegment& segment) const {
-  Bytes content;
-  content.reserve(archive_.segment_size().bytes());
+pg::WalSegmentScan Survey::scan(const PathSegment& segment, pg::WalReader& reader) const {
+  pg::WalSegmentScanner scanner(reader, segment.name, info(segment).bytes);
   const bool present = archive_.read_segment(
-      file_name(segment),
-      [&](ByteView piece) { content.insert(content.end(), piece.begin(), piece.end()); },
-      digest_of(segment));
+      file_name(segment), [&](ByteView piece) { scanner.take(piece); }, digest_of(segment));
   if (!present) info(segment);  // throws
-  return content;
+  return scanner.finish();
 }
 
 std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) const {
@@ -120,8 +117,7 @@ std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) con
   for (uint64_t number = first; number <= last; ++number) {
     const std::optional<PathSegment> segment = path_.at(number);
     if (!segment) continue;
-    std::ranges::move(pg::scan_segment(reader, read_content(*segment), segment->name).events,
-                      std::back_inserter(events));
+    std::ranges::move(scan(*segment, reader).events, std::back_inserter(events));
   }
   return events;
 }
@@ -235,8 +231,8 @@ std::optional<pg::Lsn> Survey::last_complete_record(const PathSegment& segment,
   if (!here.first_record.is_valid()) return std::nullopt;
   if (here.carried_out == 0) return here.last_record;
   if (here.first_record == here.last_record) return std::nullopt;
-  const std::optional<pg::Lsn> complete =
-      pg::scan_segment(read_content(segment), segment.name).summary.last_complete_record_lsn;
+  pg::WalReader alone(archive_.segment_size());
+  const std::optional<pg::Lsn> complete = scan(segment, alone).summary.last_complete_record_lsn;
   return complete && *complete >= here.first_record ? complete : std::nullopt;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "pg/wal_reader.h"
 #include "pg/wal_record.h"
 #include "recovery/wal_path.h"
 
@@ -78,7 +79,8 @@ class Survey {
   // The last record that begins and ends in that segment.
   std::optional<pg::Lsn> last_complete_record(const PathSegment& segment,
                                               const repo::WalSegmentInfo& here);
-  Bytes read_content(const PathSegment& segment) const;
+  // What its records name; alone, or as the continuation of what `reader` was fed.
+  pg::WalSegmentScan scan(const PathSegment& segment, pg::WalReader& reader) const;
   const repo::WalArchive& archive_;
   const WalPath& path_;
 };

@@ -18,6 +18,8 @@ namespace {
 constexpr uint16_t kMetadataSection = 1;
 constexpr uint16_t kContentSection = 2;
 constexpr std::string_view kPartialMark = ".partial.";
+// What a reader must expect, more than a writer makes of it now.
+constexpr size_t kMaxSegmentPieceBytes = size_t{4} << 20;
 
 Json file_info_json(const WalFileInfo& info) {
   Json json = Json::object();
@@ -46,6 +48,66 @@ Bytes encode_metadata(const std::string& name, const Json& json) {
   writer.text(name).text(json.dump(0));
   return writer.take();
 }
+
+// Hashes pieces one behind the other, by a thread of its own; a piece may be read meanwhile.
+class PieceHasher {
+ public:
+  PieceHasher() {
+    thread_.start([this](const std::stop_token& stop) { work(stop); });
+  }
+
+  // Memory for the next piece.
+  std::span<std::byte> room(size_t bytes) {
+    MutexLock lock(mutex_);
+    changed_.wait(mutex_, [this]() HF_REQUIRES(mutex_) { return given_ - hashed_ < kBuffers; });
+    RawBytes& buffer = buffers_[given_ % kBuffers];
+    if (buffer.size() < bytes) buffer = RawBytes(bytes);
+    return buffer.span().first(bytes);
+  }
+  // `piece`: what room() gave last, filled.
+  void hash(ByteView piece) {
+    {
+      MutexLock lock(mutex_);
+      pieces_[given_++ % kBuffers] = piece;
+    }
+    changed_.notify_all();
+  }
+  Bytes32 finish() {
+    MutexLock lock(mutex_);
+    changed_.wait(mutex_, [this]() HF_REQUIRES(mutex_) { return hashed_ == given_; });
+    return digest_.finish();
+  }
+
+ private:
+  static constexpr size_t kBuffers = 4;
+
+  void work(const std::stop_token& stop) {
+    for (;;) {
+      ByteView piece;
+      {
+        MutexLock lock(mutex_);
+        changed_.wait(mutex_, stop, [this]() HF_REQUIRES(mutex_) { return hashed_ < given_; });
+        if (stop.stop_requested()) return;
+        piece = pieces_[hashed_ % kBuffers];
+      }
+      digest_.update(piece);
+      {
+        MutexLock lock(mutex_);
+        ++hashed_;
+      }
+      changed_.notify_all();
+    }
+  }
+
+  codec::Sha256 digest_;  // the thread's until all is hashed
+  Mutex mutex_;
+  ConditionVariable changed_;
+  std::array<RawBytes, kBuffers> buffers_;  // the caller's
+  std::array<ByteView, kBuffers> pieces_ HF_GUARDED_BY(mutex_);
+  size_t given_ HF_GUARDED_BY(mutex_) = 0;
+  size_t hashed_ HF_GUARDED_BY(mutex_) = 0;
+  TaskGroup thread_;  // the last member: joined before the others go
+};
 
 // Opens an object and reads its metadata; nullopt when there is none.
 struct Opened {
@@ -104,7 +166,7 @@ std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* 
 }
 
 bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& info,
-                             SegmentCompressor&& content,
+                             const Pieces& content,
                              const std::function<void()>& before_commit) const {
   std::optional<Bytes16> partial;
   if (file.kind == pg::WalFileKind::kPartial) partial = partial_digest(info.sha256);
@@ -115,10 +177,10 @@ bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& 
                       repository_->random());
   writer.section(kMetadataSection, encode_metadata(name, to_json(info)));
   uint64_t bytes = 0;
-  while (std::optional<ObjectWriter::Compressed> piece = content.next()) {
-    writer.compressed_section(kContentSection, *piece);
-    bytes += piece->raw_bytes;
-  }
+  content([&](const CompressedPiece& piece) {
+    writer.compressed_section(kContentSection, piece);
+    bytes += piece.raw_bytes;
+  });
   HF_CHECK(bytes == info.bytes);
   if (before_commit) before_commit();
   // Beyond the four places of `catch`: the store says by an error that a name is taken, or that
@@ -164,6 +226,10 @@ bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
   return false;
 }
 
+bool WalArchive::has_segment(const pg::WalFileName& file) const {
+  return repository_->store().info(object_name(file)).has_value();
+}
+
 std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& file,
                                                        const Bytes16* partial) const {
   std::optional<Opened> object =
@@ -187,20 +253,17 @@ bool WalArchive::read_segment(const pg::WalFileName& file,
   const WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
 
   // A piece is hashed by a thread of its own while it is taken and the next one is expanded.
-  std::array<RawBytes, 2> buffers = {RawBytes(kSegmentPieceBytes), RawBytes(kSegmentPieceBytes)};
+  PieceHasher hasher;
   codec::Decompressor decompressor;
-  codec::Sha256 digest;
-  std::optional<TaskGroup> hashing;
   uint64_t bytes = 0;
-  size_t turn = 0;
   while (std::optional<ObjectReader::Section> section = object->reader.next()) {
     if (section->type != kContentSection) {
       object->reader.skip_unknown(*section);
       continue;
     }
-    const std::span<std::byte> buffer = buffers[turn++ % buffers.size()].span();
-    const CompressedSection content = parse_compressed_section(section->plain, buffer.size(), name);
-    const std::span<std::byte> piece = buffer.first(content.raw_bytes);
+    const CompressedSection content =
+        parse_compressed_section(section->plain, kMaxSegmentPieceBytes, name);
+    const std::span<std::byte> piece = hasher.room(content.raw_bytes);
     {
       Context expanding("expanding a section of object \"{}\"", name);
       decompressor.decompress(content.algorithm, content.frame, piece);
@@ -208,15 +271,12 @@ bool WalArchive::read_segment(const pg::WalFileName& file,
     bytes += piece.size();
     if (bytes > info.bytes)
       throw_damaged_content(name, fmt::format("It holds more than its {} bytes.", info.bytes));
-    if (hashing) hashing->wait();
-    hashing.emplace();
-    hashing->start([&digest, piece](const std::stop_token&) { digest.update(piece); });
+    hasher.hash(piece);
     take(piece);
   }
-  if (hashing) hashing->wait();
   if (bytes != info.bytes)
     throw_damaged_content(name, fmt::format("It holds {} of its {} bytes.", bytes, info.bytes));
-  if (digest.finish() != info.sha256)
+  if (hasher.finish() != info.sha256)
     throw_damaged_content(name, "The SHA-256 of its content is not the one in its metadata.");
   return true;
 }

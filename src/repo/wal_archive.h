@@ -13,7 +13,7 @@
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
 #include "repo/repository.h"
-#include "repo/segment_compressor.h"
+#include "repo/segment_pass.h"
 #include "repo/wal_segment_info.h"
 
 namespace holdfast::repo {
@@ -35,14 +35,16 @@ class WalArchive {
   pg::WalSegmentSize segment_size() const;
   std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
 
-  // Durable when it returns. False: the name is taken (and was made durable). Takes all of
-  // `content`. `before_commit`, when given, is called when all bytes were sent and the name is not
-  // yet to be seen; it may wait for its turn, or throw to give up.
-  bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info,
-                   SegmentCompressor&& content,
+  // Calls `put` with each piece of a segment's content, in order.
+  using Pieces = std::function<void(const std::function<void(const CompressedPiece&)>& put)>;
+  // Durable when it returns. False: the name is taken (and was made durable). `before_commit`, when
+  // given, is called when all bytes were sent and the name is not yet to be seen; it may wait for
+  // its turn, or throw to give up.
+  bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info, const Pieces& content,
                    const std::function<void()>& before_commit = {}) const;
   bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content) const;
 
+  bool has_segment(const pg::WalFileName& file) const;
   // nullopt: absent. One small read.
   std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file,
                                              const Bytes16* partial = nullptr) const;

@@ -5,9 +5,7 @@
 #include <utility>
 #include <variant>
 
-#include "base/task_group.h"
 #include "codec/digest.h"
-#include "pg/wal_reader.h"
 #include "repo/fields.h"
 
 namespace holdfast::repo {
@@ -241,19 +239,17 @@ bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, i
   return true;
 }
 
-WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
+WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& sha256,
+                                uint64_t bytes, const pg::WalFileName& file,
                                 const WalOrigin& origin) {
   WalSegmentInfo info;
-  TaskGroup hashing;  // takes as long as all the rest
-  hashing.start([&](const std::stop_token&) { info.sha256 = wal_content_sha256(content); });
-  const pg::WalSegmentScan scan = pg::scan_segment(content, file.segment);
-  hashing.wait();
   const pg::WalSegmentSummary& summary = scan.summary;
+  info.sha256 = sha256;
   info.file_name = file.kind == pg::WalFileKind::kPartial
                        ? pg::partial_file_name(file.segment, summary.segment_size)
                        : pg::segment_file_name(file.segment, summary.segment_size);
   info.timeline = file.segment.timeline;
-  info.bytes = content.size();
+  info.bytes = bytes;
   info.complete = file.kind == pg::WalFileKind::kSegment;
   info.system_identifier = summary.system_identifier;
   info.wal_magic = summary.page_magic;
@@ -287,6 +283,12 @@ WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
   info.highest_page_timeline = summary.last_page_timeline;
   for (const pg::WalEvent& event : scan.events) add(info, event);
   return info;
+}
+
+WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
+                                const WalOrigin& origin) {
+  return describe_segment(pg::scan_segment(content, file.segment), wal_content_sha256(content),
+                          content.size(), file, origin);
 }
 
 }  // namespace holdfast::repo

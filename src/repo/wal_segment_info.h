@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
+#include "pg/wal_reader.h"
 #include "pg/wal_record.h"
 #include "repo/parameter_floors.h"
 
@@ -95,8 +96,12 @@ struct WalOrigin {
   std::string pgdata;
   Time pushed;
 };
-// What the records of a segment, or of a partial one, say. Throws kCorrupt when the content is not
-// that of `file`. REQUIRES: file.kind is kSegment or kPartial.
+// What the records of a segment, or of a partial one, say. REQUIRES: file.kind is kSegment or
+// kPartial.
+WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& sha256,
+                                uint64_t bytes, const pg::WalFileName& file,
+                                const WalOrigin& origin);
+// The same for a content that is held. Throws kCorrupt when it is not that of `file`.
 WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
                                 const WalOrigin& origin);
 

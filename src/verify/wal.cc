@@ -28,10 +28,8 @@ class WalChecker {
   WalChecker(const Job& job, const repo::WalArchive& archive) : job_(job), archive_(archive) {}
 
   void run(const std::vector<Chunk>& chunks) {
-    for_each_in_parallel(job_, chunks.size(), [&] {
-      auto content = std::make_shared<Bytes>();
-      return [this, content, &chunks](size_t index) { check(chunks[index], *content); };
-    });
+    for_each_in_parallel(job_, chunks.size(),
+                         [&] { return [this, &chunks](size_t index) { check(chunks[index]); }; });
   }
   WalDamage take() {
     MutexLock lock(mutex_);
@@ -39,7 +37,7 @@ class WalChecker {
   }
 
  private:
-  void check(const Chunk& chunk, Bytes& content) {
+  void check(const Chunk& chunk) {
     pg::WalReader reader(archive_.segment_size());
     // What the first must join.
     std::optional<repo::WalSegmentInfo> before = neighbour(chunk, chunk.first, -1);
@@ -55,7 +53,7 @@ class WalChecker {
       repo::WalSegmentInfo info;
       bool joins = true;
       const std::optional<Error> error =
-          damage_of([&] { info = check_segment(reader, name, content, joins); });
+          damage_of([&] { info = check_segment(reader, name, joins); });
       job_.reporter.amount(segment.bytes);
       // What expires while we look is no damage; where it leaves a hole, that is found.
       if (error && !job_.repository.store().info(object)) {
@@ -114,8 +112,14 @@ class WalChecker {
     damage_.unjoined.insert(name);
   }
 
+  pg::WalSegmentSummary read_by(pg::WalReader& reader, pg::SegmentName name) const {
+    pg::WalSegmentFeed feed(reader, name, archive_.segment_size().bytes());
+    archive_.read_segment(file_of(name), [&](ByteView piece) { feed.take(piece); });
+    return feed.finish();
+  }
+
   // Throws kCorrupt. `joins`: whether its records continue those that the reader was fed.
-  repo::WalSegmentInfo check_segment(pg::WalReader& reader, pg::SegmentName name, Bytes& content,
+  repo::WalSegmentInfo check_segment(pg::WalReader& reader, pg::SegmentName name,
                                      bool& joins) const {
     const std::string object = archive_.object_name(file_of(name));
     const std::optional<repo::WalSegmentInfo> found = archive_.segment_info(file_of(name));
@@ -131,19 +135,14 @@ class WalChecker {
       repo::throw_damaged(object,
                           fmt::format("It is of the system {}; the lineage is of {}.",
                                       info.system_identifier, job_.lineage.system_identifier));
-    content.clear();
-    archive_.read_segment(file_of(name), [&](ByteView piece) {
-      content.insert(content.end(), piece.begin(), piece.end());
-    });
-
-    pg::WalSegmentSummary summary = reader.feed(content, name, {});
+    pg::WalSegmentSummary summary = read_by(reader, name);
     auto reaches_end = [](const pg::WalSegmentSummary& s) {
       return s.stop == pg::WalStop::kSegmentEnd || s.stop == pg::WalStop::kSwitch;
     };
     if (!reaches_end(summary)) {
       // By itself, or only as the continuation of what came before?
       pg::WalReader alone(size);
-      pg::WalSegmentSummary by_itself = alone.feed(content, name, {});
+      pg::WalSegmentSummary by_itself = read_by(alone, name);
       joins = !reaches_end(by_itself);
       summary = std::move(by_itself);
     }

@@ -1,24 +1,42 @@
 // WalReader: any bytes as the first pages of a segment, and any records under headers and CRCs that
 // are right.
 #include <algorithm>
+#include <optional>
 
 #include "../support/wal_builder.h"
 #include "base/error.h"
+#include "pg/wal_page.h"
 #include "pg/wal_reader.h"
 
 using namespace holdfast;
 
 namespace {
 
+// In pieces of a page each; nullopt for what is no segment.
+std::optional<pg::WalSegmentScan> in_pieces(pg::WalReader reader, ByteView segment,
+                                            pg::SegmentName name) {
+  try {
+    pg::WalSegmentScanner scanner(reader, name, segment.size());
+    for (size_t at = 0; at < segment.size(); at += pg::kWalBlockBytes)
+      scanner.take(segment.subspan(at, std::min(segment.size() - at, pg::kWalBlockBytes)));
+    return scanner.finish();
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 void read(pg::WalReader& reader, ByteView segment, pg::SegmentName name) {
+  const std::optional<pg::WalSegmentScan> same = in_pieces(reader, segment, name);
   try {
     pg::WalSegmentScan scan = pg::scan_segment(reader, segment, name);
     const pg::WalSegmentSummary& summary = scan.summary;
+    HF_CHECK(same == scan);
     HF_CHECK(summary.record_count >= scan.events.size());
     HF_CHECK(summary.stop_lsn >= pg::start_lsn(name.segment_number, summary.segment_size));
     HF_CHECK(summary.stop_lsn <= pg::end_lsn(name.segment_number, summary.segment_size));
     HF_CHECK(!summary.first_record_lsn || *summary.first_record_lsn <= *summary.last_record_lsn);
   } catch (const Error&) {
+    HF_CHECK(!same);
   }
 }
 

@@ -19,9 +19,11 @@ namespace {
 constexpr long kLimitKib = 256 << 10;
 
 // With eight jobs.
-long peak_of_holdfast(const RecoveryScene& scene, const std::vector<std::string>& words) {
+long peak_of_holdfast(const RecoveryScene& scene, const std::vector<std::string>& words,
+                      const std::string& directory = {}) {
   SpawnOptions options{
       .arguments = {holdfast_program(), "--config", scene.config_file(), "--jobs", "8"},
+      .directory = directory,
       .output = scene.path("out"),
       .error = "&1"};
   options.arguments.insert(options.arguments.end(), words.begin(), words.end());
@@ -48,19 +50,46 @@ class Memory : public testing::Test {
     EXPECT_LT(peak, kLimitKib) << words.front();
     EXPECT_GT(peak, 4 << 10) << "nothing was measured";
   }
-  void expect_backup_and_restore_bounded() {
+  void expect_all_bounded() {
     expect_bounded({"backup"});
     expect_bounded({"restore", "--into", scene_.path("into")});
+    expect_bounded({"verify", "--deep"});
+    expect_bounded({"expire"});
     EXPECT_TRUE(lstat_if_exists(scene_.path("into/global/pg_control")));
   }
 
   RecoveryScene scene_;
 };
 
+TEST(MemoryOfWal, IsBoundedWhateverASegmentHas) {
+  RecoveryScene scene({.sealing = Sealing::kKeyFile, .wal_segment_mib = 256, .archive = false});
+  scene.must({"init", "--configure-server"});
+  PostgresServer& server = scene.server();
+  server.sql("ALTER SYSTEM SET archive_command = 'false'");
+  server.restart();
+  const std::string name = server.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
+  // What does not compress, 100 MiB of it.
+  server.sql(
+      "CREATE TABLE dense AS SELECT decode(md5(g::text) || md5((-g)::text), 'hex') AS bytes FROM "
+      "generate_series(1, 1300000) g");
+  server.sql("SELECT pg_switch_wal()");
+  const std::string path = join_path(server.data_directory(), "pg_wal/" + name);
+  const auto expect_bounded = [&](const std::vector<std::string>& words) {
+    const long peak = peak_of_holdfast(scene, words, server.data_directory());
+    std::cout << fmt::format("{} {}: {} MiB at most\n", words[0], words[1], peak >> 10);
+    EXPECT_LT(peak, 64 << 10) << words[0] << " " << words[1];
+    EXPECT_GT(peak, 4 << 10) << "nothing was measured";
+  };
+  expect_bounded({"wal", "push", path});
+  expect_bounded({"wal", "get", name, scene.path("got")});
+  EXPECT_EQ(run({.arguments = {"cmp", path, scene.path("got")}}).status.code, 0);
+  expect_bounded({"verify", "--deep"});
+}
+
 // Minutes of writing on two processors each.
 class LongMemory : public Memory {};
 
-TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
+TEST_F(Memory, IsBoundedForHundredsOfMegabytes) {
   // Rows of random text, which is not compressed away.
   scene_.server().sql(
       "CREATE TABLE large AS SELECT (SELECT string_agg(md5((g * 31 + i)::text), '') FROM "
@@ -68,10 +97,10 @@ TEST_F(Memory, OfBackupAndRestoreIsBoundedForHundredsOfMegabytes) {
   begin_archiving();
   ASSERT_GT(std::stoll(scene_.server().value("SELECT pg_database_size('postgres')")),
             int64_t{250} << 20);
-  expect_backup_and_restore_bounded();
+  expect_all_bounded();
 }
 
-TEST_F(LongMemory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
+TEST_F(LongMemory, IsBoundedForA20GigabyteSparseRelation) {
   scene_.server().sql("CREATE TABLE sparse AS SELECT 1 AS one");
   const std::string relation =
       join_path(scene_.server().data_directory(),
@@ -85,7 +114,7 @@ TEST_F(LongMemory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
     ASSERT_EQ(ftruncate(fd.get(), off_t{1} << 30), 0);
   }
   scene_.server().start();
-  expect_backup_and_restore_bounded();
+  expect_all_bounded();
   struct stat status =
       stat_if_exists(scene_.path("into") +
                      relation.substr(scene_.server().data_directory().size()) + ".19")
@@ -94,13 +123,13 @@ TEST_F(LongMemory, OfBackupAndRestoreIsBoundedForA20GigabyteSparseRelation) {
   EXPECT_LT(status.st_blocks, 1 << 10) << "it is not sparse any more";
 }
 
-TEST_F(LongMemory, OfBackupAndRestoreIsBoundedFor200000Files) {
+TEST_F(LongMemory, IsBoundedFor200000Files) {
   begin_archiving();
   const std::string many = join_path(scene_.server().data_directory(), "base/5");
   // Relations' names, of none that the catalog knows: they are copied like the others.
   for (int file = 0; file < 200'000; ++file)
     (void)open_file(fmt::format("{}/{}", many, 1'000'000 + file), O_WRONLY | O_CREAT | O_EXCL);
-  expect_backup_and_restore_bounded();
+  expect_all_bounded();
   EXPECT_TRUE(lstat_if_exists(scene_.path("into/base/5/1199999")));
 }
 

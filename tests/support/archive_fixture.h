@@ -11,6 +11,7 @@
 #include "store/memory_store.h"
 #include "support/fake_clock.h"
 #include "support/fake_random.h"
+#include "support/pieces_of.h"
 #include "support/wal_builder.h"
 
 namespace holdfast::test {
@@ -68,7 +69,7 @@ class ArchiveFixture {
     archive_.put_segment(
         file,
         repo::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
-        repo::SegmentCompressor(content));
+        test::pieces_of(content));
   }
   // All complete segments but those whose numbers are left out.
   void put_segments(const WalBuilder& wal, const std::set<uint64_t>& left_out = {}) {

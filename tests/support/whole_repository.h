@@ -13,6 +13,7 @@
 #include "repo/marks.h"
 #include "repo/wal_archive.h"
 #include "support/golden.h"
+#include "support/pieces_of.h"
 #include "support/test_repository.h"
 #include "support/wal_builder.h"
 
@@ -64,7 +65,7 @@ class WholeRepository {
         file,
         repo::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = clock.now()}),
-        repo::SegmentCompressor(content));
+        test::pieces_of(content));
   }
   std::string segment_object(uint64_t number) const {
     return archive.object_name({.kind = pg::WalFileKind::kSegment,

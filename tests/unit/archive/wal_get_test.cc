@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "support/pieces_of.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -243,7 +244,7 @@ TEST_F(WalGet, NothingIsAtTheDestinationBeforeAllWasCompared) {
   for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<std::byte>(i * i >> 9);
   info.bytes = content.size();
   archive().put_segment(pg::parse_wal_file_name(segment_name(1, 3), kSize), info,
-                        repo::SegmentCompressor(content));
+                        test::pieces_of(content));
   class Watching : public test::FaultStore {
    public:
     Watching(store::Store& below, std::string destination)

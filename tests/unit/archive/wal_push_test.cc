@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "archive/intake.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -196,6 +197,36 @@ TEST_F(WalPush, DamagedWalIsArchivedAsItIsWithAWarning) {
   EXPECT_NE(reporter_.warnings()[0].find("can be read only up to"), std::string::npos);
   EXPECT_FALSE(
       push(server_, segment_name(1, 2)).was_there);  // its end is not known: nothing to compare
+}
+
+TEST_F(WalPush, AFileThatIsReadAgainIsTheOneThatWasChecked) {
+  const std::string name = segment_name(1, 2);
+  const Bytes content = read_file(server_.path(name));
+  const repo::WalArchive into = archive();
+  Intake intake(into, wal_source_of(server_.path(name), "", "alpha"), reporter_, clock_, {});
+  OfferedFile offered = intake.read(name);
+  ASSERT_FALSE(offered.content.empty());
+  offered.content.clear();  // as of a segment that is too large to be kept
+
+  Bytes changed = content;
+  changed[700'000] ^= std::byte{1};
+  server_.put(name, changed);
+  const Error error = test::error_of([&] { intake.put(offered); });
+  EXPECT_EQ(error.code(), ErrorCode::kIo);
+  EXPECT_NE(error.message().find("was changed while it was read"), std::string::npos);
+  changed.resize(changed.size() / 2);
+  server_.put(name, changed);
+  EXPECT_EQ(test::error_of([&] { intake.put(offered); }).code(), ErrorCode::kIo);
+  EXPECT_TRUE(archived().empty());
+
+  server_.put(name, content);
+  EXPECT_TRUE(intake.put(offered));
+  push(server_, segment_name(1, 3));
+  get(server_, name);
+  EXPECT_EQ(placed(server_), content);
+  // Of what is there already nothing is compressed.
+  EXPECT_TRUE(intake.read(name).content.empty());
+  EXPECT_FALSE(intake.accept(intake.read(name)));
 }
 
 // --- timelines

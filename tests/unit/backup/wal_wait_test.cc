@@ -5,6 +5,7 @@
 #include "base/task_group.h"
 #include "codec/digest.h"
 #include "support/error_of.h"
+#include "support/pieces_of.h"
 #include "support/recording_reporter.h"
 #include "support/test_repository.h"
 
@@ -30,7 +31,7 @@ class WalWaitTest : public testing::Test {
     info.segment_bytes = size.bytes();
     info.start_lsn = pg::start_lsn(number, size);
     ASSERT_TRUE(archive_.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
-                                     repo::SegmentCompressor(content)));
+                                     test::pieces_of(content)));
   }
   void put(uint64_t number) { put(number, stored_.lineage.system_identifier); }
   void put_history(uint32_t timeline) {

@@ -195,6 +195,83 @@ TEST(WalReader, YieldsEveryRecordOverPagesAndSegments) {
   }
 }
 
+WalSegmentScan scan_in_pieces(WalReader& reader, ByteView segment, SegmentName name, size_t size) {
+  WalSegmentScanner scanner(reader, name, segment.size());
+  for (size_t at = 0; at < segment.size(); at += size) {
+    // Nothing of the piece before may be looked at again.
+    const Bytes piece(
+        segment.begin() + static_cast<ptrdiff_t>(at),
+        segment.begin() + static_cast<ptrdiff_t>(std::min(at + size, segment.size())));
+    scanner.take(piece);
+  }
+  return scanner.finish();
+}
+
+TEST(WalReader, SaysTheSameOfASegmentInPieces) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  WalBuilder builder;
+  while (builder.segment_count() < 4)
+    builder.add_filler(random() % (random() % 20 == 0 ? 100'000 : 600));
+  for (size_t size : {kWalBlockBytes, 3 * kWalBlockBytes, size_t{128} << 10, size_t{1} << 30}) {
+    SCOPED_TRACE(size);
+    WalReader whole(builder.options().size), pieces(builder.options().size);
+    for (size_t i = 0; i < builder.segment_count(); ++i) {
+      Bytes segment = builder.segment(i);
+      EXPECT_EQ(scan_in_pieces(pieces, segment, builder.name(i), size),
+                scan_segment(whole, segment, builder.name(i)));
+    }
+    // Damaged, and cut at a page's end and within one.
+    Bytes damaged = builder.segment(1);
+    damaged[damaged.size() / 2] ^= std::byte{1};
+    WalReader reader(builder.options().size);
+    EXPECT_EQ(scan_in_pieces(reader, damaged, builder.name(1), size),
+              scan_segment(damaged, builder.name(1)));
+    for (size_t length : {5 * kWalBlockBytes, 5 * kWalBlockBytes + 100, size_t{100}}) {
+      const ByteView part = ByteView(damaged).first(length);
+      EXPECT_EQ(scan_in_pieces(reader, part, builder.name(1), size),
+                scan_segment(part, builder.name(1)));
+    }
+  }
+  for (const auto& [major, file] : std::vector<std::pair<int, std::string>>{
+           {13, "000000010000000000000009"}, {18, "00000001000000000000000B"}}) {
+    const Bytes bytes = test::golden(fmt::format("pg-{}/{}", major, file));
+    const WalSegmentSize size(kSegment);
+    const SegmentName name = parse_wal_file_name(file, size).segment;
+    WalReader reader(size);
+    const WalSegmentScan scan = scan_in_pieces(reader, bytes, name, kWalBlockBytes);
+    EXPECT_EQ(scan, scan_segment(bytes, name));
+    EXPECT_GT(scan.events.size(), 10U);
+  }
+}
+
+TEST(WalReader, RefusesPiecesThatDoNotFit) {
+  WalBuilder builder;
+  builder.add_filler(100'000);
+  const Bytes segment = builder.segment(0);
+  const auto refused = [&](const std::vector<size_t>& sizes, uint64_t bytes) {
+    WalReader reader(builder.options().size);
+    WalSegmentFeed feed(reader, builder.name(0), bytes);
+    const Error error = test::error_of([&] {
+      size_t at = 0;
+      for (size_t size : sizes) {
+        feed.take(ByteView(segment).subspan(at, size));
+        at += size;
+      }
+    });
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    return error.detail();
+  };
+  EXPECT_EQ(refused({8192, 100}, 16384), "One ends at 8292 of 16384 bytes.");
+  EXPECT_EQ(refused({8192, 8192, 8192}, 16384), "One ends at 24576 of 16384 bytes.");
+  WalReader reader(builder.options().size);
+  EXPECT_EQ(test::error_of([&] { WalSegmentFeed(reader, builder.name(0), 0).finish(); }).code(),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(test::error_of([&] { WalSegmentScanner(builder.name(0), 0).finish(); }).code(),
+            ErrorCode::kCorrupt);
+}
+
 TEST(WalReader, HandsOutTheWholeRecordWhereverItLies) {
   // Records start at every place of the last 200 bytes of a segment: the header itself is split
   // too.

@@ -11,6 +11,7 @@
 #include "support/error_of.h"
 #include "support/fake_clock.h"
 #include "support/fault_store.h"
+#include "support/pieces_of.h"
 
 namespace holdfast::repo {
 namespace {
@@ -93,7 +94,7 @@ class WalArchiveTest : public ::testing::TestWithParam<bool> {
   }
   WalArchive archive() const { return {*repository_, lineage_}; }
   bool put(const pg::WalFileName& file, ByteView content, int jobs = 1) {
-    return archive().put_segment(file, full_info(content), SegmentCompressor(content, {}, jobs));
+    return archive().put_segment(file, full_info(content), test::pieces_of(content, jobs));
   }
   std::optional<Bytes> read(const pg::WalFileName& file, const Bytes16* partial = nullptr) {
     Bytes content;
@@ -363,7 +364,7 @@ TEST_P(WalArchiveTest, RefusesEveryDamagedByte) {
 TEST_P(WalArchiveTest, ContentThatIsNotWhatTheMetadataTellsIsRefused) {
   // Sealed and whole, and still not what was to be kept: only the digest tells.
   WalSegmentInfo info = full_info(as_bytes("what it says"));
-  archive().put_segment(segment_file(1, 1), info, SegmentCompressor(as_bytes("what it has ")));
+  archive().put_segment(segment_file(1, 1), info, test::pieces_of(as_bytes("what it has ")));
   EXPECT_EQ(test::error_of([&] { read(segment_file(1, 1)); }).code(), ErrorCode::kCorrupt);
 }
 
@@ -378,7 +379,7 @@ TEST_P(WalArchiveTest, EachPieceOfALargeSegmentIsPartOfWhatIsCompared) {
     const WalSegmentInfo info = full_info(content);
     content[at] ^= std::byte{1};
     const pg::WalFileName file = segment_file(1, ++number);
-    archive().put_segment(file, info, SegmentCompressor(content));
+    archive().put_segment(file, info, test::pieces_of(content));
     content[at] ^= std::byte{1};
     const Error error = test::error_of([&] { read(file); });
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << at;
@@ -406,7 +407,7 @@ TEST_P(WalArchiveTest, WhoTakesThePiecesMayGiveUpAtAny) {
 TEST_P(WalArchiveTest, ACommitThatGivesUpLeavesNothing) {
   const Bytes content(100);
   Error error = test::error_of([&] {
-    archive().put_segment(segment_file(1, 1), full_info(content), SegmentCompressor(content), [] {
+    archive().put_segment(segment_file(1, 1), full_info(content), test::pieces_of(content), [] {
       throw Error({.code = ErrorCode::kInterrupted, .message = "enough"});
     });
   });

@@ -4,6 +4,7 @@
 
 #include "codec/digest.h"
 #include "support/error_of.h"
+#include "support/pieces_of.h"
 #include "support/test_repository.h"
 
 namespace holdfast::setup {
@@ -35,7 +36,7 @@ class InfoTest : public testing::Test {
       info.commits.lowest_time = info.commits.highest_time = *last_commit;
     }
     ASSERT_TRUE(archive.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
-                                    repo::SegmentCompressor(content)));
+                                    test::pieces_of(content)));
   }
   std::string put_backup(Time stopped, bool damaged = false) {
     stored_.clock.advance(std::chrono::seconds(1));

@@ -7,6 +7,7 @@
 #include "repo/verified_objects.h"
 #include "support/counting_store.h"
 #include "support/error_of.h"
+#include "support/pieces_of.h"
 #include "support/recording_reporter.h"
 #include "support/whole_repository.h"
 
@@ -372,7 +373,7 @@ TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
   world_.store.remove(world_.segment_object(4));
   world_.archive.put_segment(
       file, repo::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
-      repo::SegmentCompressor(content));
+      test::pieces_of(content));
   a_minute_passes();
   for (int run_number = 0; run_number < 2; ++run_number) {
     const VerifyResult result = run();
