@@ -174,6 +174,23 @@ void choice(CLI::Option* option, std::vector<std::string> values) {
       ->type_name("WORD");
 }
 
+// The first option of the line that none of `commands` has; empty without. A word behind it may be
+// its value, about which the library would complain instead.
+std::string unknown_option(const std::vector<const CLI::App*>& commands, int argc,
+                           const char* const* argv) {
+  for (int at = 1; at < argc; ++at) {
+    const std::string_view word = argv[at];
+    if (word == "--") break;
+    if (!word.starts_with("--")) continue;
+    const std::string name(word.substr(0, word.find('=')));
+    if (std::ranges::none_of(commands, [&](const CLI::App* command) {
+          return command->get_option_no_throw(name) != nullptr;
+        }))
+      return name;
+  }
+  return {};
+}
+
 // The library's sentence about a line that does not parse, in our words.
 std::string in_our_words(const CLI::ParseError& error, bool has_command) {
   std::string text = error.what();
@@ -458,7 +475,15 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     return arguments;
   } catch (const CLI::ParseError& error) {
     const std::string command_words = chosen();
-    usage(in_our_words(error, !command_words.empty()), {}, command_words);
+    std::vector<const CLI::App*> commands = {&app};
+    while (!commands.back()->get_subcommands().empty())
+      commands.push_back(commands.back()->get_subcommands().front());
+    if (commands.size() == 1 && argc > 1 && !std::string_view(argv[1]).starts_with('-'))
+      usage(fmt::format("unknown command \"{}\"", argv[1]), {}, command_words);
+    const std::string unknown = unknown_option(commands, argc, argv);
+    usage(unknown.empty() ? in_our_words(error, !command_words.empty())
+                          : fmt::format("unknown option \"{}\"", unknown),
+          {}, command_words);
   }
   arguments.command = chosen();
   if (arguments.command.empty()) {

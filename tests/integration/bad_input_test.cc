@@ -124,6 +124,12 @@ HINT:  See "holdfast --help".
     {"UnknownOption", {"backup", "--no-such"}, 2, R"(ERROR:  unknown option "--no-such"
 HINT:  See "holdfast backup --help".
 )"},
+    {"UnknownOptionWithAValue",
+     {"wal", "push", "--look-ahed", "3", "x"},
+     2,
+     R"(ERROR:  unknown option "--look-ahed"
+HINT:  See "holdfast wal push --help".
+)"},
     {"StrayWord", {"backup", "nonsense"}, 2, R"(ERROR:  unexpected argument "nonsense"
 HINT:  See "holdfast backup --help".
 )"},
