@@ -21,7 +21,9 @@ namespace {
 
 // Threads that read and compress one segment; more would not shorten it.
 constexpr int kMaxJobs = 4;
-// What is kept of a larger segment could be too much.
+// Compressed: more than any segment of 16 MiB takes, and what eight threads may hold.
+constexpr uint64_t kMaxKeptBytes = uint64_t{20} << 20;
+// Of a larger segment nothing is kept: what the most compress to would be too much.
 constexpr uint64_t kLargestKeptSegment = uint64_t{64} << 20;
 // History and backup history files are a few lines.
 constexpr size_t kMaxSmallFileBytes = size_t{1} << 20;
@@ -220,9 +222,15 @@ OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const
     offered.sha256 = repo::wal_content_sha256(offered.small_content);
   } else {
     repo::SegmentPass::Take keep;
-    if (!setting_.on_paper && size <= kLargestKeptSegment &&
-        !(whole && archive_->has_segment(offered.file)))
-      keep = [&](repo::CompressedPiece&& piece) { offered.content.push_back(std::move(piece)); };
+    uint64_t kept = 0;
+    if (setting_.read_once || (!setting_.on_paper && size <= kLargestKeptSegment))
+      keep = [&](repo::CompressedPiece&& piece) {
+        kept += piece.frame.size();
+        if (setting_.read_once || kept <= kMaxKeptBytes)
+          offered.content.push_back(std::move(piece));
+        else
+          offered.content = {};
+      };
     offered.segment = pass.describe(
         size, read, offered.file,
         {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()}, keep);
@@ -372,7 +380,6 @@ void Intake::hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
     for (const repo::CompressedPiece& piece : offered.content) put_piece(piece);
     return;
   }
-  Context reading("reading WAL file \"{}\" again", offered.path);
   const Fd fd = open_file(offered.path, O_RDONLY);
   codec::Sha256 sha256;
   const repo::SegmentPass::Look hash = [&](ByteView piece) { sha256.update(piece); };

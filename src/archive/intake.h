@@ -16,7 +16,8 @@
 //               comer is refused
 //
 // A .partial file never conflicts: its name in the archive holds its digest.
-// Used by push, look-ahead and salvage. One thread at a time, but for read() and put().
+// Used by push, look-ahead and salvage. One thread at a time, but for read() and put() with passes
+// of their own.
 //
 // On paper nothing is put: accept() says what it would do, and later files are checked against
 // those that it would have archived.
@@ -74,7 +75,7 @@ struct OfferedFile {
   uint64_t bytes = 0;
   Bytes32 sha256;
   repo::WalSegmentInfo segment;                // of segments and partial ones
-  std::vector<repo::CompressedPiece> content;  // of these, unless put() reads them again
+  std::vector<repo::CompressedPiece> content;  // of these; empty: put() reads the file again
   Bytes small_content;                         // of all others
 };
 
@@ -82,6 +83,8 @@ struct IntakeSetting {
   codec::CompressionSetting compression = {};
   int jobs = 0;           // threads that read and compress a segment; 0: as many as shorten it
   bool on_paper = false;  // nothing is put
+  // A file that is being written: what is put is what was read at once, at whatever memory.
+  bool read_once = false;
 };
 
 class Intake {
@@ -94,8 +97,7 @@ class Intake {
   const repo::WalArchive& archive() const { return *archive_; }
 
   // Reads `<wal directory>/<name>` whole and checks that it is what its name says. The compressed
-  // content is kept, up to segments of 64 MiB: of larger ones, and of those that seem to be
-  // archived already, put() would read the file again.
+  // content is kept, up to 20 MiB; for more put() reads the file again.
   OfferedFile read(const std::string& name) { return read(name, pass_); }
   // The same by any thread, with a pass of its own.
   OfferedFile read(const std::string& name, repo::SegmentPass& pass) const;

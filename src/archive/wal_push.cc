@@ -205,9 +205,10 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
 
   // The file itself. Behind this it is durable.
   Intake intake(archive, source, reporter, clock, {.compression = options.compression});
-  const OfferedFile offered = intake.read(name);
+  OfferedFile offered = intake.read(name);
   result.bytes = offered.bytes;
   result.was_there = !intake.accept(offered);
+  offered.content = {};
 
   // What waits behind it.
   if (!result.was_there && file.kind == pg::WalFileKind::kSegment && options.look_ahead > 0 &&

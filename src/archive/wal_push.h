@@ -12,9 +12,8 @@
 // first one that is refused ends it with a warning; the call has succeeded by then. When a call
 // finds its segment there it does not look ahead, so the work is done once.
 //
-// Memory: look-ahead holds what at most `jobs` segments are compressed to, and is off for segments
-// of more than 64 MiB.
-// Threads die with the process.
+// Memory: for each of `jobs` threads 3 MiB, and at most 20 MiB of what its segment is compressed
+// to. Look-ahead is off for segments of more than 64 MiB. Threads die with the process.
 #pragma once
 
 #include <chrono>

@@ -28,7 +28,9 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
   first_page.resize(pread_some(*fd, first_page, 0, path));
   if (!pg::holds_segment(first_page, file.segment, archive.segment_size())) return std::nullopt;
 
-  Intake intake(archive, std::move(source), reporter, clock, {.compression = options.compression});
+  // The standby writes on in it.
+  Intake intake(archive, std::move(source), reporter, clock,
+                {.compression = options.compression, .read_once = true});
   const OfferedFile offered = intake.as_partial(intake.read(options.segment));
   // The intake takes any .partial; this one must continue what is archived, or the backup that
   // needs it could not be recovered.

@@ -41,16 +41,14 @@ class SegmentWalk {
     piece_ = piece;
     if (piece_start_ == 0) check_segment();
     const uint64_t end = piece_start_ + piece_.size();
-    if (end > bytes_ || (end < bytes_ && end % kWalBlockBytes != 0))
-      throw Error({.code = ErrorCode::kCorrupt,
-                   .message = fmt::format("WAL segment \"{}\" comes in pieces that do not fit it",
-                                          segment_file_name(summary_.name, reader_.size_)),
-                   .detail = fmt::format("One ends at {} of {} bytes.", end, bytes_)});
+    if (end > bytes_ || (end < bytes_ && end % kWalBlockBytes != 0)) throw_does_not_fit(end);
     while (!stopped_) {
       if (offset_ == reader_.size_.bytes()) {
         stop(WalStop::kSegmentEnd, lsn(), "");
       } else if (offset_ == end && end < bytes_) {
         break;  // a page starts with the next piece
+      } else if (offset_ > end) {
+        stop_short();  // cut behind a record, before the next place of one
       } else if (offset_ % kWalBlockBytes == 0 && !enter_page()) {
         break;
       } else if (reader_.unfinished_) {
@@ -63,7 +61,7 @@ class SegmentWalk {
 
   WalSegmentSummary finish() {
     if (piece_.empty()) take({});  // throws: it is no segment
-    HF_CHECK(piece_start_ + piece_.size() == bytes_);
+    if (piece_start_ + piece_.size() != bytes_) throw_does_not_fit(piece_start_ + piece_.size());
     leave();
     return std::move(summary_);
   }
@@ -73,6 +71,13 @@ class SegmentWalk {
   // What there is of this piece from here on.
   ByteView rest() const { return piece_.subspan(offset_ - piece_start_); }
   size_t page_end() const { return (offset_ / kWalBlockBytes + 1) * kWalBlockBytes; }
+
+  [[noreturn]] void throw_does_not_fit(uint64_t end) const {
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("WAL segment \"{}\" comes in pieces that do not fit it",
+                                        segment_file_name(summary_.name, reader_.size_)),
+                 .detail = fmt::format("One ends at {} of {} bytes.", end, bytes_)});
+  }
 
   void stop(WalStop how, Lsn where, std::string reason) {
     stopped_ = true;

@@ -1,10 +1,11 @@
 // wal_reader.h: the records of WAL segments, and a summary of each segment for those who join them.
 //
-// A WalReader is fed whole segments in order. A record that runs over the end of one is completed
-// from the next; fed a segment that does not follow, it starts afresh with the first record that
-// starts in it. Records are checked as the server checks them (page headers, continuation lengths,
-// previous-record links, CRC); reading stops where one fails, and the summary says where and why:
-// what that means is the caller's to judge, since in a live pg_wal it is the normal end.
+// A WalReader is fed segments in order, whole or in pieces. A record that runs over the end of one
+// is completed from the next; fed a segment that does not follow, it starts afresh with the first
+// record that starts in it. Records are checked as the server checks them (page headers,
+// continuation lengths, previous-record links, CRC); reading stops where one fails, and the summary
+// says where and why: what that means is the caller's to judge, since in a live pg_wal it is the
+// normal end.
 //
 // What is read is not trusted. Memory: kMaxKeptBytes for a record that runs over pages, taken only
 // as its bytes arrive. Sketch: 1 GB/s and more, bound by the CRC; records within one page are not
@@ -140,7 +141,8 @@ class WalSegmentFeed {
   // The next piece. Throws as WalReader::feed (the first one), and kCorrupt when another than the
   // last one does not end with a page, or more bytes come than were told.
   void take(ByteView piece);
-  // Behind the last piece; REQUIRES all bytes. Throws as WalReader::feed when there are none.
+  // Behind the last piece. Throws as WalReader::feed when there was none, and kCorrupt when there
+  // were fewer bytes than were told.
   WalSegmentSummary finish();
 
  private:

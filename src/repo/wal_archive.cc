@@ -58,8 +58,8 @@ class PieceHasher {
 
   // Memory for the next piece.
   std::span<std::byte> room(size_t bytes) {
+    wait_until_left(kBuffers - 1);
     MutexLock lock(mutex_);
-    changed_.wait(mutex_, [this]() HF_REQUIRES(mutex_) { return given_ - hashed_ < kBuffers; });
     RawBytes& buffer = buffers_[given_ % kBuffers];
     if (buffer.size() < bytes) buffer = RawBytes(bytes);
     return buffer.span().first(bytes);
@@ -73,13 +73,25 @@ class PieceHasher {
     changed_.notify_all();
   }
   Bytes32 finish() {
-    MutexLock lock(mutex_);
-    changed_.wait(mutex_, [this]() HF_REQUIRES(mutex_) { return hashed_ == given_; });
+    wait_until_left(0);
     return digest_.finish();
   }
 
  private:
   static constexpr size_t kBuffers = 4;
+
+  // Until no more than so many pieces are still to be hashed. Throws what the thread has thrown.
+  void wait_until_left(size_t left) {
+    bool is_done = false;
+    {
+      MutexLock lock(mutex_);
+      is_done = changed_.wait(mutex_, thread_.stop_token(),
+                              [&]() HF_REQUIRES(mutex_) { return given_ - hashed_ <= left; });
+    }
+    if (is_done) return;
+    thread_.wait();  // throws: only an error stops it
+    HF_CHECK(false);
+  }
 
   void work(const std::stop_token& stop) {
     for (;;) {
@@ -224,10 +236,6 @@ bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
   }
   make_durable(file);
   return false;
-}
-
-bool WalArchive::has_segment(const pg::WalFileName& file) const {
-  return repository_->store().info(object_name(file)).has_value();
 }
 
 std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& file,

@@ -44,7 +44,6 @@ class WalArchive {
                    const std::function<void()>& before_commit = {}) const;
   bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content) const;
 
-  bool has_segment(const pg::WalFileName& file) const;
   // nullopt: absent. One small read.
   std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file,
                                              const Bytes16* partial = nullptr) const;

@@ -12,8 +12,9 @@
 // join), windows (gaps, and what can be recovered).
 //
 // Sketch: bound by decompression and digests, about 300 MB/s a job; each pack and segment is read
-// once. Memory: for each job a WAL segment, or 12 MiB for packs; the footers of 32 packs; 32 bytes
-// for each pack, 16 for each segment of the repository, and as much again for the records.
+// once, a segment that cannot be read to its end twice. Memory: for each job 12 MiB; the footers of
+// 32 packs; 32 bytes for each pack, 16 for each segment of the repository, and as much again for
+// the records.
 #pragma once
 
 #include <cstdint>

@@ -53,7 +53,7 @@ class WalChecker {
       repo::WalSegmentInfo info;
       bool joins = true;
       const std::optional<Error> error =
-          damage_of([&] { info = check_segment(reader, name, joins); });
+          damage_of([&] { info = check_segment(reader, name, segment.bytes, joins); });
       job_.reporter.amount(segment.bytes);
       // What expires while we look is no damage; where it leaves a hole, that is found.
       if (error && !job_.repository.store().info(object)) {
@@ -120,7 +120,7 @@ class WalChecker {
 
   // Throws kCorrupt. `joins`: whether its records continue those that the reader was fed.
   repo::WalSegmentInfo check_segment(pg::WalReader& reader, pg::SegmentName name,
-                                     bool& joins) const {
+                                     uint64_t stored_bytes, bool& joins) const {
     const std::string object = archive_.object_name(file_of(name));
     const std::optional<repo::WalSegmentInfo> found = archive_.segment_info(file_of(name));
     if (!found) repo::throw_damaged(object, "It disappeared while it was read.");
@@ -141,6 +141,7 @@ class WalChecker {
     };
     if (!reaches_end(summary)) {
       // By itself, or only as the continuation of what came before?
+      job_.rate.take(stored_bytes, job_.stop);
       pg::WalReader alone(size);
       pg::WalSegmentSummary by_itself = read_by(alone, name);
       joins = !reaches_end(by_itself);

@@ -246,6 +246,22 @@ TEST(WalReader, SaysTheSameOfASegmentInPieces) {
   }
 }
 
+TEST(WalReader, StopsWhereAFileIsCutBehindARecord) {
+  WalBuilder builder;
+  const Lsn lsn = builder.add_filler(3);
+  builder.add_filler(3);
+  const Bytes segment = builder.segment(0);
+  // The record has 24 bytes of header and its body; 8 bytes are the places of records.
+  const uint64_t start = lsn - start_lsn(builder.name(0).segment_number, builder.options().size);
+  for (uint64_t end = start + 1; end <= start + 48; ++end) {
+    SCOPED_TRACE(end - start);
+    const WalSegmentSummary summary =
+        scan_segment(ByteView(segment).first(static_cast<size_t>(end)), builder.name(0)).summary;
+    EXPECT_EQ(summary.stop, WalStop::kShort);
+    EXPECT_LE(summary.record_count, 1U);
+  }
+}
+
 TEST(WalReader, RefusesPiecesThatDoNotFit) {
   WalBuilder builder;
   builder.add_filler(100'000);
@@ -259,12 +275,14 @@ TEST(WalReader, RefusesPiecesThatDoNotFit) {
         feed.take(ByteView(segment).subspan(at, size));
         at += size;
       }
+      feed.finish();
     });
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
     return error.detail();
   };
   EXPECT_EQ(refused({8192, 100}, 16384), "One ends at 8292 of 16384 bytes.");
   EXPECT_EQ(refused({8192, 8192, 8192}, 16384), "One ends at 24576 of 16384 bytes.");
+  EXPECT_EQ(refused({8192, 8192}, 24576), "One ends at 16384 of 24576 bytes.");
   WalReader reader(builder.options().size);
   EXPECT_EQ(test::error_of([&] { WalSegmentFeed(reader, builder.name(0), 0).finish(); }).code(),
             ErrorCode::kCorrupt);

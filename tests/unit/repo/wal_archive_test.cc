@@ -387,10 +387,35 @@ TEST_P(WalArchiveTest, EachPieceOfALargeSegmentIsPartOfWhatIsCompared) {
   }
 }
 
+// As they were written before, or by whoever else.
+void put_in_pieces_of(size_t size, ByteView content, const auto& put) {
+  codec::Compressor compressor({});
+  RawBytes scratch;
+  for (size_t at = 0; at < content.size(); at += size)
+    put(ObjectWriter::compress(content.subspan(at, std::min(size, content.size() - at)), compressor,
+                               scratch));
+}
+
+TEST_P(WalArchiveTest, PiecesOfUpToFourMebibytesAreRead) {
+  Bytes content(kSize.bytes());
+  std::minstd_rand random(5);
+  for (size_t at = 0; at < content.size(); at += 3) content[at] = static_cast<std::byte>(random());
+  uint64_t number = 0;
+  for (size_t size : {size_t{4} << 20, size_t{1} << 20, size_t{3} << 18}) {
+    archive().put_segment(segment_file(1, ++number), full_info(content),
+                          [&](const auto& put) { put_in_pieces_of(size, content, put); });
+    EXPECT_EQ(read(segment_file(1, number)), content);
+  }
+  archive().put_segment(segment_file(1, ++number), full_info(content), [&](const auto& put) {
+    put_in_pieces_of((size_t{4} << 20) + 8192, content, put);
+  });
+  EXPECT_EQ(test::error_of([&] { read(segment_file(1, number)); }).code(), ErrorCode::kCorrupt);
+}
+
 TEST_P(WalArchiveTest, WhoTakesThePiecesMayGiveUpAtAny) {
   const Bytes content(kSize.bytes(), std::byte{9});
   put(segment_file(1, 1), content);
-  for (int last = 1; last <= 4; ++last) {
+  for (int last : {1, 2, 5, 16}) {  // one more than there are buffers, and the last
     int taken = 0;
     const std::thread::id here = std::this_thread::get_id();
     const Error error = test::error_of([&] {
