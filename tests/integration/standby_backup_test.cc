@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/task_group.h"
 #include "support/file_faults.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
@@ -19,7 +20,8 @@ namespace {
 // A primary that archives, and a standby that streams from it and archives nothing.
 class StandbyScene {
  protected:
-  explicit StandbyScene(int major) : major_(major), scene_({.major = major, .wal_segment_mib = 1}) {
+  explicit StandbyScene(int major, int wal_segment_mib = 1)
+      : major_(major), scene_({.major = major, .wal_segment_mib = wal_segment_mib}) {
     scene_.server().sql("CREATE TABLE kept (g int)");
     scene_.must({"backup"});
     make_standby();
@@ -116,6 +118,27 @@ TEST_F(StandbyBackup, OfAPrimaryThatGoesOnLeavesTheArchiveToThePrimary) {
   const std::unique_ptr<RestoredServer> server =
       scene_.restore_into("latest", {"--backup", id, "--to-latest"});
   EXPECT_EQ(server->value("SELECT pg_catalog.count(*) FROM public.kept"), rows());
+}
+
+// Such a segment is too large to be kept, and is not the same when it is read again.
+class StandbyBackupOfLargeSegments : public testing::Test, protected StandbyScene {
+ protected:
+  StandbyBackupOfLargeSegments() : StandbyScene(15, 128) {}
+};
+TEST_F(StandbyBackupOfLargeSegments, TakesTheUnfinishedOneAsItWasReadAtOnce) {
+  insert();
+  TaskGroup writer;
+  writer.start([&](const std::stop_token& stop) {
+    cluster::Connection connection = scene_.server().connect();
+    while (!stop.stop_requested()) connection.query("INSERT INTO public.kept VALUES (0)");
+  });
+  const Json backup = scene_.must(there({"backup"})).at("backup");
+  writer.request_stop();
+  writer.wait();
+  scene_.crash();
+  const std::unique_ptr<RestoredServer> server =
+      scene_.restore_into("restored", {"--backup", backup.at("id").as_string(), "--to-immediate"});
+  EXPECT_EQ(server->value("SELECT pg_catalog.count(*) FROM public.kept WHERE g = 1"), rows());
 }
 
 TEST_F(StandbyBackup, IsDiscardedWhenTheStandbyIsPromotedMeanwhile) {
