@@ -125,8 +125,14 @@ HINT:  See "holdfast --help".
 HINT:  See "holdfast backup --help".
 )"},
     {"UnknownOptionWithAValue",
-     {"wal", "push", "--look-ahed", "3", "x"},
+     {"backup", "--jbos", "3"},
      2,
+     R"(ERROR:  unknown option "--jbos"
+HINT:  See "holdfast backup --help".
+)"},
+    {"UnknownOptionOfArchiveCommand",
+     {"wal", "push", "--look-ahed", "3", "x"},
+     1,
      R"(ERROR:  unknown option "--look-ahed"
 HINT:  See "holdfast wal push --help".
 )"},

