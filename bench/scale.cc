@@ -126,7 +126,7 @@ class Wal {
     const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(0)};
     archive_.put_segment(
         file,
-        repo::describe_segment(content, file,
+        test::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = time_of(number)}),
         test::pieces_of(content));
   }

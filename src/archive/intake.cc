@@ -188,11 +188,11 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       pass_(setting.compression, usual_jobs(setting.jobs)) {}
 
 OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const {
-  const std::string path = join_path(source_.wal_directory, name);
-  Context reading("reading WAL file \"{}\"", path);
   OfferedFile offered;
   offered.name = name;
-  offered.path = path;
+  offered.path = join_path(source_.wal_directory, name);
+  const std::string& path = offered.path;
+  Context reading("reading WAL file \"{}\"", path);
   offered.file = pg::parse_wal_file_name(name, archive_->segment_size());
   if (offered.file.kind == pg::WalFileKind::kOther)
     throw Error(

@@ -152,8 +152,7 @@ class LookAhead {
     const Time read_at = clock_.now();
     const OfferedFile offered = intake_.read(name, pass);
     // A file that is not waiting any more may have been recycled while it was read.
-    const std::optional<struct stat> now =
-        stat_if_exists(join_path(intake_.source().wal_directory, name));
+    const std::optional<struct stat> now = stat_if_exists(offered.path);
     if (!is_ready(name) || !now || !is_same_and_unchanged(offered.status, *now)) return false;
     const bool is_ours =
         intake_.put(offered, pass, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });

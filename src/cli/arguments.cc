@@ -242,7 +242,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
          {"auto", "bar", "lines", "json", "none"});
   add_settings(app, arguments);
 
-  std::map<CLI::App*, std::string> names;
+  std::map<const CLI::App*, std::string> names;
   auto command = [&](CLI::App* parent, const char* name, const char* meaning) {
     CLI::App* added = parent->add_subcommand(name, meaning);
     added->fallthrough();
@@ -454,10 +454,16 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   demo->add_option("--directory", arguments.directory, "where (default: a new temporary directory)")
       ->type_name("DIR");
 
+  // The program, and the commands of the line from the outermost on.
+  auto commands = [&] {
+    std::vector<const CLI::App*> all = {&app};
+    while (!all.back()->get_subcommands().empty())
+      all.push_back(all.back()->get_subcommands().front());
+    return all;
+  };
   auto chosen = [&]() -> std::string {
-    CLI::App* at = &app;
-    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-    return at == &app ? std::string() : names.at(at);
+    const CLI::App* last = commands().back();
+    return last == &app ? std::string() : names.at(last);
   };
   try {  // the library's own exceptions end here and become ours
     app.parse(argc, argv);
@@ -465,8 +471,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     arguments.output = "holdfast " HOLDFAST_VERSION "\n";
     return arguments;
   } catch (const CLI::CallForHelp&) {
-    CLI::App* at = &app;
-    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    const CLI::App* at = commands().back();
     arguments.output =
         at == &app
             ? app.help()
@@ -475,12 +480,9 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     return arguments;
   } catch (const CLI::ParseError& error) {
     const std::string command_words = chosen();
-    std::vector<const CLI::App*> commands = {&app};
-    while (!commands.back()->get_subcommands().empty())
-      commands.push_back(commands.back()->get_subcommands().front());
-    if (commands.size() == 1 && argc > 1 && !std::string_view(argv[1]).starts_with('-'))
+    if (command_words.empty() && argc > 1 && !std::string_view(argv[1]).starts_with('-'))
       usage(fmt::format("unknown command \"{}\"", argv[1]), {}, command_words);
-    const std::string unknown = unknown_option(commands, argc, argv);
+    const std::string unknown = unknown_option(commands(), argc, argv);
     usage(unknown.empty() ? in_our_words(error, !command_words.empty())
                           : fmt::format("unknown option \"{}\"", unknown),
           {}, command_words);

@@ -485,9 +485,9 @@ constexpr Advice kAdvice[] = {
     {RecoveryFailure::kSharedMemory, "shared_memory",
      "The host did not give the server the shared memory that it asked for.",
      "\"No space left on device\" means that the host's segments are all taken: ipcs -m lists "
-     "them, "
-     "and ipcrm -m ID removes one that no process is attached to (nattch 0), left by a server that "
-     "was killed. \"Cannot allocate memory\" means that shared_buffers is more than this host has: "
+     "them, and ipcrm -m ID removes one that no process is attached to (nattch 0), left by a "
+     "server that was killed. \"Cannot allocate memory\" means that shared_buffers is more than "
+     "this host has: "
      "lower it in postgresql.conf, and set huge_pages = try.",
      true},
     {RecoveryFailure::kInvalidConfiguration, "invalid_configuration",

@@ -380,7 +380,7 @@ class SegmentWalk {
 
 WalSegmentSummary WalReader::feed(ByteView segment, SegmentName name, const OnRecord& on_record) {
   SegmentWalk walk(*this, name, segment.size(), on_record);
-  if (!segment.empty()) walk.take(segment);
+  walk.take(segment);
   return walk.finish();
 }
 
@@ -416,7 +416,7 @@ WalSegmentScan WalSegmentScanner::finish() {
 
 WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName name) {
   WalSegmentScanner scanner(reader, name, segment.size());
-  if (!segment.empty()) scanner.take(segment);
+  scanner.take(segment);
   return scanner.finish();
 }
 
@@ -439,12 +439,6 @@ std::optional<WalEvent> decode_shared_record(ByteView record, Lsn lsn, Lsn next_
        .bytes = record,
        .main_data = record.subspan(body.main_data_offset),
        .main_data_bytes = body.main_data_bytes});
-}
-
-WalSegmentScan scan_segment(ByteView segment, SegmentName name) {
-  WalSegmentScanner scanner(name, segment.size());
-  if (!segment.empty()) scanner.take(segment);
-  return scanner.finish();
 }
 
 }  // namespace holdfast::pg

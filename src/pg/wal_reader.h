@@ -169,7 +169,6 @@ class WalSegmentScanner {
   std::optional<WalSegmentFeed> feed_;
 };
 // The same for one that is held.
-WalSegmentScan scan_segment(ByteView segment, SegmentName name);
 WalSegmentScan scan_segment(WalReader& reader, ByteView segment, SegmentName name);
 
 // The moment that a record names which begins in one segment and ends on the first page of the

@@ -285,10 +285,4 @@ WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& s
   return info;
 }
 
-WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
-                                const WalOrigin& origin) {
-  return describe_segment(pg::scan_segment(content, file.segment), wal_content_sha256(content),
-                          content.size(), file, origin);
-}
-
 }  // namespace holdfast::repo

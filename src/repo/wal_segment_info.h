@@ -101,8 +101,5 @@ struct WalOrigin {
 WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& sha256,
                                 uint64_t bytes, const pg::WalFileName& file,
                                 const WalOrigin& origin);
-// The same for a content that is held. Throws kCorrupt when it is not that of `file`.
-WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
-                                const WalOrigin& origin);
 
 }  // namespace holdfast::repo

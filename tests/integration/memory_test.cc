@@ -71,8 +71,7 @@ TEST_P(MemoryOfWal, IsBoundedWhateverASegmentHas) {
   server.sql("ALTER SYSTEM SET archive_command = 'false'");
   server.restart();
   const std::string name = server.value("SELECT pg_walfile_name(pg_current_wal_lsn())");
-  // Rows that do not compress within a piece, 400 MiB of WAL: look-ahead has six segments of 64
-  // MiB.
+  // Rows that do not compress within a piece, 400 MiB of WAL: look-ahead has six segments of 64.
   server.sql(
       "CREATE TABLE dense AS SELECT (SELECT string_agg(decode(md5((g * 63 + i)::text), 'hex'), "
       "'') FROM generate_series(1, 63) i) AS bytes FROM generate_series(1, 16000) g");

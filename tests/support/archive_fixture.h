@@ -68,7 +68,7 @@ class ArchiveFixture {
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment, .segment = name};
     archive_.put_segment(
         file,
-        repo::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
+        test::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
         test::pieces_of(content));
   }
   // All complete segments but those whose numbers are left out.

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "pg/wal_file_name.h"
-#include "pg/wal_reader.h"
+#include "support/wal_builder.h"
 
 namespace holdfast::test {
 namespace {
@@ -564,7 +564,7 @@ std::optional<pg::TransactionEnd> commit_record(Connection& connection, pg::Lsn 
       .segment_number = pg::segment_of(from, size)};
   const std::string file = join_path(connection.query_value("SHOW data_directory"),
                                      "pg_wal/" + pg::segment_file_name(name, size));
-  for (const pg::WalEvent& event : pg::scan_segment(read_file(file), name).events)
+  for (const pg::WalEvent& event : scan_segment(read_file(file), name).events)
     if (const auto* end = std::get_if<pg::TransactionEnd>(&event))
       if (end->xid == xid) return *end;
   return std::nullopt;

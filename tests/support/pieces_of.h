@@ -1,4 +1,4 @@
-// pieces_of.h: a content in memory as WalArchive::put_segment takes it. It must outlive that.
+// pieces_of.h: what WalArchive::put_segment takes, of a content in memory. It must outlive that.
 #pragma once
 
 #include <cstring>
@@ -13,6 +13,11 @@ inline repo::SegmentPass::Read read_from(ByteView content) {
     HF_CHECK(offset + into.size() <= content.size());
     std::memcpy(into.data(), content.data() + offset, into.size());
   };
+}
+
+inline repo::WalSegmentInfo describe_segment(ByteView content, const pg::WalFileName& file,
+                                             const repo::WalOrigin& origin) {
+  return repo::SegmentPass({}, 1).describe(content.size(), read_from(content), file, origin, {});
 }
 
 inline repo::WalArchive::Pieces pieces_of(ByteView content, int jobs = 1) {

@@ -16,6 +16,7 @@
 #include "pg/version.h"
 #include "pg/wal_file_name.h"
 #include "pg/wal_page.h"
+#include "pg/wal_reader.h"
 #include "pg/wal_record.h"
 
 namespace holdfast::test {
@@ -175,5 +176,12 @@ class WalBuilder {
   pg::Lsn previous_lsn_;
   Bytes wal_;
 };
+
+// One segment alone.
+inline pg::WalSegmentScan scan_segment(ByteView segment, pg::SegmentName name) {
+  pg::WalSegmentScanner scanner(name, segment.size());
+  scanner.take(segment);
+  return scanner.finish();
+}
 
 }  // namespace holdfast::test

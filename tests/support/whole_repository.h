@@ -63,7 +63,7 @@ class WholeRepository {
         .segment = wal_.name(index)};
     archive.put_segment(
         file,
-        repo::describe_segment(content, file,
+        test::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = clock.now()}),
         test::pieces_of(content));
   }

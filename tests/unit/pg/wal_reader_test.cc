@@ -14,6 +14,7 @@
 namespace holdfast::pg {
 namespace {
 
+using test::scan_segment;
 using test::WalBuilder;
 
 constexpr uint64_t kSegment = uint64_t{1} << 20;

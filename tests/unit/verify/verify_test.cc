@@ -372,7 +372,7 @@ TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
   const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = other.name(0)};
   world_.store.remove(world_.segment_object(4));
   world_.archive.put_segment(
-      file, repo::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
+      file, test::describe_segment(content, file, {.host = "db2", .pgdata = "/x", .pushed = {}}),
       test::pieces_of(content));
   a_minute_passes();
   for (int run_number = 0; run_number < 2; ++run_number) {
