@@ -114,7 +114,7 @@ const std::vector<Mask>& masks() {
     add(R"(\b\d{19}\b)", "<system>");
     add(R"(\btransaction\W(\d+))", "<xid>", true);
     add(R"(\b\d+(?:\.\d+)? (?:B|kB|KiB|MiB|GiB)\b(?:/s)?)", "<size>");
-    add(R"(\b\d+(?:\.\d+)? (?:ms|s|min|h)\b)", "<duration>");
+    add(R"(\b\d+(?:\.\d+)? (?:us|ms|s|min|h)\b)", "<duration>");
     add(R"(\b(?:process|PID:?|pid)(?: id is)? \d+)", "<pid>");
     add(R"(\b\d+ (?:files|objects|orders|acknowledged|segments)\b)", "<count>");
     add(R"(\bfiles: *\d+)", "<files>");
@@ -406,6 +406,7 @@ TEST(DocumentedLines, AreComparedAsTheyAreReadNotAsTheyAreMeasured) {
     bool same;
   } cases[] = {
       {{"took:  839 ms"}, {"took:     1.2 s"}, true},
+      {{"took:  839 ms"}, {"took:  775 us"}, true},
       {{"took:  839 ms"}, {"lasted:  839 ms"}, false},
       {{"stop LSN 0/2000100, 2026-11-22 16:18:33.866 UTC"},
        {"stop LSN 1A/B0, 2027-01-02 03:04:05 UTC"},
