@@ -12,9 +12,9 @@ namespace holdfast::archive {
 namespace {
 
 constexpr std::string_view kFileName = "holdfast_stored_ahead";
-constexpr std::string_view kMagic = "HFAHEAD1";
-constexpr size_t kNameBytes = 24;
-constexpr size_t kLookBytes = 8 + 16 + kNameBytes + 5 * 8;
+constexpr std::string_view kAheadMagic = "HFAHEAD1";
+constexpr size_t kAheadNameBytes = 24;
+constexpr size_t kLookBytes = 8 + 16 + kAheadNameBytes + 5 * 8;
 constexpr size_t kRecordBytes = kLookBytes + sizeof(Bytes32);
 constexpr size_t kMaxRecords = 256;                   // as many as can be taken along
 constexpr std::chrono::milliseconds kCoarseness{50};  // the kernel's ticks are 10 ms at most
@@ -26,9 +26,9 @@ uint64_t nanoseconds(const timespec& time) {
 // All of a record but the SHA-256.
 Bytes encode_look(const Bytes16& repository_id, const std::string& name,
                   const struct stat& status) {
-  HF_CHECK(name.size() == kNameBytes);
+  HF_CHECK(name.size() == kAheadNameBytes);
   ByteWriter writer;
-  writer.bytes(as_bytes(kMagic)).bytes(repository_id.view()).bytes(as_bytes(name));
+  writer.bytes(as_bytes(kAheadMagic)).bytes(repository_id.view()).bytes(as_bytes(name));
   writer.u64(status.st_dev).u64(status.st_ino).u64(static_cast<uint64_t>(status.st_size));
   writer.u64(nanoseconds(status.st_mtim)).u64(nanoseconds(status.st_ctim));
   HF_CHECK(writer.size() == kLookBytes);

@@ -62,7 +62,7 @@ std::optional<OutsideFile> try_read(const std::string& path) {
   return file;
 }
 
-Time modified_at(const struct stat& status) {
+Time modification_of(const struct stat& status) {
   return Time(std::chrono::seconds(status.st_mtim.tv_sec) +
               Microseconds(status.st_mtim.tv_nsec / 1000));
 }
@@ -99,7 +99,7 @@ OutsideFiles keep_outside_files(const std::vector<std::string>& paths,
     entry.path = path;
     entry.mode = file->status.st_mode & 07777;
     entry.owner = owners.index(file->status.st_uid, file->status.st_gid);
-    entry.modified = modified_at(file->status);
+    entry.modified = modification_of(file->status);
     entry.size = file->content.size();
     entry.location = repo::append_file(extents, path, file->content, block_bytes);
     writer.manifest().add(entry);

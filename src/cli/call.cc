@@ -1,5 +1,7 @@
 #include "cli/call.h"
 
+#include <cstdio>
+
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -52,5 +54,7 @@ restore::SandboxOptions sandbox_options(const Call& call) {
       options.socket_directories.push_back(std::move(host));
   return options;
 }
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 }  // namespace holdfast::cli

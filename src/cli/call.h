@@ -46,4 +46,7 @@ std::string restore_command(const config::Settings& settings, const Bytes16& rep
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);
 
+// Writes to stdout.
+void print(const std::string& text);
+
 }  // namespace holdfast::cli

@@ -32,8 +32,6 @@
 namespace holdfast::cli {
 namespace {
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 template <typename Result>
 void show(const Call& call, const Result& result) {
   print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));

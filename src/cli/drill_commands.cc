@@ -17,15 +17,13 @@
 namespace holdfast::cli {
 namespace {
 
-// As many as fit a screen, and a year of weekly ones.
-constexpr size_t kShownDrills = 60;
-
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 template <typename Result>
-void show(const Call& call, const Result& result) {
+void show_drill(const Call& call, const Result& result) {
   print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
 }
+
+// As many as fit a screen, and a year of weekly ones.
+constexpr size_t kShownDrills = 60;
 
 std::optional<Microseconds> duration(const std::string& text) {
   if (text.empty()) return std::nullopt;
@@ -76,7 +74,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
 
 template <typename Result>
 int finish_drill(const Call& call, const Result& result, std::optional<DurableFile>& page) {
-  show(call, result);
+  show_drill(call, result);
   if (page) {
     page->write(as_bytes(view::html(result.report)));
     page->commit();
@@ -118,7 +116,7 @@ int run_drill(const Call& call) {
 int run_drill_list(const Call& call) {
   const OpenRepository opened(call);
   opened.lineages();
-  show(call, repo::read_drill_reports(opened.repository, opened.cluster, kShownDrills));
+  show_drill(call, repo::read_drill_reports(opened.repository, opened.cluster, kShownDrills));
   return 0;
 }
 
@@ -130,7 +128,7 @@ int run_drill_show(const Call& call) {
   if (call.arguments.html)
     print(view::html(report));
   else
-    show(call, report);
+    show_drill(call, report);
   return 0;
 }
 

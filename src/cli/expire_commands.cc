@@ -19,8 +19,6 @@
 namespace holdfast::cli {
 namespace {
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 Microseconds grace(const config::Settings& settings) {
   const Microseconds grace = settings.duration("repo.grace");
   if (grace >= Microseconds{0}) return grace;

@@ -12,7 +12,7 @@
 namespace holdfast::cluster {
 namespace {
 
-constexpr std::chrono::milliseconds kRound{50};
+constexpr std::chrono::milliseconds kFollowRound{50};
 
 }  // namespace
 
@@ -66,7 +66,7 @@ std::optional<std::string> LogFollower::next_line(std::stop_token stop,
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return std::nullopt;
-    wait_for(stop, std::min(left, kRound));
+    wait_for(stop, std::min(left, kFollowRound));
   }
 }
 

@@ -39,10 +39,10 @@ std::optional<Time> optional_time(const Value& value) {
   return parse_time(*value);
 }
 
-// Settings by name, in the unit in which pg_settings counts them.
-class Settings {
+// The settings by name, in the unit in which pg_settings counts them.
+class ServerSettings {
  public:
-  explicit Settings(Connection& connection) {
+  explicit ServerSettings(Connection& connection) {
     for (Row& row : connection.query("SELECT name, setting FROM pg_settings"))
       values_[required(row, 0, "setting's name")] = row[1].value_or("");
   }
@@ -107,7 +107,7 @@ std::optional<std::string> owner_name(const std::string& path) {
   return fmt::format("{}", status.st_uid);
 }
 
-void read_files(Connection& connection, const Settings& settings, ServerFacts& facts) {
+void read_files(Connection& connection, const ServerSettings& settings, ServerFacts& facts) {
   facts.data_directory = settings.visible_text("data_directory", connection);
   facts.config_file = settings.visible_text("config_file", connection);
   facts.hba_file = settings.visible_text("hba_file", connection);
@@ -116,7 +116,7 @@ void read_files(Connection& connection, const Settings& settings, ServerFacts& f
   facts.unix_user = owner_name(facts.data_directory);
 }
 
-void read_settings(const Settings& settings, ServerFacts& facts) {
+void read_settings(const ServerSettings& settings, ServerFacts& facts) {
   facts.wal_level = settings.text("wal_level");
   facts.archive_mode = parse_archive_mode(settings.text("archive_mode"));
   facts.archive_command = settings.text("archive_command");
@@ -199,7 +199,7 @@ ServerFacts read_server_facts(Connection& connection) {
   ServerFacts facts;
   facts.major = connection.server_major();
   facts.version = connection.server_version();
-  Settings settings(connection);
+  ServerSettings settings(connection);
   read_settings(settings, facts);
   read_files(connection, settings, facts);
   read_position(connection, facts);

@@ -25,7 +25,7 @@ namespace {
 using std::chrono::milliseconds;
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-constexpr milliseconds kRound{50};
+constexpr milliseconds kProcessRound{50};
 constexpr milliseconds kDestructorPatience{10'000};
 constexpr size_t kMaxReportedLines = 12;
 
@@ -229,7 +229,7 @@ void ServerProcess::wait_until_accepting(Until until, milliseconds timeout,
            .hint =
                fmt::format("It goes on; its log \"{}\" tells how far it is.", start_.log_file)});
     throw_if_stopped(stop);
-    process_.wait(kRound);
+    process_.wait(kProcessRound);
   }
 }
 
@@ -239,7 +239,8 @@ std::optional<ExitStatus> ServerProcess::wait_until_ended(milliseconds timeout,
   for (;;) {
     auto left =
         std::chrono::duration_cast<milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (std::optional<ExitStatus> status = process_.wait(std::clamp(left, milliseconds(0), kRound)))
+    if (std::optional<ExitStatus> status =
+            process_.wait(std::clamp(left, milliseconds(0), kProcessRound)))
       return status;
     if (left.count() <= 0) return std::nullopt;
     throw_if_stopped(stop);
@@ -281,7 +282,7 @@ bool stop_server(const std::string& data_directory, ShutdownMode mode, milliseco
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
     pollfd ended{.fd = process.get(), .events = POLLIN, .revents = 0};
-    if (poll(&ended, 1, static_cast<int>(kRound.count())) > 0) return true;
+    if (poll(&ended, 1, static_cast<int>(kProcessRound.count())) > 0) return true;
     throw_if_stopped(stop);
     if (std::chrono::steady_clock::now() >= deadline)
       throw_still_running(data_directory, server->pid, timeout);

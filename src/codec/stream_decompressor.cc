@@ -49,13 +49,13 @@ class Gzip {
   z_stream stream{};
 };
 
-struct FreeZstdDecompressor {
+struct FreeZstdStream {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 struct FreeLz4Decompressor {
   void operator()(LZ4F_dctx* context) const { LZ4F_freeDecompressionContext(context); }
 };
-using ZstdContext = std::unique_ptr<ZSTD_DCtx, FreeZstdDecompressor>;
+using ZstdContext = std::unique_ptr<ZSTD_DCtx, FreeZstdStream>;
 using Lz4Context = std::unique_ptr<LZ4F_dctx, FreeLz4Decompressor>;
 
 ZstdContext zstd_context() {

@@ -24,8 +24,8 @@ namespace {
 
 constexpr std::chrono::hours kProofLasts{24};
 constexpr size_t kReportsLookedAt = 100;
-constexpr std::chrono::minutes kServerPatience{5};
-constexpr uint64_t kSpareBytes = uint64_t{256} << 20;
+constexpr std::chrono::minutes kStopPatience{5};
+constexpr uint64_t kSpareDiskBytes = uint64_t{256} << 20;
 
 constexpr struct stat kNothing{};  // no directory, no link
 
@@ -146,7 +146,7 @@ void Destruction::plan_moves() {
 void Destruction::require_space() {
   const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, {});
   const uint64_t needed =
-      plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareBytes;
+      plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareDiskBytes;
   const uint64_t free = free_bytes(parent_path(data_));
   if (free < needed)
     throw Error({.code = ErrorCode::kNoSpace,
@@ -173,7 +173,7 @@ void Destruction::strike() {
   report_.finished = report_.started;
   report_.flushed = production_.flushed;
   connection_.reset();
-  cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kServerPatience, {});
+  cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kStopPatience, {});
   for (const auto& [from, to] : moves_) {
     rename_path(from, to);
     fsync_parent(to);

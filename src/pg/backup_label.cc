@@ -10,7 +10,7 @@ namespace holdfast::pg {
 
 namespace {
 
-[[noreturn]] void fail(std::string detail) {
+[[noreturn]] void reject_label(std::string detail) {
   throw Error(
       {.code = ErrorCode::kCorrupt,
        .message = "invalid backup label",
@@ -30,7 +30,8 @@ std::optional<Lsn> read_lsn(std::string_view text) {
 
 Lsn require_lsn(std::string_view text, std::string_view line) {
   std::optional<Lsn> lsn = read_lsn(text);
-  if (!lsn) fail(fmt::format("The line {} holds \"{}\" where an LSN should be.", line, text));
+  if (!lsn)
+    reject_label(fmt::format("The line {} holds \"{}\" where an LSN should be.", line, text));
   return *lsn;
 }
 
@@ -38,7 +39,7 @@ TimelineId require_timeline(std::string_view text, std::string_view line) {
   uint32_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value == 0) {
-    fail(fmt::format("The line {} holds \"{}\" where a timeline should be.", line, text));
+    reject_label(fmt::format("The line {} holds \"{}\" where a timeline should be.", line, text));
   }
   return {value};
 }
@@ -53,7 +54,8 @@ Location require_location(std::string_view text, std::string_view line) {
   constexpr std::string_view kFile = " (file ";
   size_t file = text.find(kFile);
   if (file == std::string_view::npos || !text.ends_with(')')) {
-    fail(fmt::format("The line {} holds \"{}\" where an LSN and a file should be.", line, text));
+    reject_label(
+        fmt::format("The line {} holds \"{}\" where an LSN and a file should be.", line, text));
   }
   std::string_view segment = text.substr(file + kFile.size());
   segment.remove_suffix(1);
@@ -80,9 +82,9 @@ BackupLabel parse_backup_label(std::string_view text, WalSegmentSize size) {
       Location location = require_location(value, key);
       WalFileName name = parse_wal_file_name(location.segment, size);
       if (name.kind != WalFileKind::kSegment)
-        fail(fmt::format("\"{}\" is not the name of a WAL segment.", location.segment));
+        reject_label(fmt::format("\"{}\" is not the name of a WAL segment.", location.segment));
       if (name.segment.segment_number != segment_of(location.lsn, size)) {
-        fail(fmt::format(
+        reject_label(fmt::format(
             "The start LSN {} does not lie in segment {}; the WAL segment size is {} bytes.",
             to_string(location.lsn), location.segment, size.bytes()));
       }
@@ -113,13 +115,14 @@ BackupLabel parse_backup_label(std::string_view text, WalSegmentSize size) {
       label.incremental_from_timeline = require_timeline(value, key);
     }
   }
-  if (!has_start) fail("The line START WAL LOCATION is missing.");
-  if (!has_checkpoint) fail("The line CHECKPOINT LOCATION is missing.");
+  if (!has_start) reject_label("The line START WAL LOCATION is missing.");
+  if (!has_checkpoint) reject_label("The line CHECKPOINT LOCATION is missing.");
   // A backup history file is named for the stop timeline, but its START lines stay those of the
   // start.
   if (told_timeline && *told_timeline != label.start_timeline) {
-    fail(fmt::format("START TIMELINE is {}, but the start segment {} lies on timeline {}.",
-                     told_timeline->value, label.start_segment, label.start_timeline.value));
+    reject_label(fmt::format("START TIMELINE is {}, but the start segment {} lies on timeline {}.",
+                             told_timeline->value, label.start_segment,
+                             label.start_timeline.value));
   }
   return label;
 }

@@ -15,7 +15,7 @@ constexpr int kFirstMajorThatEscapesBackslash = 14;
 
 bool is_line_end(char c) { return c == '\n' || c == '\r'; }
 
-TablespaceMapEntry parse_line(std::string_view line) {
+TablespaceMapEntry parse_map_line(std::string_view line) {
   size_t blank = line.find(' ');
   TablespaceMapEntry entry;
   if (blank != std::string_view::npos) {
@@ -43,7 +43,7 @@ std::vector<TablespaceMapEntry> parse_tablespace_map(std::string_view text, int 
   auto end_line = [&] {
     // A carriage return and a line feed make one line end.
     if (line.empty()) return;
-    TablespaceMapEntry entry = parse_line(line);
+    TablespaceMapEntry entry = parse_map_line(line);
     if (std::ranges::find(entries, entry.oid, &TablespaceMapEntry::oid) != entries.end()) {
       throw Error({.code = ErrorCode::kCorrupt,
                    .message = "invalid tablespace map",

@@ -35,7 +35,7 @@ std::optional<uint32_t> take_number(std::string_view& text, int base) {
   return value;
 }
 
-std::optional<TimelineHistoryEntry> parse_line(std::string_view line) {
+std::optional<TimelineHistoryEntry> parse_history_line(std::string_view line) {
   std::optional<uint32_t> id = take_number(line, 10);
   if (!id || *id == 0 || line.empty() || kBlank.find(line.front()) == std::string_view::npos)
     return std::nullopt;
@@ -131,7 +131,7 @@ TimelineHistory parse_timeline_history(TimelineId timeline, std::string_view tex
     text = newline == std::string_view::npos ? std::string_view() : text.substr(newline + 1);
     skip_blank(line);
     if (line.empty() || line.front() == '#') continue;
-    std::optional<TimelineHistoryEntry> entry = parse_line(line);
+    std::optional<TimelineHistoryEntry> entry = parse_history_line(line);
     if (!entry)
       fail(timeline,
            fmt::format("The line \"{}\" is not a timeline and an LSN.", line.substr(0, 200)));

@@ -74,13 +74,6 @@ class Planner {
   const Purpose purpose_;
 };
 
-[[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint) {
-  throw Error({.code = ErrorCode::kTargetUnreachable,
-               .message = std::move(message),
-               .detail = std::move(detail),
-               .hint = std::move(hint)});
-}
-
 // Sentences of a hint, each on a line of its own, for commands stand at their ends.
 std::string lines(std::initializer_list<std::string> sentences) {
   std::string text;

@@ -9,18 +9,15 @@
 #include "base/error.h"
 
 namespace holdfast::recovery {
-namespace {
 
-[[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint) {
+using pg::to_string;
+
+void throw_unreachable(std::string message, std::string detail, std::string hint) {
   throw Error({.code = ErrorCode::kTargetUnreachable,
                .message = std::move(message),
                .detail = std::move(detail),
                .hint = std::move(hint)});
 }
-
-}  // namespace
-
-using pg::to_string;
 
 Sources::Sources(const repo::Repository& repository, const repo::Lineage& lineage,
                  const Target& target)

@@ -18,6 +18,9 @@
 
 namespace holdfast::recovery {
 
+// The refusal of a target that the archive does not lead to: exit status 4.
+[[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint);
+
 // One backup on the way to a timeline, with the WAL that leads on from it.
 struct Way {
   repo::Backup backup;

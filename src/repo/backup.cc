@@ -10,16 +10,15 @@
 #include "repo/doomed.h"
 #include "repo/fields.h"
 #include "repo/intent.h"
+#include "repo/layout.h"
 #include "repo/marks.h"
 
 namespace holdfast::repo {
 namespace {
 
-constexpr std::string_view kJsonSuffix = ".json";
-
 constexpr uint16_t kRefsSelf = 1;
 constexpr uint16_t kRefsPacks = 2;
-constexpr uint8_t kEveryExtent = 0;
+constexpr uint8_t kEveryExtentForm = 0;
 constexpr size_t kPacksPerSection = 16384;
 
 Json named_object(const Bytes16& object, uint64_t bytes, const Bytes32& sha256) {
@@ -342,7 +341,7 @@ void BackupWriter::State::put_refs(const std::vector<PackSummary>& all) {
     ByteWriter out;
     out.varint(part.size());
     for (const PackSummary& pack : part)
-      out.bytes(pack.pack.view()).varint(pack.extents).u8(kEveryExtent);
+      out.bytes(pack.pack.view()).varint(pack.extents).u8(kEveryExtentForm);
     object.compressed_section(kRefsPacks, out.view(), compressor);
   }
   sealed_refs = object.commit();

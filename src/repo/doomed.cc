@@ -8,12 +8,12 @@
 
 #include "base/error.h"
 #include "repo/fields.h"
+#include "repo/layout.h"
 
 namespace holdfast::repo {
 namespace {
 
 constexpr std::string_view kDoneSuffix = ".done.json";
-constexpr std::string_view kJsonSuffix = ".json";
 
 }  // namespace
 

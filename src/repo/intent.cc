@@ -11,12 +11,12 @@
 #include "base/process.h"
 #include "base/task_group.h"
 #include "repo/fields.h"
+#include "repo/layout.h"
 
 namespace holdfast::repo {
 namespace {
 
 constexpr std::string_view kEndedSuffix = ".ended.json";
-constexpr std::string_view kJsonSuffix = ".json";
 constexpr std::chrono::minutes kLookEvery{1};
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }

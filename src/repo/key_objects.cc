@@ -13,7 +13,6 @@ namespace holdfast::repo {
 namespace {
 
 constexpr size_t kMaxKeys = 64;
-constexpr std::string_view kJsonSuffix = ".json";
 
 // The ids of key objects, also of those whose first place has lost them.
 std::vector<Bytes16> key_ids(store::Store& store) {

@@ -35,6 +35,7 @@ inline constexpr std::string_view kRepositoryName = "repo.json";
 inline constexpr std::string_view kClustersFolder = "clusters/";
 inline constexpr std::string_view kKeysFolder = "keys/";
 inline constexpr std::string_view kKeyCopiesFolder = "keys.copy/";
+inline constexpr std::string_view kJsonSuffix = ".json";
 std::string key_name(const Bytes16& key_id);
 std::string key_copy_name(const Bytes16& key_id);
 

@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kDamagedFlag = 1;
 constexpr uint64_t kVerifiedFlag = 2;
 constexpr size_t kLeastEntryBytes = 14;
-constexpr size_t kLeastRunBytes = 3;
+constexpr size_t kLeastBlockRunBytes = 3;
 
 void encode(ByteWriter& out, const FileLocation& location) {
   out.u8(static_cast<uint8_t>(location.kind));
@@ -31,7 +31,8 @@ FileLocation decode_location(ByteReader& in) {
   location.ref = decode_extent_ref(in);
   if (location.kind != FileLocation::Kind::kDirect) return location;
   const uint64_t count = in.varint();
-  if (count == 0 || count > in.remaining() / kLeastRunBytes) in.fail(fmt::format("{} runs", count));
+  if (count == 0 || count > in.remaining() / kLeastBlockRunBytes)
+    in.fail(fmt::format("{} runs", count));
   location.runs.reserve(count);
   while (location.runs.size() < count) {
     const uint64_t block = in.varint();

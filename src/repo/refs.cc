@@ -8,8 +8,8 @@
 namespace holdfast::repo {
 namespace {
 
-constexpr uint16_t kSelfSection = 1;
-constexpr uint16_t kPacksSection = 2;
+constexpr uint16_t kRefsSelfSection = 1;
+constexpr uint16_t kRefsPacksSection = 2;
 constexpr uint8_t kEveryExtent = 0;
 constexpr uint8_t kRuns = 1;
 
@@ -85,8 +85,8 @@ std::optional<std::vector<PackRefs>> read_refs(const Repository& repository,
   if (!object) return std::nullopt;
   std::vector<PackRefs> all;
   while (std::optional<ObjectReader::Section> section = object->next()) {
-    if (section->type == kSelfSection) continue;
-    if (section->type != kPacksSection) {
+    if (section->type == kRefsSelfSection) continue;
+    if (section->type != kRefsPacksSection) {
       object->skip_unknown(*section);
       continue;
     }

@@ -19,8 +19,8 @@ constexpr uint16_t kSelfSection = 1;
 constexpr uint16_t kPacksSection = 2;
 constexpr uint16_t kSegmentsSection = 3;
 constexpr uint16_t kOthersSection = 4;
-constexpr size_t kSectionBytes = size_t{1} << 20;  // raw, of one section
-constexpr size_t kMaxNameBytes = 900;
+constexpr size_t kItemSectionBytes = size_t{1} << 20;  // raw, of one section
+constexpr size_t kMaxObjectNameBytes = 900;
 constexpr size_t kMaxReplaced = 10'000;
 // What the smallest of each takes: bounds their number by the bytes at hand.
 constexpr size_t kLeastPackBytes = 17;
@@ -122,14 +122,14 @@ std::optional<uint64_t> VerifiedObjects::bytes_of(const LineageName& lineage,
 struct VerifiedSections {
   using Sections = std::vector<std::pair<uint16_t, Bytes>>;
 
-  // Items in sections of about kSectionBytes: a count and the items of each.
+  // Items in sections of about kItemSectionBytes: a count and the items of each.
   template <typename Items, typename Encode>
   static void put(Sections& sections, uint16_t type, const Items& items, const Encode& encode) {
     auto at = items.begin();
     while (at != items.end()) {
       ByteWriter body;
       uint64_t count = 0;
-      for (; at != items.end() && body.size() < kSectionBytes; ++at, ++count) encode(body, *at);
+      for (; at != items.end() && body.size() < kItemSectionBytes; ++at, ++count) encode(body, *at);
       sections.emplace_back(type, ByteWriter().varint(count).bytes(body.view()).take());
     }
   }
@@ -203,7 +203,7 @@ struct VerifiedSections {
     const uint64_t count = in.varint();
     if (count > in.remaining() / kLeastOtherBytes) in.fail(fmt::format("{} names", count));
     for (uint64_t i = 0; i < count; ++i) {
-      std::string name(in.text(kMaxNameBytes));
+      std::string name(in.text(kMaxObjectNameBytes));
       const uint64_t bytes = in.varint();
       if (name.empty() || (!into.others_.empty() && into.others_.rbegin()->first >= name))
         in.fail("names out of order");

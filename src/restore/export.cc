@@ -22,7 +22,7 @@
 namespace holdfast::restore {
 namespace {
 
-constexpr std::string_view kTablespaces = "pg_tblspc/";
+constexpr std::string_view kTablespaceLinks = "pg_tblspc/";
 constexpr const char* kBase = "base.tar";
 constexpr uint32_t kWalMode = 0600;
 
@@ -51,9 +51,9 @@ class Output {
 
 // "16384" of "pg_tblspc/16384/PG_15_202209061/5/1259", with the rest behind it; empty for others.
 std::pair<std::string, std::string> tablespace_of(const std::string& path) {
-  if (!path.starts_with(kTablespaces)) return {};
-  const size_t end = path.find('/', kTablespaces.size());
-  return {path.substr(kTablespaces.size(), end - kTablespaces.size()),
+  if (!path.starts_with(kTablespaceLinks)) return {};
+  const size_t end = path.find('/', kTablespaceLinks.size());
+  return {path.substr(kTablespaceLinks.size(), end - kTablespaces.size()),
           end == std::string::npos ? "" : path.substr(end + 1)};
 }
 

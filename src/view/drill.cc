@@ -26,10 +26,6 @@ std::array<Phase, 5> phases(const repo::DrillReport& report) {
            {"write", "to the first write", report.write_time}}};
 }
 
-std::string plural(uint64_t count, std::string_view one) {
-  return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
-}
-
 std::string allowed(const std::optional<Microseconds>& duration) {
   return duration ? fmt::format(" (allowed: {})", to_human(*duration)) : "";
 }

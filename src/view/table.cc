@@ -52,4 +52,8 @@ std::string fields(const std::vector<std::pair<std::string, std::string>>& lines
   return out;
 }
 
+std::string plural(uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 }  // namespace holdfast::view

@@ -1,7 +1,9 @@
-// table.h: columns of text, aligned.
+// table.h: columns of text, aligned, and counts in words.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace holdfast::view {
@@ -13,5 +15,8 @@ std::string table(const std::vector<std::string>& headline,
 
 // "name:   value" lines, values under each other.
 std::string fields(const std::vector<std::pair<std::string, std::string>>& lines);
+
+// "1 segment", "2 segments".
+std::string plural(uint64_t count, std::string_view noun);
 
 }  // namespace holdfast::view

@@ -24,10 +24,6 @@ std::string_view word_of(verify::Verdict verdict) {
   return "damaged";
 }
 
-std::string plural(uint64_t count, std::string_view noun) {
-  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
 std::string text(const verify::Finding& finding) {
   std::string out = fmt::format("{}: {}\n", finding.problem, finding.object);
   if (!finding.detail.empty()) out += fmt::format("    {}\n", finding.detail);

@@ -32,7 +32,7 @@ using test::error_of;
 using test::make_page;
 using test::make_pages;
 
-constexpr uint64_t kRegion = repo::kLeafBytes;
+constexpr uint64_t kImportRegion = repo::kLeafBytes;
 
 Bytes zstd(ByteView raw) {
   Bytes out(ZSTD_compressBound(raw.size()));
@@ -200,7 +200,7 @@ class ImportTest : public testing::Test, protected test::ArchiveFixture {
 
 TEST_F(ImportTest, KeepsEveryFileAndTellsWhatTheBackupIs) {
   put_segments(wal_);
-  Bytes large = make_pages(0, 2 * kRegion / 8192 + 3);
+  Bytes large = make_pages(0, 2 * kImportRegion / 8192 + 3);
   put("base/5/2619", large);
   put("base/5/3456", {});
   put("odd name\n", as_bytes("x"));
@@ -295,7 +295,7 @@ TEST_F(ImportTest, ComparesEveryFileWithTheManifestByEachKindOfChecksum) {
                                           "global/pg_control", "base/5/1259"};
   for (const std::string algorithm : {"CRC32C", "SHA224", "SHA256", "SHA384", "SHA512"}) {
     // One of them in the second region of a file.
-    const uint32_t blocks = algorithm == "SHA224" ? kRegion / 8192 + 3 : 3;
+    const uint32_t blocks = algorithm == "SHA224" ? kImportRegion / 8192 + 3 : 3;
     Bytes pages = make_pages(0, blocks);
     put("base/5/2619", pages);
     make_tar();
@@ -459,8 +459,8 @@ TEST_F(ImportTest, ManyJobsStoreWhatOneDoes) {
   put_segments(wal_);
   // Members of several regions, so several jobs hold one; and many that pass in a moment.
   for (const char* name : {"base/5/3000", "base/5/3001"}) {
-    Bytes pages = make_pages(0, kRegion / 8192 + 5);
-    for (const uint32_t block : {3U, static_cast<uint32_t>(kRegion / 8192 + 1)})
+    Bytes pages = make_pages(0, kImportRegion / 8192 + 5);
+    for (const uint32_t block : {3U, static_cast<uint32_t>(kImportRegion / 8192 + 1)})
       pages[block * pg::kPageBytes + 5000] ^= std::byte{0xFF};
     put(name, pages);
   }
@@ -500,7 +500,7 @@ TEST_F(ImportTest, ManyJobsStoreWhatOneDoes) {
 
 TEST_F(ImportTest, TakesWholeTarsThatZstdAndLz4HaveMadeSmaller) {
   put_segments(wal_);
-  put("base/5/2619", make_pages(0, kRegion / 8192 + 3));
+  put("base/5/2619", make_pages(0, kImportRegion / 8192 + 3));
   make_tar();
   const std::string plain = join_path(tars(), "base.tar");
   const Bytes tar = read_file(plain);

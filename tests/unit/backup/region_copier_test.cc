@@ -14,8 +14,8 @@ using test::MadeUpCluster;
 using test::make_page;
 using test::make_pages;
 
-constexpr uint64_t kRegion = repo::kLeafBytes;
-constexpr uint32_t kRegionBlocks = kRegion / pg::kPageBytes;
+constexpr uint64_t kCopyRegion = repo::kLeafBytes;
+constexpr uint32_t kRegionBlocks = kCopyRegion / pg::kPageBytes;
 
 // The steps of one file's copy, so that a test can change the file between them.
 class RegionCopierTest : public testing::Test {
@@ -120,31 +120,31 @@ TEST_F(RegionCopierTest, AFileCutBehindTheRegionBeingReadKeepsWhatWasRead) {
   copy(1);
   Bytes expected(pages.size());
   std::copy_n(pages.begin(), 10 * pg::kPageBytes + 100, expected.begin());
-  std::copy(pages.begin() + 2 * kRegion, pages.end(), expected.begin() + 2 * kRegion);
+  std::copy(pages.begin() + 2 * kCopyRegion, pages.end(), expected.begin() + 2 * kCopyRegion);
   EXPECT_TRUE(finish() == expected);
   EXPECT_EQ(item_.entry.size, pages.size());
 }
 
 TEST_F(RegionCopierTest, StoresAlmostNothingOfAFileOfZeros) {
-  const uint64_t bytes = 3 * kRegion + 5 * pg::kPageBytes;
+  const uint64_t bytes = 3 * kCopyRegion + 5 * pg::kPageBytes;
   cluster_.put_sparse("base/5/1259", bytes);
   Bytes page = make_page(kRegionBlocks + 7);
-  cluster_.write_at("base/5/1259", kRegion + 7 * pg::kPageBytes, page);
+  cluster_.write_at("base/5/1259", kCopyRegion + 7 * pg::kPageBytes, page);
   ASSERT_TRUE(open("base/5/1259"));
   for (uint64_t region = 0; region < 4; ++region) EXPECT_TRUE(copy(region).empty());
   EXPECT_LT(extents_.stored_bytes(), 3 * pg::kPageBytes);
   Bytes expected(bytes);
-  std::ranges::copy(page, expected.begin() + kRegion + 7 * pg::kPageBytes);
+  std::ranges::copy(page, expected.begin() + kCopyRegion + 7 * pg::kPageBytes);
   EXPECT_TRUE(finish() == expected);
   EXPECT_EQ(item_.entry.size, bytes);
 }
 
 TEST_F(RegionCopierTest, AFileOfNothingButHolesKeepsItsLength) {
-  cluster_.put_sparse("base/5/1259", kRegion + 12345);
+  cluster_.put_sparse("base/5/1259", kCopyRegion + 12345);
   ASSERT_TRUE(open("base/5/1259"));
   copy(0);
   copy(1);
-  EXPECT_TRUE(finish() == Bytes(kRegion + 12345));
+  EXPECT_TRUE(finish() == Bytes(kCopyRegion + 12345));
   EXPECT_EQ(item_.entry.location.kind, repo::FileLocation::Kind::kNone);
 }
 

@@ -17,19 +17,20 @@ std::vector<ArchiverWords> all_of(const std::vector<std::string>& lines) {
 }
 using Lines = std::vector<std::string>;
 
-constexpr const char* kPrefix = "2026-11-26 07:00:00.123 UTC [4711] ";
+constexpr const char* kLinePrefix = "2026-11-26 07:00:00.123 UTC [4711] ";
 
 TEST(ArchiverWords, AreWhatTheCommandSaidBeforeTheServerTellsOfIt) {
   const std::vector<ArchiverWords> found = all_of(
-      {std::string(kPrefix) + "LOG:  checkpoint starting: time",
-       std::string(kPrefix) + "ERROR:  relation \"t\" does not exist at character 15",
-       std::string(kPrefix) + "STATEMENT:  SELECT * FROM t", "cp: cannot stat 'x': No such file",
-       "ERROR:  could not open \"/repo\": Permission denied", "HINT:  Check its owner.",
-       std::string(kPrefix) + "LOG:  archive command failed with exit code 1",
-       std::string(kPrefix) + "DETAIL:  The failed archive command was: cp pg_wal/1 /x",
+      {std::string(kLinePrefix) + "LOG:  checkpoint starting: time",
+       std::string(kLinePrefix) + "ERROR:  relation \"t\" does not exist at character 15",
+       std::string(kLinePrefix) + "STATEMENT:  SELECT * FROM t",
+       "cp: cannot stat 'x': No such file", "ERROR:  could not open \"/repo\": Permission denied",
+       "HINT:  Check its owner.",
+       std::string(kLinePrefix) + "LOG:  archive command failed with exit code 1",
+       std::string(kLinePrefix) + "DETAIL:  The failed archive command was: cp pg_wal/1 /x",
        "sh: 1: /nowhere: not found",
-       std::string(kPrefix) + "FATAL:  archive command failed with exit code 127",
-       std::string(kPrefix) + "FATAL:  archive command was terminated by signal 9: Killed"});
+       std::string(kLinePrefix) + "FATAL:  archive command failed with exit code 127",
+       std::string(kLinePrefix) + "FATAL:  archive command was terminated by signal 9: Killed"});
   ASSERT_EQ(found.size(), 3U);
   EXPECT_EQ(found[0].message, "archive command failed with exit code 1");
   EXPECT_EQ(found[0].lines, (Lines{"cp: cannot stat 'x': No such file",
@@ -46,7 +47,7 @@ TEST(ArchiverWords, AreWhatTheCommandSaidBeforeTheServerTellsOfIt) {
 TEST(ArchiverWords, AreBoundedHoweverMuchWasSaid) {
   Lines lines;
   for (int i = 0; i < 100; ++i) lines.push_back(fmt::format("{} {}", i, std::string(5000, 'x')));
-  lines.push_back(std::string(kPrefix) + "LOG:  archive command failed with exit code 1");
+  lines.push_back(std::string(kLinePrefix) + "LOG:  archive command failed with exit code 1");
   const std::vector<ArchiverWords> found = all_of(lines);
   ASSERT_EQ(found.size(), 1U);
   ASSERT_EQ(found[0].lines.size(), ArchiverWordsParser::kMaxLines);

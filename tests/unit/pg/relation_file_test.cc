@@ -5,7 +5,7 @@
 namespace holdfast::pg {
 namespace {
 
-constexpr std::string_view kDirectory = "PG_15_202209061";
+constexpr std::string_view kVersionDirectory = "PG_15_202209061";
 
 TEST(ParseRelationPath, ReadsBackEveryPathItWrites) {
   const struct {
@@ -24,10 +24,10 @@ TEST(ParseRelationPath, ReadsBackEveryPathItWrites) {
       {"base/5/t0_16390_fsm", {.locator = {1663, 5, 16390}, .fork = Fork::kFsm, .temporary_of = 0}},
   };
   for (const auto& c : cases) {
-    std::optional<RelationFile> parsed = parse_relation_path(c.path, kDirectory);
+    std::optional<RelationFile> parsed = parse_relation_path(c.path, kVersionDirectory);
     ASSERT_TRUE(parsed) << c.path;
     EXPECT_EQ(*parsed, c.file) << c.path;
-    EXPECT_EQ(relation_path(c.file, kDirectory), c.path);
+    EXPECT_EQ(relation_path(c.file, kVersionDirectory), c.path);
   }
 }
 
@@ -78,7 +78,7 @@ TEST(ParseRelationPath, TakesNothingElseForARelation) {
            "16384",
            "",
        }) {
-    EXPECT_FALSE(parse_relation_path(path, kDirectory)) << path;
+    EXPECT_FALSE(parse_relation_path(path, kVersionDirectory)) << path;
   }
 }
 
