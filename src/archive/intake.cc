@@ -321,17 +321,16 @@ void Intake::check_behind(const OfferedFile& offered, const repo::WalSegmentInfo
 std::optional<repo::WalSegmentInfo> Intake::neighbour_info(pg::SegmentName segment) const {
   if (auto found = would_be_there_.find(segment); found != would_be_there_.end())
     return found->second;
-  // Beyond the four places of `catch`: a neighbour whose object is damaged proves nothing against
-  // the segment in hand, and must not keep the server from archiving.
-  try {
-    return archive_->segment_info(segment_file(segment));
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt) throw;
+  // A neighbour whose object is damaged proves nothing against the segment in hand, and must not
+  // keep the server from archiving.
+  std::optional<repo::WalSegmentInfo> info;
+  const std::optional<Error> damage = error_of(
+      {ErrorCode::kCorrupt}, [&] { info = archive_->segment_info(segment_file(segment)); });
+  if (damage)
     reporter_->warning(fmt::format("archived WAL segment \"{}\" is damaged: {}",
                                    pg::segment_file_name(segment, archive_->segment_size()),
-                                   error.message()));
-    return std::nullopt;
-  }
+                                   damage->message()));
+  return info;
 }
 
 void Intake::check_joins(const OfferedFile& offered, const repo::WalSegmentInfo& neighbour,

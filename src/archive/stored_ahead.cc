@@ -57,24 +57,22 @@ StoredAhead::StoredAhead(std::string wal_directory, const Bytes16& repository_id
       repository_id_(repository_id) {}
 
 std::optional<Bytes32> StoredAhead::find(const std::string& name) const {
-  // Beyond the four places of `catch`: without a record the call takes longer, no more.
-  try {
+  std::optional<Bytes32> found;
+  // Without a record the call takes longer, no more.
+  error_of([&] {
     const std::optional<struct stat> status = stat_if_exists(join_path(wal_directory_, name));
     const std::optional<Fd> fd = open_if_exists(path_, O_RDONLY);
-    if (!status || !fd) return std::nullopt;
+    if (!status || !fd) return;
     Bytes records(kMaxRecords * kRecordBytes);
     records.resize(read_some(*fd, records, path_));
     const Bytes look = encode_look(repository_id_, name, *status);
     for (ByteView rest = records; rest.size() >= kRecordBytes; rest = rest.subspan(kRecordBytes)) {
       if (!std::ranges::equal(rest.first(kLookBytes), ByteView(look))) continue;
-      Bytes32 sha256;
-      std::ranges::copy(rest.subspan(kLookBytes, sizeof sha256), sha256.bytes.begin());
-      return sha256;
+      std::ranges::copy(rest.subspan(kLookBytes, sizeof(Bytes32)), found.emplace().bytes.begin());
+      return;
     }
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-  return std::nullopt;
+  });
+  return found;
 }
 
 void StoredAhead::remember(std::span<const File> files) const {
@@ -83,13 +81,11 @@ void StoredAhead::remember(std::span<const File> files) const {
     if (!may_change_unseen(file))
       records.bytes(encode_look(repository_id_, file.name, file.status)).bytes(file.sha256.view());
   // As in find().
-  try {
+  error_of([&] {
     const std::string temporary = path_ + ".new";
     write_all(open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC), records.view(), temporary);
     rename_path(temporary, path_);
-  } catch (const Error&) {
-    return;
-  }
+  });
 }
 
 }  // namespace holdfast::archive

@@ -331,26 +331,24 @@ class Getter {
 // there", and asks again itself.
 GetResult ask_for_standby(const GetOptions& options, const std::function<Getter::Answer()>& ask,
                           SteadyTime end, Reporter& reporter, const std::stop_token& stop) {
-  std::string problem;
-  // Beyond the four places of `catch`: for a standby an outage is an answer.
-  try {
+  Getter::Answer answer;
+  // For a standby an outage is an answer.
+  std::optional<Error> problem = error_of({ErrorCode::kStoreUnavailable}, [&] {
     for (;;) {
-      Getter::Answer answer = ask();
-      if (!answer.hole) return answer.result;
-      problem = answer.hole->message();
+      answer = ask();
+      if (!answer.hole) return;
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
           end - std::chrono::steady_clock::now());
-      if (left <= left.zero()) break;
+      if (left <= left.zero()) return;
       wait_for(stop, std::min(left, kHolePause));
       throw_if_stopped(stop);
     }
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kStoreUnavailable) throw;
-    problem = error.message();
-  }
+  });
+  if (!problem) problem = answer.hole;
+  if (!problem) return answer.result;
   reporter.warning(fmt::format(
       "answering \"not there\" for \"{}\", for this server is a standby and will ask again: {}",
-      options.file_name, problem));
+      options.file_name, problem->message()));
   return {.outcome = GetOutcome::kAbsent};
 }
 
@@ -358,19 +356,14 @@ GetResult ask_for_standby(const GetOptions& options, const std::function<Getter:
 // it reads ahead.
 GetResult ask_behind_target(const GetOptions& options, const std::function<Getter::Answer()>& ask,
                             Reporter& reporter) {
-  std::string problem;
-  // Beyond the four places of `catch`: damage that the recovery has no use for must not end it.
-  try {
-    Getter::Answer answer = ask();
-    if (!answer.hole) return answer.result;
-    problem = answer.hole->message();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt) throw;
-    problem = error.message();
-  }
+  Getter::Answer answer;
+  // Damage that the recovery has no use for must not end it.
+  std::optional<Error> problem = error_of({ErrorCode::kCorrupt}, [&] { answer = ask(); });
+  if (!problem) problem = answer.hole;
+  if (!problem) return answer.result;
   reporter.warning(
       fmt::format("answering \"not there\" for \"{}\", which lies behind the recovery target: {}",
-                  options.file_name, problem));
+                  options.file_name, problem->message()));
   return {.outcome = GetOutcome::kAbsent};
 }
 
@@ -404,14 +397,11 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
                                    .system_identifier = control.system_identifier,
                                    .segment_size = control.wal_segment_size});
   };
-  // Beyond the four places of `catch`: a spool that cannot be used makes a recovery slow, never
-  // wrong.
+  // A spool that cannot be used makes a recovery slow, never wrong.
   auto spooling = [&](auto work) {
-    if (may_spool) try {
-        work();
-      } catch (const Error& error) {
-        reporter.warning(fmt::format("reading ahead is not possible: {}", error.message()));
-      }
+    if (!may_spool) return;
+    if (const std::optional<Error> error = error_of(work))
+      reporter.warning(fmt::format("reading ahead is not possible: {}", error->message()));
   };
 
   // What was fetched ahead, or is on its way.

@@ -124,17 +124,14 @@ class TimelineReader {
             .segment = {.timeline = listed_.timeline, .segment_number = number}};
   }
 
-  // Beyond the four places of `catch`: a list shows what is there, also where one object is
-  // damaged.
+  // A list shows what is there, also where one object is damaged.
   std::optional<repo::WalSegmentInfo> info_of(const pg::WalFileName& file,
                                               const Bytes16* partial) const {
-    try {
-      return archive_.segment_info(file, partial);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt) throw;
-      reporter_.warning(error.message());
-      return std::nullopt;
-    }
+    std::optional<repo::WalSegmentInfo> info;
+    const std::optional<Error> damage =
+        error_of({ErrorCode::kCorrupt}, [&] { info = archive_.segment_info(file, partial); });
+    if (damage) reporter_.warning(damage->message());
+    return info;
   }
 
   const repo::WalArchive& archive_;

@@ -105,8 +105,9 @@ class LookAhead {
     }
   }
 
-  // Beyond the four places of `catch`: the named file is safe, so whatever fails now is the
-  // failure of the server's own call for that segment, and here only a warning.
+  // The named file is safe, so whatever fails now, memory too, is the failure of the server's own
+  // call for that segment, and here only a warning: nothing at all may pass, so this catches
+  // itself.
   template <typename Work>
   bool attempt(Work work) {
     try {

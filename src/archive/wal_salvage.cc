@@ -1,6 +1,8 @@
 #include "archive/wal_salvage.h"
 
 #include <fcntl.h>
+#include <initializer_list>
+#include <optional>
 #include <utility>
 
 #include <fmt/core.h>
@@ -19,11 +21,9 @@ namespace {
 
 // What a file's refusal is, and what is a failure of the whole: a store or disk that does not work
 // refuses everything.
-bool is_refusal(ErrorCode code) {
-  return code == ErrorCode::kConflict || code == ErrorCode::kCorrupt ||
-         code == ErrorCode::kWrongCluster || code == ErrorCode::kNotFound ||
-         code == ErrorCode::kUnsupported || code == ErrorCode::kInvalidText;
-}
+constexpr std::initializer_list<ErrorCode> kRefusals = {
+    ErrorCode::kConflict, ErrorCode::kCorrupt,     ErrorCode::kWrongCluster,
+    ErrorCode::kNotFound, ErrorCode::kUnsupported, ErrorCode::kInvalidText};
 
 // Further along than what was known: a newer timeline, or behind it on the same.
 void extend(std::optional<SalvageResult::Reach>& reach, pg::TimelineId timeline,
@@ -78,20 +78,18 @@ class Salvager {
   Salvager(Intake& intake, SalvageResult& result) : intake_(intake), result_(result) {}
 
   void take(const std::string& name, const pg::WalFileName& file) {
-    // Beyond the four places of `catch`: one file that is refused does not keep the others from
-    // being saved.
-    try {
+    // One file that is refused does not keep the others from being saved.
+    const std::optional<Error> error = error_of(kRefusals, [&] {
       if (file.kind == pg::WalFileKind::kSegment)
         take_segment(name, file);
       else
         push(intake_.read(name));
-    } catch (const Error& error) {
-      if (!is_refusal(error.code())) throw;
+    });
+    if (error)
       result_.refused.push_back({.file = name,
-                                 .reason = error.detail().empty()
-                                               ? error.message()
-                                               : error.message() + ": " + error.detail()});
-    }
+                                 .reason = error->detail().empty()
+                                               ? error->message()
+                                               : error->message() + ": " + error->detail()});
   }
 
  private:

@@ -6,9 +6,14 @@
 // exit status; the table stands in error.cc and in docs/reference/exit-codes.md.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
+#include <concepts>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +68,10 @@ class Error : public std::exception {
   explicit Error(Parts parts, const char* file = __builtin_FILE(), int line = __builtin_LINE());
 
   ErrorCode code() const { return parts_.code; }
+  // What was read is not what it should be: damaged, or made by a version that we do not know.
+  bool is_damage() const {
+    return code() == ErrorCode::kCorrupt || code() == ErrorCode::kUnsupported;
+  }
   const std::string& message() const { return parts_.message; }
   const std::string& detail() const { return parts_.detail; }
   const std::string& hint() const { return parts_.hint; }
@@ -77,6 +86,52 @@ class Error : public std::exception {
   const char* file_;
   int line_;
 };
+
+// What `call` failed with; nullopt when it did not fail. What `call` returns is dropped: it leaves
+// its result in a variable of the caller. Only what is tolerated is returned, every other error
+// passes. This is how src/ catches: why the work can go on without `call` stands at the call.
+//
+//   error_of({ErrorCode::kNotFound}, call)  errors of these codes
+//   damage_of(call)                         damage
+//   error_of(call)                          every error but kInterrupted: who is to end, ends
+//   error_of(even_interrupted, call)        every error
+//   error_of(tolerates, call)               those of which tolerates(error) holds
+//
+// even_interrupted is for where none may pass (a destructor, a thread with nobody to tell), and for
+// where an interruption is told in other words, or by somebody else.
+template <class Tolerates, class Call>
+  requires std::predicate<Tolerates, const Error&>
+std::optional<Error> error_of(Tolerates tolerates, Call&& call) {
+  try {
+    static_cast<void>(std::forward<Call>(call)());
+  } catch (const Error& error) {
+    if (!std::invoke(tolerates, error)) throw;
+    return error;
+  }
+  return std::nullopt;
+}
+
+template <class Call>
+std::optional<Error> error_of(std::initializer_list<ErrorCode> tolerated, Call&& call) {
+  return error_of(
+      [&](const Error& error) {
+        return std::ranges::find(tolerated, error.code()) != tolerated.end();
+      },
+      std::forward<Call>(call));
+}
+
+template <class Call>
+std::optional<Error> error_of(Call&& call) {
+  return error_of([](const Error& error) { return error.code() != ErrorCode::kInterrupted; },
+                  std::forward<Call>(call));
+}
+
+template <class Call>
+std::optional<Error> damage_of(Call&& call) {
+  return error_of(&Error::is_damage, std::forward<Call>(call));
+}
+
+inline constexpr auto even_interrupted = [](const Error&) { return true; };
 
 // What the thread is doing, for the CONTEXT of an error; lives on the stack:
 //   Context copying("copying file \"{}\"", path);

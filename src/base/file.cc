@@ -498,10 +498,7 @@ TemporaryDirectory::TemporaryDirectory(std::string_view prefix) {
 TemporaryDirectory::~TemporaryDirectory() {
   // A destructor does not throw: what could not be removed stays below the temporary directory,
   // where the system clears it.
-  try {
-    remove_tree(path_);
-  } catch (const Error&) {
-  }
+  error_of(even_interrupted, [&] { remove_tree(path_); });
 }
 
 std::optional<FileLock> FileLock::try_lock(const std::string& path, bool exclusive) {

@@ -12,14 +12,12 @@
 namespace holdfast {
 namespace {
 
-// One that cannot be removed does not keep the others, nor the run itself; so it is caught here.
+// One that cannot be removed does not keep the others, nor the run itself. Destructors call it, so
+// nothing passes.
 template <typename Call>
 void log_failure(const std::string& path, const Call& remove) {
-  try {
-    remove();
-  } catch (const Error& error) {
-    log_warning("could not remove \"{}\": {}", path, error.message());
-  }
+  if (const std::optional<Error> error = error_of(even_interrupted, remove))
+    log_warning("could not remove \"{}\": {}", path, error->message());
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ TaskGroup::~TaskGroup() {
 void TaskGroup::start(std::function<void(std::stop_token)> task) {
   threads_.emplace_back([this, task = std::move(task), lines = Context::lines()]() mutable {
     Context::adopt(std::move(lines));
-    // One of the four places of `catch` in src/: the error crosses to the thread that waits.
+    // The error crosses to the thread that waits.
     try {
       task(source_.get_token());
     } catch (...) {

@@ -72,7 +72,7 @@ repo::DrillCheck Checks::databases() {
   return timed("databases", "databases", [&](repo::DrillCheck& check) {
     std::vector<std::string> names;
     std::string left_out;
-    const std::optional<Error> unlisted = failure_of([&] {
+    const std::optional<Error> unlisted = error_of([&] {
       cluster::Connection connection = server_.connect("template1", stop_);
       for (const cluster::Row& row : connection.query(
                "SELECT datname, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database "
@@ -91,7 +91,7 @@ repo::DrillCheck Checks::databases() {
       check.note = fmt::format("Not looked at, because nobody may connect to them: {}.", left_out);
     for (const std::string& name : names) {
       ++check.count;
-      const std::optional<Error> failure = failure_of([&] {
+      const std::optional<Error> failure = error_of([&] {
         server_.connect(name, stop_)
             .query_value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class");
       });
@@ -109,7 +109,7 @@ repo::DrillCheck Checks::each_with_amcheck(
                              const std::string& database)>& look) {
   return timed(name, what, [&](repo::DrillCheck& check) {
     for (const std::string& database : databases_) {
-      const std::optional<Error> failure = failure_of([&] {
+      const std::optional<Error> failure = error_of([&] {
         cluster::Connection connection = server_.connect(database, stop_);
         if (connection
                 .query("SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = "
@@ -162,7 +162,7 @@ repo::DrillCheck Checks::indexes() {
       [&](cluster::Connection& connection, const cluster::Row& row, repo::DrillCheck& check,
           const std::string& database) {
         const std::vector<cluster::Value> parameters = {row[0]};
-        const std::optional<Error> failure = failure_of([&] {
+        const std::optional<Error> failure = error_of([&] {
           connection.query("SELECT bt_index_check($1::pg_catalog.oid::pg_catalog.regclass, true)",
                            parameters);
         });
@@ -189,7 +189,7 @@ repo::DrillCheck Checks::tables() {
           const std::string& database) {
         const std::vector<cluster::Value> parameters = {row[0]};
         std::vector<cluster::Row> found;
-        const std::optional<Error> failure = failure_of([&] {
+        const std::optional<Error> failure = error_of([&] {
           found = connection.query(
               "SELECT blkno, offnum, msg, pg_catalog.count(*) OVER () FROM verify_heapam(relation "
               "=> $1::pg_catalog.oid::pg_catalog.regclass, check_toast => true) LIMIT 1",
@@ -219,7 +219,7 @@ repo::DrillCheck Checks::dump() {
     for (const std::string& database : databases_) {
       ++check.count;
       remove_file_if_exists(words_file);
-      const std::optional<Error> failure = failure_of([&] {
+      const std::optional<Error> failure = error_of([&] {
         Process dump(
             {.arguments = {server_.installation.program("pg_dump"), "--no-password", "--dbname",
                            cluster::conninfo_with(server_.base_conninfo, "dbname", database)},
@@ -257,7 +257,7 @@ repo::DrillCheck Checks::sql(std::span<const SqlStatement> statements,
       ++check.count;
       std::vector<cluster::Row> rows;
       const std::string& wanted = statement.database.empty() ? database : statement.database;
-      const std::optional<Error> failure = failure_of([&] {
+      const std::optional<Error> failure = error_of([&] {
         if (!connection || connected != wanted) {
           connection.emplace(server_.connect(wanted, stop_));
           connected = wanted;

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -34,19 +33,6 @@ struct CheckedServer {
 
   cluster::Connection connect(const std::string& database, const std::stop_token& stop) const;
 };
-
-// What `call` failed with. The one place of this room that catches: what fails under a drill is
-// what the drill is to find. That somebody wants to end is no finding, and passes.
-template <typename Call>
-std::optional<Error> failure_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted) throw;
-    return error;
-  }
-  return std::nullopt;
-}
 
 class Checks {
  public:

@@ -50,11 +50,9 @@ cluster::Installation newest_installation(const std::string& bindir) {
     return cluster::find_installation(parsed ? std::atoi(parsed->c_str()) : 0, bindir);
   }
   for (int major = 18; major > 13; --major) {
-    try {  // a major that is not installed is an answer here
-      return cluster::find_installation(major);
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kNotFound) throw;
-    }
+    std::optional<cluster::Installation> found;  // a major that is not installed is an answer here
+    error_of({ErrorCode::kNotFound}, [&] { found = cluster::find_installation(major); });
+    if (found) return *found;
   }
   return cluster::find_installation(13);
 }
@@ -117,7 +115,8 @@ class Writer {
 
  private:
   void work(const std::string& conninfo, Ledger& ledger, const std::stop_token& stop) {
-    try {  // the disaster ends the connection; that is this writer's way to end
+    // The disaster ends the connection, or the demo this thread; both are this writer's way to end.
+    const std::optional<Error> end = error_of(even_interrupted, [&] {
       Connection connection =
           Connection::connect({.conninfo = conninfo, .application_name = "orders"}, stop);
       while (!stop.stop_requested()) {
@@ -129,11 +128,9 @@ class Writer {
         ledger.acknowledge(++last_);
         changed_.notify_all();
       }
-    } catch (const Error& error) {
-      MutexLock lock(mutex_);
-      problem_ = error.message();
-    }
+    });
     MutexLock lock(mutex_);
+    if (end) problem_ = end->message();
     ended_ = true;
     changed_.notify_all();
   }
@@ -172,12 +169,12 @@ class Play {
   ~Play() {
     server_.reset();
     if (options_.keep && !failed_) return;
-    try {  // a destructor must not throw, and what went wrong before is what counts
+    // A destructor must not throw, and what went wrong before is what counts.
+    const std::optional<Error> error = error_of(even_interrupted, [&] {
       stop_servers();
       if (!failed_) remove_tree(directory_);
-    } catch (const Error& error) {
-      log_warning("could not clean up \"{}\": {}", directory_, error.message());
-    }
+    });
+    if (error) log_warning("could not clean up \"{}\": {}", directory_, error->message());
   }
 
   DemoResult run() {

@@ -216,7 +216,7 @@ void Destruction::compare_and_check() {
   report_.recovered_end = recovered_end(data_, restored_.new_timeline);
   report_.loss_note = "Where the recovery ended could not be read.";
   if (report_.recovered_end) {
-    const std::optional<Error> failure = failure_of([&] {
+    const std::optional<Error> failure = error_of([&] {
       take_loss(report_,
                 find_loss(production_, *report_.recovered_end,
                           pg::WalSegmentSize(lineage_->wal_segment_bytes),
@@ -285,22 +285,22 @@ DestroyResult Destruction::run() {
   options_.confirm(data_);
   throw_if_stopped(stop_);
 
-  // From here on the way back is told with every error, that of an interruption too: the one reason
-  // to catch here.
-  try {
+  // From here on the way back is told with every error, that of an interruption too.
+  const std::optional<Error> error = error_of(even_interrupted, [&] {
     strike();
     bring_back();
     write_first();
     compare_and_check();
-  } catch (const Error& error) {
-    report_.error = words_of(error);
+  });
+  if (error) {
+    report_.error = words_of(*error);
     report_.passed = false;
-    report_.missed.push_back(fmt::format("It could not be carried out: {}.", error.message()));
+    report_.missed.push_back(fmt::format("It could not be carried out: {}.", error->message()));
     report_.finished = clock_.now();
-    failure_of([&] {
+    error_of([&] {
       if (!report_.id.empty()) repo::put_drill_report(repository_, report_);
     });
-    throw_with_way_back(error);
+    throw_with_way_back(*error);
   }
   repo::put_drill_report(repository_, report_);
   clear_away();

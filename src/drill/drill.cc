@@ -40,7 +40,7 @@ void remove_place(const std::string& path, const std::string& beside) {
   cluster::remove_shared_memory(join_path(path, "data"));
   // A child of its restore_command may still be there and write, for a moment.
   for (int attempt = 0; attempt < 100 && lstat_if_exists(path); ++attempt) {
-    const std::optional<Error> failure = failure_of([&] { remove_tree(path); });
+    const std::optional<Error> failure = error_of([&] { remove_tree(path); });
     if (failure && attempt == 99) throw Error(*failure);
     if (failure) wait_for({}, std::chrono::milliseconds(100));
   }
@@ -68,7 +68,8 @@ class Place {
   }
   ~Place() {
     if (kept_) return;
-    const std::optional<Error> failure = failure_of([&] { remove_place(path(), beside_); });
+    const std::optional<Error> failure =
+        error_of(even_interrupted, [&] { remove_place(path(), beside_); });
     if (failure) log_warning("could not remove \"{}\": {}", path(), failure->message());
   }
   Place(const Place&) = delete;
@@ -159,7 +160,7 @@ void Drill::prepare() {
     answer_.why_not = "No server is configured (conninfo).";
     return;
   }
-  const std::optional<Error> failure = failure_of([&] {
+  const std::optional<Error> failure = error_of([&] {
     production_.emplace(cluster::Connection::connect(
         {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_));
   });
@@ -171,7 +172,7 @@ void Drill::prepare() {
 void Drill::strike() {
   if (production_) {
     const std::optional<Error> failure =
-        failure_of([&] { answer_ = ask_production(*production_, *lineage_); });
+        error_of([&] { answer_ = ask_production(*production_, *lineage_); });
     if (failure)
       answer_.why_not = fmt::format("The server could not be asked: {}.", words_of(*failure));
   }
@@ -228,7 +229,7 @@ void Drill::write_first() {
   for (const std::string& role : roles) {
     if (role.empty()) continue;
     server_.base_conninfo = address + " " + cluster::conninfo_pair("user", role);
-    const std::optional<Error> failure = failure_of([&] {
+    const std::optional<Error> failure = error_of([&] {
       cluster::Connection connection = server_.connect("template1", stop_);
       if (!connection.is_superuser())
         throw Error({.code = ErrorCode::kPermission,
@@ -270,7 +271,7 @@ void Drill::compare() {
       take_loss(report_, find_loss(*answer_.production, *end,
                                    pg::WalSegmentSize(lineage_->wal_segment_bytes), read, stop_));
     };
-    const std::optional<Error> failure = failure_of([&] { find(wal_files_by_sql(*production_)); });
+    const std::optional<Error> failure = error_of([&] { find(wal_files_by_sql(*production_)); });
     if (failure)
       report_.loss_note =
           fmt::format("The server's WAL could not be read: {}.", words_of(*failure));
@@ -312,7 +313,7 @@ void Drill::start_again() {
 DrillResult Drill::run() {
   prepare();
   strike();
-  const std::optional<Error> failure = failure_of([&] {
+  const std::optional<Error> failure = error_of([&] {
     restore();
     write_first();
   });

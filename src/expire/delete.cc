@@ -41,17 +41,16 @@ Found find_backup(const repo::Repository& repository, const std::vector<repo::Li
   return {lineage, repo::resolve_backup(repository, lineage, text).id};
 }
 
-// nullopt when nothing can be read of what it uses. Beyond the four places of `catch`: a backup
-// that is damaged must not stand in the way of its own deletion.
+// nullopt when nothing can be read of what it uses: a backup that is damaged must not stand in the
+// way of its own deletion.
 std::optional<repo::Backup> read_if_whole(const repo::Repository& repository, const Found& found) {
-  try {
-    std::optional<repo::Backup> backup = repo::read_backup(repository, found.lineage, found.id);
-    if (!repo::read_refs(repository, found.lineage, found.id)) return std::nullopt;
-    return backup;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt) throw;
-    return std::nullopt;
-  }
+  std::optional<repo::Backup> backup;
+  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+    backup = repo::read_backup(repository, found.lineage, found.id);
+    if (!repo::read_refs(repository, found.lineage, found.id)) backup.reset();
+  });
+  if (damage) return std::nullopt;
+  return backup;
 }
 
 bool is_good(const repo::Repository& repository, const Found& found) {

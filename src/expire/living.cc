@@ -1,7 +1,9 @@
 #include "expire/living.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
+#include <type_traits>
 
 #include <fmt/core.h>
 
@@ -26,16 +28,15 @@ constexpr uint64_t kEverySegment = 0;
                                    backup_id)});
 }
 
-// What `read` returns; damage is told as a reason why nothing can be removed. Beyond the four
-// places of `catch`: whoever reads it must learn which backup stands in the way.
+// What `read` returns; damage is told as a reason why nothing can be removed, so that whoever reads
+// it learns which backup stands in the way.
 template <typename Read>
-auto read_of_backup(const std::string& backup_id, Read read) {
-  try {
-    return read();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt) throw;
-    throw_unknown_use(backup_id, fmt::format("{}. {}", error.message(), error.detail()));
-  }
+std::invoke_result_t<Read> read_of_backup(const std::string& backup_id, Read read) {
+  std::invoke_result_t<Read> result;
+  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] { result = read(); });
+  if (damage)
+    throw_unknown_use(backup_id, fmt::format("{}. {}", damage->message(), damage->detail()));
+  return result;
 }
 
 }  // namespace

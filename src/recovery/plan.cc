@@ -668,18 +668,11 @@ Plan Planner::make() {
   return plan;
 }
 
-// Beyond the four places of `catch`: whether a way out of a refusal works is found by trying it.
+// Whether a way out of a refusal works is found by trying it.
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
                     const Target& target) {
-  try {
-    Planner(repository, lineage, target, Purpose::kTrial).make();
-    return true;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kTargetUnreachable && error.code() != ErrorCode::kCorrupt &&
-        error.code() != ErrorCode::kNotFound)
-      throw;
-    return false;
-  }
+  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound},
+                   [&] { Planner(repository, lineage, target, Purpose::kTrial).make(); });
 }
 
 }  // namespace

@@ -188,14 +188,12 @@ std::optional<Backup> read_backup(const Repository& repository, const LineageNam
 std::optional<Backup> read_backup_if_possible(
     const Repository& repository, const LineageName& lineage, const std::string& id,
     const std::function<void(const Error& error)>& unreadable) {
-  // Beyond the four places of `catch`: one damaged backup must not hide the others.
-  try {
-    return read_backup(repository, lineage, id);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-    unreadable(error);
-    return std::nullopt;
-  }
+  // One damaged backup must not hide the others.
+  std::optional<Backup> backup;
+  const std::optional<Error> damage =
+      damage_of([&] { backup = read_backup(repository, lineage, id); });
+  if (damage) unreadable(*damage);
+  return backup;
 }
 
 namespace {

@@ -94,27 +94,24 @@ std::vector<Intent> read_valid_intents(const Repository& repository, const Linea
     name.remove_suffix(kJsonSuffix.size());
     const std::optional<Bytes16> id = parse_hex_array<16>(name);
     if (!id) return true;
-    // Beyond the four places of `catch`: a damaged note that has run out stands in nobody's
-    // way.
-    try {
+    // A damaged note that has run out stands in nobody's way.
+    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
       const std::optional<Json> body = repository.read_document("intent", entry.name);
-      if (!body) return true;  // removed at this moment: it had run out
+      if (!body) return;  // removed at this moment: it had run out
       Intent intent = intent_from_json(*body);
-      if (now > intent.valid_until + grace) return true;
-      if (repository.read_document("intent", intent_end_name(lineage, *id))) return true;
+      if (now > intent.valid_until + grace) return;
+      if (repository.read_document("intent", intent_end_name(lineage, *id))) return;
       intent.id = *id;
       valid.push_back(std::move(intent));
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt) throw;
-      if (now <= entry.modified + kLongestIntentLife + grace)
-        throw Error({.code = ErrorCode::kCorrupt,
-                     .message = fmt::format("damaged intent \"{}\"", entry.name),
-                     .detail = fmt::format("{}. What it protects cannot be told, so nothing "
-                                           "can be removed before {}.",
-                                           error.message(),
-                                           to_rfc3339(entry.modified + kLongestIntentLife + grace)),
-                     .hint = "Take the object from a copy of the repository, or wait."});
-    }
+    });
+    if (damage && now <= entry.modified + kLongestIntentLife + grace)
+      throw Error({.code = ErrorCode::kCorrupt,
+                   .message = fmt::format("damaged intent \"{}\"", entry.name),
+                   .detail = fmt::format("{}. What it protects cannot be told, so nothing "
+                                         "can be removed before {}.",
+                                         damage->message(),
+                                         to_rfc3339(entry.modified + kLongestIntentLife + grace)),
+                   .hint = "Take the object from a copy of the repository, or wait."});
     return true;
   });
   return valid;
@@ -167,14 +164,13 @@ HeldIntent::HeldIntent(const Repository& repository, const LineageName& lineage,
   }
   state_->keeper = std::jthread([state = state_.get()](const std::stop_token& stop) {
     while (wait_for(stop, kLookEvery)) {
-      // Beyond the four places of `catch`: this thread has nobody to tell. It tries again, and
-      // whoever relies on the intent is told by check().
-      try {
+      // This thread has nobody to tell. It tries again, and whoever relies on the intent is told by
+      // check().
+      const std::optional<Error> error = error_of(even_interrupted, [&] {
         MutexLock lock(state->mutex);
         state->renew_when_due();
-      } catch (const Error& error) {
-        log_debug("could not renew an intent: {}", error.message());
-      }
+      });
+      if (error) log_debug("could not renew an intent: {}", error->message());
     }
   });
 }
@@ -194,17 +190,16 @@ void HeldIntent::check() {
 
 void HeldIntent::end() {
   state_->keeper.request_stop();
-  // Beyond the four places of `catch`: the work is done and must not be called a failure because
-  // its note stays a while.
-  try {
+  // The work is done and must not be called a failure, or interrupted, because its note stays a
+  // while.
+  const std::optional<Error> error = error_of(even_interrupted, [&] {
     MutexLock lock(state_->mutex);
     state_->ended = true;
     const Time now = state_->repository.store().now();
     for (const Bytes16& id : state_->ids)
       put_intent_end(state_->repository, state_->lineage, id, now);
-  } catch (const Error& error) {
-    log_debug("could not end an intent: {}", error.message());
-  }
+  });
+  if (error) log_debug("could not end an intent: {}", error->message());
 }
 
 }  // namespace holdfast::repo

@@ -59,14 +59,15 @@ codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
   std::optional<Error> damage;
   for (const Bytes16& id : ids) {
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
-      try {
-        std::optional<codec::SecretKey> key = unwrap_from(store, place, id, source, repository_id);
-        if (key) return *key;
-        if (store.info(place)) break;  // whole and not wrapped by this: its copy holds the same
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCorrupt) throw;
-        damage = error;
-      }
+      std::optional<codec::SecretKey> key;
+      bool is_whole = false;
+      const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
+        key = unwrap_from(store, place, id, source, repository_id);
+        is_whole = !key && store.info(place).has_value();
+      });
+      if (key) return *key;
+      if (is_whole) break;  // and not wrapped by this: its copy holds the same
+      if (error) damage = error;
     }
   }
   if (damage) throw Error(*damage);
@@ -92,14 +93,12 @@ std::vector<Bytes16> key_objects_opened_by(store::Store& store, const KeySource&
   for (const Bytes16& id : key_ids(store)) {
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
       // As in find_data_key().
-      try {
-        if (unwrap_from(store, place, id, source, repository_id)) {
-          opened.push_back(id);
-          break;
-        }
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCorrupt) throw;
-      }
+      bool opens = false;
+      error_of({ErrorCode::kCorrupt},
+               [&] { opens = unwrap_from(store, place, id, source, repository_id).has_value(); });
+      if (!opens) continue;
+      opened.push_back(id);
+      break;
     }
   }
   return opened;
@@ -111,15 +110,13 @@ std::vector<KeyObject> list_key_objects(store::Store& store, const Bytes16& repo
     KeyObject key{.id = id};
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
       // As in find_data_key().
-      try {
+      error_of({ErrorCode::kCorrupt}, [&] {
         const std::optional<Json> body = read_body(store, place, id, repository_id);
-        if (!body) continue;
+        if (!body) return;
         key.kind = body->at("kind").as_string();
         if (body->find("made") != nullptr) key.made = time_member(*body, "made");
         ++key.copies;
-      } catch (const Error& error) {
-        if (error.code() != ErrorCode::kCorrupt) throw;
-      }
+      });
     }
     keys.push_back(std::move(key));
   }

@@ -367,19 +367,14 @@ ManifestReader::ManifestReader(const Repository& repository, LineageName lineage
                                const std::function<void(std::string_view)>& warn)
     : state_(std::make_unique<State>(repository, std::move(lineage), backup_id)) {
   State& state = *state_;
-  std::string problem;
   // The copy is there for this: damage of the first is told, and the work goes on.
-  try {
-    state.load(state.name, sha256);
-    return;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt) throw;
-    problem = fmt::format("{}: {}", error.message(), error.detail());
-  }
+  const std::optional<Error> damage =
+      error_of({ErrorCode::kCorrupt}, [&] { state.load(state.name, sha256); });
+  if (!damage) return;
   state.load(state.copy_name, sha256);
   if (warn)
-    warn(
-        fmt::format("the manifest of backup \"{}\" is read from its copy: {}", backup_id, problem));
+    warn(fmt::format("the manifest of backup \"{}\" is read from its copy: {}: {}", backup_id,
+                     damage->message(), damage->detail()));
 }
 ManifestReader::~ManifestReader() = default;
 

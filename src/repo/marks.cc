@@ -64,22 +64,19 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
   store::for_each_entry(
       repository.store(), {.prefix = marks_folder(lineage, backup_id)},
       [&](const store::ListEntry& entry) {
-        // Beyond the four places of `catch`: one mark that cannot be read must not keep a backup
-        // from being used; it is told.
-        try {
+        // One mark that cannot be read must not keep a backup from being used; it is told.
+        const std::optional<Error> damage = damage_of([&] {
           const std::optional<Json> body = repository.read_document("mark", entry.name);
-          if (!body) return true;
+          if (!body) return;
           const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
-          if (!mark) return true;
+          if (!mark) return;
           take(mark->what == MarkKind::kPinned     ? marks.pinned
                : mark->what == MarkKind::kUnpinned ? unpinned
                : mark->what == MarkKind::kDamaged  ? marks.damaged
                                                    : marks.verified,
                *mark);
-        } catch (const Error& error) {
-          if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-          marks.unreadable.push_back(entry.name);
-        }
+        });
+        if (damage) marks.unreadable.push_back(entry.name);
         return true;
       });
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();

@@ -591,9 +591,8 @@ PackCheck ExtentReader::check_pack(const Bytes16& pack,
           state.repository->store().read_into(name, piece_start, state.buffer).value_or(0);
       amount(piece_bytes);
     }
-    // Beyond the four places of `catch`: what is wrong with one extent is told, and the others are
-    // read.
-    try {
+    // What is wrong with one extent is told, and the others are read.
+    const std::optional<Error> damage = damage_of([&] {
       if (end > piece_start + piece_bytes)
         throw_damaged_extent(name, ref, "the pack ends before it.");
       const Extent extent =
@@ -602,10 +601,8 @@ PackCheck ExtentReader::check_pack(const Bytes16& pack,
       if (extent.raw.size() != entry.raw_bytes || extent.first_block != entry.first_block ||
           extent.file_tag != entry.file_tag)
         throw_damaged_extent(name, ref, "the footer tells of another one.");
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-      check.bad.push_back({.ordinal = entry.ordinal, .problem = error.detail()});
-    }
+    });
+    if (damage) check.bad.push_back({.ordinal = entry.ordinal, .problem = damage->detail()});
   }
   check.stray_bytes += footer.offset - end;
   return check;

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <type_traits>
 #include <utility>
 
 #include <fmt/core.h>
 
+#include "base/error.h"
 #include "repo/format.h"
 #include "repo/layout.h"
 
@@ -291,15 +293,13 @@ std::set<std::string> read_records(const Repository& repository, const LineageNa
   std::set<std::string> replaced;
   for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
     if (replaced.contains(*id)) continue;
-    // Beyond the four places of `catch`: without a record there is more to read, no more.
-    try {
+    // Without a record there is more to read, no more.
+    const std::optional<Error> damage = damage_of([&] {
       ReadRecord record = read_record(repository, verified_folder(lineage) + *id, contents);
       replaced.insert(record.replaced.begin(), record.replaced.end());
       take(*id, std::move(record));
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-      unreadable(*id, error);
-    }
+    });
+    if (damage) unreadable(*id, *damage);
   }
   return replaced;
 }

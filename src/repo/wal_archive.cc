@@ -195,22 +195,18 @@ bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& 
   });
   HF_CHECK(bytes == info.bytes);
   if (before_commit) before_commit();
-  // Beyond the four places of `catch`: the store says by an error that a name is taken, or that
-  // it does not know whether the object was made. Both are answered by what stands there.
-  try {
-    writer.commit();
-    return true;
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kStoreUnavailable) {
-      std::optional<WalSegmentInfo> there = segment_info(file, digest);
-      if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw;
-      make_durable(file, digest);
-      return true;
-    }
-    if (error.code() != ErrorCode::kAlreadyExists) throw;
+  // The store says by an error that a name is taken, or that it does not know whether the object
+  // was made. Both are answered by what stands there.
+  const std::optional<Error> error =
+      error_of({ErrorCode::kAlreadyExists, ErrorCode::kStoreUnavailable}, [&] { writer.commit(); });
+  if (!error) return true;
+  const bool is_taken = error->code() == ErrorCode::kAlreadyExists;
+  if (!is_taken) {
+    std::optional<WalSegmentInfo> there = segment_info(file, digest);
+    if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw Error(*error);
   }
   make_durable(file, digest);
-  return false;
+  return !is_taken;
 }
 
 bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
@@ -222,20 +218,16 @@ bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
   writer.section(kMetadataSection, encode_metadata(name, file_info_json(info)));
   writer.section(kContentSection, content);
   // As in put_segment.
-  try {
-    writer.commit();
-    return true;
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kStoreUnavailable) {
-      std::optional<WalFileInfo> there = file_info(file);
-      if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw;
-      make_durable(file);
-      return true;
-    }
-    if (error.code() != ErrorCode::kAlreadyExists) throw;
+  const std::optional<Error> error =
+      error_of({ErrorCode::kAlreadyExists, ErrorCode::kStoreUnavailable}, [&] { writer.commit(); });
+  if (!error) return true;
+  const bool is_taken = error->code() == ErrorCode::kAlreadyExists;
+  if (!is_taken) {
+    std::optional<WalFileInfo> there = file_info(file);
+    if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw Error(*error);
   }
   make_durable(file);
-  return false;
+  return !is_taken;
 }
 
 std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& file,

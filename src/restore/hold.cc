@@ -23,21 +23,20 @@ repo::Intent intent_of(const Hold& hold, const Clock& clock) {
 }  // namespace
 
 // A restore must work from a repository that this user can only read, and from one whose disk is
-// full, so either is no more than a warning: the one reason to catch here.
+// full, so either is no more than a warning.
 std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
                                                     const repo::Repository& repository,
                                                     const repo::LineageName& lineage,
                                                     const Clock& clock, Reporter& reporter) {
   std::unique_ptr<repo::HeldIntent> held;
-  try {
+  const std::optional<Error> error = error_of({ErrorCode::kPermission, ErrorCode::kNoSpace}, [&] {
     held = std::make_unique<repo::HeldIntent>(repository, lineage, intent_of(hold, clock), clock);
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace) throw;
+  });
+  if (error)
     reporter.warning(
         fmt::format("the repository cannot be written to, so nothing keeps others from expiring "
                     "what is {}: {}",
-                    hold.done, error.message()));
-  }
+                    hold.done, error->message()));
   // It may have been deleted between the plan and the intent.
   if (!hold.backup.empty() && !repo::read_backup(repository, lineage, hold.backup))
     throw Error({.code = ErrorCode::kNotFound,
@@ -51,17 +50,18 @@ void let_go(repo::HeldIntent* held, const Hold& hold, bool recovered,
             const Clock& clock, Reporter& reporter) {
   if (held == nullptr) return;
   if (recovered) return held->end();
-  try {
+  // What was to be done is done, and is not called interrupted.
+  const std::optional<Error> error = error_of(even_interrupted, [&] {
     repo::Intent recovery = intent_of(hold, clock);
     recovery.what = "recovery";
     recovery.uses.clear();
     recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
     repo::put_intent(repository, lineage, recovery);
     held->end();
-  } catch (const Error& error) {
+  });
+  if (error)
     reporter.warning(fmt::format("the WAL to be replayed is kept from expiry for {} only: {}",
-                                 to_human(repo::kIntentLife), error.message()));
-  }
+                                 to_human(repo::kIntentLife), error->message()));
 }
 
 }  // namespace holdfast::restore

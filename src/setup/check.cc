@@ -129,17 +129,16 @@ class Check {
 
 template <typename Look>
 bool Check::attempt(const std::string& name, Look look, CheckOutcome otherwise) {
-  try {
-    look();
-    return true;
-  } catch (const Error& error) {
-    if (error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kInternal) throw;
-    CheckItem item =
-        failed(name, {.message = error.message(), .detail = error.detail(), .hint = error.hint()});
-    item.outcome = otherwise;
-    add(std::move(item));
-    return false;
-  }
+  const auto is_answer = [](const Error& error) {
+    return error.code() != ErrorCode::kInterrupted && error.code() != ErrorCode::kInternal;
+  };
+  const std::optional<Error> error = error_of(is_answer, look);
+  if (!error) return true;
+  CheckItem item =
+      failed(name, {.message = error->message(), .detail = error->detail(), .hint = error->hint()});
+  item.outcome = otherwise;
+  add(std::move(item));
+  return false;
 }
 
 CheckResult Check::run() {

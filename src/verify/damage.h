@@ -2,9 +2,7 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -12,19 +10,6 @@
 #include "verify/verify.h"
 
 namespace holdfast::verify {
-
-// What `work` says about the bytes that it read: nullopt when all is well. Every other failure (a
-// store that does not answer) passes. The one place of `catch` in this room.
-template <typename Work>
-std::optional<Error> damage_of(Work&& work) {
-  try {
-    std::forward<Work>(work)();
-    return std::nullopt;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kCorrupt && error.code() != ErrorCode::kUnsupported) throw;
-    return error;
-  }
-}
 
 Finding finding_of(const std::string& object, const Error& error);
 

@@ -171,18 +171,11 @@ std::optional<Time> LineageVerifier::now_if_writable() {
 template <typename Work>
 bool LineageVerifier::keep(Work&& work) {
   if (!not_kept_.empty()) return false;
-  // Beyond the four places of `catch`: a repository that cannot be written to is verified all the
-  // same.
-  try {
-    std::forward<Work>(work)();
-    return true;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kPermission && error.code() != ErrorCode::kNoSpace &&
-        error.code() != ErrorCode::kIo)
-      throw;
-    not_kept_ = error.message();
-    return false;
-  }
+  // A repository that cannot be written to is verified all the same.
+  const std::optional<Error> error = error_of(
+      {ErrorCode::kPermission, ErrorCode::kNoSpace, ErrorCode::kIo}, std::forward<Work>(work));
+  if (error) not_kept_ = error->message();
+  return !error;
 }
 
 void LineageVerifier::list() {

@@ -1,7 +1,10 @@
 #include "base/error.h"
 
 #include <map>
+#include <optional>
 #include <sstream>
+#include <stdexcept>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -43,6 +46,74 @@ TEST(Error, LosesTheContextOfAnEarlierFailureWhenItIsCaught) {
     throw Error({.code = ErrorCode::kIo, .message = "m"});
   });
   EXPECT_TRUE(Context::lines().empty());
+}
+
+// What tests call by this name fails when there is no Error; this is the one of src/.
+template <typename... Arguments>
+std::optional<Error> tolerated(Arguments&&... arguments) {
+  return holdfast::error_of(std::forward<Arguments>(arguments)...);
+}
+
+auto failing(ErrorCode code) {
+  return [code] { throw Error({.code = code, .message = "m", .detail = "D.", .hint = "H."}); };
+}
+
+TEST(ErrorOf, ACallThatDoesNotFailHasNone) {
+  int calls = 0;
+  const auto count = [&] { return ++calls; };
+  EXPECT_FALSE(holdfast::error_of({ErrorCode::kIo}, count));
+  EXPECT_FALSE(tolerated(count));
+  EXPECT_FALSE(tolerated(even_interrupted, count));
+  EXPECT_FALSE(damage_of(count));
+  EXPECT_EQ(calls, 4);
+}
+
+TEST(ErrorOf, ReturnsTheErrorAsItWasThrown) {
+  Context reading("reading {}", "a file");
+  const std::optional<Error> error =
+      holdfast::error_of({ErrorCode::kIo, ErrorCode::kNotFound}, failing(ErrorCode::kNotFound));
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error->message(), "m");
+  EXPECT_EQ(error->detail(), "D.");
+  EXPECT_EQ(error->hint(), "H.");
+  EXPECT_EQ(error->context(), std::vector<std::string>{"reading a file"});
+  EXPECT_STREQ(error->file(), __FILE__);
+}
+
+TEST(ErrorOf, WhatIsNotToleratedPasses) {
+  for (int i = 0; i <= static_cast<int>(kLastErrorCode); ++i) {
+    const auto code = static_cast<ErrorCode>(i);
+    const auto passes = [&](auto call) {
+      try {
+        return !call();
+      } catch (const Error& error) {
+        return error.code() == code;
+      }
+    };
+    const auto fail = failing(code);
+    const bool is_damage = code == ErrorCode::kCorrupt || code == ErrorCode::kUnsupported;
+    EXPECT_EQ(passes([&] { return holdfast::error_of({ErrorCode::kIo, ErrorCode::kBusy}, fail); }),
+              code != ErrorCode::kIo && code != ErrorCode::kBusy)
+        << to_string(code);
+    EXPECT_EQ(passes([&] { return damage_of(fail); }), !is_damage) << to_string(code);
+    EXPECT_EQ(tolerated(even_interrupted, fail)->is_damage(), is_damage) << to_string(code);
+    // Whoever was asked to end is not kept by somebody who can do without something.
+    EXPECT_EQ(passes([&] { return tolerated(fail); }), code == ErrorCode::kInterrupted)
+        << to_string(code);
+    EXPECT_FALSE(passes([&] { return tolerated(even_interrupted, fail); })) << to_string(code);
+    EXPECT_EQ(passes([&] {
+                return tolerated([](const Error& error) { return error.hint().empty(); }, fail);
+              }),
+              true)
+        << to_string(code);
+  }
+}
+
+TEST(ErrorOf, WhatIsNoErrorOfOursPasses) {
+  const auto fail = [] { throw std::length_error("no error of ours"); };
+  EXPECT_THROW(tolerated(fail), std::length_error);
+  EXPECT_THROW(tolerated(even_interrupted, fail), std::length_error);
 }
 
 TEST(ThrowErrno, NamesCallPathAndReason) {
