@@ -1,6 +1,8 @@
 #include "support/postgres_server.h"
 
 #include <cstdlib>
+#include <cstring>
+#include <map>
 #include <pwd.h>
 #include <sstream>
 #include <sys/stat.h>
@@ -11,6 +13,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/random.h"
+#include "pg/crc32c.h"
 
 namespace holdfast::test {
 namespace {
@@ -21,6 +25,55 @@ constexpr std::chrono::minutes kStartPatience{2};
 std::string environment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   return value != nullptr ? value : "";
+}
+
+// Makes a copy of a cluster that was never started another cluster, as initdb makes one: the system
+// identifier stands in pg_control, whose CRC stands right behind what it covers, and in the first
+// page of each segment of WAL (XLogLongPageHeaderData, xlog_internal.h, PostgreSQL 13 to 18).
+void give_own_system_identifier(const std::string& data_directory) {
+  uint64_t identifier = 0;
+  system_random().fill(std::as_writable_bytes(std::span(&identifier, 1)));
+  identifier >>= 1;  // SQL shows it as a signed number
+
+  const std::string control_path = join_path(data_directory, "global/pg_control");
+  Bytes control = read_file(control_path);
+  size_t crc_at = 200;
+  uint32_t crc = 0;
+  for (; crc_at + sizeof crc <= 512; crc_at += sizeof crc) {
+    std::memcpy(&crc, control.data() + crc_at, sizeof crc);
+    if (crc == pg::crc32c(ByteView(control).first(crc_at))) break;
+  }
+  HF_CHECK(crc_at + sizeof crc <= 512);
+  std::memcpy(control.data(), &identifier, sizeof identifier);
+  crc = pg::crc32c(ByteView(control).first(crc_at));
+  std::memcpy(control.data() + crc_at, &crc, sizeof crc);
+  write_file_durably(control_path, control);
+
+  const std::string wal = join_path(data_directory, "pg_wal");
+  for (const DirectoryEntry& entry : list_directory(wal)) {
+    if (entry.name.size() != 24) continue;  // archive_status
+    Bytes segment = read_file(join_path(wal, entry.name));
+    std::memcpy(segment.data() + 24, &identifier, sizeof identifier);
+    write_file_durably(join_path(wal, entry.name), segment);
+  }
+}
+
+// initdb's work is a second of processor time, so each kind of cluster is made once in a process,
+// and copied.
+void make_cluster(const cluster::InitdbOptions& options) {
+  static ServerDirectory originals;
+  static std::map<std::string, std::string> made;
+  std::string& original =
+      made[fmt::format("{}-{}-{}", options.installation.major, options.data_checksums,
+                       options.wal_segment_mib.value_or(0))];
+  if (original.empty()) {
+    cluster::InitdbOptions first = options;
+    first.data_directory = join_path(originals.path(), std::to_string(made.size()));
+    cluster::initdb(first);
+    original = first.data_directory;
+  }
+  run_checked({.arguments = {"cp", "-a", original, options.data_directory}});
+  give_own_system_identifier(options.data_directory);
 }
 
 }  // namespace
@@ -73,16 +126,16 @@ PostgresServer::PostgresServer(const Options& options)
       data_directory_(options.data_directory.value_or(join_path(directory_.path(), "data"))),
       log_file_(join_path(directory_.path(), "log")) {
   if (!options.data_directory) {
-    cluster::initdb({.installation = installation_,
-                     .data_directory = data_directory_,
-                     .data_checksums = options.data_checksums,
-                     .wal_segment_mib = options.wal_segment_mib,
-                     .run_as = server_user()});
+    make_cluster({.installation = installation_,
+                  .data_directory = data_directory_,
+                  .data_checksums = options.data_checksums,
+                  .wal_segment_mib = options.wal_segment_mib,
+                  .run_as = server_user()});
     std::string path = join_path(data_directory_, "postgresql.conf");
     std::string text = read_text_file(path);
     for (const std::string& line : options.config) text += line + "\n";
     write_file_durably(path, as_bytes(text));
-    give_to_server_user(path);
+    give_to_server_user(data_directory_);
   }
   if (options.start) start();
 }

@@ -16,6 +16,7 @@
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
 #include "support/postgres_server.h"
+#include "support/sealing.h"
 
 namespace holdfast::test {
 
@@ -34,8 +35,6 @@ void wait_until_deserted(const std::string& directory);
 std::vector<std::string> listing(const std::string& directory);
 // Path below `directory` and SHA-256 of every file.
 std::vector<std::string> contents(const std::string& directory);
-
-enum class Sealing { kNone, kKeyFile, kPassphrase };
 
 // A server that a restore has started; stopped, and its directory removed, by the destructor.
 class RestoredServer {

@@ -15,10 +15,9 @@
 #include "store/memory_store.h"
 #include "support/fake_clock.h"
 #include "support/fake_random.h"
+#include "support/sealing.h"
 
 namespace holdfast::test {
-
-enum class Sealing { kNone, kKeyFile };
 
 inline repo::KeySource test_key(Sealing sealing) {
   repo::KeySource key;
