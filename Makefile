@@ -1,6 +1,8 @@
 # Everything but the two front doors, ./quickstart and ./run-tests.
 #
 #   make release       the program, at build/release/holdfast
+#   make quick         after a change in one room: format, layers, and the room's unit tests
+#                      (ROOM=..., else the rooms that differ from HEAD)
 #   make check         all that a change must pass; its parts, each a target of its own:
 #                      format-check layers headers lint unit tsan
 #   make integration   the program on real servers (LONG=1: every major, every crash point)
@@ -30,7 +32,11 @@ test_names = $(foreach room,$(1),$(if $(wildcard tests/unit/$(room)/*.cc tests/$
 unit_tests = $(call test_names,$(or $(ROOM),$(notdir $(wildcard tests/unit/*)) contract fault))
 threaded_tests = $(call test_names,$(THREADED_ROOMS))
 
-.PHONY: bench release check build-check build-tsan build-integration build-fuzz format format-check \
+# The rooms with changes that are not committed, of those that have unit tests.
+changed_rooms = $(filter $(notdir $(wildcard tests/unit/*)), \
+  $(sort $(shell git status --porcelain -uall | sed -En 's,^...(src|tests/unit)/([a-z]+)/.*,\2,p')))
+
+.PHONY: bench quick release check build-check build-tsan build-integration build-fuzz format format-check \
   layers headers lint unit tsan integration fuzz-smoke fuzz clean
 
 configure-%:
@@ -43,6 +49,9 @@ configure-release configure-check configure-tsan configure-fuzz format-check: | 
 release: configure-release
 	@cmake --build build/release --target holdfast -- --quiet
 	@echo "built build/release/holdfast"
+
+quick: format-check layers
+	@$(if $(or $(ROOM),$(changed_rooms)),$(MAKE) unit ROOM="$(or $(ROOM),$(changed_rooms))",echo "quick: no room differs from HEAD; name one: make quick ROOM=pg")
 
 check: format-check layers build-check headers lint unit tsan
 
@@ -74,7 +83,7 @@ layers:
 	@tools/check_layers src
 
 headers: configure-check
-	@cmake --build build/check --target headers_alone -- --quiet
+	@tools/check_headers $(if $(LONG),--long) build/check
 
 lint: configure-check
 	@tools/lint $(if $(LONG),--long) build/check
