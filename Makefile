@@ -25,6 +25,8 @@ FUZZ_SECONDS ?= 5
 THREADED_ROOMS := base store contract backup archive restore
 ROOM ?=
 LONG ?=
+# What the results of "make integration" are called; else "integration".
+RESULT_NAME ?=
 
 sources = $(wildcard bench/*.cc src/*/*.h src/*/*.cc tests/*/*.h tests/*/*.cc tests/unit/*/*.h tests/unit/*/*.cc)
 # Of the given rooms those that have tests, as names of binaries.
@@ -90,13 +92,13 @@ lint: configure-check
 
 unit: configure-check
 	@cmake --build build/check --target $(unit_tests) -- --quiet
-	@tools/run_binaries unit $(RESULTS) $(addprefix build/check/,$(unit_tests))
+	@$(if $(LONG),HOLDFAST_LONG=1 HOLDFAST_BINARY_SECONDS=3600) tools/run_binaries unit $(RESULTS) $(addprefix build/check/,$(unit_tests))
 
 tsan: build-tsan
 	@tools/run_binaries tsan $(RESULTS) $(addprefix build/tsan/,$(threaded_tests))
 
 integration: build-integration
-	@tools/run_integration $(RESULTS) $(if $(LONG),--long) $(INTEGRATION_OPTIONS)
+	@tools/run_integration $(RESULTS) $(if $(LONG),--long) $(if $(RESULT_NAME),--name=$(RESULT_NAME)) $(INTEGRATION_OPTIONS)
 
 fuzz-smoke: build-fuzz
 	@tools/run_fuzzers $(RESULTS) $(FUZZ_SECONDS) build/fuzz
