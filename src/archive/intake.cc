@@ -15,6 +15,7 @@
 #include "codec/digest.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
+#include "repo/wal_histories.h"
 
 namespace holdfast::archive {
 namespace {
@@ -97,7 +98,15 @@ constexpr std::string_view kTwoServersHint =
     "Two servers archive the same timeline of one system: a restored copy, or a former primary "
     "that was started again. Stop archiving "
     "on the one that is not to go on (archive_mode = off); a copy that is to go on needs a "
-    "timeline, or a repository, of its own.";
+    "timeline, or a repository, of its own. If the archived file is the wrong one, \"holdfast wal "
+    "set-aside {}\" takes it out of service, and this one is archived at the next try.";
+
+// A server, as its control file says, that does not run a recovery.
+bool is_in_recovery(pg::ClusterState state) {
+  return state == pg::ClusterState::kShutDownInRecovery ||
+         state == pg::ClusterState::kInCrashRecovery ||
+         state == pg::ClusterState::kInArchiveRecovery;
+}
 
 }  // namespace
 
@@ -138,8 +147,17 @@ WalIdentity identify_file(const WalSource& source, const std::string& name) {
   if (!is_wal(kind_of(name))) return identify(source);
   const std::string path = join_path(source.wal_directory, name);
   Context reading("reading WAL file \"{}\"", path);
-  const pg::WalSegmentHeader header = pg::parse_wal_segment_header(read_first_page(path));
   std::optional<pg::ControlFile> control = control_file_of(source);
+  std::variant<pg::WalSegmentHeader, Error::Parts> read =
+      pg::read_wal_segment_header(read_first_page(path));
+  if (auto* problem = std::get_if<Error::Parts>(&read)) {
+    // What is wrong with it is for who reads it to say.
+    if (control)
+      return {.system_identifier = control->system_identifier,
+              .segment_size = control->wal_segment_size};
+    throw Error(std::move(*problem));
+  }
+  const auto& header = std::get<pg::WalSegmentHeader>(read);
   if (control && control->system_identifier != header.page.system_identifier)
     throw Error(
         {.code = ErrorCode::kWrongCluster,
@@ -187,6 +205,48 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       setting_(setting),
       pass_(setting.compression, usual_jobs(setting.jobs)) {}
 
+// Whether a server that writes WAL of its own has finished that file, and waits for it to be
+// archived.
+bool Intake::is_in_production(const std::string& name) const {
+  if (!setting_.by_server || source_.data_directory.empty()) return false;
+  if (!stat_if_exists(fmt::format("{}/archive_status/{}.ready", source_.wal_directory, name)) ||
+      stat_if_exists(join_path(source_.data_directory, "standby.signal")))
+    return false;
+  const std::optional<pg::ControlFile> control = control_file_of(source_);
+  return control && !is_in_recovery(control->state);
+}
+
+// What its records say. Of a segment whose first page is damaged nothing but its bytes are known:
+// it is kept when a server in production offers it, and is one that can be read to its start only.
+repo::WalSegmentInfo Intake::describe(
+    const std::string& name, const OfferedFile& offered, const repo::SegmentPass::Read& read,
+    repo::SegmentPass& pass, const std::function<repo::SegmentPass::Take()>& keep) const {
+  const repo::WalOrigin origin{
+      .host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()};
+  repo::WalSegmentInfo info;
+  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+    info = pass.describe(offered.bytes, read, offered.file, origin, keep());
+  });
+  if (!damage) return info;
+  if (offered.file.kind != pg::WalFileKind::kSegment || !is_in_production(name)) throw Error(*damage);
+  codec::Sha256 sha256;
+  const repo::SegmentPass::Look hash = [&](ByteView piece) { sha256.update(piece); };
+  pass.run(offered.bytes, read, {&hash, 1}, keep());
+  const pg::Lsn start = pg::start_lsn(offered.file.segment.segment_number, archive_->segment_size());
+  return {.file_name = name,
+          .timeline = offered.file.segment.timeline,
+          .bytes = offered.bytes,
+          .sha256 = sha256.finish(),
+          .system_identifier = archive_->lineage().system_identifier,
+          .segment_bytes = archive_->lineage().wal_segment_bytes,
+          .host = origin.host,
+          .pgdata = origin.pgdata,
+          .pushed = origin.pushed,
+          .start_lsn = start,
+          .readable_end = start,
+          .highest_page_timeline = offered.file.segment.timeline};
+}
+
 OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const {
   OfferedFile offered;
   offered.name = name;
@@ -202,50 +262,52 @@ OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const
                                archive_->segment_size().bytes()),
          .hint = "The server names the file: write \"holdfast wal push %p\" as archive_command."});
 
-  const bool whole = offered.file.kind == pg::WalFileKind::kSegment;
   const size_t limit =
       is_wal(offered.file.kind) ? archive_->segment_size().bytes() : kMaxSmallFileBytes;
   const Fd fd = open_file(path, O_RDONLY);
   if (fstat(fd.get(), &offered.status) != 0) throw_errno("stat", path);
   const auto size = static_cast<uint64_t>(offered.status.st_size);
   offered.bytes = size;
-  if (size > limit || (whole && size != limit))
+  if (size > limit)
     throw Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("{} \"{}\" has the wrong size", noun_of(offered.file.kind), name),
-         .detail = fmt::format("It has {} bytes, {} {}.", size, whole ? "not" : "more than", limit),
+         .detail = fmt::format("It has {} bytes, more than {}.", size, limit),
          .hint = "A file that another program copied there may be cut or damaged."});
+  // One that was cut is no segment.
+  const bool is_cut = offered.file.kind == pg::WalFileKind::kSegment && size < limit;
+  if (is_cut) offered.file.kind = pg::WalFileKind::kPartial;
   const repo::SegmentPass::Read read = read_from_file(fd, path);
   if (!is_wal(offered.file.kind)) {
     offered.small_content.resize(size);
     read(offered.small_content, 0);
     offered.sha256 = repo::wal_content_sha256(offered.small_content);
-  } else {
-    repo::SegmentPass::Take keep;
-    uint64_t kept = 0;
-    if (setting_.read_once || (!setting_.on_paper && size <= kLargestKeptSegment))
-      keep = [&](repo::CompressedPiece&& piece) {
-        kept += piece.frame.size();
-        if (setting_.read_once || kept <= kMaxKeptBytes)
-          offered.content.push_back(std::move(piece));
-        else
-          offered.content = {};
-      };
-    offered.segment = pass.describe(
-        size, read, offered.file,
-        {.host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()}, keep);
-    offered.sha256 = offered.segment.sha256;
-    if (offered.segment.system_identifier != archive_->lineage().system_identifier)
-      throw Error({.code = ErrorCode::kWrongCluster,
-                   .message = fmt::format("WAL segment \"{}\" is from another cluster", name),
-                   .detail = fmt::format(
-                       "Its system identifier is {}, that of lineage \"{}\" is {}.",
-                       offered.segment.system_identifier, repo::to_string(archive_->lineage().name),
-                       archive_->lineage().system_identifier),
-                   .hint = "Somebody has copied the file there; take it away."});
+    return offered;
   }
-  if (offered.file.kind == pg::WalFileKind::kHistory)
-    pg::parse_timeline_history(offered.file.segment.timeline, as_text(offered.small_content));
+  uint64_t kept = 0;
+  const auto keep = [&]() -> repo::SegmentPass::Take {
+    offered.content = {};
+    kept = 0;
+    if (!setting_.read_once && (setting_.on_paper || size > kLargestKeptSegment)) return {};
+    return [&](repo::CompressedPiece&& piece) {
+      kept += piece.frame.size();
+      if (setting_.read_once || kept <= kMaxKeptBytes)
+        offered.content.push_back(std::move(piece));
+      else
+        offered.content = {};
+    };
+  };
+  offered.segment = describe(name, offered, read, pass, keep);
+  offered.sha256 = offered.segment.sha256;
+  if (offered.segment.system_identifier != archive_->lineage().system_identifier)
+    throw Error({.code = ErrorCode::kWrongCluster,
+                 .message = fmt::format("WAL segment \"{}\" is from another cluster", name),
+                 .detail = fmt::format(
+                     "Its system identifier is {}, that of lineage \"{}\" is {}.",
+                     offered.segment.system_identifier, repo::to_string(archive_->lineage().name),
+                     archive_->lineage().system_identifier),
+                 .hint = "Somebody has copied the file there; take it away."});
+  if (is_cut) offered = as_partial(std::move(offered));
   return offered;
 }
 
@@ -257,27 +319,94 @@ OfferedFile Intake::as_partial(OfferedFile segment) const {
   return segment;
 }
 
-bool Intake::is_archived(const OfferedFile& offered) const {
-  const std::string here = who(source_.host, source_.data_directory);
-  if (is_wal(offered.file.kind)) {
-    std::optional<Bytes16> partial;
-    if (offered.file.kind == pg::WalFileKind::kPartial)
-      partial = repo::partial_digest(offered.sha256);
-    const Bytes16* digest = partial ? &*partial : nullptr;
-    std::optional<repo::WalSegmentInfo> there = archive_->segment_info(offered.file, digest);
-    if (!there) return false;
-    if (there->sha256 != offered.sha256 || there->bytes != offered.bytes)
-      throw_conflict(offered, who(*there));
-    archive_->make_durable(offered.file, digest);
-    return true;
+// --- what is archived
+
+Intake::Standing Intake::look(const OfferedFile& offered) const {
+  using enum Standing::Kind;
+  std::optional<Bytes16> partial;
+  if (offered.file.kind == pg::WalFileKind::kPartial)
+    partial = repo::partial_digest(offered.sha256);
+  const Bytes16* digest = partial ? &*partial : nullptr;
+  const std::vector<repo::WalArchive::Content> contents = archive_->contents(offered.file, digest);
+  if (contents.empty()) return {.kind = kFree};
+  const repo::WalArchive::Content* served = nullptr;
+  for (const repo::WalArchive::Content& content : contents) {
+    if (!content.aside) {
+      served = &content;
+      continue;
+    }
+    // Put once more it would be served again.
+    if (!digest && content.aside->sha256 != offered.sha256) continue;
+    reporter_->warning(fmt::format("\"{}\" is archived and was set aside by {} at {}: it is not served",
+                                   offered.name, content.aside->by,
+                                   to_rfc3339(content.aside->at)));
+    return {.kind = kThere};
   }
-  std::optional<repo::WalFileInfo> there = archive_->file_info(offered.file);
-  if (!there) return false;
-  if (there->sha256 != offered.sha256 || there->bytes != offered.bytes)
-    throw_conflict(offered,
-                   fmt::format("host \"{}\" at {}", there->host, to_rfc3339(there->pushed)));
-  archive_->make_durable(offered.file);
-  return true;
+  Standing standing{.kind = kFree, .number = contents.back().number + 1, .archived_by = {}};
+  if (served == nullptr) return standing;
+  if (digest) {
+    archive_->make_durable(offered.file, digest);
+    return {.kind = kThere};
+  }
+
+  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+    standing = is_wal(offered.file.kind) ? look_at_segment(offered, *served)
+                                         : look_at_file(offered, *served);
+  });
+  if (damage) {
+    reporter_->warning(fmt::format("what is archived under \"{}\" is damaged, and is amended: {}",
+                                   offered.name, damage->message()));
+    standing.kind = kAmends;
+  }
+  standing.number = contents.back().number + 1;
+  if (standing.kind == kThere) archive_->make_durable(offered.file);
+  return standing;
+}
+
+Intake::Standing Intake::look_at_file(const OfferedFile& offered,
+                                      const repo::WalArchive::Content& served) const {
+  const std::optional<repo::WalFileInfo> there = archive_->file_info_of(served.object);
+  if (!there) return {.kind = Standing::Kind::kFree};
+  const bool is_same = there->sha256 == offered.sha256 && there->bytes == offered.bytes;
+  return {.kind = is_same ? Standing::Kind::kThere : Standing::Kind::kConflict,
+          .archived_by = fmt::format("host \"{}\" at {}", there->host, to_rfc3339(there->pushed))};
+}
+
+Intake::Standing Intake::look_at_segment(const OfferedFile& offered,
+                                         const repo::WalArchive::Content& served) const {
+  using enum Standing::Kind;
+  const std::optional<repo::WalSegmentInfo> there = archive_->segment_info_of(served.object);
+  if (!there) return {.kind = kFree};
+  Standing standing{.kind = kConflict, .number = 0, .archived_by = who(*there)};
+  const repo::WalSegmentInfo& here = offered.segment;
+  if (there->sha256 == offered.sha256 && there->bytes == offered.bytes) {
+    standing.kind = kThere;
+  } else if (there->highest_page_timeline < here.highest_page_timeline &&
+             repo::WalHistories(*archive_).is_foreign(*there)) {
+    standing.kind = kAmends;
+  } else if (!repo::reaches_its_end(*there) || !repo::reaches_its_end(here)) {
+    const pg::Lsn end = std::min(there->readable_end, here.readable_end);
+    if (agrees_with(served.object, offered, end - here.start_lsn))
+      standing.kind = here.readable_end > there->readable_end ? kAmends : kThere;
+  }
+  return standing;
+}
+
+// Whether both begin with the same bytes.
+bool Intake::agrees_with(const std::string& object, const OfferedFile& offered,
+                         uint64_t bytes) const {
+  const Fd fd = open_file(offered.path, O_RDONLY);
+  uint64_t at = 0;
+  bool agrees = true;
+  Bytes here;
+  archive_->read_segment_of(object, [&](ByteView piece) {
+    const uint64_t compared = std::min<uint64_t>(piece.size(), bytes - std::min(at, bytes));
+    here.resize(static_cast<size_t>(compared));
+    agrees = agrees && pread_some(fd, here, at, offered.path) == compared &&
+             std::ranges::equal(piece.first(here.size()), here);
+    at += piece.size();
+  });
+  return agrees;
 }
 
 void Intake::throw_conflict(const OfferedFile& offered, const std::string& archived_by) const {
@@ -287,13 +416,41 @@ void Intake::throw_conflict(const OfferedFile& offered, const std::string& archi
                .detail = fmt::format(
                    "The archived one, which stays, was pushed by {}. This one is offered by {}.",
                    archived_by, who(source_.host, source_.data_directory)),
-               .hint = std::string(kTwoServersHint)});
+               .hint = fmt::format(kTwoServersHint, offered.name)});
+}
+
+// --- what it must fit
+
+void Intake::refuse_foreign(const OfferedFile& offered) {
+  const pg::TimelineId timeline = offered.file.segment.timeline;
+  check_history(timeline);
+  if (!history_ || !repo::is_foreign(offered.segment, *history_->start_of(timeline))) return;
+  throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("file \"{}\" does not hold the WAL of its name", offered.name),
+                 .detail = fmt::format(
+                     "It is of timeline {}, and behind {} there is only WAL of timeline {} itself.",
+                     offered.segment.highest_page_timeline.value,
+                     pg::to_string(*history_->start_of(timeline)), timeline.value),
+                 .hint = "A server keeps old files under new names, for reuse."});
 }
 
 void Intake::check(const OfferedFile& offered) {
-  if (offered.file.kind != pg::WalFileKind::kSegment) return;
   const pg::SegmentName segment = offered.file.segment;
-  check_history(segment.timeline);
+  if (offered.file.kind == pg::WalFileKind::kHistory) return;
+  if (offered.file.kind != pg::WalFileKind::kSegment) {
+    // Whatever is archived of a timeline says that its id is taken; without its history no recovery
+    // could be promoted any more.
+    if (is_in_production(offered.name) || is_known(segment.timeline)) return;
+    if (stat_if_exists(join_path(source_.wal_directory, pg::history_file_name(segment.timeline))))
+      return check_history(segment.timeline);
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("\"{}\" is of timeline {}, whose history is not archived",
+                                        offered.name, segment.timeline.value),
+                 .detail = fmt::format("Nor does \"{}\" lie beside it.",
+                                       pg::history_file_name(segment.timeline)),
+                 .hint = "Archived without it, it would keep every recovery from being promoted."});
+  }
+  refuse_foreign(offered);
 
   // The first segment of a timeline continues the one it came from.
   pg::SegmentName before{.timeline = segment.timeline,
@@ -348,29 +505,39 @@ void Intake::check_joins(const OfferedFile& offered, const repo::WalSegmentInfo&
        .hint = std::string(kTwoServersHint)});
 }
 
+bool Intake::is_known(pg::TimelineId timeline) const {
+  if (timeline.value == 1) return true;
+  return archive_
+      ->file_info({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}})
+      .has_value();
+}
+
 void Intake::check_history(pg::TimelineId timeline) {
-  if (timeline.value == 1) {
-    history_.reset();
-    return;
+  if (checked_ == timeline) return;
+  history_.reset();
+  if (timeline.value > 1) {
+    const std::string name = pg::history_file_name(timeline);
+    const std::string path = join_path(source_.wal_directory, name);
+    if (!stat_if_exists(path))
+      throw Error(
+          {.code = ErrorCode::kNotFound,
+           .message = fmt::format("timeline history file \"{}\" does not exist", path),
+           .detail = fmt::format(
+               "A segment of timeline {} can be archived only when the server's history of that "
+               "timeline is the archive's.",
+               timeline.value),
+           .hint = fmt::format(
+               "If this server did come from there, put the file back: \"holdfast wal get {} {}\".",
+               name, path)});
+    OfferedFile offered = read(name);
+    // One that nobody understands was told of when it was archived.
+    error_of({ErrorCode::kCorrupt}, [&] {
+      history_ = pg::parse_timeline_history(timeline, as_text(offered.small_content));
+    });
+    if (!accept(std::move(offered)).was_there && !setting_.on_paper)
+      reporter_->note(fmt::format("archived timeline history file \"{}\"", name));
   }
-  if (history_ && history_->timeline() == timeline) return;
-  const std::string name = pg::history_file_name(timeline);
-  const std::string path = join_path(source_.wal_directory, name);
-  if (!stat_if_exists(path))
-    throw Error(
-        {.code = ErrorCode::kNotFound,
-         .message = fmt::format("timeline history file \"{}\" does not exist", path),
-         .detail = fmt::format(
-             "A segment of timeline {} can be archived only when the server's history of that "
-             "timeline is the archive's.",
-             timeline.value),
-         .hint = fmt::format(
-             "If this server did come from there, put the file back: \"holdfast wal get {} {}\".",
-             name, path)});
-  const OfferedFile offered = read(name);
-  if (!is_archived(offered) && !setting_.on_paper && put(offered))
-    reporter_->note(fmt::format("archived timeline history file \"{}\"", name));
-  history_ = pg::parse_timeline_history(timeline, as_text(offered.small_content));
+  checked_ = timeline;
 }
 
 void Intake::hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
@@ -389,46 +556,68 @@ void Intake::hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
                  .hint = "Try again."});
 }
 
-bool Intake::put(const OfferedFile& offered, repo::SegmentPass& pass,
+bool Intake::put(const OfferedFile& offered, uint64_t number, repo::SegmentPass& pass,
                  const std::function<void()>& before_commit) const {
-  bool is_ours;
-  if (is_wal(offered.file.kind)) {
-    is_ours = archive_->put_segment(
+  if (is_wal(offered.file.kind))
+    return archive_->put_segment(
         offered.file, offered.segment,
-        [&](const auto& put_piece) { hand_over(offered, pass, put_piece); }, before_commit);
-  } else {
-    is_ours = archive_->put_file(offered.file,
-                                 {.file_name = offered.name,
-                                  .bytes = offered.bytes,
-                                  .sha256 = offered.sha256,
-                                  .system_identifier = archive_->lineage().system_identifier,
-                                  .host = source_.host,
-                                  .pushed = clock_->now()},
-                                 offered.small_content);
-  }
-  // Somebody was first: fine if it was with the same content.
-  if (!is_ours && !is_archived(offered))
-    throw Error({.code = ErrorCode::kStoreUnavailable,
-                 .message = fmt::format("the archive does not show \"{}\", which it says it has",
-                                        offered.name),
-                 .hint = "Try again."});
-  return is_ours;
+        [&](const auto& put_piece) { hand_over(offered, pass, put_piece); }, before_commit, number);
+  return archive_->put_file(offered.file,
+                            {.file_name = offered.name,
+                             .bytes = offered.bytes,
+                             .sha256 = offered.sha256,
+                             .system_identifier = archive_->lineage().system_identifier,
+                             .host = source_.host,
+                             .pushed = clock_->now()},
+                            offered.small_content, number);
 }
 
-bool Intake::accept(const OfferedFile& offered) {
-  if (is_archived(offered)) return false;
-  check(offered);
-  if (offered.segment.complete && offered.file.kind == pg::WalFileKind::kSegment &&
-      offered.segment.readable_end !=
-          pg::end_lsn(offered.file.segment.segment_number, archive_->segment_size()))
-    reporter_->warning(
-        fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
-                    "offers it, but recovery will end there",
-                    offered.name, pg::to_string(offered.segment.readable_end)));
-  if (!setting_.on_paper) return put(offered);
-  if (offered.file.kind == pg::WalFileKind::kSegment)
-    would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
-  return true;
+Intake::Accepted Intake::accept(OfferedFile offered) {
+  // Somebody else may put the same name: then what stands there is looked at once more.
+  constexpr int kTries = 10;
+  for (int tries = 0; tries < kTries; ++tries) {
+    const Standing standing = look(offered);
+    if (standing.kind == Standing::Kind::kThere) return {.name = offered.name, .was_there = true};
+    const bool is_segment = offered.file.kind == pg::WalFileKind::kSegment;
+    if (is_segment && offered.segment.highest_page_timeline < offered.segment.timeline)
+      refuse_foreign(offered);
+    if (is_segment && !repo::reaches_its_end(offered.segment)) {
+      const bool is_offered = is_in_production(offered.name);
+      if (!is_offered &&
+          !repo::is_whole(offered.segment, *archive_, repo::WalHistories(*archive_))) {
+        reporter_->note(fmt::format(
+            "WAL segment \"{}\" can be read only up to {}, and is kept as .partial: the server that "
+            "writes it may go on in it",
+            offered.name, pg::to_string(offered.segment.readable_end)));
+        offered = as_partial(std::move(offered));
+        continue;
+      }
+    }
+    if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing.archived_by);
+    check(offered);
+    if (is_segment && !repo::reaches_its_end(offered.segment) &&
+        !repo::is_whole(offered.segment, *archive_, repo::WalHistories(*archive_)))
+      reporter_->warning(
+          fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
+                      "offers it, but recovery will end there",
+                      offered.name, pg::to_string(offered.segment.readable_end)));
+    if (offered.file.kind == pg::WalFileKind::kHistory)
+      if (const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
+            pg::parse_timeline_history(offered.file.segment.timeline,
+                                       as_text(offered.small_content));
+          }))
+        reporter_->warning(fmt::format("{}: it is archived as the server offers it. {}",
+                                       error->message(), error->detail()));
+    if (setting_.on_paper) {
+      if (is_segment) would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
+      return {.name = offered.name};
+    }
+    if (put(offered, standing.number, pass_, {})) return {.name = offered.name};
+  }
+  throw Error({.code = ErrorCode::kStoreUnavailable,
+               .message = fmt::format("the archive does not show \"{}\", which it says it has",
+                                      offered.name),
+               .hint = "Try again."});
 }
 
 }  // namespace holdfast::archive

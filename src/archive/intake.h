@@ -5,17 +5,31 @@
 // stays as it is:
 //
 //   lineage     the system identifier in the segment's own header (or in global/pg_control, for
-//   files without one) has a lineage content     a segment has exactly the segment size, and its
-//   first page is for the place that its name says: servers keep old
-//               segment files under future names for reuse
-//   same again  a name that is taken is fine for the same SHA-256 and length, once the archived
-//   object was made durable history     a segment of timeline T > 1: the server's T.history is the
-//   archive's; an archive without one is given it first neighbours  a segment joins the archived
-//   segment before it (for the first one of a timeline: on the timeline it came from)
-//               and the one behind it; otherwise two servers write one timeline, and the later
-//               comer is refused
+//               files without one) has a lineage
+//   content     the first page of a segment is for the place that its name says, and not of an
+//               older timeline behind the switch: servers keep old segment files under future names
+//               for reuse
+//   same again  a name that is taken is fine for the same content, once the archived object was
+//               made durable; and for a segment that ends early and agrees with the archived one up
+//               to there
+//   repair      a segment that has all that the archived one has, byte for byte, and goes on, is
+//               put beside it and served from then on; and so is any content of a name of which
+//               none is served, or which is damaged
+//   history     a segment of timeline T > 1: the server's T.history is the archive's; an archive
+//               without one is given it first
+//   neighbours  a segment joins the archived segment before it (for the first one of a timeline: on
+//               the timeline it came from) and the one behind it; otherwise two servers write one
+//               timeline, and the later comer is refused
 //
-// A .partial file never conflicts: its name in the archive holds its digest.
+// A segment that is short (wal_histories.h) is never refused and never taken for a whole one: what
+// a server in production offers is archived with a warning; of all others (a standby with
+// archive_mode = always, a push by hand) it is kept as .partial, for its server may not have
+// written the rest yet. A .partial never conflicts: its name in the archive holds its digest.
+//
+// The server would offer a refused file for ever, and nothing behind it. So what only its form
+// speaks against (a damaged first page, a history that nobody understands) is kept as it is, with a
+// warning, when a server in production offers it.
+//
 // Used by push, look-ahead and salvage. One thread at a time, but for read() and put() with passes
 // of their own.
 //
@@ -83,6 +97,7 @@ struct IntakeSetting {
   codec::CompressionSetting compression = {};
   int jobs = 0;           // threads that read and compress a segment; 0: as many as shorten it
   bool on_paper = false;  // nothing is put
+  bool by_server = false;  // by archive_command, or as by it
   // A file that is being written: what is put is what was read at once, at whatever memory.
   bool read_once = false;
 };
@@ -104,27 +119,51 @@ class Intake {
   // A segment that ends early as the .partial of its name.
   OfferedFile as_partial(OfferedFile segment) const;
 
-  // True: the same content is archived, durably. Throws kConflict when other content is.
-  bool is_archived(const OfferedFile& offered) const;
+  // How what is archived under its name stands to `offered`.
+  struct Standing {
+    enum class Kind : uint8_t {
+      kFree,      // nothing is served under that name
+      kThere,     // the archive has it, durably
+      kAmends,    // what is archived is cut short, or damaged, and this goes on
+      kConflict,  // it is something else
+    };
+    Kind kind = Kind::kFree;
+    uint64_t number = 0;      // the content to be put
+    std::string archived_by;  // by whom what is served was pushed
+  };
+  Standing look(const OfferedFile& offered) const;
   // Throws unless history and neighbours allow `offered`. May put the history file of its timeline.
   void check(const OfferedFile& offered);
   // The segment before it in memory is `previous`, which will be archived first: in place of the
   // archived one.
   void check_behind(const OfferedFile& offered, const repo::WalSegmentInfo& previous);
-  // Puts what was checked. False: the same content came there first. Throws kConflict when other
-  // content did, kIo when a file that is read again has changed.
-  bool put(const OfferedFile& offered) { return put(offered, pass_, {}); }
-  // The same by any thread, with a pass of its own; `before_commit` as in WalArchive.
-  bool put(const OfferedFile& offered, repo::SegmentPass& pass,
+  // Puts what was checked, by any thread, with a pass of its own; `before_commit` as in WalArchive.
+  // False: the name of that content is taken. Throws kIo when a file that is read again has
+  // changed.
+  bool put(const OfferedFile& offered, uint64_t number, repo::SegmentPass& pass,
            const std::function<void()>& before_commit) const;
 
-  // All of it for one file; false when it was there already. A segment that cannot be read to its
-  // end is a warning of the reporter.
-  bool accept(const OfferedFile& offered);
+  // All of it for one file.
+  struct Accepted {
+    std::string name;  // as archived: a .partial, where a segment was not taken for whole
+    bool was_there = false;
+  };
+  Accepted accept(OfferedFile offered);
 
  private:
   static void hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
                         const std::function<void(const repo::CompressedPiece&)>& put_piece);
+  bool is_in_production(const std::string& name) const;
+  repo::WalSegmentInfo describe(const std::string& name, const OfferedFile& offered,
+                                const repo::SegmentPass::Read& read, repo::SegmentPass& pass,
+                                const std::function<repo::SegmentPass::Take()>& keep) const;
+  Standing look_at_file(const OfferedFile& offered,
+                        const repo::WalArchive::Content& served) const;
+  Standing look_at_segment(const OfferedFile& offered,
+                           const repo::WalArchive::Content& served) const;
+  bool agrees_with(const std::string& object, const OfferedFile& offered, uint64_t bytes) const;
+  bool is_known(pg::TimelineId timeline) const;
+  void refuse_foreign(const OfferedFile& offered);
   void check_history(pg::TimelineId timeline);
   void check_joins(const OfferedFile& offered, const repo::WalSegmentInfo& neighbour,
                    bool neighbour_is_first) const;
@@ -136,7 +175,8 @@ class Intake {
   WalSource source_;
   Reporter* reporter_;
   const Clock* clock_;
-  std::optional<pg::TimelineHistory> history_;  // of the timeline that was checked last
+  pg::TimelineId checked_;  // the timeline whose history was, last
+  std::optional<pg::TimelineHistory> history_;  // of that; nullopt: timeline 1, or not understood
   IntakeSetting setting_;
   repo::SegmentPass pass_;
   // On paper: the segments that would be archived.

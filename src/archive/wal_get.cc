@@ -20,6 +20,7 @@
 #include "pg/timeline_history.h"
 #include "repo/repository.h"
 #include "repo/wal_archive.h"
+#include "repo/wal_histories.h"
 #include "store/retry_store.h"
 
 namespace holdfast::archive {
@@ -53,6 +54,7 @@ class Placement {
     written_ += bytes.size();
   }
   uint64_t written() const { return written_; }
+  const std::string& file() const { return temporary_; }  // what was written, not yet named
   void fill_up(uint64_t size) {
     begin();
     set_size(size);
@@ -110,16 +112,33 @@ Error hole(std::string message, std::string detail) {
   return Error({.code = ErrorCode::kCorrupt,
                 .message = std::move(message),
                 .detail = std::move(detail),
-                .hint = "Recovery cannot go on past it. The file may still lie in the pg_wal "
-                        "directory of the server that wrote it, or of "
-                        "a standby: put it into the archive with \"holdfast wal push\"; or choose "
-                        "a recovery target before it."});
+                .hint = "Recovery cannot go on past it. From the data directory of the server that "
+                        "wrote it, once that is stopped, \"holdfast wal salvage DIR\" takes it; a "
+                        "whole copy in the pg_wal of a standby, \"holdfast wal push FILE\". Or "
+                        "choose a recovery target before it."});
+}
+
+// Whether both files begin with the same bytes.
+bool begin_alike(const std::string& one, const std::string& other, uint64_t bytes) {
+  constexpr size_t kPieceBytes = size_t{1} << 20;
+  const Fd a = open_file(one, O_RDONLY), b = open_file(other, O_RDONLY);
+  Bytes piece_a, piece_b;
+  for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
+    const size_t length = static_cast<size_t>(std::min<uint64_t>(kPieceBytes, bytes - at));
+    piece_a.resize(length);
+    piece_b.resize(length);
+    if (pread_some(a, piece_a, at, one) != length || pread_some(b, piece_b, at, other) != length ||
+        piece_a != piece_b)
+      return false;
+  }
+  return true;
 }
 
 class Getter {
  public:
-  Getter(const GetOptions& options, const repo::WalArchive& archive, Reporter& reporter)
-      : options_(options), archive_(archive), reporter_(reporter) {}
+  Getter(const GetOptions& options, const repo::WalArchive& archive, bool is_standby,
+         Reporter& reporter)
+      : options_(options), archive_(archive), is_standby_(is_standby), reporter_(reporter) {}
 
   // The answer, or the hole that was found.
   struct Answer {
@@ -163,10 +182,12 @@ class Getter {
 
   // --- placing
 
-  bool place_segment(const pg::WalFileName& file, const Bytes16* partial) {
-    Placement placement(options_.destination);
-    if (!archive_.read_segment(file, [&](ByteView piece) { placement.write(piece); }, partial))
-      return false;
+  // nullopt: it is absent.
+  std::optional<repo::WalSegmentInfo> read_into(Placement& placement, const pg::WalFileName& file,
+                                                const Bytes16* partial) const {
+    std::optional<repo::WalSegmentInfo> info = archive_.read_segment(
+        file, [&](ByteView piece) { placement.write(piece); }, partial);
+    if (!info) return std::nullopt;
     const bool fits =
         partial ? placement.written() <= segment_bytes() : placement.written() == segment_bytes();
     if (!fits)
@@ -176,8 +197,76 @@ class Getter {
                    .detail = fmt::format("It has {} bytes, not {}.", placement.written(),
                                          segment_bytes())});
     placement.fill_up(segment_bytes());
+    return info;
+  }
+  // nullopt: the segment is not archived.
+  std::optional<Answer> place_segment(const pg::SegmentName& segment) {
+    Placement placement(options_.destination);
+    const std::optional<repo::WalSegmentInfo> info =
+        read_into(placement, {.kind = pg::WalFileKind::kSegment, .segment = segment}, nullptr);
+    if (!info) return std::nullopt;
+    if (std::optional<Answer> other = instead_of(*info, segment, placement)) return other;
     placement.commit();
-    return true;
+    return placed();
+  }
+
+  // The server renames what it gets over its own file of that name, and takes the end of its
+  // records for the end of WAL. So what is archived of a segment may be less than nothing.
+  std::optional<Answer> instead_of(const repo::WalSegmentInfo& info, const pg::SegmentName& segment,
+                                   const Placement& placement) {
+    const std::string name = name_of(segment);
+    if (is_foreign(info))
+      return found(
+          Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("archived WAL segment \"{}\" is of timeline {}", name,
+                                        info.highest_page_timeline.value),
+                 .detail = "A server kept an old file under that name, for reuse.",
+                 .hint = fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name)}));
+    if (repo::reaches_its_end(info)) return std::nullopt;
+    if (own_copy_goes_on(info, segment, placement)) {
+      reporter_.warning(fmt::format(
+          "answering \"not there\" for \"{}\": the archived one can be read up to {} only, and the "
+          "server's own goes on behind that",
+          name, pg::to_string(info.readable_end)));
+      return absent();
+    }
+    // A standby has other sources for the rest; a target may lie in what there is.
+    if (!is_standby_ && options_.until != name &&
+        !repo::is_whole(info, archive_, repo::WalHistories(archive_))) {
+      std::optional<std::string> later = later_on_timeline(segment);
+      if (!later) later = branches_behind(segment).behind;
+      if (later)
+        return found(hole(fmt::format("archived WAL segment \"{}\" can be read only up to {}", name,
+                                      pg::to_string(info.readable_end)),
+                          *later));
+    }
+    reporter_.warning(fmt::format("\"{}\" can be read only up to {}", name,
+                                  pg::to_string(info.readable_end)));
+    return std::nullopt;
+  }
+  bool is_foreign(const repo::WalSegmentInfo& info) const {
+    if (info.highest_page_timeline >= info.timeline) return false;
+    const std::optional<pg::TimelineHistory> history = history_of(info.timeline);
+    return history && repo::is_foreign(info, *history->start_of(info.timeline));
+  }
+  // Whether the server's pg_wal has the same and more.
+  bool own_copy_goes_on(const repo::WalSegmentInfo& archived, const pg::SegmentName& segment,
+                        const Placement& placement) const {
+    const std::string own = join_path(options_.data_directory, "pg_wal/" + name_of(segment));
+    const std::optional<Fd> fd = open_if_exists(own, O_RDONLY);
+    struct stat status{};
+    if (!fd || fstat(fd->get(), &status) != 0 || std::cmp_not_equal(status.st_size, segment_bytes()))
+      return false;
+    std::optional<repo::WalSegmentInfo> info;
+    // What is no segment goes on nowhere.
+    error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+      info = repo::SegmentPass({}, 1).describe(
+          segment_bytes(),
+          [&](std::span<std::byte> into, uint64_t offset) { pread_some(*fd, into, offset, own); },
+          {.kind = pg::WalFileKind::kSegment, .segment = segment}, {}, {});
+    });
+    return info && info->readable_end > archived.readable_end &&
+           begin_alike(own, placement.file(), archived.readable_end - archived.start_lsn);
   }
   bool place_file(const pg::WalFileName& file) {
     std::optional<Bytes> content = archive_.read_file(file);
@@ -217,8 +306,7 @@ class Getter {
   // --- segments
 
   Answer get_segment(const pg::SegmentName& segment) {
-    const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = segment};
-    if (place_segment(file, nullptr)) return placed();
+    if (std::optional<Answer> answer = place_segment(segment)) return *std::move(answer);
 
     // What lies before the timeline began is its parent's.
     if (segment.timeline.value > 1)
@@ -232,12 +320,17 @@ class Getter {
     const Branches branches = branches_behind(segment);
     if (!later) later = branches.behind;
     if (later) {
-      if (place_segment(file, nullptr)) return placed();  // it came before what was seen
+      // It came before what was seen?
+      if (std::optional<Answer> answer = place_segment(segment)) return *std::move(answer);
       return found(hole(
           fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)), *later));
     }
-    if (branches.within) return absent();
-    return get_tail(segment);
+    // What a server left unfinished is no segment: it may be older than what the asking server has
+    // in its own pg_wal, and would take the place of that. `restore` lays it itself.
+    if (!branches.within && !archive_.partials(segment).empty())
+      reporter_.note(fmt::format("\"{}\" is archived as .partial only, which is not served",
+                                 name_of(segment)));
+    return absent();
   }
 
   // A sentence about a later segment of the same timeline.
@@ -278,36 +371,6 @@ class Getter {
     return branches;
   }
 
-  // The end of a timeline: a partial segment may hold its last transactions.
-  Answer get_tail(const pg::SegmentName& segment) {
-    const std::vector<Bytes16> digests = archive_.partials(segment);
-    if (digests.empty()) return absent();
-    const std::string name = pg::partial_file_name(segment, archive_.segment_size());
-    if (digests.size() > 1) {
-      reporter_.warning(
-          fmt::format("there are {} different files \"{}\" in the archive; none of them is used",
-                      digests.size(), name));
-      return absent();
-    }
-    const pg::WalFileName file{.kind = pg::WalFileKind::kPartial, .segment = segment};
-    std::optional<repo::WalSegmentInfo> info = archive_.segment_info(file, &digests[0]);
-    std::optional<repo::WalSegmentInfo> before = archive_.segment_info(
-        {.kind = pg::WalFileKind::kSegment,
-         .segment = {.timeline = segment.timeline, .segment_number = segment.segment_number - 1}});
-    if (!info) return absent();
-    if (before && !repo::joins(*before, *info)) {
-      reporter_.warning(
-          fmt::format("\"{}\" does not join the segment before it and is not used", name));
-      return absent();
-    }
-    if (!place_segment(file, &digests[0])) return absent();
-    reporter_.note(fmt::format("serving \"{}\" as the end of its timeline, valid up to {}", name,
-                               pg::to_string(info->readable_end)));
-    Answer answer = placed();
-    answer.result.from_partial = true;
-    return answer;
-  }
-
   // Asked for by that name, which no server does.
   Answer get_partial(const pg::SegmentName& segment) {
     const std::vector<Bytes16> digests = archive_.partials(segment);
@@ -317,13 +380,17 @@ class Getter {
                    .message = fmt::format("there are {} different files \"{}\" in the archive",
                                           digests.size(), options_.file_name),
                    .hint = "\"holdfast wal list\" shows them."});
-    return place_segment({.kind = pg::WalFileKind::kPartial, .segment = segment}, &digests[0])
-               ? placed()
-               : absent();
+    Placement placement(options_.destination);
+    if (!read_into(placement, {.kind = pg::WalFileKind::kPartial, .segment = segment},
+                   digests.data()))
+      return absent();
+    placement.commit();
+    return placed();
   }
 
   const GetOptions& options_;
   const repo::WalArchive& archive_;
+  const bool is_standby_;
   Reporter& reporter_;
 };
 
@@ -377,7 +444,19 @@ bool lies_behind(const std::string& until, const pg::WalFileName& file, pg::WalS
          file.segment.segment_number > last.segment.segment_number;
 }
 
+bool is_data_directory(const std::string& directory) {
+  return stat_if_exists(join_path(directory, pg::kControlFilePath)).has_value();
+}
+
 }  // namespace
+
+std::string asking_data_directory(const std::string& destination, const std::string& configured) {
+  const std::string folder = parent_path(absolute_path(destination));
+  if (base_name(folder) == "pg_wal" && is_data_directory(parent_path(folder)))
+    return parent_path(folder);
+  if (is_data_directory(".") || configured.empty() || !is_data_directory(configured)) return ".";
+  return configured;
+}
 
 GetResult get(const GetOptions& options, store::Store& source, const repo::KeySource& key,
               Reporter& reporter, std::stop_token stop) {
@@ -387,15 +466,20 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   // Who asks. Without this nothing is answered.
   const pg::ControlFile control = cluster::read_control_file(options.data_directory).control;
   const pg::WalFileName file = pg::parse_wal_file_name(options.file_name, control.wal_segment_size);
-  const bool may_spool = options.read_ahead > 0 && file.kind == pg::WalFileKind::kSegment &&
-                         control.wal_segment_size.bytes() <= kLargestSpooledSegment;
+  // For a server alone: pg_rewind, and whoever asks for a stopped one, works in the same pg_wal.
+  std::optional<cluster::LivingServer> server;
+  if (options.read_ahead > 0 && file.kind == pg::WalFileKind::kSegment &&
+      control.wal_segment_size.bytes() <= kLargestSpooledSegment)
+    server = cluster::LivingServer::find(options.data_directory);
+  const bool may_spool = server.has_value();
   const std::string spool_directory = options.spool_directory.empty()
                                           ? default_spool_directory(options.data_directory)
                                           : options.spool_directory;
   auto spool_of = [&](const Bytes16& repository_id) {
     return Spool(spool_directory, {.repository_id = repository_id,
                                    .system_identifier = control.system_identifier,
-                                   .segment_size = control.wal_segment_size});
+                                   .segment_size = control.wal_segment_size,
+                                   .life = life_of(*server)});
   };
   // A spool that cannot be used makes a recovery slow, never wrong.
   auto spooling = [&](auto work) {
@@ -427,6 +511,8 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   };
   constexpr GetResult kFromSpool{.outcome = GetOutcome::kPlaced, .from_spool = true};
 
+  const bool is_standby =
+      stat_if_exists(join_path(options.data_directory, "standby.signal")).has_value();
   // The repository: what is in it, and what is proven not to be.
   auto ask_archive = [&]() -> Getter::Answer {
     std::unique_ptr<store::Store> patient = store::retrying(source, options.timeout, stop);
@@ -438,12 +524,12 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
         repository, options.cluster,
         {.system_identifier = control.system_identifier, .segment_size = control.wal_segment_size});
     const repo::WalArchive archive(repository, lineage);
-    return Getter(options, archive, reporter).get(file);
+    return Getter(options, archive, is_standby, reporter).get(file);
   };
   GetResult result;
   if (options.repository_id && place_spooled(*options.repository_id)) {
     result = kFromSpool;
-  } else if (stat_if_exists(join_path(options.data_directory, "standby.signal"))) {
+  } else if (is_standby) {
     result = ask_for_standby(options, ask_archive, end, reporter, stop);
   } else if (options.until && lies_behind(*options.until, file, control.wal_segment_size)) {
     result = ask_behind_target(options, ask_archive, reporter);
@@ -460,7 +546,9 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
       spool.prepare();
       spool.note_asked(options.file_name);
       if (spool.has_reader()) return;
-      Process reader({.arguments = options.read_ahead_command, .new_session = true});
+      Process reader({.arguments = options.read_ahead_command,
+                      .directory = options.data_directory,
+                      .new_session = true});
       reader.release();
     });
   return result;

@@ -21,9 +21,11 @@
 // for the target (xlogrecovery.c, "recovery ended before configured recovery target was reached",
 // 13 to 18); so behind the segment of `until` a hole, or damage, is kAbsent too, with a warning.
 //
-// A segment that was archived only as .partial (a crashed primary's last one, by `wal salvage`) is
-// served, filled up with zeros, when there is exactly one, it joins the segment before it, and no
-// timeline branches off in it: recovery then reaches the last commit.
+// The server asks the archive before it looks into its own pg_wal, and renames what it gets over
+// the file that it has there (XLogFileReadAnyTLI, KeepFileRestoredFromArchive, PostgreSQL 13 to
+// 18). So a .partial is never served as a segment: `restore` lays the one that its plan ends with
+// into pg_wal itself. And of a segment that is archived short the server's own copy counts, where
+// that has the same and more; else it is a hole, when something later is archived.
 //
 // The file is written beside the destination as `<destination>.holdfast`, checked to the last byte,
 // and renamed. It is not synced: the server does that when it keeps it.
@@ -63,12 +65,16 @@ struct GetOptions {
   std::vector<std::string> read_ahead_command = {};
 };
 
+// The data directory of whoever asks: a server runs its restore_command there, pg_rewind anywhere,
+// with an absolute path in `<data directory>/pg_wal` as destination. Else the configured one; empty:
+// none is.
+std::string asking_data_directory(const std::string& destination, const std::string& configured);
+
 enum class GetOutcome : uint8_t { kPlaced, kAbsent };
 
 struct GetResult {
   GetOutcome outcome = GetOutcome::kAbsent;
   bool from_spool = false;
-  bool from_partial = false;
 };
 
 // `source` is tried again within the timeout: hand in the store itself. Throws whatever is neither

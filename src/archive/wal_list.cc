@@ -23,8 +23,11 @@ class TimelineReader {
   WalTimeline read(const std::stop_token& stop) {
     if (std::optional<Bytes> text = archive_.read_file(
             {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
-      listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
-      expected_ = where_it_began();
+      if (const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
+            listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
+            expected_ = where_it_began();
+          }))
+        reporter_.warning(error->message());
     }
     archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
       throw_if_stopped(stop);
@@ -42,8 +45,9 @@ class TimelineReader {
     const std::optional<pg::Lsn> start = listed_.history->start_of(listed_.timeline);
     if (!start || listed_.history->ancestors().empty()) return std::nullopt;
     const uint64_t number = pg::segment_of(*start, archive_.segment_size());
-    const std::optional<uint64_t> first_before =
-        archive_.first_segment(listed_.history->ancestors().back().timeline);
+    const pg::TimelineId before =
+        start->is_valid() ? listed_.history->timeline_at(*start - 1) : listed_.timeline;
+    const std::optional<uint64_t> first_before = archive_.first_segment(before);
     return first_before && *first_before <= number ? std::optional(number) : std::nullopt;
   }
 
@@ -158,7 +162,15 @@ WalListing list(const ListOptions& options, const repo::Repository& repository, 
   for (const repo::Lineage& lineage : repository.lineages(options.cluster)) {
     if (options.lineage && lineage.name != *options.lineage) continue;
     repo::WalArchive archive(repository, lineage);
-    WalLineage listed{.lineage = lineage, .timelines = {}};
+    WalLineage listed{.lineage = lineage, .timelines = {}, .set_aside = {}};
+    for (const repo::WalArchive::SetAside& one : archive.set_aside()) {
+      std::string name = pg::to_string(one.file, archive.segment_size());
+      if (one.partial) name += "." + to_hex(one.partial->view());
+      listed.set_aside.push_back({.file = std::move(name),
+                                  .number = one.content.number,
+                                  .at = one.content.aside->at,
+                                  .by = one.content.aside->by});
+    }
     for (pg::TimelineId timeline : archive.timelines())
       listed.timelines.push_back(TimelineReader(archive, timeline, reporter).read(stop));
     listing.lineages.push_back(std::move(listed));

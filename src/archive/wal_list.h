@@ -56,9 +56,16 @@ struct WalTimeline {
   std::vector<WalPartial> partials;
   uint64_t backup_history_count = 0;
 };
+struct WalSetAside {
+  std::string file;  // "….partial.<digest>" of a partial one
+  uint64_t number = 0;
+  Time at;
+  std::string by;
+};
 struct WalLineage {
   repo::Lineage lineage;
   std::vector<WalTimeline> timelines;
+  std::vector<WalSetAside> set_aside;  // what is not served: nowhere else in this listing
 };
 struct WalListing {
   std::vector<WalLineage> lineages;

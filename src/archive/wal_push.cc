@@ -68,15 +68,17 @@ class Chain {
 class LookAhead {
  public:
   LookAhead(const PushOptions& options, const repo::WalArchive& archive, const WalSource& source,
-            const OfferedFile& named, Reporter& reporter, const Clock& clock)
+            const repo::WalSegmentInfo& named, Reporter& reporter, const Clock& clock)
       : options_(options),
         archive_(archive),
-        intake_(archive, source, reporter, clock, {.compression = options.compression, .jobs = 1}),
+        intake_(archive, source, reporter, clock,
+                {.compression = options.compression, .jobs = 1, .by_server = true}),
         reporter_(reporter),
         clock_(clock),
         end_(clock.steady() + options.look_ahead_time),
-        named_(named.file.segment),
-        chain_(named.segment) {}
+        named_{.timeline = named.timeline,
+               .segment_number = pg::segment_of(named.start_lsn, archive.segment_size())},
+        chain_(named) {}
 
   // What was stored, in order.
   std::vector<StoredAhead::File> run(const std::stop_token& parent) {
@@ -155,8 +157,11 @@ class LookAhead {
     // A file that is not waiting any more may have been recycled while it was read.
     const std::optional<struct stat> now = stat_if_exists(offered.path);
     if (!is_ready(name) || !now || !is_same_and_unchanged(offered.status, *now)) return false;
-    const bool is_ours =
-        intake_.put(offered, pass, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });
+    // One that is short is for the server's own call.
+    if (!repo::reaches_its_end(offered.segment)) return false;
+    const bool is_ours = intake_.put(
+        offered, 0, pass, [&] { intake_.check_behind(offered, chain_.wait(turn, stop)); });
+    if (!is_ours && intake_.look(offered).kind != Intake::Standing::Kind::kThere) return false;
     if (is_ours)
       stored_.push_back(
           {.name = name, .status = offered.status, .read_at = read_at, .sha256 = offered.sha256});
@@ -204,17 +209,20 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
       }
 
   // The file itself. Behind this it is durable.
-  Intake intake(archive, source, reporter, clock, {.compression = options.compression});
+  Intake intake(archive, source, reporter, clock,
+                {.compression = options.compression, .by_server = true});
   OfferedFile offered = intake.read(name);
   result.bytes = offered.bytes;
-  result.was_there = !intake.accept(offered);
-  offered.content = {};
+  const repo::WalSegmentInfo named = offered.segment;
+  const Intake::Accepted accepted = intake.accept(std::move(offered));
+  result.file = accepted.name;
+  result.was_there = accepted.was_there;
 
   // What waits behind it.
-  if (!result.was_there && file.kind == pg::WalFileKind::kSegment && options.look_ahead > 0 &&
+  if (!result.was_there && file.kind == pg::WalFileKind::kSegment && accepted.name == name && options.look_ahead > 0 &&
       options.jobs > 0 && lineage.wal_segment_bytes <= kLargestSegmentAhead) {
     const std::vector<StoredAhead::File> stored =
-        LookAhead(options, archive, source, offered, reporter, clock).run(stop);
+        LookAhead(options, archive, source, named, reporter, clock).run(stop);
     for (const StoredAhead::File& one : stored) result.looked_ahead.push_back(one.name);
     stored_ahead.remember(stored);
   }

@@ -1,6 +1,5 @@
 #include "archive/wal_salvage.h"
 
-#include <fcntl.h>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -14,7 +13,8 @@
 #include "base/file.h"
 #include "base/task_group.h"
 #include "cluster/running_server.h"
-#include "pg/wal_page.h"
+#include "cluster/wal_directory.h"
+#include "repo/wal_histories.h"
 
 namespace holdfast::archive {
 namespace {
@@ -75,7 +75,8 @@ uint64_t count_missing(const SalvageOptions& options, const repo::Repository& re
 
 class Salvager {
  public:
-  Salvager(Intake& intake, SalvageResult& result) : intake_(intake), result_(result) {}
+  Salvager(Intake& intake, SalvageResult& result)
+      : intake_(intake), histories_(intake.archive()), result_(result) {}
 
   void take(const std::string& name, const pg::WalFileName& file) {
     // One file that is refused does not keep the others from being saved.
@@ -94,43 +95,35 @@ class Salvager {
 
  private:
   void take_segment(const std::string& name, const pg::WalFileName& file) {
-    const std::string path = join_path(intake_.source().wal_directory, name);
-    Bytes first_page(pg::kWalBlockBytes);
-    Fd fd = open_file(path, O_RDONLY);
-    first_page.resize(pread_some(fd, first_page, 0, path));
-    if (!pg::holds_segment(first_page, file.segment, intake_.archive().segment_size())) {
+    const std::string& pg_wal = intake_.source().wal_directory;
+    const pg::WalSegmentSize size = intake_.archive().segment_size();
+    const std::optional<cluster::WalDirectoryFile> found =
+        cluster::read_wal_file(pg_wal, name, size);
+    std::optional<pg::Lsn> began = cluster::beginning_of(pg_wal, file.segment.timeline);
+    if (!began) began = histories_.beginning_of(file.segment.timeline);
+    if (!found || found->is_unused(size, began)) {
       ++result_.unused;
       return;
     }
     OfferedFile offered = intake_.read(name);
-    const pg::Lsn end = pg::end_lsn(file.segment.segment_number, intake_.archive().segment_size());
     // Ascending names end with the newest timeline.
     if (offered.segment.last_record_end.is_valid())
       result_.readable_end = offered.segment.last_record_end;
-    if (offered.segment.readable_end == end)
-      push(offered);
-    else if (!is_same_as_archived(offered))
-      push(intake_.as_partial(std::move(offered)));
+    push(std::move(offered));
   }
 
-  // A segment that the server offered and that cannot be read to its end may be there in full.
-  bool is_same_as_archived(const OfferedFile& offered) {
-    std::optional<repo::WalSegmentInfo> there = intake_.archive().segment_info(offered.file);
-    if (!there || there->sha256 != offered.sha256) return false;
-    ++result_.already_archived;
-    return true;
-  }
-
-  void push(const OfferedFile& offered) {
-    if (intake_.accept(offered))
-      result_.pushed.push_back(offered.name);
-    else
+  void push(OfferedFile offered) {
+    const repo::WalSegmentInfo segment = offered.segment;
+    Intake::Accepted accepted = intake_.accept(std::move(offered));
+    if (accepted.was_there)
       ++result_.already_archived;
-    if (offered.segment.readable_end.is_valid())
-      extend(result_.reach, offered.segment.timeline, offered.segment);
+    else
+      result_.pushed.push_back(std::move(accepted.name));
+    if (segment.readable_end.is_valid()) extend(result_.reach, segment.timeline, segment);
   }
 
   Intake& intake_;
+  const repo::WalHistories histories_;
   SalvageResult& result_;
 };
 

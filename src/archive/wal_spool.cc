@@ -19,19 +19,20 @@
 #include "base/random.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
+#include "cluster/wal_directory.h"
 #include "codec/digest.h"
 #include "store/retry_store.h"
 
 namespace holdfast::archive {
 namespace {
 
-constexpr std::string_view kMagic = "HFSPOOL3";
+constexpr std::string_view kMagic = "HFSPOOL4";
 constexpr size_t kNameBytes = 24;
 constexpr size_t kDigestBytes = 16;
 constexpr size_t kStampBytes = 8;
 constexpr size_t kTrailerBytes = 8 + 16 + 8 + 16 + kNameBytes + kStampBytes + kDigestBytes;
 constexpr std::string_view kFetching = ".fetching";
-constexpr std::string_view kLock = "lock";
+constexpr std::string_view kLock = cluster::kSpoolLock;
 constexpr std::string_view kAsked = "asked";
 constexpr size_t kCheckBytes = size_t{256} << 10;  // at a time: they stay in the processor's cache
 
@@ -61,8 +62,15 @@ Bytes16 this_boot() {
   return *boot;
 }
 
+Bytes16 life_of(const cluster::LivingServer& server) {
+  codec::Xxh3 digest;
+  digest.update(this_boot().view());
+  digest.update(as_bytes(server.id()));
+  return digest.digest();
+}
+
 std::string default_spool_directory(const std::string& data_directory) {
-  return join_path(data_directory, "pg_wal/holdfast_spool");
+  return fmt::format("{}/pg_wal/{}", data_directory, cluster::kSpoolDirectory);
 }
 
 Spool::Spool(std::string directory, Owner owner)
@@ -79,7 +87,7 @@ Bytes Spool::make_trailer(const std::string& segment, uint64_t stamp) const {
   HF_CHECK(segment.size() == kNameBytes);
   ByteWriter writer;
   writer.bytes(as_bytes(kMagic)).bytes(owner_.repository_id.view()).u64(owner_.system_identifier);
-  writer.bytes(owner_.boot.view()).bytes(as_bytes(segment)).u64(stamp);
+  writer.bytes(owner_.life.view()).bytes(as_bytes(segment)).u64(stamp);
   HF_CHECK(writer.size() == kTrailerBytes - kDigestBytes);
   return writer.take();
 }
@@ -165,20 +173,29 @@ std::optional<std::string> Spool::asked() const {
   return std::string(as_text(*bytes));
 }
 
-bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segment) {
+bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segment,
+                  const std::function<bool()>& may_go_on) {
+  const auto go_on = [&] {
+    if (!may_go_on())
+      throw Error({.code = ErrorCode::kInterrupted, .message = "the server has ended"});
+  };
   const std::string name = pg::segment_file_name(segment, owner_.segment_size);
   const std::string temporary = path(name + std::string(kFetching));
   const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = segment};
   // A miss is not announced: who asks would wait for nothing.
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
   if (!info || info->bytes != owner_.segment_size.bytes()) return false;
+  // One that is short is for the call of the server itself to judge.
+  if (!repo::reaches_its_end(*info) || info->highest_page_timeline < info->timeline) return false;
   // A file of its own: another process may still be writing the one that was there, when the spool
   // was removed under it.
+  go_on();
   remove_file_if_exists(temporary);
   Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL);
   codec::Xxh3 digest;
   auto take_piece = [&](ByteView piece) {
     digest.update(piece);
+    go_on();
     write_all(fd, piece, temporary);
   };
   if (!archive.read_segment(file, take_piece)) {
@@ -194,6 +211,7 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   const std::array<timespec, 2> times = {timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, drawn};
   (void)futimens(fd.get(), times.data());
   close_file(std::move(fd), temporary);  // NFS tells here of what did not arrive
+  go_on();
   rename_path(temporary, path(name));
   return true;
 }
@@ -322,6 +340,11 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
   ReadAheadResult result;
   Context reading("reading WAL ahead into \"{}\"", directory);
 
+  // For a server alone, and no longer than it lives.
+  const std::optional<cluster::LivingServer> server =
+      cluster::LivingServer::find(options.data_directory);
+  if (!server) return result;
+
   // One process to a spool.
   std::optional<FileLock> lock = FileLock::try_lock(join_path(directory, kLock));
   if (!lock) {
@@ -329,8 +352,11 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
     return result;
   }
 
-  // The archive of the server that asks.
-  std::unique_ptr<store::Store> patient = store::retrying(source, options.timeout, stop);
+  // The archive of the server that asks. Whatever waits for it ends with the server.
+  std::stop_source over;
+  const std::stop_callback stopped_too(stop, [&] { over.request_stop(); });
+  std::unique_ptr<store::Store> patient =
+      store::retrying(source, options.timeout, over.get_token());
   const repo::Repository repository = repo::Repository::open(*patient, key, options.repository_id);
   const pg::ControlFile control = cluster::read_control_file(options.data_directory).control;
   std::optional<repo::Lineage> lineage =
@@ -341,28 +367,38 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
   const repo::WalArchive archive(repository, *lineage);
   Spool spool(directory, {.repository_id = repository.id(),
                           .system_identifier = control.system_identifier,
-                          .segment_size = control.wal_segment_size});
+                          .segment_size = control.wal_segment_size,
+                          .life = life_of(*server)});
 
   spool.remove_unfinished();  // of one that was killed
 
   // Stay ahead of what is asked for, until nothing is.
   Window window(spool, options, archive.segment_size());
-  TaskGroup workers(stop);
+  const auto lives = [&] { return server->lives(); };
+  TaskGroup workers(over.get_token());
+  workers.start([&](const std::stop_token& stopped) {
+    while (lives() && !window.is_over() && wait_for(stopped, options.poll_time)) {
+    }
+    if (!lives()) over.request_stop();
+  });
   for (int job = 0; job < options.jobs; ++job)
     workers.start([&](const std::stop_token& stopped) {
-      while (!stopped.stop_requested() && !window.is_over()) {
+      while (!stopped.stop_requested() && lives() && !window.is_over()) {
         const std::optional<pg::SegmentName> segment = window.next();
         if (!segment)
           wait_for(stopped, options.poll_time);
-        else if (spool.fetch(archive, *segment))
+        else if (spool.fetch(archive, *segment, lives))
           window.fetched(*segment);
         else
           window.not_archived(*segment);
       }
     });
-  workers.wait();
-  spool.clear();
+  const std::optional<Error> ended =
+      error_of({ErrorCode::kInterrupted}, [&] { workers.wait(); });
   result.fetched = window.fetched();
+  if (!lives()) return result;
+  if (ended) throw Error(*ended);
+  spool.clear();
   return result;
 }
 

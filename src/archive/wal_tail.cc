@@ -8,7 +8,9 @@
 #include "archive/intake.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/wal_directory.h"
 #include "pg/wal_page.h"
+#include "repo/wal_histories.h"
 
 namespace holdfast::archive {
 
@@ -26,12 +28,16 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
   if (!fd) return std::nullopt;
   Bytes first_page(pg::kWalBlockBytes);
   first_page.resize(pread_some(*fd, first_page, 0, path));
-  if (!pg::holds_segment(first_page, file.segment, archive.segment_size())) return std::nullopt;
+  std::optional<pg::Lsn> began =
+      cluster::beginning_of(options.wal_directory, file.segment.timeline);
+  if (!began) began = repo::WalHistories(archive).beginning_of(file.segment.timeline);
+  if (!pg::holds_segment(first_page, file.segment, archive.segment_size(), began))
+    return std::nullopt;
 
   // The standby writes on in it.
   Intake intake(archive, std::move(source), reporter, clock,
                 {.compression = options.compression, .read_once = true});
-  const OfferedFile offered = intake.as_partial(intake.read(options.segment));
+  OfferedFile offered = intake.as_partial(intake.read(options.segment));
   // The intake takes any .partial; this one must continue what is archived, or the backup that
   // needs it could not be recovered.
   std::optional<repo::WalSegmentInfo> before =
@@ -46,8 +52,9 @@ std::optional<pg::Lsn> archive_tail(const TailOptions& options, const repo::Repo
                                        before->host, before->pgdata),
                  .hint = "This standby and the server that archives follow different histories: "
                          "make the standby anew."});
-  intake.accept(offered);
-  return offered.segment.readable_end;
+  const pg::Lsn end = offered.segment.readable_end;
+  intake.accept(std::move(offered));
+  return end;
 }
 
 }  // namespace holdfast::archive

@@ -23,21 +23,16 @@ class Taker {
     Context taking("archiving WAL file \"{}\"", name);
     if (file.kind == pg::WalFileKind::kHistory) return count(intake_.read(name));
     require_history(file.segment.timeline);
-    OfferedFile offered = intake_.read(name);
-    if (is_in_the_archive(offered)) {
-      ++result_.already_archived;
-      return;
-    }
-    if (is_whole(offered)) return count(offered);
-    count(intake_.as_partial(std::move(offered)));
+    count(intake_.read(name));
   }
 
  private:
-  void count(const OfferedFile& offered) {
-    if (intake_.accept(offered))
-      result_.archived.push_back(offered.name);
-    else
+  void count(OfferedFile offered) {
+    Intake::Accepted accepted = intake_.accept(std::move(offered));
+    if (accepted.was_there)
       ++result_.already_archived;
+    else
+      result_.archived.push_back(std::move(accepted.name));
   }
 
   // The tar may have segments without it; the archive's is as good.
@@ -48,34 +43,6 @@ class Taker {
     const std::optional<Bytes> archived = intake_.archive().read_file(
         {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
     if (archived) write_file_durably(path, *archived);
-  }
-
-  // True also when the archived segment goes on where this one ends.
-  bool is_in_the_archive(const OfferedFile& offered) {
-    const std::optional<repo::WalSegmentInfo> there = intake_.archive().segment_info(offered.file);
-    if (!there || there->sha256 == offered.sha256) return there.has_value();
-    const pg::Lsn end = std::max(offered.segment.last_record_end, offered.segment.start_lsn);
-    const uint64_t bytes = std::min<uint64_t>(end - offered.segment.start_lsn, offered.bytes);
-    const Fd fd = open_file(offered.path, O_RDONLY);
-    uint64_t at = 0;
-    bool agrees = bytes > 0;
-    Bytes here;
-    intake_.archive().read_segment(offered.file, [&](ByteView piece) {
-      const uint64_t compared = std::min<uint64_t>(piece.size(), bytes - std::min(at, bytes));
-      here.resize(static_cast<size_t>(compared));
-      agrees = agrees && pread_some(fd, here, at, offered.path) == compared &&
-               std::ranges::equal(piece.first(here.size()), here);
-      at += piece.size();
-    });
-    if (!agrees) intake_.is_archived(offered);  // throws, with both sides' names
-    return agrees;
-  }
-
-  // Behind a switch a server leaves zeros (11 and later), as whoever cuts and pads one does: such a
-  // segment is the server's, byte for byte.
-  bool is_whole(const OfferedFile& offered) const {
-    return offered.segment.readable_end ==
-           pg::end_lsn(offered.file.segment.segment_number, intake_.archive().segment_size());
   }
 
   const TakeOptions& options_;

@@ -12,8 +12,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "cluster/wal_directory.h"
 #include "pg/wal_page.h"
 #include "pg/wal_reader.h"
+#include "repo/wal_histories.h"
 
 namespace holdfast::backup {
 namespace {
@@ -105,7 +107,9 @@ void WalSpool::take(const TarEntry& entry, const std::string& name, TarReader& t
   content_.resize(static_cast<size_t>(entry.bytes));
   tar.read(content_);
   if (is_segment) {
-    if (!pg::holds_segment(content_, file.segment, archive_.segment_size())) return;
+    std::optional<pg::Lsn> began = cluster::beginning_of(directory_, file.segment.timeline);
+    if (!began) began = repo::WalHistories(archive_).beginning_of(file.segment.timeline);
+    if (!pg::holds_segment(content_, file.segment, archive_.segment_size(), began)) return;
     std::optional<repo::WalSegmentInfo> there = archive_.segment_info(file);
     if (there && there->sha256 == repo::wal_content_sha256(content_)) return;
     has_segments_ = true;

@@ -363,6 +363,14 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
   salvage->add_flag("--dry-run", arguments.dry_run, "archive nothing, say what would be");
+  CLI::App* set_aside =
+      command(wal, "set-aside", "take an archived WAL file that is wrong out of service");
+  set_aside
+      ->add_option("FILE", arguments.words,
+                   "a segment, a .partial, a .backup or a .history file, as the server named it")
+      ->expected(1)
+      ->required();
+  set_aside->add_flag("--off", arguments.off, "serve it again");
 
   CLI::App* restore = command(&app, "restore", "bring a cluster back");
   restore

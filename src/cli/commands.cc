@@ -237,6 +237,7 @@ constexpr std::array kCommands = {
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},
     Command{"wal salvage", run_wal_salvage},
+    Command{"wal set-aside", run_wal_set_aside},
     Command{"restore", run_restore},
     Command{"verify", run_verify},
     Command{"finish", run_finish},

@@ -9,6 +9,7 @@
 #include "archive/wal_list.h"
 #include "archive/wal_push.h"
 #include "archive/wal_salvage.h"
+#include "archive/wal_set_aside.h"
 #include "archive/wal_spool.h"
 #include "archive/wal_tail.h"
 #include "base/file.h"
@@ -79,7 +80,10 @@ int run_wal_get(const Call& call) {
   const archive::GetResult result = archive::get(
       {.file_name = call.arguments.words[0],
        .destination = call.arguments.words[1],
-       .data_directory = ".",
+       .data_directory = archive::asking_data_directory(
+           call.arguments.words[1], call.settings.is_set("cluster.pgdata")
+                                        ? call.settings.text("cluster.pgdata")
+                                        : std::string()),
        .cluster = call.settings.cluster(),
        .repository_id = call.settings.repository_id(),
        .timeout = timeout(call.settings),
@@ -97,6 +101,18 @@ int run_wal_list(const Call& call) {
                                                     opened.repository, call.reporter, call.stop);
   const std::string text =
       call.arguments.json ? view::json(listing).dump() + "\n" : view::text(listing);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return 0;
+}
+
+int run_wal_set_aside(const Call& call) {
+  const OpenRepository opened(call);
+  const archive::SetAsideResult result = archive::set_aside({.file = call.arguments.words.front(),
+                                                             .cluster = call.settings.cluster(),
+                                                             .off = call.arguments.off},
+                                                            opened.repository, call.stop);
+  const std::string text =
+      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
   std::fwrite(text.data(), 1, text.size(), stdout);
   return 0;
 }

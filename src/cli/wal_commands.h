@@ -15,6 +15,7 @@ int run_wal_push(const Call& call);
 int run_wal_get(const Call& call);
 int run_wal_list(const Call& call);
 int run_wal_salvage(const Call& call);
+int run_wal_set_aside(const Call& call);
 
 // Saves what an old pg_wal still holds (archive::salvage) and returns the files that could not be
 // saved. `call` and `opened` must outlive it.

@@ -1,5 +1,6 @@
 #include "cluster/running_server.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -63,6 +64,23 @@ bool is_zombie(pid_t pid) {
   const std::string line = read_of_process(pid, "stat");
   const size_t name_end = line.rfind(')');
   return name_end != std::string::npos && line.compare(name_end, 3, ") Z") == 0;
+}
+
+// When it was started, in the kernel's own words; empty for one that is not there, or has ended. The
+// 20th word behind its name, which is in parentheses and may hold anything.
+std::string start_of_process(pid_t pid) {
+  constexpr int kWordsBefore = 19;
+  std::optional<Fd> fd = open_if_exists(fmt::format("/proc/{}/stat", pid), 0);
+  if (!fd) return "";
+  std::array<char, 2048> buffer;
+  const ssize_t count = read(fd->get(), buffer.data(), buffer.size());
+  if (count <= 0) return "";
+  std::string_view line(buffer.data(), static_cast<size_t>(count));
+  line.remove_prefix(std::min(line.rfind(')') + 2, line.size()));
+  if (line.starts_with('Z')) return "";
+  for (int word = 0; word < kWordsBefore; ++word)
+    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
+  return std::string(line.substr(0, line.find(' ')));
 }
 
 bool is_alive(pid_t pid) { return (kill(pid, 0) == 0 || errno == EPERM) && !is_zombie(pid); }
@@ -178,6 +196,25 @@ std::optional<RunningServer> find_running_server(const std::string& data_directo
     return RunningServer{.pid = file->pid, .is_postmaster = false, .file = file};
   return std::nullopt;
 }
+
+std::optional<LivingServer> LivingServer::find(const std::string& data_directory) {
+  std::string directory = absolute_path(data_directory);
+  std::string pid_file = join_path(directory, "postmaster.pid");
+  const std::optional<struct stat> status = stat_if_exists(pid_file);
+  const std::optional<PostmasterPid> file = read_postmaster_pid(directory);
+  if (!status || !file || file->single_user || !is_server_of(file->pid, directory))
+    return std::nullopt;
+  LivingServer server(std::move(pid_file), file->pid, status->st_ino, start_of_process(file->pid));
+  return server.lives() ? std::optional(std::move(server)) : std::nullopt;
+}
+
+bool LivingServer::lives() const {
+  const std::optional<struct stat> status = stat_if_exists(pid_file_);
+  return status && status->st_ino == inode_ && !started_.empty() &&
+         start_of_process(pid_) == started_;
+}
+
+std::string LivingServer::id() const { return fmt::format("{} {}", pid_, started_); }
 
 void require_no_running_server(const std::string& data_directory, std::string_view purpose) {
   std::optional<RunningServer> server = find_running_server(data_directory);

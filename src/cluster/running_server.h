@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <sys/types.h>
+#include <utility>
 
 #include "base/time.h"
 
@@ -55,6 +56,25 @@ struct RunningServer {
 // nullopt when nothing runs there that this user can see. A data directory that is missing is asked
 // for all the same.
 std::optional<RunningServer> find_running_server(const std::string& data_directory);
+
+// The postmaster that postmaster.pid names, for who works for it alone and must end with it.
+class LivingServer {
+ public:
+  // nullopt: none lives there, or it is about to end.
+  static std::optional<LivingServer> find(const std::string& data_directory);
+  // This very one does. A few system calls.
+  bool lives() const;
+  // Another one for each start of a server on this start of the system: process and start time.
+  std::string id() const;
+
+ private:
+  LivingServer(std::string pid_file, pid_t pid, ino_t inode, std::string started)
+      : pid_file_(std::move(pid_file)), pid_(pid), inode_(inode), started_(std::move(started)) {}
+  std::string pid_file_;
+  pid_t pid_;
+  ino_t inode_;          // of postmaster.pid, which goes before the process does
+  std::string started_;  // of the process, as the kernel says
+};
 
 // Throws kBusy when find_running_server finds one; `purpose` completes the hint: "Stop it before
 // <purpose>".

@@ -140,11 +140,15 @@ void Living::add_packs_of(const std::string& backup_id) {
 }
 
 std::optional<pg::TimelineHistory> Living::history_of(pg::TimelineId timeline) const {
-  if (std::optional<Bytes> text = archive_.read_file(
-          {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
-    return pg::parse_timeline_history(timeline, as_text(*text));
-  if (timeline.value == 1) return pg::TimelineHistory(timeline);
-  return std::nullopt;
+  std::optional<pg::TimelineHistory> history;
+  if (timeline.value == 1) history.emplace(timeline);
+  // What one that is damaged would say is not known: as where it is missing.
+  error_of({ErrorCode::kCorrupt}, [&] {
+    if (std::optional<Bytes> text = archive_.read_file(
+            {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
+      history = pg::parse_timeline_history(timeline, as_text(*text));
+  });
+  return history;
 }
 
 std::optional<uint64_t> Living::find_first_segment(pg::TimelineId timeline) const {
@@ -247,12 +251,18 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kWalPartial:
     case ObjectKind::kWalPiece:
     case ObjectKind::kBackupHistory:
+    case ObjectKind::kFurtherSegment:
     case ObjectKind::kWalIndex:  // as its last segment
       return is_segment_living(name.segment);
     case ObjectKind::kCatalogNames:
       return is_snapshot_living(name.segment.timeline, name.lsn);
     case ObjectKind::kTimelineHistory:
       return name.segment.timeline >= oldest_timeline_;
+    // As the file beside which it stands.
+    case ObjectKind::kFurtherFile:
+    case ObjectKind::kSetAside:
+      return name.segment.segment_number == 0 ? name.segment.timeline >= oldest_timeline_
+                                              : is_segment_living(name.segment);
     case ObjectKind::kIntent:
     case ObjectKind::kIntentEnd:
       return intent_ids_.contains(name.id);
@@ -292,7 +302,7 @@ void for_each_candidate(
           return true;
         });
   };
-  for (const char* folder : {"index/", "intents/", "manifests/", "manifests.copy/", "marks/",
+  for (const char* folder : {"amended/", "index/", "intents/", "manifests/", "manifests.copy/", "marks/",
                              "names/", "packs/", "redirects/", "refs/", "verified/"})
     list(folder, UINT64_MAX);
   for (const auto& [timeline, first] : living.first_segments())

@@ -19,7 +19,9 @@ constexpr std::string_view kBlank = " \t\r\v\f";
       {.code = ErrorCode::kCorrupt,
        .message = fmt::format("invalid timeline history file \"{}\"", history_file_name(timeline)),
        .detail = std::move(detail),
-       .hint = "Compare it with the server's copy in pg_wal."});
+       .hint = fmt::format("Compare it with the server's copy in pg_wal. \"holdfast wal set-aside "
+                           "{}\" takes an archived one that is wrong out of service.",
+                           history_file_name(timeline))});
 }
 
 void skip_blank(std::string_view& text) {
@@ -54,7 +56,6 @@ std::optional<TimelineHistoryEntry> parse_history_line(std::string_view line) {
 // What is wrong with this chain; empty when nothing is.
 std::string find_fault(TimelineId timeline, std::span<const TimelineHistoryEntry> ancestors) {
   TimelineId last;
-  Lsn left_at;
   for (const TimelineHistoryEntry& entry : ancestors) {
     if (entry.timeline <= last) {
       return fmt::format("Timeline {} follows timeline {}: the ids must increase.",
@@ -64,12 +65,7 @@ std::string find_fault(TimelineId timeline, std::span<const TimelineHistoryEntry
       return fmt::format("Timeline {} cannot be an ancestor of timeline {}.", entry.timeline.value,
                          timeline.value);
     }
-    if (entry.switch_lsn < left_at) {
-      return fmt::format("Timeline {} was left at {}, before it began at {}.", entry.timeline.value,
-                         to_string(entry.switch_lsn), to_string(left_at));
-    }
     last = entry.timeline;
-    left_at = entry.switch_lsn;
   }
   return "";
 }
@@ -88,10 +84,10 @@ bool TimelineHistory::contains(TimelineId timeline) const {
 }
 
 TimelineId TimelineHistory::timeline_at(Lsn lsn) const {
-  for (const TimelineHistoryEntry& entry : ancestors_) {
-    if (lsn < entry.switch_lsn) return entry.timeline;
-  }
-  return timeline_;
+  TimelineId timeline = timeline_;
+  for (size_t i = ancestors_.size(); i-- > 0 && lsn < ancestors_[i].switch_lsn;)
+    timeline = ancestors_[i].timeline;
+  return timeline;
 }
 
 std::optional<Lsn> TimelineHistory::start_of(TimelineId timeline) const {
@@ -105,7 +101,9 @@ std::optional<Lsn> TimelineHistory::start_of(TimelineId timeline) const {
 
 std::optional<Lsn> TimelineHistory::switch_point_of(TimelineId timeline) const {
   auto found = std::ranges::find(ancestors_, timeline, &TimelineHistoryEntry::timeline);
-  return found == ancestors_.end() ? std::nullopt : std::optional(found->switch_lsn);
+  if (found == ancestors_.end()) return std::nullopt;
+  return std::ranges::min_element(found, ancestors_.end(), {}, &TimelineHistoryEntry::switch_lsn)
+      ->switch_lsn;
 }
 
 bool TimelineHistory::is_ancestor(TimelineId timeline, Lsn end) const {

@@ -89,6 +89,22 @@ std::string history_file_name(TimelineId timeline) {
   return fmt::format("{:08X}{}", timeline.value, kHistorySuffix);
 }
 
+std::string to_string(const WalFileName& file, WalSegmentSize size) {
+  switch (file.kind) {
+    case WalFileKind::kSegment:
+      return segment_file_name(file.segment, size);
+    case WalFileKind::kPartial:
+      return partial_file_name(file.segment, size);
+    case WalFileKind::kHistory:
+      return history_file_name(file.segment.timeline);
+    case WalFileKind::kBackupHistory:
+      return backup_history_file_name(file.segment, file.offset, size);
+    case WalFileKind::kOther:
+      break;
+  }
+  HF_CHECK(false);
+}
+
 WalFileName parse_wal_file_name(std::string_view name, WalSegmentSize size) {
   if (name.size() == kGroupDigits + kHistorySuffix.size() && name.ends_with(kHistorySuffix)) {
     std::optional<uint32_t> timeline = parse_group(name.substr(0, kGroupDigits));

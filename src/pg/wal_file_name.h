@@ -76,5 +76,7 @@ struct WalFileName {
 // Never throws. What is not exactly a name that a server with this segment size writes is kOther:
 // lower-case digits, timeline 0, a low part or an offset that is too large.
 WalFileName parse_wal_file_name(std::string_view name, WalSegmentSize size);
+// The name that it was read from. REQUIRES: it is not kOther.
+std::string to_string(const WalFileName& file, WalSegmentSize size);
 
 }  // namespace holdfast::pg

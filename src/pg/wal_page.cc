@@ -76,12 +76,17 @@ WalSegmentHeader parse_wal_segment_header(ByteView first_page) {
   return std::get<WalSegmentHeader>(result);
 }
 
-bool holds_segment(ByteView first_page, SegmentName name, WalSegmentSize size) {
+SegmentFile segment_file(ByteView first_page, SegmentName name, WalSegmentSize size,
+                         std::optional<Lsn> began) {
   std::variant<WalSegmentHeader, Error::Parts> result = read_wal_segment_header(first_page);
   const WalSegmentHeader* header = std::get_if<WalSegmentHeader>(&result);
-  return header != nullptr && header->segment_size == size &&
-         header->page.address == start_lsn(name.segment_number, size) &&
-         header->page.timeline <= name.timeline;
+  if (header == nullptr || header->segment_size != size || header->page.timeline > name.timeline)
+    return SegmentFile::kUnknown;
+  const Lsn start = start_lsn(name.segment_number, size);
+  const bool is_older = header->page.timeline < name.timeline;
+  if (header->page.address == start)
+    return is_older && began && start >= *began ? SegmentFile::kForReuse : SegmentFile::kItself;
+  return is_older || header->page.address < start ? SegmentFile::kForReuse : SegmentFile::kUnknown;
 }
 
 }  // namespace holdfast::pg

@@ -222,6 +222,27 @@ void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
     target.lsn = *before;
     up_to_here = hint_if_it_works("Recovery is possible up to the end of the first", target);
   }
+  const std::string& name = broken.second.file_name;
+  if (broken.kind == Reach::Break::Kind::kForeign)
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("archived WAL segment \"{}\" holds no WAL of its timeline", name),
+         .detail = fmt::format("It is of timeline {}: a server kept an old file under that name, for "
+                               "reuse. It was pushed from \"{}\" on host \"{}\".",
+                               to_string(broken.second.highest_page_timeline), broken.second.pgdata,
+                               broken.second.host),
+         .hint = lines({fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name),
+                        up_to_here})});
+  if (broken.kind == Reach::Break::Kind::kShort)
+    throw_unreachable(
+        fmt::format("archived WAL segment \"{}\" can be read only up to {}",
+                    broken.first.file_name, to_string(broken.first.readable_end)),
+        fmt::format("Recovery would end there and lose what comes after: \"{}\" and those behind it "
+                    "are archived. It was pushed from \"{}\" on host \"{}\".",
+                    name, broken.first.pgdata, broken.first.host),
+        lines({"Where the server that wrote it still has it whole, \"holdfast wal push\" there, or "
+               "\"holdfast wal salvage\" of its data directory, repairs it.",
+               up_to_here}));
   throw Error(
       {.code = ErrorCode::kCorrupt,
        .message = fmt::format("archived WAL segment \"{}\" is not the continuation of \"{}\"",

@@ -70,7 +70,11 @@ void Sources::find_contradictions() {
       if (other.timeline() >= history.timeline() || !history.contains(other.timeline())) continue;
       std::optional<Contradiction> found;
       for (const pg::TimelineHistoryEntry& entry : other.ancestors()) {
-        const std::optional<pg::Lsn> end = history.switch_point_of(entry.timeline);
+        // As its line says: where the path leaves it may lie before.
+        const auto line = std::ranges::find(history.ancestors(), entry.timeline,
+                                            &pg::TimelineHistoryEntry::timeline);
+        const std::optional<pg::Lsn> end =
+            line == history.ancestors().end() ? std::nullopt : std::optional(line->switch_lsn);
         if (end == entry.switch_lsn) continue;
         found = {.newer = history.timeline(),
                  .older = other.timeline(),
@@ -284,7 +288,7 @@ std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other,
   auto chain = [](const pg::TimelineHistory& history) {
     std::vector<std::pair<pg::TimelineId, pg::Lsn>> entries;
     for (const pg::TimelineHistoryEntry& entry : history.ancestors())
-      entries.emplace_back(entry.timeline, entry.switch_lsn);
+      entries.emplace_back(entry.timeline, *history.switch_point_of(entry.timeline));
     entries.emplace_back(history.timeline(), pg::Lsn{UINT64_MAX});
     return entries;
   };

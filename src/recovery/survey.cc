@@ -67,15 +67,26 @@ void Survey::count_moment_between(const repo::WalSegmentInfo& before, repo::WalS
   }
 }
 
+std::optional<Reach::Break::Kind> Survey::break_between(
+    const std::optional<repo::WalSegmentInfo>& before, const repo::WalSegmentInfo& here) const {
+  using enum Reach::Break::Kind;
+  const std::optional<pg::Lsn> began = path_.history().start_of(here.timeline);
+  if (began && repo::is_foreign(here, *began)) return kForeign;
+  if (!before || repo::leads_into(*before, here)) return std::nullopt;
+  return repo::joins(*before, here) ? kShort : kApart;
+}
+
 Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   Reach reach;
   reach.hole = path_.first_hole(first);
   std::optional<repo::WalSegmentInfo> before;
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
     repo::WalSegmentInfo here = info(*segment);
-    if (before && !repo::joins(*before, here)) {
-      reach.broken = {
-          .first = std::move(*before), .second = std::move(here), .segment_number = number};
+    if (const std::optional<Reach::Break::Kind> kind = break_between(before, here)) {
+      reach.broken = {.kind = *kind,
+                      .first = std::move(before).value_or(repo::WalSegmentInfo{}),
+                      .second = std::move(here),
+                      .segment_number = number};
       return reach;
     }
     if (before) count_moment_between(*before, here, number);

@@ -26,9 +26,15 @@ struct Reach {
   uint64_t last_segment = 0;  // the last that is needed
   std::optional<Time> last_commit;
   std::optional<pg::SegmentName> hole;
-  // Two archived segments in a row of which the second does not continue the first: the walk ended
-  // there.
+  // Two archived segments in a row of which the second is not reached from the first: the walk
+  // ended there.
   struct Break {
+    enum class Kind : uint8_t {
+      kApart,    // they are of different histories
+      kShort,    // the records of the first end before it does
+      kForeign,  // the second is an old file of another timeline; `first` may be empty
+    };
+    Kind kind = Kind::kApart;
     repo::WalSegmentInfo first, second;
     uint64_t segment_number = 0;  // of the second
   };
@@ -69,6 +75,9 @@ class Survey {
   // Counts in `here` what is named by a record that begins in `before`, the segment before it.
   void count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
                             uint64_t segment_number) const;
+  // Why `here` is not reached from the segment before it; nullopt: it is.
+  std::optional<Reach::Break::Kind> break_between(const std::optional<repo::WalSegmentInfo>& before,
+                                                  const repo::WalSegmentInfo& here) const;
   using StopsHere = std::function<bool(const repo::WalSegmentInfo& info, Reach& reach)>;
   Reach walk(uint64_t first, const StopsHere& stops_here);
   // The moments of [first, last] in order, those that run over a segment's end included.

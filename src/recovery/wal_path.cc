@@ -25,6 +25,10 @@ WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& his
   uint64_t end = kNoEnd;   // where the newer one takes over
   for (auto timeline = timelines.rbegin(); timeline != timelines.rend(); ++timeline) {
     const pg::Lsn switch_lsn = history.start_of(*timeline).value_or(pg::Lsn{});
+    // A line that the path passes by: it was left again before it began.
+    if (const std::optional<pg::Lsn> left_at = history.switch_point_of(*timeline);
+        left_at && *left_at <= switch_lsn && switch_lsn.is_valid())
+      continue;
     const uint64_t own_first = std::max(pg::segment_of(switch_lsn, size_), uint64_t{1});
     const uint64_t first = std::max(own_first, first_segment);
     if (first < end) {

@@ -37,6 +37,7 @@ class WalPath {
   WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
           uint64_t first_segment);
 
+  const pg::TimelineHistory& history() const { return history_; }
   // The timeline that has WAL: the history's own, or the nearest ancestor that has.
   pg::TimelineId timeline() const { return timeline_; }
   std::optional<pg::Lsn> limit() const { return limit_; }

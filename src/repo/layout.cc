@@ -147,6 +147,23 @@ std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& f
   return folder + pg::backup_history_file_name(file.segment, file.offset, size);
 }
 
+std::string amended_folder(const LineageName& lineage, pg::TimelineId timeline) {
+  return fmt::format("{}amended/{:08X}/", lineage_folder(lineage), timeline.value);
+}
+std::string amended_folder(const LineageName& lineage, const pg::WalFileName& file,
+                           pg::WalSegmentSize size) {
+  return fmt::format("{}{}/", amended_folder(lineage, file.segment.timeline),
+                     pg::to_string(file, size));
+}
+std::string amended_content_name(const LineageName& lineage, const pg::WalFileName& file,
+                                 pg::WalSegmentSize size, uint64_t number) {
+  return fmt::format("{}{}", amended_folder(lineage, file, size), number);
+}
+std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
+                              pg::WalSegmentSize size, const Bytes16& mark_id) {
+  return fmt::format("{}{}.json", amended_folder(lineage, file, size), to_hex(mark_id.view()));
+}
+
 std::string drills_folder(std::string_view cluster) {
   return fmt::format("{}drills/", cluster_folder(cluster));
 }

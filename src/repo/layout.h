@@ -66,6 +66,16 @@ std::string wal_timeline_folder(const LineageName& lineage,
 std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file,
                             pg::WalSegmentSize size, const Bytes16* partial = nullptr);
 
+// What there is of WAL files beside the objects in wal/ (wal_contents.h): "…/amended/00000001/",
+// "…/amended/00000001/000000010000000000000004/", and in there "1" and "<id>.json".
+std::string amended_folder(const LineageName& lineage, pg::TimelineId timeline);
+std::string amended_folder(const LineageName& lineage, const pg::WalFileName& file,
+                           pg::WalSegmentSize size);
+std::string amended_content_name(const LineageName& lineage, const pg::WalFileName& file,
+                                 pg::WalSegmentSize size, uint64_t number);
+std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
+                              pg::WalSegmentSize size, const Bytes16& mark_id);
+
 std::string drills_folder(std::string_view cluster);  // "clusters/main/drills/"
 std::string drill_name(std::string_view cluster, std::string_view drill_id);
 

@@ -63,6 +63,12 @@ constexpr std::array kTable = {
              HF_LINEAGE "wal/<timeline>/<folder>/<segment>.<offset>.backup", kExpiry, kWalFileKind),
     sections(kTimelineHistory, "timeline history file", HF_LINEAGE "wal/<timeline>.history",
              kExpiry, kWalFileKind),
+    sections(kFurtherSegment, "further content of a WAL segment",
+             HF_LINEAGE "amended/<timeline>/<segment>/<number>", kExpiry, kWalSegmentKind),
+    sections(kFurtherFile, "further content of a WAL file",
+             HF_LINEAGE "amended/<timeline>/<small>/<number>", kExpiry, kWalFileKind),
+    document(kSetAside, "mark of a WAL file", HF_LINEAGE "amended/<timeline>/<file>/<id>.json",
+             kExpiry, "set-aside"),
     sections(kWalIndex, "WAL index",
              HF_LINEAGE "index/<timeline>/<segment>-<segment>.<number>.<xxxxxxxx>", kExpiry,
              object_kind("WIDX")),
@@ -93,6 +99,9 @@ constexpr std::string_view kDigits = "0123456789";
 constexpr std::string_view kWordCharacters =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
 
+// Of "0123456789ABCDEF", ".partial", ".backup" and ".history".
+constexpr std::string_view kFileCharacters = "0123456789ABCDEF.abchikloprstuy";
+
 // What may stand in the place of a part in <>: so many characters of these, 0 for any number.
 struct Part {
   std::string_view name;
@@ -107,6 +116,7 @@ constexpr std::array kParts = {
     Part{"redirect", 32, kLowerHex},   Part{"number", 0, kDigits},
     Part{"word", 0, kWordCharacters},  Part{"cluster", 0, kWordCharacters},
     Part{"lineage", 0, "0123456789-"}, Part{"backup", 23, "0123456789abcdefTZ-"},
+    Part{"file", 0, kFileCharacters},  Part{"small", 0, kFileCharacters},
 };
 
 // The parts of a name by their places in kParts; of several of one kind the last.
@@ -122,10 +132,23 @@ size_t place_of(std::string_view part) {
 bool fits_folders(std::string_view part, std::string_view value, const Values& before) {
   if (part == "id") return value.starts_with(before[place_of("xx")]);
   if (part == "folder") return value.starts_with(before[place_of("timeline")]);
+  if (part == "file" || part == "small") return value.starts_with(before[place_of("timeline")]);
   if (part == "segment")
     return value.starts_with(before[place_of("timeline")]) &&
            value.starts_with(before[place_of("folder")]);
   return true;
+}
+
+// Of a cluster with any segments: the smallest have every name, the largest every offset.
+bool is_file_name(std::string_view text, bool is_small) {
+  constexpr size_t kSegmentDigits = 24;
+  std::string name(text);
+  if (text.size() > kSegmentDigits && text.ends_with(".backup"))
+    name.replace(kSegmentDigits + 1, 3, "000");
+  const pg::WalFileKind kind =
+      pg::parse_wal_file_name(name, pg::WalSegmentSize(uint64_t{1} << 20)).kind;
+  if (kind == pg::WalFileKind::kHistory || kind == pg::WalFileKind::kBackupHistory) return true;
+  return !is_small && kind != pg::WalFileKind::kOther;
 }
 
 // What stands behind the part that `text` begins with; nullopt: it does not begin with one.
@@ -138,10 +161,12 @@ std::optional<std::string_view> take_part(std::string_view name, std::string_vie
   if (part.length > 0) length = part.length;
   if (length == 0) return std::nullopt;
   const std::string_view value = text.substr(0, length);
-  const bool is_one = name == "cluster"   ? is_cluster_name(value)
-                      : name == "lineage" ? parse_lineage_name("", value).has_value()
-                      : name == "backup"  ? is_backup_id(value)
-                                          : true;
+  const bool is_one = name == "cluster"      ? is_cluster_name(value)
+                      : name == "lineage"    ? parse_lineage_name("", value).has_value()
+                      : name == "backup"     ? is_backup_id(value)
+                      : name == "file"       ? is_file_name(value, false)
+                      : name == "small" ? is_file_name(value, true)
+                                             : true;
   if (!is_one || !fits_folders(name, value, values)) return std::nullopt;
   values[place] = value;
   return text.substr(length);
@@ -216,6 +241,12 @@ std::optional<ObjectName> parse_object_name(const LineageName& lineage, pg::WalS
   if (const std::string_view segment = part("segment"); !segment.empty()) {
     std::string file(segment);
     if (parsed.kind == kBackupHistory) file += fmt::format(".{}.backup", part("offset"));
+    const pg::WalFileName wal = pg::parse_wal_file_name(file, size);
+    if (wal.kind == pg::WalFileKind::kOther) return std::nullopt;
+    parsed.segment = wal.segment;
+  }
+  for (const std::string_view file : {part("file"), part("small")}) {
+    if (file.empty()) continue;
     const pg::WalFileName wal = pg::parse_wal_file_name(file, size);
     if (wal.kind == pg::WalFileKind::kOther) return std::nullopt;
     parsed.segment = wal.segment;

@@ -37,6 +37,9 @@ enum class ObjectKind : uint8_t {
   kWalPiece,
   kBackupHistory,
   kTimelineHistory,
+  kFurtherSegment,
+  kFurtherFile,
+  kSetAside,
   kWalIndex,
   kCatalogNames,
   kIntent,
@@ -84,7 +87,8 @@ struct ObjectName {
   ObjectKind kind = ObjectKind::kLineage;
   std::string backup_id = {};  // of backups, manifests, refs, marks; of a verification its record's
   Bytes16 id = {};             // of packs, marks, intents, lists; of a redirect its home pack
-  pg::SegmentName segment = {};  // of WAL; of an index the last; of a history the timeline alone
+  // Of WAL, and of what is beside it; of an index the last; of a history the timeline alone.
+  pg::SegmentName segment = {};
   pg::Lsn lsn = {};              // of a catalogue snapshot, whose timeline is in `segment`
 };
 // nullopt: it is not the name of an object of that lineage.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 #include <utility>
 
 #include <fmt/core.h>
@@ -121,6 +122,10 @@ class PieceHasher {
   TaskGroup thread_;  // the last member: joined before the others go
 };
 
+bool is_file(pg::WalFileKind kind) {
+  return kind == pg::WalFileKind::kHistory || kind == pg::WalFileKind::kBackupHistory;
+}
+
 // Opens an object and reads its metadata; nullopt when there is none.
 struct Opened {
   ObjectReader reader;
@@ -173,17 +178,111 @@ pg::WalSegmentSize WalArchive::segment_size() const {
   return pg::WalSegmentSize(lineage_.wal_segment_bytes);
 }
 
-std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* partial) const {
-  return wal_object_name(lineage_.name, file, segment_size(), partial);
+std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* partial,
+                                    uint64_t number) const {
+  return number == 0 ? wal_object_name(lineage_.name, file, segment_size(), partial)
+                     : amended_content_name(lineage_.name, file, segment_size(), number);
 }
 
+// --- which content
+
+// The one in wal/ stands in it also when it is absent: who opens it will see.
+std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
+                                                      const Bytes16* partial,
+                                                      const WalAmendments& amendments) const {
+  std::vector<Content> all = {{.number = 0, .object = object_name(file, partial)}};
+  for (const auto& [number, bytes] : amendments.further)
+    all.push_back({.number = number,
+                   .object = object_name(file, nullptr, number),
+                   .stored_bytes = bytes});
+  for (Content& content : all) {
+    const auto may_be = [&](const Bytes32& sha256) {
+      if (partial != nullptr) return partial_digest(sha256) == *partial;
+      std::optional<Bytes32> read;
+      // One whose metadata are damaged now was the content when the mark was put.
+      error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+        if (is_file(file.kind)) {
+          if (std::optional<WalFileInfo> info = file_info_of(content.object)) read = info->sha256;
+        } else if (std::optional<WalSegmentInfo> info = segment_info_of(content.object)) {
+          read = info->sha256;
+        }
+      });
+      return !read || *read == sha256;
+    };
+    const WalMark* mark =
+        set_aside(amendments, partial != nullptr ? std::nullopt : std::optional(content.number),
+                  may_be);
+    if (mark != nullptr) content.aside = *mark;
+  }
+  return all;
+}
+
+std::optional<WalArchive::Content> WalArchive::served(const pg::WalFileName& file,
+                                                      const Bytes16* partial,
+                                                      const WalAmendments& amendments) const {
+  std::vector<Content> all = contents(file, partial, amendments);
+  for (auto content = all.rbegin(); content != all.rend(); ++content)
+    if (!content->aside) return std::move(*content);
+  return std::nullopt;
+}
+
+std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
+                                                      const Bytes16* partial) const {
+  std::vector<Content> all =
+      contents(file, partial, read_amendments(*repository_, lineage_.name, file, segment_size()));
+  if (std::optional<store::ObjectInfo> first = repository_->store().info(all.front().object))
+    all.front().stored_bytes = first->bytes;
+  else
+    all.erase(all.begin());
+  return all;
+}
+
+std::optional<std::string> WalArchive::served_object(const pg::WalFileName& file,
+                                                     const Bytes16* partial) const {
+  std::optional<Content> content =
+      served(file, partial, read_amendments(*repository_, lineage_.name, file, segment_size()));
+  return content ? std::optional(std::move(content->object)) : std::nullopt;
+}
+
+std::vector<WalArchive::SetAside> WalArchive::set_aside() const {
+  std::vector<SetAside> found;
+  const std::string root = lineage_folder(lineage_.name) + "amended/";
+  store::for_each_entry(
+      repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& entry) {
+        const pg::WalFileName history = pg::parse_wal_file_name(
+            entry.name.substr(root.size(), 8) + ".history", segment_size());
+        if (!entry.is_folder() || history.kind != pg::WalFileKind::kHistory) return true;
+        for (const auto& [name, amendments] :
+             read_amendments(*repository_, lineage_.name, history.segment.timeline,
+                             segment_size())) {
+          const pg::WalFileName file = pg::parse_wal_file_name(name, segment_size());
+          std::set<Bytes16> partials;
+          if (file.kind == pg::WalFileKind::kPartial)
+            for (const WalMark& mark : amendments.marks)
+              if (mark.sha256) partials.insert(partial_digest(*mark.sha256));
+          auto take = [&](const Bytes16* partial) {
+            for (Content& content : contents(file, partial, amendments))
+              if (content.aside)
+                found.push_back({.file = file,
+                                 .partial = partial ? std::optional(*partial) : std::nullopt,
+                                 .content = std::move(content)});
+          };
+          for (const Bytes16& partial : partials) take(&partial);
+          if (file.kind != pg::WalFileKind::kPartial) take(nullptr);
+        }
+        return true;
+      });
+  return found;
+}
+
+// --- putting
+
 bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& info,
-                             const Pieces& content,
-                             const std::function<void()>& before_commit) const {
+                             const Pieces& content, const std::function<void()>& before_commit,
+                             uint64_t number) const {
   std::optional<Bytes16> partial;
   if (file.kind == pg::WalFileKind::kPartial) partial = partial_digest(info.sha256);
-  const Bytes16* digest = partial ? &*partial : nullptr;
-  const std::string name = object_name(file, digest);
+  const std::string name = object_name(file, partial ? &*partial : nullptr, number);
 
   ObjectWriter writer(repository_->store(), repository_->keyring(), kWalSegmentKind, name,
                       repository_->random());
@@ -202,17 +301,17 @@ bool WalArchive::put_segment(const pg::WalFileName& file, const WalSegmentInfo& 
   if (!error) return true;
   const bool is_taken = error->code() == ErrorCode::kAlreadyExists;
   if (!is_taken) {
-    std::optional<WalSegmentInfo> there = segment_info(file, digest);
+    std::optional<WalSegmentInfo> there = segment_info_of(name);
     if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw Error(*error);
   }
-  make_durable(file, digest);
+  repository_->store().make_durable(name);
   return !is_taken;
 }
 
-bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
-                          ByteView content) const {
+bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content,
+                          uint64_t number) const {
   HF_CHECK(info.bytes == content.size());
-  const std::string name = object_name(file);
+  const std::string name = object_name(file, nullptr, number);
   ObjectWriter writer(repository_->store(), repository_->keyring(), kWalFileKind, name,
                       repository_->random());
   writer.section(kMetadataSection, encode_metadata(name, file_info_json(info)));
@@ -223,34 +322,50 @@ bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info,
   if (!error) return true;
   const bool is_taken = error->code() == ErrorCode::kAlreadyExists;
   if (!is_taken) {
-    std::optional<WalFileInfo> there = file_info(file);
+    std::optional<WalFileInfo> there = file_info_of(name);
     if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw Error(*error);
   }
-  make_durable(file);
+  repository_->store().make_durable(name);
   return !is_taken;
 }
 
+// --- reading
+
 std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& file,
                                                        const Bytes16* partial) const {
-  std::optional<Opened> object =
-      open_object(*repository_, kWalSegmentKind, object_name(file, partial));
+  const std::optional<std::string> object = served_object(file, partial);
+  return object ? segment_info_of(*object) : std::nullopt;
+}
+
+std::optional<WalSegmentInfo> WalArchive::segment_info_of(const std::string& name) const {
+  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name);
   if (!object) return std::nullopt;
   return wal_segment_info_from_json(object->metadata);
 }
 
 std::optional<WalFileInfo> WalArchive::file_info(const pg::WalFileName& file) const {
-  std::optional<Opened> object = open_object(*repository_, kWalFileKind, object_name(file));
+  const std::optional<std::string> object = served_object(file);
+  return object ? file_info_of(*object) : std::nullopt;
+}
+
+std::optional<WalFileInfo> WalArchive::file_info_of(const std::string& name) const {
+  std::optional<Opened> object = open_object(*repository_, kWalFileKind, name);
   if (!object) return std::nullopt;
   return wal_file_info_from_json(object->metadata);
 }
 
-bool WalArchive::read_segment(const pg::WalFileName& file,
-                              const std::function<void(ByteView)>& take,
-                              const Bytes16* partial) const {
-  const std::string name = object_name(file, partial);
+std::optional<WalSegmentInfo> WalArchive::read_segment(const pg::WalFileName& file,
+                                                       const std::function<void(ByteView)>& take,
+                                                       const Bytes16* partial) const {
+  const std::optional<std::string> object = served_object(file, partial);
+  return object ? read_segment_of(*object, take) : std::nullopt;
+}
+
+std::optional<WalSegmentInfo> WalArchive::read_segment_of(
+    const std::string& name, const std::function<void(ByteView)>& take) const {
   std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name);
-  if (!object) return false;
-  const WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
+  if (!object) return std::nullopt;
+  WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
 
   // A piece is hashed by a thread of its own while it is taken and the next one is expanded.
   PieceHasher hasher;
@@ -278,11 +393,15 @@ bool WalArchive::read_segment(const pg::WalFileName& file,
     throw_damaged_content(name, fmt::format("It holds {} of its {} bytes.", bytes, info.bytes));
   if (hasher.finish() != info.sha256)
     throw_damaged_content(name, "The SHA-256 of its content is not the one in its metadata.");
-  return true;
+  return info;
 }
 
 std::optional<Bytes> WalArchive::read_file(const pg::WalFileName& file) const {
-  const std::string name = object_name(file);
+  const std::optional<std::string> object = served_object(file);
+  return object ? read_file_of(*object) : std::nullopt;
+}
+
+std::optional<Bytes> WalArchive::read_file_of(const std::string& name) const {
   std::optional<Opened> object = open_object(*repository_, kWalFileKind, name);
   if (!object) return std::nullopt;
   const WalFileInfo info = wal_file_info_from_json(object->metadata);
@@ -300,6 +419,23 @@ std::optional<Bytes> WalArchive::read_file(const pg::WalFileName& file) const {
 
 // --- listing
 
+bool WalArchive::is_there(const pg::WalFileName& file) const {
+  const std::optional<std::string> object = served_object(file);
+  return object && repository_->store().info(*object);
+}
+
+// What is set aside proves nothing of a timeline.
+bool WalArchive::has_anything(pg::TimelineId timeline) const {
+  if (read_amendments(*repository_, lineage_.name, timeline, segment_size()).empty()) return true;
+  bool found = is_there({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+  if (!found)
+    for_each_entry(timeline, 0, [&](const Entry&) {
+      found = true;
+      return false;
+    });
+  return found;
+}
+
 std::vector<pg::TimelineId> WalArchive::timelines() const {
   const std::string folder = wal_folder(lineage_.name);
   std::vector<pg::TimelineId> found;
@@ -316,6 +452,7 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
                             found.push_back(name.segment.timeline);
                           return true;
                         });
+  std::erase_if(found, [this](pg::TimelineId timeline) { return !has_anything(timeline); });
   return found;
 }
 
@@ -326,7 +463,7 @@ std::vector<pg::TimelineId> WalArchive::history_timelines() const {
                         [&](const store::ListEntry& entry) {
                           pg::WalFileName name = pg::parse_wal_file_name(
                               std::string_view(entry.name).substr(folder.size()), segment_size());
-                          if (name.kind == pg::WalFileKind::kHistory)
+                          if (name.kind == pg::WalFileKind::kHistory && served_object(name))
                             found.push_back(name.segment.timeline);
                           return true;
                         });
@@ -336,6 +473,8 @@ std::vector<pg::TimelineId> WalArchive::history_timelines() const {
 void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
                                 const std::function<bool(const Entry&)>& visit) const {
   const std::string root = wal_timeline_folder(lineage_.name, timeline);
+  const std::map<std::string, WalAmendments> amended =
+      read_amendments(*repository_, lineage_.name, timeline, segment_size());
   // One folder to 4 GiB of WAL. Its entries in the order of names, from the wanted segment on.
   auto visit_folder = [&](const std::string& folder, std::string after) {
     bool go_on = true;
@@ -352,6 +491,14 @@ void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_n
           if (!is_known || entry.file.segment.timeline != timeline ||
               entry.file.segment.segment_number < from_segment_number)
             return true;
+          if (const auto beside = amended.find(pg::to_string(entry.file, segment_size()));
+              beside != amended.end()) {
+            const std::optional<Content> content =
+                served(entry.file, entry.partial ? &*entry.partial : nullptr, beside->second);
+            if (!content) return true;
+            entry.number = content->number;
+            if (entry.number > 0) entry.stored_bytes = content->stored_bytes;
+          }
           go_on = visit(entry);
           return go_on;
         });
@@ -449,7 +596,8 @@ std::vector<Bytes16> WalArchive::partials(pg::SegmentName segment) const {
 }
 
 void WalArchive::make_durable(const pg::WalFileName& file, const Bytes16* partial) const {
-  repository_->store().make_durable(object_name(file, partial));
+  if (const std::optional<std::string> object = served_object(file, partial))
+    repository_->store().make_durable(*object);
 }
 
 }  // namespace holdfast::repo

@@ -2,7 +2,8 @@
 // archive".
 //
 // What may be put, in which order, and what joins what is decided by the room `archive`; here is
-// only the format.
+// only the format. A file is its content that is served (wal_contents.h), and one of which none is
+// served is not there: so for all functions but those that say otherwise.
 #pragma once
 
 #include <functional>
@@ -14,6 +15,7 @@
 #include "pg/wal_file_name.h"
 #include "repo/repository.h"
 #include "repo/segment_pass.h"
+#include "repo/wal_contents.h"
 #include "repo/wal_segment_info.h"
 
 namespace holdfast::repo {
@@ -33,16 +35,46 @@ class WalArchive {
 
   const Lineage& lineage() const { return lineage_; }
   pg::WalSegmentSize segment_size() const;
-  std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
+  // Of the content of that number.
+  std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr,
+                          uint64_t number = 0) const;
+
+  // Every content of a file that is there, served or not, by number. Opens none, but those that a
+  // mark speaks of.
+  struct Content {
+    uint64_t number = 0;
+    std::string object;
+    uint64_t stored_bytes = 0;
+    std::optional<WalMark> aside;  // it is set aside
+  };
+  std::vector<Content> contents(const pg::WalFileName& file,
+                                const Bytes16* partial = nullptr) const;
+  // The object that is served, if it is there; nullopt: all that are there are set aside.
+  std::optional<std::string> served_object(const pg::WalFileName& file,
+                                           const Bytes16* partial = nullptr) const;
+  // Every content of the lineage that is set aside.
+  struct SetAside {
+    pg::WalFileName file;
+    std::optional<Bytes16> partial;
+    Content content;
+  };
+  std::vector<SetAside> set_aside() const;
+  // The same as below, of one object, served or not.
+  std::optional<WalSegmentInfo> segment_info_of(const std::string& object) const;
+  std::optional<WalFileInfo> file_info_of(const std::string& object) const;
+  std::optional<WalSegmentInfo> read_segment_of(const std::string& object,
+                                                const std::function<void(ByteView)>& take) const;
+  std::optional<Bytes> read_file_of(const std::string& object) const;
 
   // Calls `put` with each piece of a segment's content, in order.
   using Pieces = std::function<void(const std::function<void(const CompressedPiece&)>& put)>;
-  // Durable when it returns. False: the name is taken (and was made durable). `before_commit`, when
-  // given, is called when all bytes were sent and the name is not yet to be seen; it may wait for
-  // its turn, or throw to give up.
+  // Puts the content of that number, durable when it returns. False: the name is taken (and was
+  // made durable). `before_commit`, when given, is called when all bytes were sent and the name is
+  // not yet to be seen; it may wait for its turn, or throw to give up.
   bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info, const Pieces& content,
-                   const std::function<void()>& before_commit = {}) const;
-  bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content) const;
+                   const std::function<void()>& before_commit = {}, uint64_t number = 0) const;
+  bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content,
+                uint64_t number = 0) const;
 
   // nullopt: absent. One small read.
   std::optional<WalSegmentInfo> segment_info(const pg::WalFileName& file,
@@ -50,9 +82,10 @@ class WalArchive {
   std::optional<WalFileInfo> file_info(const pg::WalFileName& file) const;
   // The content, in pieces of at most 4 MiB to `take`, on this thread; another one hashes them. The
   // SHA-256 is checked at the end: throws kCorrupt after the pieces were handed over, so the caller
-  // publishes nothing before this returns. False: absent.
-  bool read_segment(const pg::WalFileName& file, const std::function<void(ByteView)>& take,
-                    const Bytes16* partial = nullptr) const;
+  // publishes nothing before this returns. nullopt: absent.
+  std::optional<WalSegmentInfo> read_segment(const pg::WalFileName& file,
+                                             const std::function<void(ByteView)>& take,
+                                             const Bytes16* partial = nullptr) const;
   std::optional<Bytes> read_file(const pg::WalFileName& file) const;  // history, backup history
 
   // What is there, in order, without opening objects.
@@ -75,6 +108,7 @@ class WalArchive {
     pg::WalFileName file;
     std::optional<Bytes16> partial;
     uint64_t stored_bytes = 0;
+    uint64_t number = 0;  // of the content
   };
   void for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
                       const std::function<bool(const Entry&)>& visit) const;
@@ -82,6 +116,13 @@ class WalArchive {
   void make_durable(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
 
  private:
+  std::vector<Content> contents(const pg::WalFileName& file, const Bytes16* partial,
+                                const WalAmendments& amendments) const;
+  std::optional<Content> served(const pg::WalFileName& file, const Bytes16* partial,
+                                const WalAmendments& amendments) const;
+  bool is_there(const pg::WalFileName& file) const;
+  bool has_anything(pg::TimelineId timeline) const;
+
   const Repository* repository_;
   Lineage lineage_;
 };

@@ -193,11 +193,28 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
   return info;
 }
 
+bool reaches_its_end(const WalSegmentInfo& info) {
+  return info.readable_end == info.start_lsn + info.segment_bytes;
+}
+
+bool is_foreign(const WalSegmentInfo& info, pg::Lsn began) {
+  return began.is_valid() && info.start_lsn >= began && info.highest_page_timeline < info.timeline;
+}
+
+bool leads_into(const WalSegmentInfo& first, const WalSegmentInfo& second) {
+  if (!joins(first, second)) return false;
+  return reaches_its_end(first) ||
+         (second.starts_with_overwrite && second.previous_record.is_valid() &&
+          second.previous_record < first.readable_end);
+}
+
 bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second) {
   // Where a crash lost the rest of a record, the server wrote on without it.
   if (second.starts_with_overwrite) return true;
-  // What could not be read to its end has no known end.
-  if (first.readable_end != first.start_lsn + first.segment_bytes) return true;
+  // Of one that cannot be read to its end the last record is not known, but it is behind those that
+  // were read.
+  if (!reaches_its_end(first))
+    return !second.previous_record.is_valid() || second.previous_record >= first.readable_end;
   if (first.carried_out != second.carried_in) return false;
   return !first.last_record.is_valid() || !second.previous_record.is_valid() ||
          first.last_record == second.previous_record;

@@ -68,8 +68,8 @@ struct WalSegmentInfo {
   Bytes carried_in_bytes, carried_out_bytes;
   bool starts_with_overwrite = false;
   bool ends_with_switch = false;
-  // Records can be read up to here: the end of the segment, or of what was written when it is
-  // partial. Less in a complete segment is damage that the server itself offered.
+  // Records can be read up to here: the end of the segment, or less in one that is partial or
+  // short.
   pg::Lsn readable_end;
   pg::TimelineId highest_page_timeline;
   WalCommits commits;
@@ -80,9 +80,18 @@ struct WalSegmentInfo {
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);
 
-// Whether the WAL of `second` can be the continuation of `first`, the segment before it. Says no
-// only where both ends are known.
+// Whether its records can be read to its last byte. Of others wal_histories.h tells whether they
+// are whole all the same.
+bool reaches_its_end(const WalSegmentInfo& info);
+// Whether it begins at or behind `began`, where its timeline did, and has pages of older timelines
+// alone: a file that the server kept for reuse. It holds no WAL of its timeline.
+bool is_foreign(const WalSegmentInfo& info, pg::Lsn began);
+
+// Whether `first` and `second`, the segment behind it, can be of one history. Says no only where
+// both ends are known.
 bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second);
+// Whether a recovery that has replayed `first` goes on in `second`.
+bool leads_into(const WalSegmentInfo& first, const WalSegmentInfo& second);
 
 // Counts a moment that lies before all others of `info`.
 void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <dirent.h>
 #include <fcntl.h>
 #include <set>
@@ -10,11 +11,13 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/task_group.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
+#include "repo/wal_histories.h"
 #include "restore/old_tree.h"
 #include "restore/state.h"
 
@@ -157,6 +160,28 @@ std::vector<std::pair<std::string, std::string>> move_aside(const std::string& p
   return moved;
 }
 
+// Whoever reads WAL ahead into that pg_wal ends with the server for which it does; but that server
+// may have been stopped a moment ago, and what it writes must not be cleared under it. nullopt:
+// there never was one.
+std::optional<FileLock> take_spool(const std::string& pg_wal) {
+  constexpr std::chrono::seconds kPatience{70};  // a store that does not answer is asked for 60
+  constexpr std::chrono::milliseconds kPause{10};
+  const std::string lock_file =
+      fmt::format("{}/{}/{}", pg_wal, cluster::kSpoolDirectory, cluster::kSpoolLock);
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (stat_if_exists(lock_file)) {
+    if (std::optional<FileLock> lock = FileLock::try_lock(lock_file)) return lock;
+    if (std::chrono::steady_clock::now() > end)
+      throw Error({.code = ErrorCode::kBusy,
+                   .message = fmt::format("another process holds \"{}\"", lock_file),
+                   .detail = "It reads WAL ahead for a server on this data directory.",
+                   .hint = "Look for a \"holdfast wal get\" that is still running, then run the "
+                           "command again."});
+    wait_for({}, kPause);
+  }
+  return std::nullopt;
+}
+
 bool looks_like_data_directory(const std::string& directory) {
   return std::ranges::any_of(
       std::array{"PG_VERSION", "global", "base", "pg_wal", "postgresql.auto.conf", kMarkerName},
@@ -208,6 +233,7 @@ void prepare_into(const std::string& directory, const std::vector<TablespacePlac
   if (lstat_if_exists(directory)) {
     if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
     clear_marked_places(directory, backup);
+    const std::optional<FileLock> spool = take_spool(join_path(directory, "pg_wal"));
     clear_directory(directory, {kMarkerName});
     set_mode(directory, backup.data_mode);
     set_owner(directory, owners.of_cluster());
@@ -316,13 +342,18 @@ std::vector<std::string> unarchived_wal(const std::string& directory,
                                         const repo::WalArchive& archive) {
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (!is_directory(pg_wal)) return {};
+  const repo::WalHistories histories(archive);
   std::vector<std::string> names;
   for (const cluster::WalDirectoryFile& file :
        cluster::list_wal_directory(pg_wal, archive.segment_size())) {
     const bool is_segment = file.parsed.kind == pg::WalFileKind::kSegment;
-    if (file.status == cluster::ArchiveStatus::kDone ||
-        (is_segment && !file.holds_own_wal(archive.segment_size())))
-      continue;
+    if (file.status == cluster::ArchiveStatus::kDone) continue;
+    if (is_segment) {
+      const pg::TimelineId timeline = file.parsed.segment.timeline;
+      std::optional<pg::Lsn> began = cluster::beginning_of(pg_wal, timeline);
+      if (!began) began = histories.beginning_of(timeline);
+      if (file.is_unused(archive.segment_size(), began)) continue;
+    }
     const bool is_there = is_segment ? archive.segment_info(file.parsed).has_value()
                           : file.parsed.kind == pg::WalFileKind::kPartial
                               ? !archive.partials(file.parsed.segment).empty()
@@ -351,6 +382,7 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
   std::set<std::string> keep{kMarkerName};
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (is_directory(pg_wal)) {
+    const std::optional<FileLock> spool = take_spool(pg_wal);
     moved = move_aside(pg_wal, options, owners);
     clear_directory(pg_wal, {});
     keep.insert("pg_wal");
@@ -428,6 +460,7 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
   if (options.is_copy && is_link(pg_wal)) {
     remove_file(pg_wal);  // of a copy made by other means it may lead to production's
   } else if (is_directory(pg_wal)) {
+    const std::optional<FileLock> spool = take_spool(pg_wal);
     if (!options.is_copy) moved = move_aside(pg_wal, options.clear, owners);
     clear_directory(pg_wal, {});
   }

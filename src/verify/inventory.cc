@@ -52,6 +52,11 @@ class Taker {
       case ObjectKind::kLineage:   // was read when the lineages were
       case ObjectKind::kVerified:  // was read when the records were
         return;
+      case ObjectKind::kFurtherSegment:
+      case ObjectKind::kSetAside:
+        inventory_.amended.insert(name->segment);
+        [[fallthrough]];
+      case ObjectKind::kFurtherFile:
       case ObjectKind::kRedirect:
       case ObjectKind::kMark:
       case ObjectKind::kWalPartial:

@@ -41,6 +41,8 @@ struct BackupObjects {
 struct Inventory {
   std::vector<ListedPack> packs;  // by id
   std::map<pg::TimelineId, std::vector<ListedSegment>> segments;
+  // Those with further contents or marks: which one is served is asked when they are read.
+  std::set<pg::SegmentName> amended;
   std::map<std::string, BackupObjects> backups;  // by id
   std::vector<ListedObject> others;
   std::vector<std::string> unknown;  // names that no kind of object has; some

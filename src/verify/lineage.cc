@@ -452,18 +452,26 @@ void LineageVerifier::check_other(const ListedObject& object) {
   switch (object.kind->kind) {
     case repo::ObjectKind::kTimelineHistory: {
       const pg::WalFileName file = pg::parse_wal_file_name(base, size);
+      if (!archive_.served_object(file)) return;  // set aside
       const std::optional<Bytes> text = archive_.read_file(file);
       require(text.has_value());
       pg::parse_timeline_history(file.segment.timeline, as_text(*text));
       return;
     }
-    case repo::ObjectKind::kBackupHistory:
-      return require(archive_.read_file(pg::parse_wal_file_name(base, size)).has_value());
+    case repo::ObjectKind::kBackupHistory: {
+      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
+      return require(!archive_.served_object(file) || archive_.read_file(file).has_value());
+    }
+    // With what they stand beside the one that is served is read.
+    case repo::ObjectKind::kFurtherSegment:
+    case repo::ObjectKind::kFurtherFile:
+      return;
     case repo::ObjectKind::kWalPartial: {
       const size_t dot = base.rfind('.');
       const Bytes16 digest = parse_hex_array<16>(base.substr(dot + 1)).value();
-      return require(archive_.read_segment(
-          pg::parse_wal_file_name(base.substr(0, dot), size), [](ByteView) {}, &digest));
+      const pg::WalFileName file = pg::parse_wal_file_name(base.substr(0, dot), size);
+      return require(!archive_.served_object(file, &digest) ||
+                     archive_.read_segment(file, [](ByteView) {}, &digest).has_value());
     }
     default:  // what nothing is known about but its frame
       repo::check_object(repository_, *object.kind, object.name);

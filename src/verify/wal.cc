@@ -6,6 +6,7 @@
 
 #include "base/mutex.h"
 #include "pg/wal_reader.h"
+#include "repo/wal_histories.h"
 
 namespace holdfast::verify {
 namespace {
@@ -25,7 +26,8 @@ pg::WalFileName file_of(pg::SegmentName name) {
 
 class WalChecker {
  public:
-  WalChecker(const Job& job, const repo::WalArchive& archive) : job_(job), archive_(archive) {}
+  WalChecker(const Job& job, const repo::WalArchive& archive, const Inventory& inventory)
+      : job_(job), archive_(archive), inventory_(inventory), histories_(archive) {}
 
   void run(const std::vector<Chunk>& chunks) {
     for_each_in_parallel(job_, chunks.size(),
@@ -45,9 +47,17 @@ class WalChecker {
     for (size_t at = chunk.first; at < chunk.first + chunk.count; ++at) {
       const ListedSegment& segment = (*chunk.all)[at];
       const pg::SegmentName name{.timeline = chunk.timeline, .segment_number = segment.number};
-      const std::string object = archive_.object_name(file_of(name));
       if (segment.number != expected) before.reset();
       expected = segment.number + 1;
+      const bool is_amended = inventory_.amended.contains(name);
+      const std::optional<std::string> served =
+          is_amended ? archive_.served_object(file_of(name))
+                     : std::optional(archive_.object_name(file_of(name)));
+      if (!served) {  // all that there was is set aside
+        before.reset();
+        continue;
+      }
+      const std::string& object = *served;
 
       job_.rate.take(segment.bytes, job_.stop);
       repo::WalSegmentInfo info;
@@ -69,7 +79,7 @@ class WalChecker {
       }
       if (!joins || (before && !repo::joins(*before, info)))
         note_unjoined(name, object, before);
-      else
+      else if (!is_amended)
         job_.good.add(object, segment.bytes);
       before = std::move(info);
     }
@@ -147,7 +157,13 @@ class WalChecker {
       joins = !reaches_end(by_itself);
       summary = std::move(by_itself);
     }
-    if (!reaches_end(summary))
+    if (histories_.is_foreign(info))
+      repo::throw_damaged(
+          object, fmt::format("It is of timeline {}: a server kept an old file under that name, for "
+                              "reuse. \"holdfast wal set-aside {}\" takes it out of service.",
+                              info.highest_page_timeline.value, info.file_name));
+    const bool ends_here = !reaches_end(summary) && repo::is_whole(info, archive_, histories_);
+    if (!reaches_end(summary) && !ends_here)
       repo::throw_damaged(object, fmt::format("Its records can be read up to {} only{}. {}",
                                               pg::to_string(summary.stop_lsn),
                                               info.readable_end == summary.stop_lsn
@@ -160,13 +176,16 @@ class WalChecker {
         summary.overwrites_record != info.starts_with_overwrite ||
         summary.first_record_lsn.value_or(pg::Lsn{}) != info.first_record ||
         summary.last_record_lsn.value_or(pg::Lsn{}) != info.last_record ||
-        info.readable_end != pg::end_lsn(name.segment_number, size))
+        info.readable_end !=
+            (ends_here ? summary.stop_lsn : pg::end_lsn(name.segment_number, size)))
       repo::throw_damaged(object, "Its metadata do not describe its content.");
     return info;
   }
 
   const Job& job_;
   const repo::WalArchive& archive_;
+  const Inventory& inventory_;
+  const repo::WalHistories histories_;
   Mutex mutex_;
   WalDamage damage_ HF_GUARDED_BY(mutex_);
 };
@@ -181,7 +200,9 @@ WalDamage check_wal(
   uint64_t total = 0;
   for (const auto& [timeline, all] : inventory.segments) {
     for (size_t at = 0; at < all.size(); ++at) {
-      if (!is_wanted(timeline, all[at])) continue;
+      if (!is_wanted(timeline, all[at]) &&
+          !inventory.amended.contains({.timeline = timeline, .segment_number = all[at].number}))
+        continue;
       total += all[at].bytes;
       ++segments_read;
       if (!chunks.empty() && chunks.back().timeline == timeline &&
@@ -193,7 +214,7 @@ WalDamage check_wal(
   }
   bytes_read += total;
   job.reporter.phase("verifying WAL", total);
-  WalChecker checker(job, archive);
+  WalChecker checker(job, archive, inventory);
   checker.run(chunks);
   return checker.take();
 }

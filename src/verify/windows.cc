@@ -176,7 +176,7 @@ class Way {
   bool joins_across(uint64_t number) const {
     const std::optional<repo::WalSegmentInfo> before = info(number - 1);
     const std::optional<repo::WalSegmentInfo> here = info(number);
-    return !before || !here || repo::joins(*before, *here);
+    return !before || !here || repo::leads_into(*before, *here);
   }
 
   const Job& job_;

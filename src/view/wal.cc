@@ -12,7 +12,51 @@ Json time_or_null(const std::optional<Time>& time) {
   return time ? Json(to_rfc3339(*time)) : Json();
 }
 
+std::string content_words(const archive::SetAsideResult::Content& content) {
+  const std::string which =
+      content.number == 0 ? "the first" : fmt::format("content {}", content.number);
+  return content.is_damaged
+             ? which + ", which is damaged"
+             : fmt::format("{}, pushed by host \"{}\" at {}", which, content.host,
+                           to_local(content.pushed));
+}
+Json content_json(const std::optional<archive::SetAsideResult::Content>& content) {
+  if (!content) return {};
+  return Json::object()
+      .set("number", content->number)
+      .set("damaged", content->is_damaged)
+      .set("host", content->is_damaged ? Json() : Json(content->host))
+      .set("pushed", content->is_damaged ? Json() : Json(to_rfc3339(content->pushed)));
+}
+
 }  // namespace
+
+std::string text(const archive::SetAsideResult& result) {
+  std::vector<std::pair<std::string, std::string>> lines = {{"file", result.file}};
+  if (result.changed)
+    lines.emplace_back(result.off ? "served again" : "set aside", content_words(*result.changed));
+  lines.emplace_back("served now",
+                     result.served ? content_words(*result.served) : "nothing: it is not there");
+  std::string out = fields(lines);
+  if (result.was_so)
+    out += result.off ? "Nothing of it was set aside.\n" : "Nothing of it was served.\n";
+  else if (!result.off)
+    out += fmt::format(
+        "The next server that offers it has it archived. To undo this: holdfast wal set-aside {} "
+        "--off\n",
+        result.file);
+  return out;
+}
+
+Json json(const archive::SetAsideResult& result) {
+  return Json::object()
+      .set("schema", "holdfast.wal_set_aside.v1")
+      .set("file", result.file)
+      .set("lineage", repo::to_string(result.lineage))
+      .set("off", result.off)
+      .set("changed", content_json(result.changed))
+      .set("served", content_json(result.served));
+}
 
 std::string text(const archive::WalListing& listing) {
   std::string out;
@@ -41,6 +85,9 @@ std::string text(const archive::WalListing& listing) {
     out += table({"timeline", "first segment", "last segment", "segments", "stored", "first commit",
                   "last commit"},
                  rows);
+    for (const archive::WalSetAside& one : lineage.set_aside)
+      out += fmt::format("set aside, and not served: {}, by {} at {}\n", one.file, one.by,
+                         to_local(one.at));
   }
   if (gaps > 0)
     out += fmt::format(
@@ -89,10 +136,18 @@ Json json(const archive::WalListing& listing) {
                          .set("gaps", std::move(gaps))
                          .set("partials", std::move(partials)));
     }
+    Json set_aside = Json::array();
+    for (const archive::WalSetAside& one : lineage.set_aside)
+      set_aside.push(Json::object()
+                         .set("file", one.file)
+                         .set("number", one.number)
+                         .set("at", to_rfc3339(one.at))
+                         .set("by", one.by));
     lineages.push(Json::object()
                       .set("cluster", lineage.lineage.name.cluster)
                       .set("lineage", repo::to_string(lineage.lineage.name))
-                      .set("timelines", std::move(timelines)));
+                      .set("timelines", std::move(timelines))
+                      .set("set_aside", std::move(set_aside)));
   }
   return Json::object().set("schema", "holdfast.wal_list.v1").set("lineages", std::move(lineages));
 }

@@ -1,0 +1,179 @@
+#include "archive/wal_set_aside.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "base/task_group.h"
+
+namespace holdfast::archive {
+namespace {
+
+constexpr std::string_view kPartialMark = ".partial.";
+
+// One file of one lineage, and which of its contents are there.
+struct Found {
+  repo::WalArchive archive;
+  pg::WalFileName file;
+  std::optional<Bytes16> partial;
+  std::vector<repo::WalArchive::Content> contents;
+  const Bytes16* digest() const { return partial ? &*partial : nullptr; }
+};
+
+class SetAside {
+ public:
+  SetAside(const SetAsideOptions& options, const repo::Repository& repository)
+      : options_(options), repository_(repository) {}
+
+  SetAsideResult run() {
+    const Found found = find();
+    SetAsideResult result{.file = options_.file,
+                          .lineage = found.archive.lineage().name,
+                          .off = options_.off};
+    // The one that is served goes out of service; the one that went last comes back.
+    const repo::WalArchive::Content* chosen = nullptr;
+    for (const repo::WalArchive::Content& content : found.contents)
+      if (content.aside.has_value() == options_.off) chosen = &content;
+    result.was_so = chosen == nullptr;
+    if (chosen != nullptr) {
+      result.changed = describe(found, *chosen);
+      mark(found, *chosen, result.changed->is_damaged);
+    }
+    for (const repo::WalArchive::Content& content :
+         found.archive.contents(found.file, found.digest()))
+      if (!content.aside) result.served = describe(found, content);
+    return result;
+  }
+
+ private:
+  // In the newest lineage that has it.
+  Found find() const {
+    const std::vector<repo::Lineage> lineages = repository_.require_lineages(options_.cluster);
+    for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
+      Found found{.archive = repo::WalArchive(repository_, *lineage),
+                  .file = {},
+                  .partial = {},
+                  .contents = {}};
+      read_name(found);
+      if (found.file.kind == pg::WalFileKind::kPartial && !found.partial) choose_partial(found);
+      if (found.file.kind == pg::WalFileKind::kPartial && !found.partial) continue;
+      found.contents = found.archive.contents(found.file, found.digest());
+      if (!found.contents.empty()) return found;
+    }
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("there is no WAL file \"{}\" in the archive", options_.file),
+                 .detail = fmt::format("Looked in cluster \"{}\" of {}.", options_.cluster,
+                                       repository_.store().url()),
+                 .hint = "\"holdfast wal list\" shows what there is."});
+  }
+
+  void read_name(Found& found) const {
+    std::string name = options_.file;
+    if (const size_t mark = name.find(kPartialMark); mark != std::string::npos) {
+      found.partial = parse_hex_array<16>(name.substr(mark + kPartialMark.size()));
+      if (found.partial) name.resize(mark + kPartialMark.size() - 1);
+    }
+    found.file = pg::parse_wal_file_name(name, found.archive.segment_size());
+    if (found.file.kind == pg::WalFileKind::kOther ||
+        (found.partial && found.file.kind != pg::WalFileKind::kPartial))
+      throw Error({.code = ErrorCode::kInvalidText,
+                   .message = fmt::format("\"{}\" is not the name of a WAL file", options_.file),
+                   .detail = fmt::format("Segments have {} bytes in this cluster.",
+                                         found.archive.segment_size().bytes()),
+                   .hint = "Name a segment, a .partial, a .backup or a .history file as \"holdfast "
+                           "wal list\", \"holdfast verify\" and the server's log do."});
+  }
+
+  // The only one that is served, or, to be served again, the only one that is set aside.
+  void choose_partial(Found& found) const {
+    std::vector<Bytes16> digests = found.archive.partials(found.file.segment);
+    if (options_.off) {
+      digests.clear();
+      for (const repo::WalMark& mark :
+           repo::read_amendments(repository_, found.archive.lineage().name, found.file,
+                                 found.archive.segment_size())
+               .marks)
+        if (mark.sha256) digests.push_back(repo::partial_digest(*mark.sha256));
+      std::ranges::sort(digests);
+      digests.erase(std::ranges::unique(digests).begin(), digests.end());
+    }
+    if (digests.size() > 1) {
+      std::string names;
+      for (const Bytes16& digest : digests)
+        names += fmt::format("{}{}.{}", names.empty() ? "" : ", ", options_.file,
+                             to_hex(digest.view()));
+      throw Error({.code = ErrorCode::kConflict,
+                   .message = fmt::format("there are {} files \"{}\" in the archive",
+                                          digests.size(), options_.file),
+                   .detail = fmt::format("They are: {}.", names),
+                   .hint = "Name one of those."});
+    }
+    if (!digests.empty()) found.partial = digests.front();
+  }
+
+  // Reads it whole: one that is damaged can be filled again with what it held.
+  static SetAsideResult::Content describe(const Found& found,
+                                          const repo::WalArchive::Content& content) {
+    SetAsideResult::Content described{.number = content.number};
+    const bool has_pages = found.file.kind == pg::WalFileKind::kSegment ||
+                           found.file.kind == pg::WalFileKind::kPartial;
+    const std::optional<Error> damage =
+        error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+          if (has_pages) {
+            const std::optional<repo::WalSegmentInfo> info =
+                found.archive.read_segment_of(content.object, [](ByteView) {});
+            if (info) described = {content.number, false, info->host, info->pushed};
+          } else if (found.archive.read_file_of(content.object)) {
+            const std::optional<repo::WalFileInfo> info =
+                found.archive.file_info_of(content.object);
+            if (info) described = {content.number, false, info->host, info->pushed};
+          }
+        });
+    described.is_damaged = damage.has_value();
+    return described;
+  }
+
+  void mark(const Found& found, const repo::WalArchive::Content& content, bool is_damaged) const {
+    repo::WalMark mark{.file = {},
+                       .number = std::nullopt,
+                       .sha256 = std::nullopt,
+                       .is_set_aside = !options_.off,
+                       .at = {},
+                       .by = {},
+                       .detail = "holdfast wal set-aside"};
+    if (found.partial) {
+      if (std::optional<repo::WalSegmentInfo> info =
+              found.archive.segment_info_of(content.object))
+        mark.sha256 = info->sha256;
+    } else {
+      mark.number = content.number;
+      if (options_.off && content.aside) {
+        mark.sha256 = content.aside->sha256;
+      } else if (!is_damaged) {
+        if (found.file.kind == pg::WalFileKind::kSegment)
+          mark.sha256 = found.archive.segment_info_of(content.object).value().sha256;
+        else
+          mark.sha256 = found.archive.file_info_of(content.object).value().sha256;
+      }
+    }
+    repo::put_wal_mark(repository_, found.archive.lineage().name, found.file,
+                       found.archive.segment_size(), std::move(mark));
+  }
+
+  const SetAsideOptions& options_;
+  const repo::Repository& repository_;
+};
+
+}  // namespace
+
+SetAsideResult set_aside(const SetAsideOptions& options, const repo::Repository& repository,
+                         std::stop_token stop) {
+  Context setting("setting aside WAL file \"{}\"", options.file);
+  throw_if_stopped(stop);
+  return SetAside(options, repository).run();
+}
+
+}  // namespace holdfast::archive

@@ -1,0 +1,49 @@
+// wal_set_aside.h: `wal set-aside FILE`: takes an archived WAL file that is wrong out of service.
+//
+// A segment of another server, a file of a timeline without its history, a history that nobody
+// understands: what is archived is never replaced and never removed, and would stand in the way of
+// recoveries, or of the right one, for ever. So a mark says that this very content is not served
+// any more. To every reader it is not there, and the next server that offers the file has it
+// archived beside. Another mark serves it again.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/time.h"
+#include "repo/repository.h"
+#include "repo/wal_archive.h"
+
+namespace holdfast::archive {
+
+struct SetAsideOptions {
+  // As a server names it: a segment, a .partial, a .backup or a .history; behind ".partial" may
+  // stand the digest that tells it from others, as `wal list --json` shows it.
+  std::string file;
+  std::string cluster;
+  bool off = false;  // serve it again
+};
+
+struct SetAsideResult {
+  std::string file;
+  repo::LineageName lineage;
+  bool off = false;
+  bool was_so = false;  // nothing was to be done
+  struct Content {
+    uint64_t number = 0;
+    bool is_damaged = false;  // of one, nothing else is known
+    std::string host;
+    Time pushed;
+  };
+  std::optional<Content> changed;  // what was set aside, or is served again
+  std::optional<Content> served;   // from now on; nullopt: nothing is
+};
+
+// Throws kInvalidText (no name of a WAL file), kNotFound (nothing is archived under it) and
+// kConflict (there are several such .partial).
+SetAsideResult set_aside(const SetAsideOptions& options, const repo::Repository& repository,
+                         std::stop_token stop);
+
+}  // namespace holdfast::archive
