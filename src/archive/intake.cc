@@ -218,9 +218,9 @@ bool Intake::is_in_production(const std::string& name) const {
 
 // What its records say. Of a segment whose first page is damaged nothing but its bytes are known:
 // it is kept when a server in production offers it, and is one that can be read to its start only.
-repo::WalSegmentInfo Intake::describe(
-    const std::string& name, const OfferedFile& offered, const repo::SegmentPass::Read& read,
-    repo::SegmentPass& pass, const std::function<repo::SegmentPass::Take()>& keep) const {
+repo::WalSegmentInfo Intake::describe(const std::string& name, const OfferedFile& offered,
+                                      const repo::SegmentPass::Read& read, repo::SegmentPass& pass,
+                                      const std::function<repo::SegmentPass::Take()>& keep) const {
   const repo::WalOrigin origin{
       .host = source_.host, .pgdata = source_.data_directory, .pushed = clock_->now()};
   repo::WalSegmentInfo info;
@@ -228,23 +228,24 @@ repo::WalSegmentInfo Intake::describe(
     info = pass.describe(offered.bytes, read, offered.file, origin, keep());
   });
   if (!damage) return info;
-  if (offered.file.kind != pg::WalFileKind::kSegment || !is_in_production(name)) throw Error(*damage);
+  if (offered.file.kind != pg::WalFileKind::kSegment || !is_in_production(name))
+    throw Error(*damage);
   codec::Sha256 sha256;
   const repo::SegmentPass::Look hash = [&](ByteView piece) { sha256.update(piece); };
   pass.run(offered.bytes, read, {&hash, 1}, keep());
-  const pg::Lsn start = pg::start_lsn(offered.file.segment.segment_number, archive_->segment_size());
-  return {.file_name = name,
-          .timeline = offered.file.segment.timeline,
-          .bytes = offered.bytes,
-          .sha256 = sha256.finish(),
-          .system_identifier = archive_->lineage().system_identifier,
-          .segment_bytes = archive_->lineage().wal_segment_bytes,
-          .host = origin.host,
-          .pgdata = origin.pgdata,
-          .pushed = origin.pushed,
-          .start_lsn = start,
-          .readable_end = start,
-          .highest_page_timeline = offered.file.segment.timeline};
+  const pg::Lsn start =
+      pg::start_lsn(offered.file.segment.segment_number, archive_->segment_size());
+  info.file_name = name;
+  info.timeline = info.highest_page_timeline = offered.file.segment.timeline;
+  info.bytes = offered.bytes;
+  info.sha256 = sha256.finish();
+  info.system_identifier = archive_->lineage().system_identifier;
+  info.segment_bytes = archive_->lineage().wal_segment_bytes;
+  info.host = origin.host;
+  info.pgdata = origin.pgdata;
+  info.pushed = origin.pushed;
+  info.start_lsn = info.readable_end = start;
+  return info;
 }
 
 OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const {
@@ -302,10 +303,10 @@ OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const
   if (offered.segment.system_identifier != archive_->lineage().system_identifier)
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = fmt::format("WAL segment \"{}\" is from another cluster", name),
-                 .detail = fmt::format(
-                     "Its system identifier is {}, that of lineage \"{}\" is {}.",
-                     offered.segment.system_identifier, repo::to_string(archive_->lineage().name),
-                     archive_->lineage().system_identifier),
+                 .detail = fmt::format("Its system identifier is {}, that of lineage \"{}\" is {}.",
+                                       offered.segment.system_identifier,
+                                       repo::to_string(archive_->lineage().name),
+                                       archive_->lineage().system_identifier),
                  .hint = "Somebody has copied the file there; take it away."});
   if (is_cut) offered = as_partial(std::move(offered));
   return offered;
@@ -337,9 +338,9 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
     }
     // Put once more it would be served again.
     if (!digest && content.aside->sha256 != offered.sha256) continue;
-    reporter_->warning(fmt::format("\"{}\" is archived and was set aside by {} at {}: it is not served",
-                                   offered.name, content.aside->by,
-                                   to_rfc3339(content.aside->at)));
+    reporter_->warning(
+        fmt::format("\"{}\" is archived and was set aside by {} at {}: it is not served",
+                    offered.name, content.aside->by, to_rfc3339(content.aside->at)));
     return {.kind = kThere};
   }
   Standing standing{.kind = kFree, .number = contents.back().number + 1, .archived_by = {}};
@@ -425,13 +426,14 @@ void Intake::refuse_foreign(const OfferedFile& offered) {
   const pg::TimelineId timeline = offered.file.segment.timeline;
   check_history(timeline);
   if (!history_ || !repo::is_foreign(offered.segment, *history_->start_of(timeline))) return;
-  throw Error({.code = ErrorCode::kCorrupt,
-                 .message = fmt::format("file \"{}\" does not hold the WAL of its name", offered.name),
-                 .detail = fmt::format(
-                     "It is of timeline {}, and behind {} there is only WAL of timeline {} itself.",
-                     offered.segment.highest_page_timeline.value,
-                     pg::to_string(*history_->start_of(timeline)), timeline.value),
-                 .hint = "A server keeps old files under new names, for reuse."});
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("file \"{}\" does not hold the WAL of its name", offered.name),
+       .detail = fmt::format(
+           "It is of timeline {}, and behind {} there is only WAL of timeline {} itself.",
+           offered.segment.highest_page_timeline.value,
+           pg::to_string(*history_->start_of(timeline)), timeline.value),
+       .hint = "A server keeps old files under new names, for reuse."});
 }
 
 void Intake::check(const OfferedFile& offered) {
@@ -507,8 +509,7 @@ void Intake::check_joins(const OfferedFile& offered, const repo::WalSegmentInfo&
 
 bool Intake::is_known(pg::TimelineId timeline) const {
   if (timeline.value == 1) return true;
-  return archive_
-      ->file_info({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}})
+  return archive_->file_info({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}})
       .has_value();
 }
 
@@ -585,10 +586,12 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
       const bool is_offered = is_in_production(offered.name);
       if (!is_offered &&
           !repo::is_whole(offered.segment, *archive_, repo::WalHistories(*archive_))) {
-        reporter_->note(fmt::format(
-            "WAL segment \"{}\" can be read only up to {}, and is kept as .partial: the server that "
-            "writes it may go on in it",
-            offered.name, pg::to_string(offered.segment.readable_end)));
+        if (setting_.by_server)
+          reporter_->note(
+              fmt::format("WAL segment \"{}\" can be read only up to {}, and is kept as .partial: "
+                          "the server that "
+                          "writes it may go on in it",
+                          offered.name, pg::to_string(offered.segment.readable_end)));
         offered = as_partial(std::move(offered));
         continue;
       }

@@ -95,8 +95,8 @@ struct OfferedFile {
 
 struct IntakeSetting {
   codec::CompressionSetting compression = {};
-  int jobs = 0;           // threads that read and compress a segment; 0: as many as shorten it
-  bool on_paper = false;  // nothing is put
+  int jobs = 0;            // threads that read and compress a segment; 0: as many as shorten it
+  bool on_paper = false;   // nothing is put
   bool by_server = false;  // by archive_command, or as by it
   // A file that is being written: what is put is what was read at once, at whatever memory.
   bool read_once = false;
@@ -128,8 +128,8 @@ class Intake {
       kConflict,  // it is something else
     };
     Kind kind = Kind::kFree;
-    uint64_t number = 0;      // the content to be put
-    std::string archived_by;  // by whom what is served was pushed
+    uint64_t number = 0;           // the content to be put
+    std::string archived_by = {};  // by whom what is served was pushed
   };
   Standing look(const OfferedFile& offered) const;
   // Throws unless history and neighbours allow `offered`. May put the history file of its timeline.
@@ -157,8 +157,7 @@ class Intake {
   repo::WalSegmentInfo describe(const std::string& name, const OfferedFile& offered,
                                 const repo::SegmentPass::Read& read, repo::SegmentPass& pass,
                                 const std::function<repo::SegmentPass::Take()>& keep) const;
-  Standing look_at_file(const OfferedFile& offered,
-                        const repo::WalArchive::Content& served) const;
+  Standing look_at_file(const OfferedFile& offered, const repo::WalArchive::Content& served) const;
   Standing look_at_segment(const OfferedFile& offered,
                            const repo::WalArchive::Content& served) const;
   bool agrees_with(const std::string& object, const OfferedFile& offered, uint64_t bytes) const;
@@ -175,7 +174,7 @@ class Intake {
   WalSource source_;
   Reporter* reporter_;
   const Clock* clock_;
-  pg::TimelineId checked_;  // the timeline whose history was, last
+  pg::TimelineId checked_;                      // the timeline whose history was, last
   std::optional<pg::TimelineHistory> history_;  // of that; nullopt: timeline 1, or not understood
   IntakeSetting setting_;
   repo::SegmentPass pass_;

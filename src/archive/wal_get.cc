@@ -185,8 +185,8 @@ class Getter {
   // nullopt: it is absent.
   std::optional<repo::WalSegmentInfo> read_into(Placement& placement, const pg::WalFileName& file,
                                                 const Bytes16* partial) const {
-    std::optional<repo::WalSegmentInfo> info = archive_.read_segment(
-        file, [&](ByteView piece) { placement.write(piece); }, partial);
+    std::optional<repo::WalSegmentInfo> info =
+        archive_.read_segment(file, [&](ByteView piece) { placement.write(piece); }, partial);
     if (!info) return std::nullopt;
     const bool fits =
         partial ? placement.written() <= segment_bytes() : placement.written() == segment_bytes();
@@ -216,12 +216,12 @@ class Getter {
                                    const Placement& placement) {
     const std::string name = name_of(segment);
     if (is_foreign(info))
-      return found(
-          Error({.code = ErrorCode::kCorrupt,
-                 .message = fmt::format("archived WAL segment \"{}\" is of timeline {}", name,
-                                        info.highest_page_timeline.value),
-                 .detail = "A server kept an old file under that name, for reuse.",
-                 .hint = fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name)}));
+      return found(Error(
+          {.code = ErrorCode::kCorrupt,
+           .message = fmt::format("archived WAL segment \"{}\" is of timeline {}", name,
+                                  info.highest_page_timeline.value),
+           .detail = "A server kept an old file under that name, for reuse.",
+           .hint = fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name)}));
     if (repo::reaches_its_end(info)) return std::nullopt;
     if (own_copy_goes_on(info, segment, placement)) {
       reporter_.warning(fmt::format(
@@ -240,8 +240,8 @@ class Getter {
                                       pg::to_string(info.readable_end)),
                           *later));
     }
-    reporter_.warning(fmt::format("\"{}\" can be read only up to {}", name,
-                                  pg::to_string(info.readable_end)));
+    reporter_.warning(
+        fmt::format("\"{}\" can be read only up to {}", name, pg::to_string(info.readable_end)));
     return std::nullopt;
   }
   bool is_foreign(const repo::WalSegmentInfo& info) const {
@@ -255,11 +255,12 @@ class Getter {
     const std::string own = join_path(options_.data_directory, "pg_wal/" + name_of(segment));
     const std::optional<Fd> fd = open_if_exists(own, O_RDONLY);
     struct stat status{};
-    if (!fd || fstat(fd->get(), &status) != 0 || std::cmp_not_equal(status.st_size, segment_bytes()))
+    if (!fd || fstat(fd->get(), &status) != 0 ||
+        std::cmp_not_equal(status.st_size, segment_bytes()))
       return false;
     std::optional<repo::WalSegmentInfo> info;
     // What is no segment goes on nowhere.
-    error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+    damage_of([&] {
       info = repo::SegmentPass({}, 1).describe(
           segment_bytes(),
           [&](std::span<std::byte> into, uint64_t offset) { pread_some(*fd, into, offset, own); },
@@ -297,10 +298,17 @@ class Getter {
       if (timeline >= asked && !witness) witness = timeline;
     if (!witness) return absent();
     if (place_file(file)) return placed();  // it came before what was seen
-    return found(hole(
-        fmt::format("timeline history file \"{}\" is missing in the archive", options_.file_name),
-        fmt::format("There are files of timeline {}, which came {} it.", witness->value,
-                    *witness == asked ? "with" : "after")));
+    return found(Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("timeline history file \"{}\" is missing in the archive",
+                                options_.file_name),
+         .detail = fmt::format("There are files of timeline {}, which came {} it.", witness->value,
+                               *witness == asked ? "with" : "after"),
+         .hint = fmt::format(
+             "Archive it with \"holdfast wal push\" from the pg_wal of a server that was on that "
+             "timeline; or, where no server ever was, take what is archived of it out of service: "
+             "\"holdfast wal set-aside {}\".",
+             archive_.first_file(asked).value_or(options_.file_name))}));
   }
 
   // --- segments

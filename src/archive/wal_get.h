@@ -66,8 +66,8 @@ struct GetOptions {
 };
 
 // The data directory of whoever asks: a server runs its restore_command there, pg_rewind anywhere,
-// with an absolute path in `<data directory>/pg_wal` as destination. Else the configured one; empty:
-// none is.
+// with an absolute path in `<data directory>/pg_wal` as destination. Else the configured one;
+// empty: none is.
 std::string asking_data_directory(const std::string& destination, const std::string& configured);
 
 enum class GetOutcome : uint8_t { kPlaced, kAbsent };

@@ -163,7 +163,7 @@ WalListing list(const ListOptions& options, const repo::Repository& repository, 
     if (options.lineage && lineage.name != *options.lineage) continue;
     repo::WalArchive archive(repository, lineage);
     WalLineage listed{.lineage = lineage, .timelines = {}, .set_aside = {}};
-    for (const repo::WalArchive::SetAside& one : archive.set_aside()) {
+    for (const repo::WalArchive::SetAside& one : archive.all_set_aside()) {
       std::string name = pg::to_string(one.file, archive.segment_size());
       if (one.partial) name += "." + to_hex(one.partial->view());
       listed.set_aside.push_back({.file = std::move(name),

@@ -219,8 +219,9 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
   result.was_there = accepted.was_there;
 
   // What waits behind it.
-  if (!result.was_there && file.kind == pg::WalFileKind::kSegment && accepted.name == name && options.look_ahead > 0 &&
-      options.jobs > 0 && lineage.wal_segment_bytes <= kLargestSegmentAhead) {
+  if (!result.was_there && file.kind == pg::WalFileKind::kSegment && accepted.name == name &&
+      options.look_ahead > 0 && options.jobs > 0 &&
+      lineage.wal_segment_bytes <= kLargestSegmentAhead) {
     const std::vector<StoredAhead::File> stored =
         LookAhead(options, archive, source, named, reporter, clock).run(stop);
     for (const StoredAhead::File& one : stored) result.looked_ahead.push_back(one.name);

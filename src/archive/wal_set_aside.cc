@@ -30,9 +30,8 @@ class SetAside {
 
   SetAsideResult run() {
     const Found found = find();
-    SetAsideResult result{.file = options_.file,
-                          .lineage = found.archive.lineage().name,
-                          .off = options_.off};
+    SetAsideResult result{
+        .file = options_.file, .lineage = found.archive.lineage().name, .off = options_.off};
     // The one that is served goes out of service; the one that went last comes back.
     const repo::WalArchive::Content* chosen = nullptr;
     for (const repo::WalArchive::Content& content : found.contents)
@@ -63,11 +62,12 @@ class SetAside {
       found.contents = found.archive.contents(found.file, found.digest());
       if (!found.contents.empty()) return found;
     }
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("there is no WAL file \"{}\" in the archive", options_.file),
-                 .detail = fmt::format("Looked in cluster \"{}\" of {}.", options_.cluster,
-                                       repository_.store().url()),
-                 .hint = "\"holdfast wal list\" shows what there is."});
+    throw Error(
+        {.code = ErrorCode::kNotFound,
+         .message = fmt::format("there is no WAL file \"{}\" in the archive", options_.file),
+         .detail = fmt::format("Looked in cluster \"{}\" of {}.", options_.cluster,
+                               repository_.store().url()),
+         .hint = "\"holdfast wal list\" shows what there is."});
   }
 
   void read_name(Found& found) const {
@@ -103,8 +103,8 @@ class SetAside {
     if (digests.size() > 1) {
       std::string names;
       for (const Bytes16& digest : digests)
-        names += fmt::format("{}{}.{}", names.empty() ? "" : ", ", options_.file,
-                             to_hex(digest.view()));
+        names +=
+            fmt::format("{}{}.{}", names.empty() ? "" : ", ", options_.file, to_hex(digest.view()));
       throw Error({.code = ErrorCode::kConflict,
                    .message = fmt::format("there are {} files \"{}\" in the archive",
                                           digests.size(), options_.file),
@@ -120,18 +120,16 @@ class SetAside {
     SetAsideResult::Content described{.number = content.number};
     const bool has_pages = found.file.kind == pg::WalFileKind::kSegment ||
                            found.file.kind == pg::WalFileKind::kPartial;
-    const std::optional<Error> damage =
-        error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
-          if (has_pages) {
-            const std::optional<repo::WalSegmentInfo> info =
-                found.archive.read_segment_of(content.object, [](ByteView) {});
-            if (info) described = {content.number, false, info->host, info->pushed};
-          } else if (found.archive.read_file_of(content.object)) {
-            const std::optional<repo::WalFileInfo> info =
-                found.archive.file_info_of(content.object);
-            if (info) described = {content.number, false, info->host, info->pushed};
-          }
-        });
+    const std::optional<Error> damage = damage_of([&] {
+      if (has_pages) {
+        const std::optional<repo::WalSegmentInfo> info =
+            found.archive.read_segment_of(content.object, [](ByteView) {});
+        if (info) described = {content.number, false, info->host, info->pushed};
+      } else if (found.archive.read_file_of(content.object)) {
+        const std::optional<repo::WalFileInfo> info = found.archive.file_info_of(content.object);
+        if (info) described = {content.number, false, info->host, info->pushed};
+      }
+    });
     described.is_damaged = damage.has_value();
     return described;
   }
@@ -145,8 +143,7 @@ class SetAside {
                        .by = {},
                        .detail = "holdfast wal set-aside"};
     if (found.partial) {
-      if (std::optional<repo::WalSegmentInfo> info =
-              found.archive.segment_info_of(content.object))
+      if (std::optional<repo::WalSegmentInfo> info = found.archive.segment_info_of(content.object))
         mark.sha256 = info->sha256;
     } else {
       mark.number = content.number;

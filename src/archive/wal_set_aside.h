@@ -34,11 +34,11 @@ struct SetAsideResult {
   struct Content {
     uint64_t number = 0;
     bool is_damaged = false;  // of one, nothing else is known
-    std::string host;
-    Time pushed;
+    std::string host = {};
+    Time pushed = {};
   };
-  std::optional<Content> changed;  // what was set aside, or is served again
-  std::optional<Content> served;   // from now on; nullopt: nothing is
+  std::optional<Content> changed = {};  // what was set aside, or is served again
+  std::optional<Content> served = {};   // from now on; nullopt: nothing is
 };
 
 // Throws kInvalidText (no name of a WAL file), kNotFound (nothing is archived under it) and

@@ -393,8 +393,7 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
           window.not_archived(*segment);
       }
     });
-  const std::optional<Error> ended =
-      error_of({ErrorCode::kInterrupted}, [&] { workers.wait(); });
+  const std::optional<Error> ended = error_of({ErrorCode::kInterrupted}, [&] { workers.wait(); });
   result.fetched = window.fetched();
   if (!lives()) return result;
   if (ended) throw Error(*ended);

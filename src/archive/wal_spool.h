@@ -13,8 +13,8 @@
 //   digest  := xxh3-128 of all before it
 //
 // The process that reads ahead is a child of its own that outlives the `wal get` which started it.
-// It ends when nothing was asked for some seconds, and with the server for which it reads: from then
-// on the data directory may be rewound, moved or removed, so it touches nothing any more, and
+// It ends when nothing was asked for some seconds, and with the server for which it reads: from
+// then on the data directory may be rewound, moved or removed, so it touches nothing any more, and
 // leaves what is there as it is. It keeps at most N segments behind the one that
 // was asked for last, of the same timeline; all others are removed. It looks at what was asked for
 // last before each segment that it fetches. What is not archived yet is not remembered as missing.
@@ -90,8 +90,9 @@ class Spool {
   bool holds(const std::string& segment) const;
   // False: it is not in the archive, or not for a server without a look at it. `may_go_on` is asked
   // before anything is changed, again and again; once it says no kInterrupted is thrown.
-  bool fetch(const repo::WalArchive& archive, const pg::SegmentName& segment,
-             const std::function<bool()>& may_go_on = [] { return true; });
+  bool fetch(
+      const repo::WalArchive& archive, const pg::SegmentName& segment,
+      const std::function<bool()>& may_go_on = [] { return true; });
   // Removes every segment that is not of `timeline` with a number in [first, last]. What is on its
   // way stays.
   void keep_only(pg::TimelineId timeline, uint64_t first, uint64_t last);
@@ -127,8 +128,8 @@ struct ReadAheadResult {
 
 // Reads ahead until nothing was asked for `idle_time`; the spool is empty then. Or until the server
 // on the data directory has ended; then the spool is as it was at that moment. At once where none
-// lives. The spool's directory must exist. Throws like get(), also when stopped: the process ends, and the next `wal
-// get` starts another.
+// lives. The spool's directory must exist. Throws like get(), also when stopped: the process ends,
+// and the next `wal get` starts another.
 ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& source,
                                const repo::KeySource& key, Reporter& reporter,
                                std::stop_token stop);

@@ -80,10 +80,10 @@ int run_wal_get(const Call& call) {
   const archive::GetResult result = archive::get(
       {.file_name = call.arguments.words[0],
        .destination = call.arguments.words[1],
-       .data_directory = archive::asking_data_directory(
-           call.arguments.words[1], call.settings.is_set("cluster.pgdata")
-                                        ? call.settings.text("cluster.pgdata")
-                                        : std::string()),
+       .data_directory = archive::asking_data_directory(call.arguments.words[1],
+                                                        call.settings.is_set("cluster.pgdata")
+                                                            ? call.settings.text("cluster.pgdata")
+                                                            : std::string()),
        .cluster = call.settings.cluster(),
        .repository_id = call.settings.repository_id(),
        .timeout = timeout(call.settings),

@@ -66,8 +66,8 @@ bool is_zombie(pid_t pid) {
   return name_end != std::string::npos && line.compare(name_end, 3, ") Z") == 0;
 }
 
-// When it was started, in the kernel's own words; empty for one that is not there, or has ended. The
-// 20th word behind its name, which is in parentheses and may hold anything.
+// When it was started, in the kernel's own words; empty for one that is not there, or has ended.
+// The 20th word behind its name, which is in parentheses and may hold anything.
 std::string start_of_process(pid_t pid) {
   constexpr int kWordsBefore = 19;
   std::optional<Fd> fd = open_if_exists(fmt::format("/proc/{}/stat", pid), 0);

@@ -45,13 +45,15 @@ bool is_zeros(const Fd& fd, const std::string& path) {
 
 bool WalDirectoryFile::is_unused(pg::WalSegmentSize size, std::optional<pg::Lsn> began) const {
   if (parsed.kind != pg::WalFileKind::kSegment || status == ArchiveStatus::kReady) return false;
-  return is_empty || pg::segment_file(front, parsed.segment, size, began) ==
-                         pg::SegmentFile::kForReuse;
+  return is_empty ||
+         pg::segment_file(front, parsed.segment, size, began) == pg::SegmentFile::kForReuse;
 }
 
 std::optional<WalDirectoryFile> read_wal_file(const std::string& pg_wal, const std::string& name,
                                               pg::WalSegmentSize size) {
-  WalDirectoryFile file{.name = name, .parsed = pg::parse_wal_file_name(name, size)};
+  WalDirectoryFile file;
+  file.name = name;
+  file.parsed = pg::parse_wal_file_name(name, size);
   const std::string path = join_path(pg_wal, name);
   std::optional<Fd> fd = open_if_exists(path, O_RDONLY);
   if (!fd) return std::nullopt;

@@ -302,8 +302,8 @@ void for_each_candidate(
           return true;
         });
   };
-  for (const char* folder : {"amended/", "index/", "intents/", "manifests/", "manifests.copy/", "marks/",
-                             "names/", "packs/", "redirects/", "refs/", "verified/"})
+  for (const char* folder : {"amended/", "index/", "intents/", "manifests/", "manifests.copy/",
+                             "marks/", "names/", "packs/", "redirects/", "refs/", "verified/"})
     list(folder, UINT64_MAX);
   for (const auto& [timeline, first] : living.first_segments())
     if (first != kEverySegment)

@@ -5,9 +5,9 @@
 //   long  := short, system identifier u64, segment size u32, block size u32  40 bytes, first page
 //
 // The timeline on a page is that of its first record and never higher than the one in the file's
-// name: the segment in which a new timeline begins starts with a copy of the old one. A server recycles
-// segment files under future names without clearing them, so a file is what its pages' addresses
-// say, not what its name says.
+// name: the segment in which a new timeline begins starts with a copy of the old one. A server
+// recycles segment files under future names without clearing them, so a file is what its pages'
+// addresses say, not what its name says.
 //
 // Facts: xlog_internal.h, xlogreader.c (XLogReaderValidatePageHeader), PostgreSQL 13 to 18.
 #pragma once
@@ -69,17 +69,18 @@ WalSegmentHeader parse_wal_segment_header(ByteView first_page);
 // problem instead of an exception.
 std::variant<WalSegmentHeader, Error::Parts> read_wal_segment_header(ByteView first_page);
 
-// What a file with a segment's name is, by the front of its first page. A server that recycles files
-// after a recovery renames some of the timeline that was left, whatever their address, to names of
-// the new one (RemoveNonParentXlogFiles, PostgreSQL 13 to 18); so the timeline decides too.
+// What a file with a segment's name is, by the front of its first page. A server that recycles
+// files after a recovery renames some of the timeline that was left, whatever their address, to
+// names of the new one (RemoveNonParentXlogFiles, PostgreSQL 13 to 18); so the timeline decides
+// too.
 enum class SegmentFile : uint8_t {
-  kItself,   // a sound header, this segment's address, and its timeline or, where the segment begins
-             // before that did, an older one
+  kItself,  // a sound header, this segment's address, and its timeline or, where the segment begins
+            // before that did, an older one
   kForReuse,  // a sound header of an older address or timeline
   kUnknown,   // anything else
 };
-// `began`: where the timeline of the name did, by its history; nullopt when that is not known. Never
-// throws.
+// `began`: where the timeline of the name did, by its history; nullopt when that is not known.
+// Never throws.
 SegmentFile segment_file(ByteView first_page, SegmentName name, WalSegmentSize size,
                          std::optional<Lsn> began);
 inline bool holds_segment(ByteView first_page, SegmentName name, WalSegmentSize size,

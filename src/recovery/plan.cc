@@ -140,8 +140,7 @@ void Planner::refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const
     Target before = nearest(TargetKind::kLsn);
     before.lsn = one.earliest_end;
     before.timeline = one.left;
-    throw_contradiction(one, lineage_.name,
-                        hint_if_it_works("Up to there recovery is possible", before));
+    throw_contradiction(one, hint_if_it_works("Up to there recovery is possible", before));
   }
 }
 
@@ -227,19 +226,21 @@ void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
     throw Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("archived WAL segment \"{}\" holds no WAL of its timeline", name),
-         .detail = fmt::format("It is of timeline {}: a server kept an old file under that name, for "
-                               "reuse. It was pushed from \"{}\" on host \"{}\".",
-                               to_string(broken.second.highest_page_timeline), broken.second.pgdata,
-                               broken.second.host),
+         .detail =
+             fmt::format("It is of timeline {}: a server kept an old file under that name, for "
+                         "reuse. It was pushed from \"{}\" on host \"{}\".",
+                         to_string(broken.second.highest_page_timeline), broken.second.pgdata,
+                         broken.second.host),
          .hint = lines({fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name),
                         up_to_here})});
   if (broken.kind == Reach::Break::Kind::kShort)
     throw_unreachable(
-        fmt::format("archived WAL segment \"{}\" can be read only up to {}",
-                    broken.first.file_name, to_string(broken.first.readable_end)),
-        fmt::format("Recovery would end there and lose what comes after: \"{}\" and those behind it "
-                    "are archived. It was pushed from \"{}\" on host \"{}\".",
-                    name, broken.first.pgdata, broken.first.host),
+        fmt::format("archived WAL segment \"{}\" can be read only up to {}", broken.first.file_name,
+                    to_string(broken.first.readable_end)),
+        fmt::format(
+            "Recovery would end there and lose what comes after: \"{}\" and those behind it "
+            "are archived. It was pushed from \"{}\" on host \"{}\".",
+            name, broken.first.pgdata, broken.first.host),
         lines({"Where the server that wrote it still has it whole, \"holdfast wal push\" there, or "
                "\"holdfast wal salvage\" of its data directory, repairs it.",
                up_to_here}));

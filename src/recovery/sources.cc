@@ -94,12 +94,7 @@ void Sources::find_contradictions() {
   }
 }
 
-void throw_contradiction(const Contradiction& contradiction, const repo::LineageName& lineage,
-                         std::string up_to_there) {
-  auto object = [&](pg::TimelineId timeline) {
-    return repo::wal_object_name(
-        lineage, {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}, {});
-  };
+void throw_contradiction(const Contradiction& contradiction, std::string up_to_there) {
   throw Error(
       {.code = ErrorCode::kCorrupt,
        .message = fmt::format("the history of timeline {} contradicts that of timeline {}",
@@ -109,9 +104,10 @@ void throw_contradiction(const Contradiction& contradiction, const repo::Lineage
                              "replay WAL that does not belong together.",
                              to_string(contradiction.left), to_string(contradiction.earliest_end)),
        .hint = fmt::format("Compare both with those in the pg_wal directories of the servers that "
-                           "wrote them, and take the wrong one out of the repository: \"{}\" or "
-                           "\"{}\".{}",
-                           object(contradiction.newer), object(contradiction.older),
+                           "wrote them, and take the wrong one out of service: \"holdfast wal "
+                           "set-aside {}\" or \"holdfast wal set-aside {}\".{}",
+                           pg::history_file_name(contradiction.newer),
+                           pg::history_file_name(contradiction.older),
                            up_to_there.empty() ? std::move(up_to_there) : "\n" + up_to_there)});
 }
 
@@ -228,7 +224,7 @@ void Sources::choose_timeline() {
     if (wanted && leads_somewhere()) return;
     if (wanted && target_.timeline) {
       for (const Contradiction& one : contradictions_)
-        if (history->contains(one.older)) throw_contradiction(one, lineage_.name, {});
+        if (history->contains(one.older)) throw_contradiction(one, {});
       throw_unreachable(
           fmt::format("no {}backup leads to timeline {}",
                       target_.backup.empty() ? "undamaged " : "such ", to_string(*wanted)),

@@ -88,8 +88,7 @@ class Sources {
 };
 
 // Throws kCorrupt, which names both.
-[[noreturn]] void throw_contradiction(const Contradiction& contradiction,
-                                      const repo::LineageName& lineage, std::string up_to_there);
+[[noreturn]] void throw_contradiction(const Contradiction& contradiction, std::string up_to_there);
 
 // Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have
 // nothing in common.

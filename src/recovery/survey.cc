@@ -117,9 +117,9 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
 pg::WalSegmentScan Survey::scan(const PathSegment& segment, pg::WalReader& reader) const {
   const uint64_t bytes = digest_of(segment) ? info(segment).bytes : archive_.segment_size().bytes();
   pg::WalSegmentScanner scanner(reader, segment.name, bytes);
-  const bool present = archive_.read_segment(
-      file_name(segment), [&](ByteView piece) { scanner.take(piece); }, digest_of(segment));
-  if (!present) info(segment);  // throws
+  if (!archive_.read_segment(
+          file_name(segment), [&](ByteView piece) { scanner.take(piece); }, digest_of(segment)))
+    info(segment);  // throws
   return scanner.finish();
 }
 

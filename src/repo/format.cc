@@ -30,10 +30,9 @@ struct DocumentKind {
 constexpr DocumentKind kDocumentKinds[] = {
     {"repository", object_kind("REPO")}, {"key", object_kind("KEYW")},
     {"lineage", object_kind("LINE")},    {"backup", object_kind("BKUP")},
-    {"set-aside", object_kind("SETA")},
-    {"mark", object_kind("MARK")},       {"intent", object_kind("INTN")},
-    {"doomed", object_kind("DOOM")},     {"drill", object_kind("DRIL")},
-    {"lease", object_kind("LEAS")},
+    {"set-aside", object_kind("SETA")},  {"mark", object_kind("MARK")},
+    {"intent", object_kind("INTN")},     {"doomed", object_kind("DOOM")},
+    {"drill", object_kind("DRIL")},      {"lease", object_kind("LEAS")},
 };
 
 uint32_t document_code(std::string_view kind) {

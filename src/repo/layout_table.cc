@@ -161,12 +161,12 @@ std::optional<std::string_view> take_part(std::string_view name, std::string_vie
   if (part.length > 0) length = part.length;
   if (length == 0) return std::nullopt;
   const std::string_view value = text.substr(0, length);
-  const bool is_one = name == "cluster"      ? is_cluster_name(value)
-                      : name == "lineage"    ? parse_lineage_name("", value).has_value()
-                      : name == "backup"     ? is_backup_id(value)
-                      : name == "file"       ? is_file_name(value, false)
-                      : name == "small" ? is_file_name(value, true)
-                                             : true;
+  const bool is_one = name == "cluster"   ? is_cluster_name(value)
+                      : name == "lineage" ? parse_lineage_name("", value).has_value()
+                      : name == "backup"  ? is_backup_id(value)
+                      : name == "file"    ? is_file_name(value, false)
+                      : name == "small"   ? is_file_name(value, true)
+                                          : true;
   if (!is_one || !fits_folders(name, value, values)) return std::nullopt;
   values[place] = value;
   return text.substr(length);

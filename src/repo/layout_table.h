@@ -89,7 +89,7 @@ struct ObjectName {
   Bytes16 id = {};             // of packs, marks, intents, lists; of a redirect its home pack
   // Of WAL, and of what is beside it; of an index the last; of a history the timeline alone.
   pg::SegmentName segment = {};
-  pg::Lsn lsn = {};              // of a catalogue snapshot, whose timeline is in `segment`
+  pg::Lsn lsn = {};  // of a catalogue snapshot, whose timeline is in `segment`
 };
 // nullopt: it is not the name of an object of that lineage.
 std::optional<ObjectName> parse_object_name(const LineageName& lineage,

@@ -190,17 +190,19 @@ std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* 
 std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
                                                       const Bytes16* partial,
                                                       const WalAmendments& amendments) const {
-  std::vector<Content> all = {{.number = 0, .object = object_name(file, partial)}};
+  std::vector<Content> all(1);
+  all.front().object = object_name(file, partial);
   for (const auto& [number, bytes] : amendments.further)
     all.push_back({.number = number,
                    .object = object_name(file, nullptr, number),
-                   .stored_bytes = bytes});
+                   .stored_bytes = bytes,
+                   .aside = {}});
   for (Content& content : all) {
     const auto may_be = [&](const Bytes32& sha256) {
       if (partial != nullptr) return partial_digest(sha256) == *partial;
       std::optional<Bytes32> read;
       // One whose metadata are damaged now was the content when the mark was put.
-      error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+      damage_of([&] {
         if (is_file(file.kind)) {
           if (std::optional<WalFileInfo> info = file_info_of(content.object)) read = info->sha256;
         } else if (std::optional<WalSegmentInfo> info = segment_info_of(content.object)) {
@@ -209,9 +211,8 @@ std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& fil
       });
       return !read || *read == sha256;
     };
-    const WalMark* mark =
-        set_aside(amendments, partial != nullptr ? std::nullopt : std::optional(content.number),
-                  may_be);
+    const WalMark* mark = set_aside(
+        amendments, partial != nullptr ? std::nullopt : std::optional(content.number), may_be);
     if (mark != nullptr) content.aside = *mark;
   }
   return all;
@@ -244,17 +245,16 @@ std::optional<std::string> WalArchive::served_object(const pg::WalFileName& file
   return content ? std::optional(std::move(content->object)) : std::nullopt;
 }
 
-std::vector<WalArchive::SetAside> WalArchive::set_aside() const {
+std::vector<WalArchive::SetAside> WalArchive::all_set_aside() const {
   std::vector<SetAside> found;
   const std::string root = lineage_folder(lineage_.name) + "amended/";
   store::for_each_entry(
       repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& entry) {
-        const pg::WalFileName history = pg::parse_wal_file_name(
-            entry.name.substr(root.size(), 8) + ".history", segment_size());
+        const pg::WalFileName history =
+            pg::parse_wal_file_name(entry.name.substr(root.size(), 8) + ".history", segment_size());
         if (!entry.is_folder() || history.kind != pg::WalFileKind::kHistory) return true;
-        for (const auto& [name, amendments] :
-             read_amendments(*repository_, lineage_.name, history.segment.timeline,
-                             segment_size())) {
+        for (const auto& [name, amendments] : read_amendments(
+                 *repository_, lineage_.name, history.segment.timeline, segment_size())) {
           const pg::WalFileName file = pg::parse_wal_file_name(name, segment_size());
           std::set<Bytes16> partials;
           if (file.kind == pg::WalFileKind::kPartial)
@@ -468,6 +468,20 @@ std::vector<pg::TimelineId> WalArchive::history_timelines() const {
                           return true;
                         });
   return found;
+}
+
+std::optional<std::string> WalArchive::first_file(pg::TimelineId from) const {
+  for (const pg::TimelineId timeline : timelines()) {
+    if (timeline < from) continue;
+    std::optional<std::string> name;
+    for_each_entry(timeline, 0, [&](const Entry& entry) {
+      name = pg::to_string(entry.file, segment_size());
+      if (entry.partial) *name += "." + to_hex(entry.partial->view());
+      return false;
+    });
+    return name ? name : pg::history_file_name(timeline);
+  }
+  return std::nullopt;
 }
 
 void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,

@@ -58,7 +58,7 @@ class WalArchive {
     std::optional<Bytes16> partial;
     Content content;
   };
-  std::vector<SetAside> set_aside() const;
+  std::vector<SetAside> all_set_aside() const;
   // The same as below, of one object, served or not.
   std::optional<WalSegmentInfo> segment_info_of(const std::string& object) const;
   std::optional<WalFileInfo> file_info_of(const std::string& object) const;
@@ -91,6 +91,8 @@ class WalArchive {
   // What is there, in order, without opening objects.
   std::vector<pg::TimelineId> timelines() const;  // that have segments or a history file
   std::vector<pg::TimelineId> history_timelines() const;
+  // The name of the first file of the first timeline from that one on that has any.
+  std::optional<std::string> first_file(pg::TimelineId from) const;
   // Segments of a timeline in order from `from` on, page by page; `visit` returns false to end.
   void for_each_segment(
       pg::TimelineId timeline, uint64_t from_segment_number,

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "repo/fields.h"
+#include "repo/layout_table.h"
 
 namespace holdfast::repo {
 namespace {
@@ -22,11 +23,12 @@ std::optional<WalMark> mark_from(const Json& body, const std::string& name,
     throw_damaged(name, fmt::format("It is about the file \"{}\".", body.at("file").as_string()));
   const std::string& word = body.at("what").as_string();
   if (word != kSetAsideWord && word != kServedWord) return std::nullopt;
-  WalMark mark{.file = file,
-               .is_set_aside = word == kSetAsideWord,
-               .at = time_member(body, "at"),
-               .by = body.at("by").as_string(),
-               .detail = body.at("detail").as_string()};
+  WalMark mark;
+  mark.file = file;
+  mark.is_set_aside = word == kSetAsideWord;
+  mark.at = time_member(body, "at");
+  mark.by = body.at("by").as_string();
+  mark.detail = body.at("detail").as_string();
   if (!body.at("number").is_null()) mark.number = number_member<uint64_t>(body, "number");
   if (!body.at("sha256").is_null()) mark.sha256 = hex_member<32>(body, "sha256");
   return mark;
@@ -46,27 +48,26 @@ std::map<std::string, WalAmendments> read_below(const Repository& repository,
                                                 const std::string& folder,
                                                 pg::WalSegmentSize size) {
   std::map<std::string, WalAmendments> found;
-  store::for_each_entry(
-      repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
-        if (!parse_object_name(lineage, size, entry.name)) return true;
-        const size_t slash = entry.name.rfind('/');
-        const std::string_view last = std::string_view(entry.name).substr(slash + 1);
-        const size_t before = entry.name.rfind('/', slash - 1);
-        const std::string file = entry.name.substr(before + 1, slash - before - 1);
-        if (const std::optional<uint64_t> number = number_of(last)) {
-          found[file].further[*number] = entry.bytes;
-          return true;
-        }
-        // One mark that cannot be read must not keep WAL from being archived or served.
-        std::optional<WalMark> mark;
-        if (const std::optional<Error> error = error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
-              if (const std::optional<Json> body = repository.read_document(kDocument, entry.name))
-                mark = mark_from(*body, entry.name, file);
-            }))
-          found[file].unreadable.push_back(entry.name);
-        if (mark) found[file].marks.push_back(*std::move(mark));
-        return true;
-      });
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    if (!parse_object_name(lineage, size, entry.name)) return true;
+    const size_t slash = entry.name.rfind('/');
+    const std::string_view last = std::string_view(entry.name).substr(slash + 1);
+    const size_t before = entry.name.rfind('/', slash - 1);
+    const std::string file = entry.name.substr(before + 1, slash - before - 1);
+    if (const std::optional<uint64_t> number = number_of(last)) {
+      found[file].further[*number] = entry.bytes;
+      return true;
+    }
+    // One mark that cannot be read must not keep WAL from being archived or served.
+    std::optional<WalMark> mark;
+    if (const std::optional<Error> error = damage_of([&] {
+          if (const std::optional<Json> body = repository.read_document(kDocument, entry.name))
+            mark = mark_from(*body, entry.name, file);
+        }))
+      found[file].unreadable.push_back(entry.name);
+    if (mark) found[file].marks.push_back(*std::move(mark));
+    return true;
+  });
   return found;
 }
 
@@ -110,8 +111,7 @@ WalMark put_wal_mark(const Repository& repository, const LineageName& lineage,
       .set("at", to_json(mark.at))
       .set("by", mark.by)
       .set("detail", mark.detail);
-  const std::string name =
-      amended_mark_name(lineage, file, size, repository.random().bytes16());
+  const std::string name = amended_mark_name(lineage, file, size, repository.random().bytes16());
   if (!repository.create_document(kDocument, name, body))
     throw Error(
         {.code = ErrorCode::kAlreadyExists,

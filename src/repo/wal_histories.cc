@@ -9,7 +9,7 @@ namespace holdfast::repo {
 WalHistories::WalHistories(const WalArchive& archive) {
   for (const pg::TimelineId timeline : archive.history_timelines()) {
     // Of what is wrong with it whoever needs it is told.
-    error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
+    damage_of([&] {
       if (const std::optional<Bytes> text = archive.read_file(
               {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
         histories_.emplace(timeline, pg::parse_timeline_history(timeline, as_text(*text)));
@@ -43,9 +43,8 @@ bool is_whole(const WalSegmentInfo& info, const WalArchive& archive,
   const uint64_t number = pg::segment_of(info.start_lsn, archive.segment_size());
   const pg::SegmentName next{.timeline = info.timeline, .segment_number = number + 1};
   std::optional<WalSegmentInfo> behind;
-  error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
-    behind = archive.segment_info({.kind = pg::WalFileKind::kSegment, .segment = next});
-  });
+  damage_of(
+      [&] { behind = archive.segment_info({.kind = pg::WalFileKind::kSegment, .segment = next}); });
   if (behind) return leads_into(info, *behind);
   return histories.is_left_within(info.timeline, info.start_lsn, info.readable_end) &&
          !archive.any_segment_after(info.timeline, number);

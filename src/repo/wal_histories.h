@@ -30,7 +30,6 @@ class WalHistories {
 // Whether nothing is missing in a segment, which is archived or will be: its records reach its end,
 // or the end of its timeline, or what its server wrote over. A recovery ends in any other; the word
 // for that is short.
-bool is_whole(const WalSegmentInfo& info, const WalArchive& archive,
-              const WalHistories& histories);
+bool is_whole(const WalSegmentInfo& info, const WalArchive& archive, const WalHistories& histories);
 
 }  // namespace holdfast::repo

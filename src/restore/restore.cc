@@ -311,9 +311,12 @@ void Restore::check_promotion() {
                              "that nobody has used. That this is timeline {} cannot be "
                              "proven: {}. Two servers would write WAL under one name.",
                              pg::to_string(*lost), why),
-       .hint = fmt::format("Archive it with holdfast wal push from the pg_wal directory of "
-                           "a server that was on that timeline. To look at the data without "
-                           "a promotion add --action pause.")});
+       .hint = fmt::format(
+           "Archive it with holdfast wal push from the pg_wal directory of a server that was on "
+           "that timeline; or, where no server ever was, take what is archived of it out of "
+           "service, file by file: holdfast wal set-aside {}. To look at the data without a "
+           "promotion add --action pause.",
+           repo::WalArchive(repository_, *lineage_).first_file(*lost).value_or(file))});
 }
 
 std::vector<DiskNeed> Restore::measure_disk() const {

@@ -462,10 +462,17 @@ void LineageVerifier::check_other(const ListedObject& object) {
       const pg::WalFileName file = pg::parse_wal_file_name(base, size);
       return require(!archive_.served_object(file) || archive_.read_file(file).has_value());
     }
-    // With what they stand beside the one that is served is read.
+    // One that is not served is asked for by nobody.
     case repo::ObjectKind::kFurtherSegment:
-    case repo::ObjectKind::kFurtherFile:
+    case repo::ObjectKind::kFurtherFile: {
+      const std::string_view folder =
+          std::string_view(object.name).substr(0, object.name.size() - base.size() - 1);
+      const pg::WalFileName file =
+          pg::parse_wal_file_name(folder.substr(folder.rfind('/') + 1), size);
+      if (archive_.served_object(file) == object.name)
+        repo::check_object(repository_, *object.kind, object.name);
       return;
+    }
     case repo::ObjectKind::kWalPartial: {
       const size_t dot = base.rfind('.');
       const Bytes16 digest = parse_hex_array<16>(base.substr(dot + 1)).value();

@@ -159,9 +159,10 @@ class WalChecker {
     }
     if (histories_.is_foreign(info))
       repo::throw_damaged(
-          object, fmt::format("It is of timeline {}: a server kept an old file under that name, for "
-                              "reuse. \"holdfast wal set-aside {}\" takes it out of service.",
-                              info.highest_page_timeline.value, info.file_name));
+          object,
+          fmt::format("It is of timeline {}: a server kept an old file under that name, for "
+                      "reuse. \"holdfast wal set-aside {}\" takes it out of service.",
+                      info.highest_page_timeline.value, info.file_name));
     const bool ends_here = !reaches_end(summary) && repo::is_whole(info, archive_, histories_);
     if (!reaches_end(summary) && !ends_here)
       repo::throw_damaged(object, fmt::format("Its records can be read up to {} only{}. {}",

@@ -15,10 +15,9 @@ Json time_or_null(const std::optional<Time>& time) {
 std::string content_words(const archive::SetAsideResult::Content& content) {
   const std::string which =
       content.number == 0 ? "the first" : fmt::format("content {}", content.number);
-  return content.is_damaged
-             ? which + ", which is damaged"
-             : fmt::format("{}, pushed by host \"{}\" at {}", which, content.host,
-                           to_local(content.pushed));
+  return content.is_damaged ? which + ", which is damaged"
+                            : fmt::format("{}, pushed by host \"{}\" at {}", which, content.host,
+                                          to_local(content.pushed));
 }
 Json content_json(const std::optional<archive::SetAsideResult::Content>& content) {
   if (!content) return {};

@@ -28,6 +28,7 @@
 #include "pg/crc32c.h"
 #include "pg/version.h"
 #include "pg/wal_file_name.h"
+#include "pg/wal_page.h"
 #include "support/error_of.h"
 #include "support/postgres_server.h"
 #include "support/recording_reporter.h"
@@ -974,7 +975,8 @@ TEST_P(RecoveryTest, LeavesAnArchiveAndAWalDirectoryThatTellTheSame) {
   for (const WalDirectoryFile& file : archived) {
     kept.insert(file.name);
     if (file.parsed.kind == pg::WalFileKind::kSegment) {
-      EXPECT_TRUE(file.holds_own_wal({})) << file.name;
+      EXPECT_EQ(pg::segment_file(file.front, file.parsed.segment, {}, {}), pg::SegmentFile::kItself)
+          << file.name;
     }
   }
   EXPECT_FALSE(done.empty());

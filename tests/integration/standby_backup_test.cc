@@ -108,6 +108,34 @@ TEST_P(LongStandbyBackup, IsWholeWithoutItsPrimaryAlsoWhenTheLastSegmentWasNever
   expect_whole_without_the_primary();
 }
 
+// The backup leaves the segment archived as far as the standby had received it. A standby asks the
+// archive before it looks into its own pg_wal, and takes what it gets for its own.
+TEST_F(StandbyBackup, TakesNoAcknowledgedCommitFromAStandbyThatStartsAgain) {
+  insert();
+  scene_.must(there({"backup"}));
+  scene_.server().sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+  scene_.server().sql("SELECT pg_reload_conf()");
+  ASSERT_TRUE(comes_true([&] {
+    return scene_.server().value("SELECT sync_state FROM pg_stat_replication") == "sync";
+  }));
+  // Acknowledged by the standby, in that very segment.
+  for (int i = 0; i < 5; ++i) scene_.server().sql("INSERT INTO kept VALUES (2)");
+  rows_ += 5;
+  scene_.crash();
+  for (const bool is_crash : {true, false}) {
+    SCOPED_TRACE(is_crash ? "after a crash" : "after a fast stop");
+    if (is_crash)
+      standby_->crash();
+    else
+      standby_->stop();
+    wait_until_deserted(data());
+    standby_->start();
+    EXPECT_EQ(standby_->value("SELECT count(*) FROM kept"), rows()) << standby_->log();
+  }
+  EXPECT_EQ(standby_->value("SELECT pg_promote()"), "t");
+  EXPECT_EQ(standby_->value("SELECT count(*) FROM kept"), rows()) << standby_->log();
+}
+
 TEST_F(StandbyBackup, OfAPrimaryThatGoesOnLeavesTheArchiveToThePrimary) {
   insert();
   const std::string id = scene_.must(there({"backup"})).at("backup").at("id").as_string();

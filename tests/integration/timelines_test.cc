@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/server_process.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -104,6 +105,56 @@ TEST_P(Timelines, ARestoreOfARestoreFollowsItsOwnPathAndAnyOlderOneOnRequest) {
     const Captured none =
         scene.run({"restore", "--into", scene.path("nowhere"), "--timeline", "9"});
     EXPECT_EQ(none.status.code, 4) << describe(none);
+  }
+}
+
+// The first recovery was to too late a moment: do it again, to an earlier one. PostgreSQL follows
+// the newest timeline and writes a history whose switch points go down.
+TEST_P(Timelines, ARecoveryToBeforeTheLastSwitchArchivesIsBackedUpAndIsRecovered) {
+  RecoveryScene scene({.major = GetParam(), .wal_segment_mib = 1});
+  scene.server().sql("CREATE TABLE public.notes (id serial, text text)");
+  scene.must({"backup"});
+  note(scene.server().connect(), "one");
+  scene.server().sql("SELECT pg_create_restore_point('early')");
+  note(scene.server().connect(), "regretted");
+  scene.server().sql("SELECT pg_create_restore_point('late')");
+  note(scene.server().connect(), "dropped");
+  scene.archive_current_segment();
+  scene.server().stop();
+
+  {
+    const std::unique_ptr<RestoredServer> too_late = scene.restore_in_place({"--to-name", "late"});
+    EXPECT_EQ(notes(*too_late), "one regretted");
+    note(too_late->connect(), "mistaken");
+    scene.archive_current_segment(too_late->connect());
+    // Right behind the stop, while what read ahead for it may still be there.
+    run_checked(cluster::as_user(
+        {.arguments = {join_path(scene.server().installation().bin_directory, "pg_ctl"), "-D",
+                       too_late->directory(), "-m", "fast", "-w", "stop"},
+         .output = "/dev/null"},
+        server_user()));
+    const std::unique_ptr<RestoredServer> earlier = scene.restore_in_place({"--to-name", "early"});
+    EXPECT_EQ(notes(*earlier), "one");
+    const std::string history =
+        read_text_file(join_path(earlier->directory(), "pg_wal/00000003.history"));
+    EXPECT_NE(history.find("early"), std::string::npos) << history;
+    note(earlier->connect(), "two");
+    scene.archive_current_segment(earlier->connect());
+    EXPECT_TRUE(scene.wal_object("00000003.history"));
+    EXPECT_EQ(earlier->value("SELECT failed_count FROM pg_stat_archiver"), "0");
+    scene.must({"backup"});
+    note(earlier->connect(), "three");
+    const Json listed = scene.must({"wal", "list"}).at("lineages").items().front();
+    EXPECT_EQ(listed.at("timelines").items().size(), 3U) << listed.dump();
+    EXPECT_EQ(scene.run({"verify"}).status.code, 0);
+    run_checked(cluster::as_user(
+        {.arguments = {join_path(scene.server().installation().bin_directory, "pg_ctl"), "-D",
+                       earlier->directory(), "-m", "immediate", "-w", "stop"},
+         .output = "/dev/null"},
+        server_user()));
+    const std::unique_ptr<RestoredServer> third = scene.restore_in_place();
+    EXPECT_EQ(notes(*third), "one two three");
+    EXPECT_EQ(third->result().at("new_timeline").as_i64(), 4);
   }
 }
 

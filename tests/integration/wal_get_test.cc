@@ -8,8 +8,10 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "cluster/server_process.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
+#include "support/stand_in_server.h"
 
 namespace holdfast::test {
 namespace {
@@ -70,9 +72,17 @@ class WalGet : public testing::Test {
     ++name.segment_number;
     return pg::segment_file_name(name, scene_.segment_size());
   }
+  // Reading ahead is for servers alone.
+  void let_a_server_live() { living_.emplace(data()); }
+  void end_the_reader() {
+    end_processes_below(data());
+    living_->stop();
+    let_a_server_live();
+  }
   std::string object(const std::string& segment) { return scene_.wal_object(segment).value(); }
 
   RecoveryScene scene_;
+  std::optional<StandInServer> living_;
   std::vector<std::string> segments_;
   std::string repository_id_;
 };
@@ -298,6 +308,7 @@ TEST_F(WalGet, TellsAStandbyThatAnOutageOrAHoleIsNotThereYetAndNothingElse) {
 }
 
 TEST_F(WalGet, ServesTheNextSegmentsFromWhatItReadAhead) {
+  let_a_server_live();
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
   const std::string spool = join_path(data(), "pg_wal/holdfast_spool");
   expect_placed(get(segments_[0], words), segments_[0]);
@@ -312,13 +323,14 @@ TEST_F(WalGet, ServesTheNextSegmentsFromWhatItReadAhead) {
 }
 
 TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
+  let_a_server_live();
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
   const std::string spool = join_path(data(), "pg_wal/holdfast_spool");
   expect_placed(get(segments_[0], words), segments_[0]);
   ASSERT_TRUE(
       comes_true([&] { return lstat_if_exists(join_path(spool, segments_[1])).has_value(); }));
   const Bytes spooled = read_file(join_path(spool, segments_[1]));
-  end_processes_below(data());  // the one that reads ahead, so that what is put here stays
+  end_the_reader();  // so that what is put here stays
   remove_tree(spool);
   make_directory(spool);
 
@@ -340,7 +352,7 @@ TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
     SCOPED_TRACE(stale.name);
     write_file_durably(join_path(spool, stale.file), stale.bytes);
     expect_placed(get(stale.file, words), stale.file);
-    end_processes_below(data());
+    end_the_reader();
     remove_tree(spool);
     make_directory(spool);
   }
@@ -349,7 +361,7 @@ TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
   write_file_durably(join_path(spool, on_timeline_2), spooled);
   expect_absent(get(on_timeline_2, words));
   // Another repository's spool is not this one's.
-  end_processes_below(data());
+  end_the_reader();
   remove_tree(spool);
   make_directory(spool);
   write_file_durably(join_path(spool, segments_[1]), spooled);
@@ -357,6 +369,7 @@ TEST_F(WalGet, NeverServesAnythingElseThatLiesInTheSpool) {
 }
 
 TEST_F(WalGet, NeverRemembersAMiss) {
+  let_a_server_live();
   const std::vector<std::string> words = {"--read-ahead", "4", "--repo-id", repository_id_};
   expect_placed(get(segments_.back(), words),
                 segments_.back());  // somebody reads ahead from here on
@@ -364,10 +377,51 @@ TEST_F(WalGet, NeverRemembersAMiss) {
   expect_absent(get(next, words));
   expect_absent(get(next, words));
 
+  living_.reset();
   scene_.server().start();
   EXPECT_EQ(scene_.archive_current_segment(), next);
   scene_.server().stop();
   expect_placed(get(next, words), next);
+}
+
+// restore_command is called by others too: pg_rewind, from any directory, with an absolute path, on
+// a stopped server. It lists the data directory and removes from it, so nothing else may work
+// there.
+TEST(WalGetForPgRewind, FindsTheDataDirectoryAndLeavesItAlone) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  const std::string old_data = scene.server().data_directory();
+  scene.server().sql("CREATE TABLE public.kept AS SELECT 1 AS g");
+  scene.must({"backup"});
+  scene.archive_current_segment();
+  const std::unique_ptr<RestoredServer> promoted = scene.restore_into("new", {"--archive", "on"});
+  promoted->connect().query("INSERT INTO public.kept VALUES (2)");
+  promoted->connect().query("CHECKPOINT");
+  // The old one goes on by itself, and what it wrote first is left in the archive alone.
+  for (int i = 0; i < 8; ++i) {
+    scene.server().sql("INSERT INTO kept VALUES (3)");
+    scene.archive_current_segment();
+  }
+  const std::vector<std::string> archived = scene.archived_segments();
+  scene.server().stop();
+  for (size_t i = 0; i + 1 < archived.size(); ++i)
+    remove_file_if_exists(join_path(old_data, "pg_wal/" + archived[i]));
+  const std::string conf = join_path(old_data, "postgresql.auto.conf");
+  write_file_durably(
+      conf, as_bytes(read_text_file(conf) +
+                     fmt::format("restore_command = '{} --config {} wal get %f \"%p\" --read-ahead "
+                                 "8'\n",
+                                 holdfast_program(), scene.config_file())));
+  give_to_server_user(old_data);
+  const Captured rewound = run(cluster::as_user(
+      {.arguments = {join_path(scene.server().installation().bin_directory, "pg_rewind"),
+                     "--restore-target-wal", "--target-pgdata", old_data, "--source-server",
+                     promoted->conninfo()},
+       .directory = "/"},
+      server_user()));
+  EXPECT_EQ(rewound.status.code, 0) << describe(rewound);
+  EXPECT_NE(rewound.err.find("rewinding from last common checkpoint"), std::string::npos)
+      << rewound.err;
+  EXPECT_FALSE(lstat_if_exists(join_path(old_data, "pg_wal/holdfast_spool")));
 }
 
 }  // namespace

@@ -145,6 +145,10 @@ class WholeRepository {
               "START WAL LOCATION: 0/200028\n");
     const std::string wal_part = segment_object(9) + ".part/00000000-00002000." + id;
     put_sections(kWalPiece, wal_part);
+    const std::string amended = folder + "amended/00000001/";
+    put_sections(kFurtherSegment, amended + "000000010000000000000009/1");
+    put_sections(kFurtherFile, amended + "000000010000000000000009.00000028.backup/1");
+    put_document("set-aside", amended + "000000010000000000000009/" + id + ".json");
     put_sections(kRedirect, fmt::format("{}redirects/{}/{}", folder, id, id));
     put_sections(kWalIndex, fmt::format("{0}index/00000001/{1}-{1}.1.{2}", folder,
                                         "000000010000000000000002", hex8));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "archive/wal_spool.h"
 #include "support/pieces_of.h"
 #include "unit/archive/world.h"
 
@@ -31,7 +32,7 @@ TEST_F(WalGet, PlacesTheSegmentWholeAndOverwritesWhatIsThere) {
   for (uint64_t number : {2, 3, 3}) {  // the last one is asked for again at the end of recovery
     GetResult result = get(asking_, segment_name(1, number));
     EXPECT_EQ(result.outcome, GetOutcome::kPlaced);
-    EXPECT_FALSE(result.from_spool || result.from_partial);
+    EXPECT_FALSE(result.from_spool);
     EXPECT_EQ(placed(asking_), wal_.segment(number - 1));
   }
   EXPECT_FALSE(stat_if_exists(asking_.path("RECOVERYXLOG.holdfast")));
@@ -358,24 +359,24 @@ TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {
   EXPECT_TRUE(reporter_.warnings().empty());
 }
 
-// --- the last segment of a crashed primary
+// --- what stands for a segment and is none
 
-TEST_F(WalGet, ServesTheOnePartialSegmentAtTheEndOfItsTimeline) {
+// The server would rename it over a longer file of its own.
+TEST_F(WalGet, NeverServesAPartialSegmentAsASegment) {
   push_all(primary_, 1, 1, 3);
   Bytes tail = wal_.segment(3);
   tail.resize(700'000);
   const std::string name = segment_name(1, 4) + ".partial";
   primary_.put(name, tail);
   push(primary_, name);
-  GetResult result = get(asking_, segment_name(1, 4));
-  EXPECT_EQ(result.outcome, GetOutcome::kPlaced);
-  EXPECT_TRUE(result.from_partial);
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  EXPECT_TRUE(nothing_placed(asking_));
+  // By its own name it is what was archived, filled up.
+  EXPECT_EQ(get(asking_, name).outcome, GetOutcome::kPlaced);
   tail.resize(kSize.bytes());
   EXPECT_EQ(placed(asking_), tail);
-  EXPECT_EQ(get(asking_, segment_name(1, 5)).outcome, GetOutcome::kAbsent);
-
-  push(primary_, segment_name(1, 4));  // the whole one is better
-  EXPECT_FALSE(get(asking_, segment_name(1, 4)).from_partial);
 }
 
 TEST_F(WalGet, DoesNotGuessBetweenTwoPartialSegments) {
@@ -388,35 +389,80 @@ TEST_F(WalGet, DoesNotGuessBetweenTwoPartialSegments) {
   first.put(name, fork.first.segment(2));
   second.put(name, fork.second.segment(2));
   push(first, name);
-  EXPECT_TRUE(get(asking_, segment_name(1, 3)).from_partial);
   push(second, name);
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
-  EXPECT_EQ(reporter_.warnings().size(), 1U);
   EXPECT_EQ(get_error(asking_, name).code(), ErrorCode::kConflict);
 }
 
-TEST_F(WalGet, DoesNotServeAPartialSegmentThatAnotherTimelineLeft) {
-  Fork fork;
-  Server server("alpha");
-  const std::string name = segment_name(1, 3) + ".partial";
-  server.put(fork.first, 1, 2);
-  server.put(name, fork.first.segment(2));
-  server.put("00000002.history", fork.history);
-  push_all(server, 1, 1, 2);
-  push(server, name);
-  push(server, "00000002.history");
-  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
-}
+// What a server in production archived short, and the asking one has more of.
+class ShortSegment : public WalGet {
+ protected:
+  // Segment 3 can be read up to the 500,000th byte.
+  ShortSegment() : short_(wal_.segment(2)) {
+    std::fill(short_.begin() + 500'000, short_.end(), std::byte{0});
+    primary_.put(segment_name(1, 3), short_);
+    push_all(primary_, 1, 1, 3);
+  }
+  Bytes short_;
+};
 
-TEST_F(WalGet, DoesNotServeAPartialSegmentThatDoesNotJoin) {
-  push_all(primary_, 1, 1, 2);
+TEST_F(ShortSegment, NeverTakesThePlaceOfTheServersOwnLongerFile) {
+  asking_.put(segment_name(1, 3), wal_.segment(2), false);
+  for (const bool is_standby : {false, true}) {
+    if (is_standby) Server::write(asking_.data_directory() + "/standby.signal", {});
+    EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+    EXPECT_TRUE(nothing_placed(asking_));
+    EXPECT_NE(reporter_.warnings().back().find("the server's own goes on behind that"),
+              std::string::npos);
+  }
+  // One that is no longer, or of another history, is no reason.
   test::WalBuilder other({.size = kSize, .system_identifier = kSystem});
   write_wal(other, 3, 55);
-  const std::string name = segment_name(1, 3) + ".partial";
-  primary_.put(name, other.segment(2));
-  push(primary_, name);
-  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
-  EXPECT_EQ(reporter_.warnings().size(), 1U);
+  for (const Bytes& own : {short_, other.segment(2), Bytes(kSize.bytes())}) {
+    asking_.put(segment_name(1, 3), own, false);
+    EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
+    EXPECT_EQ(placed(asking_), short_);
+  }
+}
+
+TEST_F(ShortSegment, IsAHoleWhenSomethingLaterIsArchived) {
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
+  push(primary_, segment_name(1, 4));
+  const Error error = get_error(asking_, segment_name(1, 3));
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(error.message().find("can be read only up to"), std::string::npos);
+  // A target may lie in what there is of it; and a standby has other sources for the rest.
+  GetOptions options = get_options(asking_, segment_name(1, 3));
+  options.until = segment_name(1, 3);
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kPlaced);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
+}
+
+TEST_F(ShortSegment, IsNotReadAhead) {
+  Spool spool(default_spool_directory(asking_.data_directory()), {.repository_id = repository_.id(),
+                                                                  .system_identifier = kSystem,
+                                                                  .segment_size = kSize,
+                                                                  .life = {}});
+  spool.prepare();
+  EXPECT_TRUE(spool.fetch(archive(), {.timeline = {1}, .segment_number = 2}));
+  EXPECT_FALSE(spool.fetch(archive(), {.timeline = {1}, .segment_number = 3}));
+}
+
+TEST_F(ShortSegment, IsServedWholeOnceItWasRepaired) {
+  primary_.put(segment_name(1, 3), wal_.segment(2));
+  EXPECT_FALSE(push(primary_, segment_name(1, 3)).was_there);
+  push(primary_, segment_name(1, 4));
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
+  EXPECT_EQ(placed(asking_), wal_.segment(2));
+}
+
+TEST_F(WalGet, FindsTheDataDirectoryByTheDestination) {
+  const std::string data = asking_.data_directory();
+  EXPECT_EQ(asking_data_directory(data + "/pg_wal/RECOVERYXLOG", "/nowhere"), data);
+  EXPECT_EQ(asking_data_directory("/tmp/segment", data), data);
+  EXPECT_EQ(asking_data_directory("/tmp/pg_wal/segment", data), data);
+  EXPECT_EQ(asking_data_directory("/tmp/segment", ""), ".");
 }
 
 }  // namespace

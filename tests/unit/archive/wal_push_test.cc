@@ -127,8 +127,6 @@ TEST_F(WalPush, RefusesWhatIsNotTheFileThatItsNameSays) {
   test::WalBuilder other({.size = kSize, .system_identifier = 42});
   write_wal(other, 1);
   const std::string name = segment_name(1, 1);
-  Bytes cut = wal_.segment(0);
-  cut.resize(500'000);
   const struct {
     const char* what;
     Bytes content;
@@ -139,14 +137,13 @@ TEST_F(WalPush, RefusesWhatIsNotTheFileThatItsNameSays) {
        "WAL segment \"{}\" is from another cluster than its data directory"},
       {"recycled", wal_.segment(4), ErrorCode::kCorrupt,
        "WAL segment \"{}\" holds other WAL than its name says"},
-      {"cut", cut, ErrorCode::kCorrupt, "WAL segment \"{}\" has the wrong size"},
       {"zeros", Bytes(kSize.bytes()), ErrorCode::kCorrupt, "not the start of a WAL segment"},
       {"empty", Bytes(), ErrorCode::kCorrupt, "not the start of a WAL segment"},
       {"text", to_bytes(std::string(kSize.bytes(), 'x')), ErrorCode::kCorrupt,
        "not the start of a WAL segment"},
   };
   for (const auto& c : cases) {
-    server_.put(name, c.content);
+    server_.put(name, c.content, false);
     Error error = push_error(server_, name);
     EXPECT_EQ(error.code(), c.code) << c.what;
     EXPECT_EQ(error.message(), fmt::format(fmt::runtime(c.message), name)) << c.what;
@@ -195,8 +192,164 @@ TEST_F(WalPush, DamagedWalIsArchivedAsItIsWithAWarning) {
   EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
   ASSERT_EQ(reporter_.warnings().size(), 1U);
   EXPECT_NE(reporter_.warnings()[0].find("can be read only up to"), std::string::npos);
-  EXPECT_FALSE(
-      push(server_, segment_name(1, 2)).was_there);  // its end is not known: nothing to compare
+  EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);
+}
+
+// The server would offer it for ever, and nothing behind it.
+TEST_F(WalPush, NoDamageOfAFileThatWaitsStopsArchiving) {
+  const std::string name = segment_name(1, 1);
+  Bytes damaged = wal_.segment(0);
+  std::fill_n(damaged.begin(), 4096, std::byte{0});
+  server_.put(name, damaged);
+  EXPECT_EQ(push(server_, name).file, name);
+  EXPECT_FALSE(reporter_.warnings().empty());
+  EXPECT_EQ(archive().segment_info(pg::parse_wal_file_name(name, kSize))->readable_end,
+            pg::start_lsn(1, kSize));
+  push_all(server_, 1, 2, 3);
+  Bytes cut = wal_.segment(3);
+  cut.resize(500'000);
+  server_.put(segment_name(1, 4), cut);
+  EXPECT_EQ(push(server_, segment_name(1, 4)).file, segment_name(1, 4) + ".partial");
+  // It is repaired by the whole one.
+  server_.put(name, wal_.segment(0));
+  EXPECT_FALSE(push(server_, name).was_there);
+  get(server_, name);
+  EXPECT_EQ(placed(server_), wal_.segment(0));
+}
+
+// --- a segment that ends early
+
+class ShortSegment : public WalPush {
+ protected:
+  ShortSegment() : short_(cut(wal_.segment(2), 500'000)) { push_all(server_, 1, 1, 2); }
+  static Bytes cut(Bytes segment, size_t bytes) {
+    std::fill(segment.begin() + static_cast<ptrdiff_t>(bytes), segment.end(), std::byte{0});
+    return segment;
+  }
+  static void set_state(const Server& server, pg::ClusterState state) {
+    const std::string path = server.data_directory() + "/global/pg_control";
+    Bytes control = read_file(path);
+    store_le(control.data() + 16, static_cast<uint32_t>(state));
+    store_le(control.data() + 288, pg::crc32c(ByteView(control).first(288)));
+    Server::write(path, control);
+  }
+  std::optional<repo::WalSegmentInfo> served(const std::string& name) const {
+    return archive().segment_info(pg::parse_wal_file_name(name, kSize));
+  }
+  const std::string name_ = segment_name(1, 3);
+  Bytes short_;
+};
+
+TEST_F(ShortSegment, OfAStandbyOrPushedByHandIsKeptAsPartialAndStandsInNobodysWay) {
+  struct Offer {
+    const char* what;
+    std::function<void(const Server&)> prepare;
+  };
+  const Offer offers[] = {
+      {"by hand", [&](const Server& s) { s.put(name_, short_, false); }},
+      {"of a standby",
+       [&](const Server& s) {
+         s.put(name_, short_);
+         Server::write(s.data_directory() + "/standby.signal", {});
+       }},
+      {"in recovery",
+       [&](const Server& s) {
+         s.put(name_, short_);
+         set_state(s, pg::ClusterState::kInArchiveRecovery);
+       }},
+      {"without its data directory",
+       [&](const Server& s) {
+         s.put(name_, short_);
+         remove_tree(s.data_directory() + "/global");
+       }},
+  };
+  for (const Offer& offer : offers) {
+    const Server other("beta");
+    offer.prepare(other);
+    const PushResult result = push(other, name_);
+    EXPECT_EQ(result.file, name_ + ".partial") << offer.what;
+    EXPECT_NE(reporter_.notes().back().find("is kept as .partial"), std::string::npos);
+    EXPECT_FALSE(served(name_)) << offer.what;
+  }
+  EXPECT_TRUE(reporter_.warnings().empty());
+  EXPECT_FALSE(push(server_, name_).was_there);
+  EXPECT_EQ(served(name_)->sha256, repo::wal_content_sha256(wal_.segment(2)));
+}
+
+TEST_F(ShortSegment, OfAServerInProductionIsRepairedByTheWholeOne) {
+  server_.put(name_, short_);
+  EXPECT_FALSE(push(server_, name_).was_there);
+  EXPECT_NE(reporter_.warnings().back().find("can be read only up to"), std::string::npos);
+  EXPECT_LT(served(name_)->readable_end, pg::end_lsn(3, kSize));
+  // One that ends still earlier says nothing new, and a longer one goes on.
+  server_.put(name_, cut(wal_.segment(2), 300'000));
+  EXPECT_TRUE(push(server_, name_).was_there);
+  server_.put(name_, cut(wal_.segment(2), 700'000));
+  EXPECT_FALSE(push(server_, name_).was_there);
+  server_.put(name_, wal_.segment(2));
+  EXPECT_FALSE(push(server_, name_).was_there);
+  EXPECT_TRUE(push(server_, name_).was_there);
+  EXPECT_EQ(served(name_)->sha256, repo::wal_content_sha256(wal_.segment(2)));
+  EXPECT_EQ(archive().contents(pg::parse_wal_file_name(name_, kSize)).size(), 3U);
+  push_all(server_, 1, 4, 8);
+  get(server_, name_);
+  EXPECT_EQ(placed(server_), wal_.segment(2));
+}
+
+TEST_F(ShortSegment, IsThereWhenAWholeOneBeginsWithItsBytes) {
+  push(server_, name_);
+  for (const bool ready : {true, false}) {
+    server_.put(name_, short_, ready);
+    EXPECT_TRUE(push(server_, name_).was_there);
+  }
+  EXPECT_EQ(archived().size(), 3U);
+}
+
+TEST_F(ShortSegment, OfAnotherHistoryIsNoRepair) {
+  Fork fork;
+  Server first("alpha"), second("beta");
+  const std::string name = segment_name(1, 4);
+  first.put(fork.first, 1, 3);
+  first.put(name, cut(fork.first.segment(3), 500'000));
+  second.put(fork.second, 4, 4);
+  // Behind another history.
+  const std::string third = segment_name(1, 3);
+  push(first, third);
+  push(first, name);
+  EXPECT_EQ(push_error(second, name).code(), ErrorCode::kConflict);
+}
+
+// Where the records of the first one end says what the second must link to.
+TEST_F(ShortSegment, StillKeepsOutASegmentOfAnotherHistoryBehindIt) {
+  Fork fork(8);
+  Server first("alpha"), second("beta");
+  first.put(fork.first, 1, 3);
+  first.put(segment_name(1, 4), cut(fork.first.segment(3), 900'000));
+  for (const char* which : {"3", "4"}) push(first, segment_name(1, *which - '0'));
+  // A server that had ended there and went on elsewhere links back to before it.
+  test::WalBuilder diverged = fork.at_switch;
+  diverged.fill_to(pg::start_lsn(4, kSize) + 100'000);
+  diverged.add_filler(2 * kSize.bytes());
+  second.put(segment_name(1, 5), diverged.segment(4));
+  ASSERT_LT(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 3), kSize))->start_lsn,
+            diverged.previous_lsn());
+  second.put(segment_name(1, 6), diverged.segment(5));
+  EXPECT_EQ(push_error(second, segment_name(1, 5)).code(), ErrorCode::kConflict);
+}
+
+// A standby with archive_mode = always closes its last segment at the end of the timeline.
+TEST_F(ShortSegment, ThatEndsWhereItsTimelineWasLeftIsWhole) {
+  Fork fork;
+  Server standby("gamma");
+  Server::write(standby.data_directory() + "/standby.signal", {});
+  standby.put(fork.first, 1, 2);
+  standby.put("00000002.history", fork.history);
+  const size_t kept = fork.switch_lsn - pg::start_lsn(3, kSize);
+  standby.put(name_, cut(fork.first.segment(2), kept));
+  push(standby, "00000002.history");
+  EXPECT_EQ(push(standby, name_).file, name_);
+  EXPECT_TRUE(reporter_.warnings().empty());
+  EXPECT_EQ(served(name_)->readable_end, fork.switch_lsn);
 }
 
 TEST_F(WalPush, AFileThatIsReadAgainIsTheOneThatWasChecked) {
@@ -211,20 +364,22 @@ TEST_F(WalPush, AFileThatIsReadAgainIsTheOneThatWasChecked) {
   Bytes changed = content;
   changed[700'000] ^= std::byte{1};
   server_.put(name, changed);
-  const Error error = test::error_of([&] { intake.put(offered); });
+  repo::SegmentPass pass({}, 1);
+  const auto put = [&] { return intake.put(offered, 0, pass, {}); };
+  const Error error = test::error_of(put);
   EXPECT_EQ(error.code(), ErrorCode::kIo);
   EXPECT_NE(error.message().find("was changed while it was read"), std::string::npos);
   changed.resize(changed.size() / 2);
   server_.put(name, changed);
-  EXPECT_EQ(test::error_of([&] { intake.put(offered); }).code(), ErrorCode::kIo);
+  EXPECT_EQ(test::error_of(put).code(), ErrorCode::kIo);
   EXPECT_TRUE(archived().empty());
 
   server_.put(name, content);
-  EXPECT_TRUE(intake.put(offered));
+  EXPECT_TRUE(put());
   push(server_, segment_name(1, 3));
   get(server_, name);
   EXPECT_EQ(placed(server_), content);
-  EXPECT_FALSE(intake.accept(intake.read(name)));
+  EXPECT_TRUE(intake.accept(intake.read(name)).was_there);
 }
 
 // --- timelines
@@ -267,6 +422,24 @@ TEST_F(WalPush, ATimelineOfAnotherHistoryIsRefused) {
   EXPECT_EQ(archived(), Names{"00000002.history"});
 }
 
+// The WAL of the timeline that goes on from before the last switch joins that of the first.
+TEST_F(WalPush, ATimelineThatBeganBeforeTheLastSwitchIsArchived) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 4);
+  test::WalBuilder third = fork.at_switch;
+  third.set_timeline({3});
+  write_wal(third, 6, 444);
+  server.put(third, 3, 5);
+  // Timeline 2 left timeline 1 later; timeline 3 follows its history to before that.
+  server.put("00000003.history", fmt::format("1\t{}\tlate\n2\t{}\tearly\n",
+                                             pg::to_string(pg::start_lsn(4, kSize) + 4096),
+                                             pg::to_string(fork.switch_lsn)));
+  push_all(server, 1, 1, 4);
+  push_all(server, 3, 3, 5);
+  EXPECT_EQ(get(server, segment_name(3, 4)).outcome, GetOutcome::kPlaced);
+}
+
 TEST_F(WalPush, TheFirstSegmentOfATimelineMustJoinItsParent) {
   Fork fork;
   Server old_server("alpha");
@@ -283,10 +456,19 @@ TEST_F(WalPush, TheFirstSegmentOfATimelineMustJoinItsParent) {
   EXPECT_NE(error.message().find(segment_name(1, 2)), std::string::npos);
 }
 
-TEST_F(WalPush, DamagedHistoryIsNotArchived) {
+// PostgreSQL writes the first after a recovery to before the last switch. The second nobody reads;
+// but a server that offers it would offer nothing else.
+TEST_F(WalPush, AHistoryIsArchivedAsTheServerOffersItWhateverItsForm) {
+  const std::string down = "1\t0/3018D48\tlate\n2\t0/3018C78\tearly\n";
+  server_.put("00000003.history", down);
+  EXPECT_FALSE(push(server_, "00000003.history").was_there);
+  EXPECT_TRUE(reporter_.warnings().empty());
   server_.put("00000002.history", "2\t0/1\tits own timeline\n");
-  EXPECT_EQ(push_error(server_, "00000002.history").code(), ErrorCode::kCorrupt);
-  EXPECT_EQ(archived(), Names{});
+  EXPECT_FALSE(push(server_, "00000002.history").was_there);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("invalid timeline history file"), std::string::npos);
+  get(server_, "00000003.history");
+  EXPECT_EQ(as_text(placed(server_)), down);
 }
 
 // --- files that are no segments

@@ -43,7 +43,7 @@ TEST_F(WalSalvage, SavesWhatIsCompleteAndTheUnfinishedEndSoThatItCanBeRecovered)
   EXPECT_EQ(result.readable_end, fork.switch_lsn);
 
   Server restored("beta");
-  EXPECT_TRUE(get(restored, segment_name(1, 3)).from_partial);
+  EXPECT_EQ(get(restored, segment_name(1, 3) + ".partial").outcome, GetOutcome::kPlaced);
   EXPECT_EQ(placed(restored), read_file(server.path(segment_name(1, 3))));
 
   result = salvage(server);  // again: nothing is new
@@ -153,6 +153,80 @@ TEST_F(WalSalvage, TakesADataDirectoryOrAPgWalAndRefusesAnythingElse) {
     EXPECT_EQ(error.code(), ErrorCode::kNotFound) << none;
     EXPECT_FALSE(error.hint().empty());
   }
+}
+
+// What is archived of a timeline says that its id is taken; without its history no recovery could
+// be promoted any more.
+TEST_F(WalSalvage, TakesNothingOfATimelineWhoseHistoryNobodyHas) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 2);
+  const Names of_two = {segment_name(2, 2) + ".00000028.backup", segment_name(2, 3),
+                        segment_name(2, 3) + ".partial"};
+  server.put(of_two[0], "START WAL LOCATION: 0/200028\n");
+  server.put(of_two[1], fork.promoted.segment(2));
+  server.put(of_two[2], fork.promoted.segment(2));
+  SalvageResult result = salvage(server);
+  EXPECT_EQ(result.pushed, (Names{segment_name(1, 1), segment_name(1, 2)}));
+  ASSERT_EQ(result.refused.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(result.refused[i].file, of_two[i]);
+  EXPECT_EQ(get(server, "00000002.history").outcome, GetOutcome::kAbsent);
+
+  server.put("00000002.history", fork.history);
+  result = salvage(server);
+  EXPECT_EQ(result.pushed.size(), 4U);
+  EXPECT_TRUE(result.refused.empty());
+}
+
+// As a server leaves them after a recovery to a target: files of the timeline that was left, under
+// names of the new one; the number may be the same.
+TEST_F(WalSalvage, WhatWasRecycledAfterARecoveryIsNoWalOfTheNewTimeline) {
+  Fork fork;
+  Server server("alpha");
+  server.put("00000002.history", fork.history);
+  server.put(fork.promoted, 3, 3);
+  server.put(segment_name(2, 4), fork.first.segment(3), false);
+  server.put(segment_name(2, 5), fork.first.segment(5), false);
+  SalvageResult result = salvage(server);
+  EXPECT_EQ(result.pushed, (Names{"00000002.history", segment_name(2, 3)}));
+  EXPECT_EQ(result.unused, 2U);
+  EXPECT_TRUE(result.refused.empty());
+  // Where it even waits for the archiver it is no WAL of timeline 2 all the same, and is told.
+  server.put(segment_name(2, 4), fork.first.segment(3), true);
+  result = salvage(server);
+  ASSERT_EQ(result.refused.size(), 1U);
+  EXPECT_EQ(result.refused[0].file, segment_name(2, 4));
+  // And the server's own comes to that name.
+  server.put(fork.promoted, 4, 4);
+  EXPECT_FALSE(push(server, segment_name(2, 4)).was_there);
+}
+
+// Unused is only what is zeros throughout, or old WAL for reuse; all else may be the last copy.
+TEST_F(WalSalvage, WhatIsNotUnderstoodIsRefusedAndNamed) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 2);
+  Bytes damaged = fork.first.segment(2);
+  std::fill_n(damaged.begin(), 4096, std::byte{0});
+  server.put(segment_name(1, 3), damaged);
+  Bytes text = to_bytes(std::string(kSize.bytes(), 'x'));
+  server.put(segment_name(1, 4), text, false);
+  server.put(segment_name(1, 5), Bytes(kSize.bytes()), false);
+  server.put(segment_name(1, 6), Bytes(kSize.bytes()), true);
+  const SalvageResult result = salvage(server);
+  Names refused;
+  for (const SalvageResult::Refused& one : result.refused) refused.push_back(one.file);
+  EXPECT_EQ(refused, (Names{segment_name(1, 3), segment_name(1, 4), segment_name(1, 6)}));
+  EXPECT_EQ(result.unused, 1U);
+}
+
+TEST_F(WalSalvage, AFileThatWasCutIsKeptAsFarAsItGoes) {
+  Fork fork;
+  Server server("alpha");
+  Bytes cut = fork.first.segment(0);
+  cut.resize(500'000);
+  server.put(segment_name(1, 1), cut);
+  EXPECT_EQ(salvage(server).pushed, Names{segment_name(1, 1) + ".partial"});
 }
 
 TEST_F(WalSalvage, AFailingStoreEndsItWithAnError) {

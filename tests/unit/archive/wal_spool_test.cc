@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/task_group.h"
+#include "support/stand_in_server.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -39,11 +40,16 @@ class WalSpool : public World {
     write_wal(wal_, 8);
     server_.put(wal_, 1, 8);
     push_all(server_, 1, 1, 8);
+    running_.emplace(server_.data_directory());
+    life_ = life_of(cluster::LivingServer::find(server_.data_directory()).value());
     spool().prepare();
   }
   std::string directory() const { return default_spool_directory(server_.data_directory()); }
   Spool::Owner owner() const {
-    return {.repository_id = repository_.id(), .system_identifier = kSystem, .segment_size = kSize};
+    return {.repository_id = repository_.id(),
+            .system_identifier = kSystem,
+            .segment_size = kSize,
+            .life = life_};
   }
   Spool spool() const { return {directory(), owner()}; }
   // What the spool gives for a segment.
@@ -117,6 +123,8 @@ class WalSpool : public World {
   };
 
   Server server_;
+  std::optional<test::StandInServer> running_;
+  Bytes16 life_;
   test::WalBuilder wal_;
 };
 
@@ -130,7 +138,7 @@ TEST_F(WalSpool, GivesASegmentOnceAndOnlyToItsOwner) {
   Spool::Owner strangers[] = {owner(), owner(), owner()};
   strangers[0].repository_id.bytes[3] ^= std::byte{1};
   strangers[1].system_identifier = 42;
-  strangers[2].boot.bytes[0] ^= std::byte{1};  // the system was started again since
+  strangers[2].life.bytes[0] ^= std::byte{1};  // the server was started again since
   for (const Spool::Owner& stranger : strangers) {
     EXPECT_TRUE(spool().fetch(archive(), segment(2)));
     EXPECT_EQ(take(name, stranger), std::nullopt);
@@ -480,6 +488,55 @@ TEST_F(WalSpool, WaitsOnlyForAReaderThatLives) {
   EXPECT_EQ(placed(server_), wal_.segment(1));
   std::optional<FileLock> lock = FileLock::try_lock(spool().lock_path());
   EXPECT_TRUE(spool().is_coming(segment_name(1, 2)));
+}
+
+// pg_rewind, or a person: whoever else works in that pg_wal must not meet a reader, nor what it
+// left.
+TEST_F(WalSpool, WithoutAServerNothingIsReadAheadAndNothingIsTakenFromTheSpool) {
+  EXPECT_TRUE(spool().fetch(archive(), segment(2)));
+  running_->stop();
+  const std::vector<std::string> before = spooled();
+  GetOptions options = spooled_get(segment_name(1, 2));
+  const std::string started = server_.data_directory() + "/started";
+  options.read_ahead_command = {"/bin/sh", "-c", "echo started >> \"$0\"", started};
+  EXPECT_FALSE(archive::get(options, store_, {}, reporter_, {}).from_spool);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  EXPECT_EQ(spooled(), before);
+  EXPECT_EQ(spool().asked(), std::nullopt);
+  EXPECT_FALSE(stat_if_exists(started));
+  EXPECT_EQ(run_read_ahead(reader_options(), store_, {}, reporter_, {}).fetched, 0U);
+  EXPECT_EQ(spooled(), before);
+}
+
+TEST_F(WalSpool, TheReaderEndsWithItsServerAndTouchesNothingAfterwards) {
+  for (const bool is_killed : {false, true}) {
+    SCOPED_TRACE(is_killed);
+    spool().clear();
+    spool().note_asked(segment_name(1, 2));
+    Holding slow(store_, object_of(segment_name(1, 4)));
+    Reader reader(*this, slow, std::chrono::minutes(10));
+    reader.wait_for_segment(3);
+    while (!spool().is_coming(segment_name(1, 4))) std::this_thread::yield();
+    if (is_killed)
+      running_->crash();
+    else
+      running_->stop();
+    const std::vector<std::string> before = spooled();
+    slow.go_on();
+    reader.wait();
+    EXPECT_EQ(spooled(), before);
+    EXPECT_FALSE(spool().has_reader());
+    running_.emplace(server_.data_directory());
+    EXPECT_EQ(
+        take(segment_name(1, 3),
+             {.repository_id = repository_.id(),
+              .system_identifier = kSystem,
+              .segment_size = kSize,
+              .life = life_of(cluster::LivingServer::find(server_.data_directory()).value())}),
+        std::nullopt)
+        << "it was read ahead for another start of the server";
+    life_ = life_of(cluster::LivingServer::find(server_.data_directory()).value());
+  }
 }
 
 TEST_F(WalSpool, GetStartsAReaderUnlessThereIsOne) {

@@ -29,14 +29,15 @@ TEST_F(WalTail, IsArchivedAsPartialAsFarAsItWasReceived) {
   EXPECT_EQ(tail(standby, segment_name(1, 3)), fork.switch_lsn);
   EXPECT_FALSE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 3), kSize)));
   Server restored("beta");
-  EXPECT_TRUE(get(restored, segment_name(1, 3)).from_partial);
+  EXPECT_EQ(get(restored, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(restored, segment_name(1, 3) + ".partial").outcome, GetOutcome::kPlaced);
 
   // Also when all of it was received: the segment's name is the primary's to take.
   standby.put(segment_name(1, 3), fork.first.segment(2), false);
   EXPECT_EQ(tail(standby, segment_name(1, 3)), pg::end_lsn(3, kSize));
   EXPECT_FALSE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 3), kSize)));
   push(standby, segment_name(1, 3));
-  EXPECT_FALSE(get(restored, segment_name(1, 3)).from_partial);
+  EXPECT_EQ(get(restored, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
 }
 
 TEST_F(WalTail, IsNothingWhereTheFileIsMissingOrStillHoldsOldWal) {

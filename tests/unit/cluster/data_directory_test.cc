@@ -13,6 +13,7 @@
 #include "cluster/wal_directory.h"
 #include "support/error_of.h"
 #include "support/recording_reporter.h"
+#include "support/wal_builder.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -230,36 +231,47 @@ TEST_F(DataDirectoryTest, ReportsADamagedControlFileAfterReadingItTwice) {
   EXPECT_EQ(error_of([&] { read_control_file(root_); }).code(), ErrorCode::kNotFound);
 }
 
-TEST_F(DataDirectoryTest, ListsWalFilesWithWhatTheirFirstPageAndTheArchiverSay) {
+TEST_F(DataDirectoryTest, ListsWalFilesAndTellsWhichAreUnused) {
   const pg::WalSegmentSize size(uint64_t{1} << 20);
-  auto make_segment = [&](const std::string& name, uint64_t page_address, size_t bytes) {
-    std::string content(bytes, '\0');
-    std::memcpy(content.data() + 8, &page_address, sizeof page_address);
-    make_file("pg_wal/" + name, content);
-  };
-  make_segment("000000010000000000000001", 0x100000, 1 << 20);
-  make_segment("000000010000000000000002", 0x200000, 1 << 20);
-  make_segment("000000010000000000000003", 0x100000, 1 << 20);  // renamed for later use
-  make_segment("000000010000000000000004", 0x400000, 4096);     // cut short
-  make_segment("000000010000000000000005.partial", 0x500000, 1 << 20);
-  make_file("pg_wal/00000002.history", "1\t0/500000\tno recovery target specified\n");
+  test::WalBuilder wal({.size = size});
+  wal.add_filler(10);
+  const Bytes first = wal.segment(0);
+  const auto text = [](ByteView bytes) { return std::string(as_text(bytes)); };
+  Bytes damaged = first;
+  std::fill_n(damaged.begin(), 4096, std::byte{0});
+  make_file("pg_wal/000000010000000000000001", text(first));
+  make_file("pg_wal/000000010000000000000003", text(first));  // renamed for later use
+  make_file("pg_wal/000000010000000000000004", text(first));  // the same, but it waits
+  make_file("pg_wal/000000010000000000000005", std::string(1 << 20, '\0'));
+  make_file("pg_wal/000000010000000000000006", std::string(1 << 20, '\0'));  // it waits
+  make_file("pg_wal/000000010000000000000007", text(damaged));
+  make_file("pg_wal/000000010000000000000008", "text");
+  make_file("pg_wal/000000020000000000000001", text(first));  // of timeline 1, behind the switch
+  make_file("pg_wal/000000020000000000000009.partial", text(first));
+  make_file("pg_wal/00000002.history", "1\t0/100000\tno recovery target specified\n");
   make_file("pg_wal/000000010000000000000001.00000028.backup");
   make_file("pg_wal/xlogtemp.12");
   make_file("pg_wal/archive_status/000000010000000000000001.done", "");
-  make_file("pg_wal/archive_status/000000010000000000000002.ready", "");
-  make_file("pg_wal/archive_status/000000010000000000000002.done", "");
+  for (const char* name : {"000000010000000000000004", "000000010000000000000006"}) {
+    make_file(fmt::format("pg_wal/archive_status/{}.ready", name), "");
+    make_file(fmt::format("pg_wal/archive_status/{}.done", name), "");
+  }
 
   struct Expected {
     ArchiveStatus status;
-    bool own;
+    bool unused;
   };
   const std::map<std::string, Expected> expected = {
-      {"000000010000000000000001", {ArchiveStatus::kDone, true}},
+      {"000000010000000000000001", {ArchiveStatus::kDone, false}},
       {"000000010000000000000001.00000028.backup", {ArchiveStatus::kNone, false}},
-      {"000000010000000000000002", {ArchiveStatus::kReady, true}},
-      {"000000010000000000000003", {ArchiveStatus::kNone, false}},
-      {"000000010000000000000004", {ArchiveStatus::kNone, false}},
-      {"000000010000000000000005.partial", {ArchiveStatus::kNone, true}},
+      {"000000010000000000000003", {ArchiveStatus::kNone, true}},
+      {"000000010000000000000004", {ArchiveStatus::kReady, false}},
+      {"000000010000000000000005", {ArchiveStatus::kNone, true}},
+      {"000000010000000000000006", {ArchiveStatus::kReady, false}},
+      {"000000010000000000000007", {ArchiveStatus::kNone, false}},
+      {"000000010000000000000008", {ArchiveStatus::kNone, false}},
+      {"000000020000000000000001", {ArchiveStatus::kNone, true}},
+      {"000000020000000000000009.partial", {ArchiveStatus::kNone, false}},
       {"00000002.history", {ArchiveStatus::kNone, false}},
   };
   std::vector<WalDirectoryFile> files = list_wal_directory(root_ + "/pg_wal", size);
@@ -268,7 +280,9 @@ TEST_F(DataDirectoryTest, ListsWalFilesWithWhatTheirFirstPageAndTheArchiverSay) 
   for (const WalDirectoryFile& file : files) {
     EXPECT_EQ(file.name, want->first);
     EXPECT_EQ(file.status, want->second.status) << file.name;
-    EXPECT_EQ(file.holds_own_wal(size), want->second.own) << file.name;
+    const std::optional<pg::Lsn> began =
+        beginning_of(root_ + "/pg_wal", file.parsed.segment.timeline);
+    EXPECT_EQ(file.is_unused(size, began), want->second.unused) << file.name;
     ++want;
   }
   EXPECT_EQ(error_of([&] { list_wal_directory(root_ + "/nowhere", size); }).code(),

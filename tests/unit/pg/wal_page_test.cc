@@ -28,14 +28,51 @@ TEST(ParseWalSegmentHeader, ReadsWhatServersWrote) {
     EXPECT_EQ(header.segment_size, WalSegmentSize(1 << 20));
     uint64_t number = c.start >> 20;
     EXPECT_TRUE(
-        holds_segment(bytes, {.timeline = {1}, .segment_number = number}, header.segment_size));
+        holds_segment(bytes, {.timeline = {1}, .segment_number = number}, header.segment_size, {}));
     EXPECT_TRUE(
-        holds_segment(bytes, {.timeline = {2}, .segment_number = number}, header.segment_size));
+        holds_segment(bytes, {.timeline = {2}, .segment_number = number}, header.segment_size, {}));
+    EXPECT_FALSE(holds_segment(bytes, {.timeline = {1}, .segment_number = number + 1},
+                               header.segment_size, {}));
     EXPECT_FALSE(
-        holds_segment(bytes, {.timeline = {1}, .segment_number = number + 1}, header.segment_size));
-    EXPECT_FALSE(
-        holds_segment(bytes, {.timeline = {1}, .segment_number = number}, WalSegmentSize()));
+        holds_segment(bytes, {.timeline = {1}, .segment_number = number}, WalSegmentSize(), {}));
   }
+}
+
+// A server that recycles files renames those of the timeline that it left to names of the new one;
+// the number may even be the same.
+TEST(SegmentFile, BehindASwitchIsNoSegmentOfAnOlderTimeline) {
+  const test::WalBuilder wal = [] {
+    test::WalBuilder builder({.timeline = {2}, .first_segment = 3});
+    builder.add_filler(10);
+    return builder;
+  }();
+  const Bytes page = wal.segment(0);
+  const WalSegmentSize size = wal.options().size;
+  const Lsn start = start_lsn(3, size);
+  const struct {
+    uint32_t timeline;
+    uint64_t number;
+    std::optional<Lsn> began;
+    SegmentFile expected;
+  } cases[] = {
+      {2, 3, std::nullopt, SegmentFile::kItself},
+      {5, 3, std::nullopt, SegmentFile::kItself},  // may hold the switch
+      {5, 3, start + 8, SegmentFile::kItself},     // does
+      {5, 3, start, SegmentFile::kForReuse},
+      {5, 3, start_lsn(1, size), SegmentFile::kForReuse},
+      {2, 4, std::nullopt, SegmentFile::kForReuse},
+      {5, 2, start, SegmentFile::kForReuse},  // of the old timeline, from further on
+      {2, 2, std::nullopt, SegmentFile::kUnknown},
+      {1, 3, std::nullopt, SegmentFile::kUnknown},
+  };
+  for (const auto& c : cases)
+    EXPECT_EQ(
+        segment_file(page, {.timeline = {c.timeline}, .segment_number = c.number}, size, c.began),
+        c.expected)
+        << c.timeline << "/" << c.number;
+  Bytes damaged = page;
+  damaged[0] ^= std::byte{1};
+  EXPECT_EQ(segment_file(damaged, wal.name(0), size, {}), SegmentFile::kUnknown);
 }
 
 TEST(ParseWalSegmentHeader, SaysWhatIsWrong) {
@@ -62,7 +99,7 @@ TEST(ParseWalSegmentHeader, SaysWhatIsWrong) {
     Error error = test::error_of([&] { parse_wal_segment_header(segment); });
     EXPECT_EQ(error.code(), c.code) << c.text;
     EXPECT_EQ(c.code == ErrorCode::kUnsupported ? error.message() : error.detail(), c.text);
-    EXPECT_FALSE(holds_segment(segment, builder.name(0), builder.options().size));
+    EXPECT_FALSE(holds_segment(segment, builder.name(0), builder.options().size, {}));
   }
   Bytes segment = builder.segment(0);
   for (size_t size : {size_t{0}, size_t{23}, size_t{39}}) {

@@ -44,9 +44,9 @@ class PlanTest : public testing::Test, protected ArchiveFixture {
   }
   // Timeline 2, forked off timeline 1 in segment 5 before transaction 52: transaction 71 commits in
   // it at minute 70, 72 in segment 6.
-  WalBuilder make_timeline_2() {
+  WalBuilder make_timeline_2(uint32_t id = 2) {
     WalBuilder second = *at_fork_;
-    second.set_timeline({2});
+    second.set_timeline({id});
     add_commit(second, 71, 70);
     second.add_switch();
     add_commit(second, 72, 72);
@@ -334,8 +334,10 @@ TEST_F(PlanTest, ARecoveryThatComesByWhereTwoHistoriesContradictEachOtherIsRefus
     const Error error = refusal(target);
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << to_string(target);
     EXPECT_EQ(error.message(), "the history of timeline 3 contradicts that of timeline 2");
-    for (const char* object : {"wal/00000002.history", "wal/00000003.history"})
-      EXPECT_NE(error.hint().find(object), std::string::npos) << error.hint();
+    for (const char* file : {"00000002.history", "00000003.history"})
+      EXPECT_NE(error.hint().find(fmt::format("holdfast wal set-aside {}", file)),
+                std::string::npos)
+          << error.hint();
     const std::string command =
         fmt::format("holdfast restore --to-lsn {} --timeline 1", pg::to_string(second_commits_[4]));
     EXPECT_TRUE(error.hint().ends_with("Up to there recovery is possible: " + command))
@@ -401,6 +403,71 @@ TEST_F(PlanTest, SegmentsOfTwoServersThatDoNotJoinAreRefused) {
       << hint;
   const pg::Lsn named = pg::parse_lsn(std::string_view(hint).substr(hint.rfind(' ') + 1));
   EXPECT_EQ(ranges_of(plan(to_lsn(named))), "1:3-5 ");
+}
+
+// The server would take the end of its records for the end of WAL.
+TEST_F(PlanTest, ASegmentThatIsArchivedShortEndsTheWay) {
+  put_segments(wal_, {5});
+  WalBuilder cut = *at_fork_;  // segment 5 up to before its second commit
+  put_segment(cut, 4);
+  put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  for (const Target& target : {Target{}, to_time(63), to_lsn(second_commits_[6]), to_xid(62)}) {
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable) << to_string(target);
+    EXPECT_EQ(
+        error.message(),
+        fmt::format("archived WAL segment \"000000010000000000000005\" can be read only up to {}",
+                    pg::to_string(fork_)));
+    EXPECT_NE(error.hint().find("holdfast restore --to-lsn 0/5"), std::string::npos)
+        << error.hint();
+  }
+  // Before it, and in what there is of it, all is as ever.
+  EXPECT_EQ(ranges_of(plan(to_time(42))), "1:3-4 ");
+  EXPECT_EQ(ranges_of(plan(to_xid(51))), "1:3-5 ");
+}
+
+// A server that recycles files after a recovery keeps some of the timeline that it left under names
+// of the new one.
+TEST_F(PlanTest, AnOldFileUnderTheNameOfANewTimelineIsNoWalOfIt) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
+  put_segment(make_timeline_2(), 4);
+  WalBuilder old = wal_;
+  old.set_timeline({2});  // the name's; its pages say 1
+  put_segment(old, 5);
+  const Error error = refusal({.timeline = pg::TimelineId{2}});
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(error.message(),
+            "archived WAL segment \"000000020000000000000006\" holds no WAL of its timeline");
+  EXPECT_NE(error.hint().find("holdfast wal set-aside 000000020000000000000006"), std::string::npos)
+      << error.hint();
+}
+
+// A recovery along timeline 2 to a place before that began: timeline 3 goes on from timeline 1.
+TEST_F(PlanTest, SwitchPointsThatGoDownLeadByTheServersRules) {
+  put_all();
+  const std::string late = pg::to_string(after_second_commit_[5]);
+  put_history(2, fmt::format("1\t{}\tlate\n", late));
+  WalBuilder second = wal_;
+  second.set_timeline({2});
+  add_commit(second, 81, 80);
+  second.add_switch();
+  put_segment(second, 6);
+  put_history(3, fmt::format("1\t{}\tlate\n2\t{}\tearly\n", late, pg::to_string(fork_)));
+  const WalBuilder third = make_timeline_2(3);
+  for (const size_t index : {4, 5}) put_segment(third, index);
+  const std::string behind =
+      put_backup({.start = second_commits_[5], .stop = after_second_commit_[5], .stop_minute = 57});
+
+  const Plan newest = plan({});
+  EXPECT_EQ(newest.timeline, pg::TimelineId{3});
+  EXPECT_EQ(ranges_of(newest), "1:3-4 3:5-6 ");
+  EXPECT_EQ(newest.backup.id, b_) << "the newest ended behind where timeline 3 left timeline 1";
+  EXPECT_EQ(newest.last_commit, at_minute(72));
+  EXPECT_EQ(newest.next_timeline, pg::TimelineId{4});
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).backup.id, behind);
+  for (const std::string& note : newest.notes)
+    EXPECT_EQ(note.find("contradicts"), std::string::npos) << note;
 }
 
 TEST_F(PlanTest, DamagedBackupsAreOnlyUsedWhenNamed) {

@@ -1,0 +1,172 @@
+#include "archive/wal_set_aside.h"
+
+#include "archive/wal_list.h"
+#include "unit/archive/world.h"
+
+namespace holdfast::archive {
+namespace {
+
+using Names = std::vector<std::string>;
+
+class WalSetAside : public World {
+ protected:
+  WalSetAside() {
+    write_wal(wal_, 6);
+    server_.put(wal_, 1, 6);
+    push_all(server_, 1, 1, 2);
+    // What another server pushed, which lost its way behind segment 2.
+    stray_.put(fork_.second, 1, 6);
+  }
+  SetAsideResult set_aside(const std::string& file, bool off = false) {
+    clock_.advance(std::chrono::seconds(1));
+    return archive::set_aside({.file = file, .cluster = "main", .off = off}, repository_, {});
+  }
+  WalListing listing() { return list({.cluster = "main"}, repository_, reporter_, {}); }
+  Bytes got(const std::string& name) {
+    EXPECT_EQ(get(asking_, name).outcome, GetOutcome::kPlaced);
+    return placed(asking_);
+  }
+  static pg::WalFileName file(const std::string& name) {
+    return pg::parse_wal_file_name(name, kSize);
+  }
+
+  Fork fork_;
+  Server server_{"alpha"}, stray_{"stray"}, asking_{"beta"};
+  test::WalBuilder wal_{{.size = kSize, .system_identifier = kSystem}};
+};
+
+TEST_F(WalSetAside, AWrongSegmentIsNotThereAndTheRightOneFillsItsName) {
+  Server right("alpha");
+  right.put(fork_.first, 1, 6);
+  repo::WalArchive into = archive();
+  // Its neighbours are not archived yet, so nobody saw that it is another's.
+  push(stray_, segment_name(1, 4));
+  push_all(right, 1, 1, 2);
+  EXPECT_EQ(push_error(right, segment_name(1, 3)).code(), ErrorCode::kConflict);
+  EXPECT_EQ(get_error(asking_, segment_name(1, 3)).code(), ErrorCode::kCorrupt);  // a hole
+
+  const SetAsideResult done = set_aside(segment_name(1, 4));
+  ASSERT_TRUE(done.changed);
+  EXPECT_EQ(done.changed->host, "stray");
+  EXPECT_FALSE(done.served || done.was_so);
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent) << "it proves nothing";
+  EXPECT_EQ(into.last_segment({1}), 2U);
+  const WalLineage listed = listing().lineages.front();
+  EXPECT_TRUE(listed.timelines.front().gaps.empty());
+  ASSERT_EQ(listed.set_aside.size(), 1U);
+  EXPECT_EQ(listed.set_aside[0].file, segment_name(1, 4));
+
+  // The stray one offers it again: it is there, and does not come back into service.
+  EXPECT_TRUE(push(stray_, segment_name(1, 4)).was_there);
+  EXPECT_FALSE(into.segment_info(file(segment_name(1, 4))));
+  push_all(right, 1, 3, 6);
+  EXPECT_EQ(got(segment_name(1, 4)), fork_.first.segment(3));
+  EXPECT_TRUE(push(right, segment_name(1, 4)).was_there);
+  EXPECT_EQ(into.contents(file(segment_name(1, 4))).size(), 2U);
+  EXPECT_EQ(push_error(stray_, segment_name(1, 5)).code(), ErrorCode::kConflict);
+
+  // And back: the one that went last.
+  EXPECT_EQ(set_aside(segment_name(1, 4)).changed->number, 1U);
+  EXPECT_FALSE(into.segment_info(file(segment_name(1, 4))));
+  const SetAsideResult back = set_aside(segment_name(1, 4), true);
+  EXPECT_EQ(back.served->number, 1U);
+  EXPECT_EQ(got(segment_name(1, 4)), fork_.first.segment(3));
+}
+
+TEST_F(WalSetAside, FreesTheIdOfATimelineThatNeverWas) {
+  const Names files = {"00000002.history", segment_name(2, 3) + ".00000028.backup",
+                       segment_name(2, 3) + ".partial"};
+  server_.put("00000002.history", fork_.history);
+  server_.put(files[1], "START WAL LOCATION: 0/300028\n");
+  server_.put(files[2], fork_.promoted.segment(2));
+  for (const std::string& name : files) push(server_, name);
+  EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kPlaced);
+  set_aside(files[0]);
+  Error error = get_error(asking_, "00000002.history");
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(error.hint().find("holdfast wal set-aside " + files[1]), std::string::npos)
+      << error.hint();
+  set_aside(files[1]);
+  error = get_error(asking_, "00000002.history");
+  set_aside(error.hint().substr(error.hint().find(files[2]), files[2].size() + 33));
+  EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kAbsent);
+  EXPECT_EQ(archive().timelines(), std::vector<pg::TimelineId>{{1}});
+  EXPECT_TRUE(archive().history_timelines().empty());
+  // A server that takes the id has its own history archived.
+  Server other("gamma");
+  other.put("00000002.history", "1\t0/280000\tbefore transaction 800\n");
+  EXPECT_FALSE(push(other, "00000002.history").was_there);
+  EXPECT_EQ(as_text(got("00000002.history")), "1\t0/280000\tbefore transaction 800\n");
+}
+
+// Of an object that rotted, the same content is archived anew.
+TEST_F(WalSetAside, ADamagedContentIsFilledAgain) {
+  damage(object_of(segment_name(1, 2)), 5000);
+  EXPECT_EQ(get_error(asking_, segment_name(1, 2)).code(), ErrorCode::kCorrupt);
+  EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);
+  EXPECT_TRUE(set_aside(segment_name(1, 2)).changed->is_damaged);
+  EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);
+  EXPECT_EQ(got(segment_name(1, 2)), wal_.segment(1));
+  // Where not even its metadata can be read nobody needs to be told.
+  store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[150] ^= std::byte{1}; });
+  EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
+  EXPECT_EQ(got(segment_name(1, 1)), wal_.segment(0));
+}
+
+TEST_F(WalSetAside, APartialSegmentIsNamedByItsDigestWhereThereAreSeveral) {
+  const std::string name = segment_name(1, 3) + ".partial";
+  server_.put(name, fork_.first.segment(2));
+  stray_.put(name, fork_.second.segment(2));
+  push(server_, name);
+  push(stray_, name);
+  const Error error = test::error_of([&] { set_aside(name); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  const std::string digest =
+      to_hex(repo::partial_digest(repo::wal_content_sha256(fork_.second.segment(2))).view());
+  EXPECT_NE(error.detail().find(name + "." + digest), std::string::npos) << error.detail();
+  set_aside(name + "." + digest);
+  EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 1U);
+  EXPECT_EQ(got(name), fork_.first.segment(2));
+  EXPECT_TRUE(push(stray_, name).was_there);
+  EXPECT_TRUE(set_aside(name, true).served);
+  EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 2U);
+}
+
+TEST_F(WalSetAside, AMarkThatCannotBeReadCountsForNothing) {
+  set_aside(segment_name(1, 2));
+  const std::string folder = repo::amended_folder(lineage_.name, file(segment_name(1, 2)), kSize);
+  std::string mark;
+  store::for_each_entry(store_, {.prefix = folder}, [&](const store::ListEntry& entry) {
+    mark = entry.name;
+    return true;
+  });
+  damage(mark, 20);
+  EXPECT_EQ(got(segment_name(1, 2)), wal_.segment(1));
+  EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);
+}
+
+TEST_F(WalSetAside, WhatIsNotThereIsTold) {
+  EXPECT_EQ(test::error_of([&] { set_aside(segment_name(1, 9)); }).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(test::error_of([&] { set_aside("nonsense"); }).code(), ErrorCode::kInvalidText);
+  EXPECT_TRUE(set_aside(segment_name(1, 1), true).was_so);
+  set_aside(segment_name(1, 1));
+  EXPECT_TRUE(set_aside(segment_name(1, 1)).was_so);
+}
+
+// Two writers of further contents: exactly one is served.
+TEST_F(WalSetAside, OfTwoThatFillTheNameOneIsRefused) {
+  Server right("alpha");
+  right.put(fork_.first, 1, 6);
+  set_aside(segment_name(1, 2));
+  Server other("gamma");
+  test::WalBuilder different({.size = kSize, .system_identifier = kSystem});
+  write_wal(different, 2, 99);
+  other.put(segment_name(1, 2), different.segment(1));
+  // Neither joins segment 1 but the right one.
+  EXPECT_EQ(push_error(other, segment_name(1, 2)).code(), ErrorCode::kConflict);
+  EXPECT_FALSE(archive().segment_info(file(segment_name(1, 2))));
+}
+
+}  // namespace
+}  // namespace holdfast::archive
