@@ -328,39 +328,38 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
   if (offered.file.kind == pg::WalFileKind::kPartial)
     partial = repo::partial_digest(offered.sha256);
   const Bytes16* digest = partial ? &*partial : nullptr;
+  const repo::WalAmendments amendments = archive_->amendments(offered.file);
   const std::vector<repo::WalArchive::Content> contents = archive_->contents(offered.file, digest);
-  if (contents.empty()) return {.kind = kFree};
-  const repo::WalArchive::Content* served = nullptr;
-  for (const repo::WalArchive::Content& content : contents) {
-    if (!content.aside) {
-      served = &content;
-      continue;
+  // Numbers are never used twice: nor is one that a mark names.
+  Standing standing{.kind = kFree,
+                    .number = std::max<uint64_t>(amendments.next_number, contents.empty() ? 0 : 1)};
+  const auto served = std::ranges::find_if(contents.rbegin(), contents.rend(),
+                                           [](const auto& content) { return !content.aside; });
+  if (served != contents.rend() && digest) {
+    standing.kind = kThere;
+  } else if (served != contents.rend()) {
+    const uint64_t number = standing.number;
+    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+      standing = is_wal(offered.file.kind) ? look_at_segment(offered, *served)
+                                           : look_at_file(offered, *served);
+    });
+    if (damage) {
+      reporter_->warning(fmt::format("what is archived under \"{}\" is damaged, and is amended: {}",
+                                     offered.name, damage->message()));
+      standing.kind = kAmends;
     }
-    // Put once more it would be served again.
-    if (!digest && content.aside->sha256 != offered.sha256) continue;
-    reporter_->warning(
-        fmt::format("\"{}\" is archived and was set aside by {} at {}: it is not served",
-                    offered.name, content.aside->by, to_rfc3339(content.aside->at)));
-    return {.kind = kThere};
+    standing.number = number;
   }
-  Standing standing{.kind = kFree, .number = contents.back().number + 1, .archived_by = {}};
-  if (served == nullptr) return standing;
-  if (digest) {
+  if (standing.kind == kThere) {
     archive_->make_durable(offered.file, digest);
-    return {.kind = kThere};
+    return standing;
   }
-
-  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
-    standing = is_wal(offered.file.kind) ? look_at_segment(offered, *served)
-                                         : look_at_file(offered, *served);
-  });
-  if (damage) {
-    reporter_->warning(fmt::format("what is archived under \"{}\" is damaged, and is amended: {}",
-                                   offered.name, damage->message()));
-    standing.kind = kAmends;
+  const std::string content = digest ? to_hex(digest->view()) : std::to_string(standing.number);
+  if (const repo::WalMark* mark =
+          repo::set_aside(amendments, content, [&] { return std::optional(offered.sha256); })) {
+    standing.kind = kSetAside;
+    standing.archived_by = fmt::format("host \"{}\" at {}", mark->by, to_rfc3339(mark->at));
   }
-  standing.number = contents.back().number + 1;
-  if (standing.kind == kThere) archive_->make_durable(offered.file);
   return standing;
 }
 
@@ -418,6 +417,23 @@ void Intake::throw_conflict(const OfferedFile& offered, const std::string& archi
                    "The archived one, which stays, was pushed by {}. This one is offered by {}.",
                    archived_by, who(source_.host, source_.data_directory)),
                .hint = fmt::format(kTwoServersHint, offered.name)});
+}
+
+void Intake::refuse_conflict(const OfferedFile& offered) const {
+  const Standing standing = look(offered);
+  if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing.archived_by);
+}
+
+void Intake::throw_set_aside(const OfferedFile& offered, const std::string& by) const {
+  throw Error({.code = ErrorCode::kConflict,
+               .message = fmt::format("this content of {} \"{}\" was set aside",
+                                      noun_of(offered.file.kind), offered.name),
+               .detail = fmt::format("By {}. It is offered by {}.", by,
+                                     who(source_.host, source_.data_directory)),
+               .hint = fmt::format(
+                   "If it is right after all, \"holdfast wal set-aside {} --off\" serves it "
+                   "again. Else stop archiving on the server that offers it.",
+                   offered.name)});
 }
 
 // --- what it must fit
@@ -577,6 +593,7 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
   // Somebody else may put the same name: then what stands there is looked at once more.
   constexpr int kTries = 10;
   for (int tries = 0; tries < kTries; ++tries) {
+    if (tries > 0) archive_->look_again();
     const Standing standing = look(offered);
     if (standing.kind == Standing::Kind::kThere) return {.name = offered.name, .was_there = true};
     const bool is_segment = offered.file.kind == pg::WalFileKind::kSegment;
@@ -597,6 +614,7 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
       }
     }
     if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing.archived_by);
+    if (standing.kind == Standing::Kind::kSetAside) throw_set_aside(offered, standing.archived_by);
     check(offered);
     if (is_segment && !repo::reaches_its_end(offered.segment) &&
         !repo::is_whole(offered.segment, *archive_, repo::WalHistories(*archive_)))
@@ -615,7 +633,9 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
       if (is_segment) would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
       return {.name = offered.name};
     }
-    if (put(offered, standing.number, pass_, {})) return {.name = offered.name};
+    if (!put(offered, standing.number, pass_, {})) continue;
+    if (standing.number > 0) archive_->look_again();
+    return {.name = offered.name};
   }
   throw Error({.code = ErrorCode::kStoreUnavailable,
                .message = fmt::format("the archive does not show \"{}\", which it says it has",

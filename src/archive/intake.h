@@ -126,12 +126,16 @@ class Intake {
       kThere,     // the archive has it, durably
       kAmends,    // what is archived is cut short, or damaged, and this goes on
       kConflict,  // it is something else
+      kSetAside,  // this very content was taken out of service
     };
     Kind kind = Kind::kFree;
     uint64_t number = 0;           // the content to be put
-    std::string archived_by = {};  // by whom what is served was pushed
+    std::string archived_by = {};  // or set aside by whom
   };
   Standing look(const OfferedFile& offered) const;
+  // Throws kConflict when something else is archived under its name: for who must not keep even a
+  // part of it.
+  void refuse_conflict(const OfferedFile& offered) const;
   // Throws unless history and neighbours allow `offered`. May put the history file of its timeline.
   void check(const OfferedFile& offered);
   // The segment before it in memory is `previous`, which will be archived first: in place of the
@@ -160,6 +164,7 @@ class Intake {
   Standing look_at_file(const OfferedFile& offered, const repo::WalArchive::Content& served) const;
   Standing look_at_segment(const OfferedFile& offered,
                            const repo::WalArchive::Content& served) const;
+  [[noreturn]] void throw_set_aside(const OfferedFile& offered, const std::string& by) const;
   bool agrees_with(const std::string& object, const OfferedFile& offered, uint64_t bytes) const;
   bool is_known(pg::TimelineId timeline) const;
   void refuse_foreign(const OfferedFile& offered);

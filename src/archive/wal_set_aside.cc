@@ -92,11 +92,9 @@ class SetAside {
     std::vector<Bytes16> digests = found.archive.partials(found.file.segment);
     if (options_.off) {
       digests.clear();
-      for (const repo::WalMark& mark :
-           repo::read_amendments(repository_, found.archive.lineage().name, found.file,
-                                 found.archive.segment_size())
-               .marks)
-        if (mark.sha256) digests.push_back(repo::partial_digest(*mark.sha256));
+      for (const repo::WalMark& mark : found.archive.amendments(found.file).marks)
+        if (std::optional<Bytes16> digest = parse_hex_array<16>(mark.content))
+          digests.push_back(*digest);
       std::ranges::sort(digests);
       digests.erase(std::ranges::unique(digests).begin(), digests.end());
     }
@@ -135,29 +133,21 @@ class SetAside {
   }
 
   void mark(const Found& found, const repo::WalArchive::Content& content, bool is_damaged) const {
-    repo::WalMark mark{.file = {},
-                       .number = std::nullopt,
-                       .sha256 = std::nullopt,
-                       .is_set_aside = !options_.off,
-                       .at = {},
-                       .by = {},
-                       .detail = "holdfast wal set-aside"};
-    if (found.partial) {
-      if (std::optional<repo::WalSegmentInfo> info = found.archive.segment_info_of(content.object))
-        mark.sha256 = info->sha256;
-    } else {
-      mark.number = content.number;
-      if (options_.off && content.aside) {
-        mark.sha256 = content.aside->sha256;
-      } else if (!is_damaged) {
-        if (found.file.kind == pg::WalFileKind::kSegment)
-          mark.sha256 = found.archive.segment_info_of(content.object).value().sha256;
-        else
-          mark.sha256 = found.archive.file_info_of(content.object).value().sha256;
-      }
+    repo::WalMark mark;
+    mark.is_set_aside = !options_.off;
+    mark.detail = "holdfast wal set-aside";
+    mark.content = found.partial ? to_hex(found.partial->view()) : std::to_string(content.number);
+    if (options_.off && content.aside) {
+      mark.sha256 = content.aside->sha256;
+    } else if (!is_damaged) {
+      const bool has_pages = found.file.kind == pg::WalFileKind::kSegment || found.partial;
+      mark.sha256 = has_pages ? found.archive.segment_info_of(content.object).value().sha256
+                              : found.archive.file_info_of(content.object).value().sha256;
     }
     repo::put_wal_mark(repository_, found.archive.lineage().name, found.file,
-                       found.archive.segment_size(), std::move(mark));
+                       found.archive.segment_size(), found.archive.amendments(found.file),
+                       std::move(mark));
+    found.archive.look_again();
   }
 
   const SetAsideOptions& options_;

@@ -182,6 +182,7 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   const std::string name = pg::segment_file_name(segment, owner_.segment_size);
   const std::string temporary = path(name + std::string(kFetching));
   const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = segment};
+  archive.look_again();
   // A miss is not announced: who asks would wait for nothing.
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
   if (!info || info->bytes != owner_.segment_size.bytes()) return false;

@@ -23,7 +23,10 @@ class Taker {
     Context taking("archiving WAL file \"{}\"", name);
     if (file.kind == pg::WalFileKind::kHistory) return count(intake_.read(name));
     require_history(file.segment.timeline);
-    count(intake_.read(name));
+    OfferedFile offered = intake_.read(name);
+    // Also where only a part was streamed: the backup is of another history.
+    intake_.refuse_conflict(offered);
+    count(std::move(offered));
   }
 
  private:

@@ -151,6 +151,21 @@ std::optional<pg::TimelineHistory> Living::history_of(pg::TimelineId timeline) c
   return history;
 }
 
+// Also those that are not served, for they may be again; none: nothing is known.
+std::vector<pg::TimelineHistory> Living::every_history_of(pg::TimelineId timeline) const {
+  std::vector<pg::TimelineHistory> histories;
+  const std::optional<pg::TimelineHistory> served = history_of(timeline);
+  if (!served) return histories;
+  histories.push_back(*served);
+  for (const repo::WalArchive::Content& content :
+       archive_.contents({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
+    damage_of([&] {
+      if (const std::optional<Bytes> text = archive_.read_file_of(content.object))
+        histories.push_back(pg::parse_timeline_history(timeline, as_text(*text)));
+    });
+  return histories;
+}
+
 std::optional<uint64_t> Living::find_first_segment(pg::TimelineId timeline) const {
   std::optional<uint64_t> first;
   bool is_told = false;  // there is a start to count from, on this timeline or another
@@ -158,11 +173,14 @@ std::optional<uint64_t> Living::find_first_segment(pg::TimelineId timeline) cons
     const uint64_t segment = pg::segment_of(lsn, archive_.segment_size());
     first = std::min(first.value_or(segment), segment);
   };
-  const std::optional<pg::TimelineHistory> history = history_of(timeline);
-  if (!history) return kEverySegment;
+  const std::vector<pg::TimelineHistory> histories = every_history_of(timeline);
+  if (histories.empty()) return kEverySegment;
   for (const repo::Backup& backup : backups_) {
     is_told = true;
-    if (history->is_ancestor(backup.start_timeline, backup.start_lsn)) lives_from(backup.start_lsn);
+    if (std::ranges::any_of(histories, [&](const pg::TimelineHistory& history) {
+          return history.is_ancestor(backup.start_timeline, backup.start_lsn);
+        }))
+      lives_from(backup.start_lsn);
   }
   for (const repo::Intent& intent : intents_) {
     if (!intent.wal_from || !intent.timeline) continue;
@@ -289,7 +307,8 @@ void for_each_candidate(
     const repo::Repository& repository, const repo::Lineage& lineage, const Living& living,
     const std::function<void(const store::ListEntry&, const repo::ObjectName&)>& visit) {
   const pg::WalSegmentSize size(lineage.wal_segment_bytes);
-  auto list = [&](const std::string& folder, uint64_t end_segment, bool with_below = true) {
+  auto list = [&](const std::string& folder, uint64_t end_segment, bool with_below = true,
+                  const std::function<bool(const store::ListEntry&)>& may_go = {}) {
     store::for_each_entry(
         repository.store(),
         {.prefix = repo::lineage_folder(lineage.name) + folder, .folders = !with_below},
@@ -298,12 +317,34 @@ void for_each_candidate(
               repo::parse_object_name(lineage.name, size, entry.name);
           if (!name) return true;
           if (name->segment.segment_number >= end_segment) return false;
-          if (is_candidate_kind(name->kind)) visit(entry, *name);
+          if (is_candidate_kind(name->kind) && (!may_go || may_go(entry))) visit(entry, *name);
           return true;
         });
   };
-  for (const char* folder : {"amended/", "index/", "intents/", "manifests/", "manifests.copy/",
-                             "marks/", "names/", "packs/", "redirects/", "refs/", "verified/"})
+  // Of what stands under one file's name only the lowest number is a candidate, and a mark when
+  // there is none: what is spared is never served in place of what was removed.
+  const repo::WalArchive archive(repository, lineage);
+  list("amended/", UINT64_MAX, true, [&](const store::ListEntry& entry) {
+    const size_t slash = entry.name.rfind('/');
+    const std::string folder = entry.name.substr(0, slash);
+    const pg::WalFileName file =
+        pg::parse_wal_file_name(folder.substr(folder.rfind('/') + 1), size);
+    if (file.kind == pg::WalFileKind::kOther) return false;
+    if (file.kind == pg::WalFileKind::kPartial) {
+      bool is_there = false;
+      archive.for_each_stored(file.segment.timeline, file.segment.segment_number,
+                              [&](const repo::WalArchive::Entry& stored) {
+                                if (stored.file.segment != file.segment) return false;
+                                is_there = stored.partial.has_value();
+                                return !is_there;
+                              });
+      return !is_there;
+    }
+    const std::vector<repo::WalArchive::Content> contents = archive.contents(file);
+    return contents.empty() || contents.front().object == entry.name;
+  });
+  for (const char* folder : {"index/", "intents/", "manifests/", "manifests.copy/", "marks/",
+                             "names/", "packs/", "redirects/", "refs/", "verified/"})
     list(folder, UINT64_MAX);
   for (const auto& [timeline, first] : living.first_segments())
     if (first != kEverySegment)

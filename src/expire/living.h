@@ -59,6 +59,7 @@ class Living {
   void find_snapshot_in_force(pg::TimelineId timeline);
   void find_oldest_timeline();
   std::optional<pg::TimelineHistory> history_of(pg::TimelineId timeline) const;
+  std::vector<pg::TimelineHistory> every_history_of(pg::TimelineId timeline) const;
   bool is_segment_living(pg::SegmentName segment) const;
   bool is_snapshot_living(pg::TimelineId timeline, pg::Lsn lsn) const;
 

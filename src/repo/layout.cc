@@ -147,12 +147,12 @@ std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& f
   return folder + pg::backup_history_file_name(file.segment, file.offset, size);
 }
 
-std::string amended_folder(const LineageName& lineage, pg::TimelineId timeline) {
-  return fmt::format("{}amended/{:08X}/", lineage_folder(lineage), timeline.value);
+std::string amended_root(const LineageName& lineage) {
+  return lineage_folder(lineage) + "amended/";
 }
 std::string amended_folder(const LineageName& lineage, const pg::WalFileName& file,
                            pg::WalSegmentSize size) {
-  return fmt::format("{}{}/", amended_folder(lineage, file.segment.timeline),
+  return fmt::format("{}{:08X}/{}/", amended_root(lineage), file.segment.timeline.value,
                      pg::to_string(file, size));
 }
 std::string amended_content_name(const LineageName& lineage, const pg::WalFileName& file,

@@ -66,9 +66,9 @@ std::string wal_timeline_folder(const LineageName& lineage,
 std::string wal_object_name(const LineageName& lineage, const pg::WalFileName& file,
                             pg::WalSegmentSize size, const Bytes16* partial = nullptr);
 
-// What there is of WAL files beside the objects in wal/ (wal_contents.h): "…/amended/00000001/",
-// "…/amended/00000001/000000010000000000000004/", and in there "1" and "<id>.json".
-std::string amended_folder(const LineageName& lineage, pg::TimelineId timeline);
+// What there is of WAL files beside the objects in wal/ (wal_contents.h): below
+// "…/amended/00000001/000000010000000000000004/" "1" and "<id>.json".
+std::string amended_root(const LineageName& lineage);  // "…/amended/"
 std::string amended_folder(const LineageName& lineage, const pg::WalFileName& file,
                            pg::WalSegmentSize size);
 std::string amended_content_name(const LineageName& lineage, const pg::WalFileName& file,

@@ -172,7 +172,10 @@ std::optional<Bytes16> digest_of_partial(std::string_view name) {
 // --- WalArchive
 
 WalArchive::WalArchive(const Repository& repository, const Lineage& lineage)
-    : repository_(&repository), lineage_(lineage) {}
+    : repository_(&repository),
+      lineage_(lineage),
+      amended_(std::make_shared<AmendedFolder>(repository, lineage.name,
+                                               pg::WalSegmentSize(lineage.wal_segment_bytes))) {}
 
 pg::WalSegmentSize WalArchive::segment_size() const {
   return pg::WalSegmentSize(lineage_.wal_segment_bytes);
@@ -186,7 +189,7 @@ std::string WalArchive::object_name(const pg::WalFileName& file, const Bytes16* 
 
 // --- which content
 
-// The one in wal/ stands in it also when it is absent: who opens it will see.
+// Object 0 stands in it also when it is absent: who opens it will see.
 std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
                                                       const Bytes16* partial,
                                                       const WalAmendments& amendments) const {
@@ -198,10 +201,8 @@ std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& fil
                    .stored_bytes = bytes,
                    .aside = {}});
   for (Content& content : all) {
-    const auto may_be = [&](const Bytes32& sha256) {
-      if (partial != nullptr) return partial_digest(sha256) == *partial;
+    const auto sha256 = [&] {
       std::optional<Bytes32> read;
-      // One whose metadata are damaged now was the content when the mark was put.
       damage_of([&] {
         if (is_file(file.kind)) {
           if (std::optional<WalFileInfo> info = file_info_of(content.object)) read = info->sha256;
@@ -209,11 +210,11 @@ std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& fil
           read = info->sha256;
         }
       });
-      return !read || *read == sha256;
+      return read;
     };
-    const WalMark* mark = set_aside(
-        amendments, partial != nullptr ? std::nullopt : std::optional(content.number), may_be);
-    if (mark != nullptr) content.aside = *mark;
+    const std::string name =
+        partial != nullptr ? to_hex(partial->view()) : std::to_string(content.number);
+    if (const WalMark* mark = repo::set_aside(amendments, name, sha256)) content.aside = *mark;
   }
   return all;
 }
@@ -227,10 +228,14 @@ std::optional<WalArchive::Content> WalArchive::served(const pg::WalFileName& fil
   return std::nullopt;
 }
 
+WalAmendments WalArchive::amendments(const pg::WalFileName& file) const {
+  return amended_->of(file);
+}
+void WalArchive::look_again() const { amended_->forget(); }
+
 std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
                                                       const Bytes16* partial) const {
-  std::vector<Content> all =
-      contents(file, partial, read_amendments(*repository_, lineage_.name, file, segment_size()));
+  std::vector<Content> all = contents(file, partial, amendments(file));
   if (std::optional<store::ObjectInfo> first = repository_->store().info(all.front().object))
     all.front().stored_bytes = first->bytes;
   else
@@ -240,38 +245,27 @@ std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& fil
 
 std::optional<std::string> WalArchive::served_object(const pg::WalFileName& file,
                                                      const Bytes16* partial) const {
-  std::optional<Content> content =
-      served(file, partial, read_amendments(*repository_, lineage_.name, file, segment_size()));
+  std::optional<Content> content = served(file, partial, amendments(file));
   return content ? std::optional(std::move(content->object)) : std::nullopt;
 }
 
 std::vector<WalArchive::SetAside> WalArchive::all_set_aside() const {
   std::vector<SetAside> found;
-  const std::string root = lineage_folder(lineage_.name) + "amended/";
-  store::for_each_entry(
-      repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& entry) {
-        const pg::WalFileName history =
-            pg::parse_wal_file_name(entry.name.substr(root.size(), 8) + ".history", segment_size());
-        if (!entry.is_folder() || history.kind != pg::WalFileKind::kHistory) return true;
-        for (const auto& [name, amendments] : read_amendments(
-                 *repository_, lineage_.name, history.segment.timeline, segment_size())) {
-          const pg::WalFileName file = pg::parse_wal_file_name(name, segment_size());
-          std::set<Bytes16> partials;
-          if (file.kind == pg::WalFileKind::kPartial)
-            for (const WalMark& mark : amendments.marks)
-              if (mark.sha256) partials.insert(partial_digest(*mark.sha256));
-          auto take = [&](const Bytes16* partial) {
-            for (Content& content : contents(file, partial, amendments))
-              if (content.aside)
-                found.push_back({.file = file,
-                                 .partial = partial ? std::optional(*partial) : std::nullopt,
-                                 .content = std::move(content)});
-          };
-          for (const Bytes16& partial : partials) take(&partial);
-          if (file.kind != pg::WalFileKind::kPartial) take(nullptr);
-        }
-        return true;
-      });
+  for (const std::string& name : amended_->files()) {
+    const pg::WalFileName file = pg::parse_wal_file_name(name, segment_size());
+    const WalAmendments beside = amendments(file);
+    std::set<std::optional<Bytes16>> digests;  // of a partial segment
+    if (file.kind != pg::WalFileKind::kPartial)
+      digests.insert(std::nullopt);
+    else
+      for (const WalMark& mark : beside.marks)
+        if (std::optional<Bytes16> digest = parse_hex_array<16>(mark.content))
+          digests.insert(digest);
+    for (const std::optional<Bytes16>& digest : digests)
+      for (Content& content : contents(file, digest ? &*digest : nullptr, beside))
+        if (content.aside)
+          found.push_back({.file = file, .partial = digest, .content = std::move(content)});
+  }
   return found;
 }
 
@@ -419,26 +413,23 @@ std::optional<Bytes> WalArchive::read_file_of(const std::string& name) const {
 
 // --- listing
 
+// The files of which all or some stand in amended/.
+std::vector<pg::WalFileName> WalArchive::amended_files() const {
+  std::vector<pg::WalFileName> files;
+  for (const std::string& name : amended_->files())
+    files.push_back(pg::parse_wal_file_name(name, segment_size()));
+  return files;
+}
+
 bool WalArchive::is_there(const pg::WalFileName& file) const {
   const std::optional<std::string> object = served_object(file);
   return object && repository_->store().info(*object);
 }
 
 // What is set aside proves nothing of a timeline.
-bool WalArchive::has_anything(pg::TimelineId timeline) const {
-  if (read_amendments(*repository_, lineage_.name, timeline, segment_size()).empty()) return true;
-  bool found = is_there({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
-  if (!found)
-    for_each_entry(timeline, 0, [&](const Entry&) {
-      found = true;
-      return false;
-    });
-  return found;
-}
-
 std::vector<pg::TimelineId> WalArchive::timelines() const {
+  std::set<pg::TimelineId> found;
   const std::string folder = wal_folder(lineage_.name);
-  std::vector<pg::TimelineId> found;
   store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
                         [&](const store::ListEntry& entry) {
                           // "00000001.history" and "00000001/": what is neither is not ours to
@@ -447,27 +438,46 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
                           if (entry.is_folder())
                             text = text.substr(0, text.size() - 1) + ".history";
                           pg::WalFileName name = pg::parse_wal_file_name(text, segment_size());
-                          if (name.kind == pg::WalFileKind::kHistory &&
-                              (found.empty() || found.back() != name.segment.timeline))
-                            found.push_back(name.segment.timeline);
+                          if (name.kind == pg::WalFileKind::kHistory)
+                            found.insert(name.segment.timeline);
                           return true;
                         });
-  std::erase_if(found, [this](pg::TimelineId timeline) { return !has_anything(timeline); });
-  return found;
+  std::set<pg::TimelineId> doubtful;
+  for (const pg::WalFileName& file : amended_files()) doubtful.insert(file.segment.timeline);
+  for (const pg::TimelineId timeline : doubtful) {
+    bool has_any = is_there({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+    if (!has_any)
+      for_each_entry(timeline, 0, [&](const Entry&) {
+        has_any = true;
+        return false;
+      });
+    if (has_any)
+      found.insert(timeline);
+    else
+      found.erase(timeline);
+  }
+  return {found.begin(), found.end()};
 }
 
 std::vector<pg::TimelineId> WalArchive::history_timelines() const {
+  std::set<pg::TimelineId> found;
   const std::string folder = wal_folder(lineage_.name);
-  std::vector<pg::TimelineId> found;
   store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
                         [&](const store::ListEntry& entry) {
                           pg::WalFileName name = pg::parse_wal_file_name(
                               std::string_view(entry.name).substr(folder.size()), segment_size());
-                          if (name.kind == pg::WalFileKind::kHistory && served_object(name))
-                            found.push_back(name.segment.timeline);
+                          if (name.kind == pg::WalFileKind::kHistory)
+                            found.insert(name.segment.timeline);
                           return true;
                         });
-  return found;
+  for (const pg::WalFileName& file : amended_files()) {
+    if (file.kind != pg::WalFileKind::kHistory) continue;
+    if (is_there(file))
+      found.insert(file.segment.timeline);
+    else
+      found.erase(file.segment.timeline);
+  }
+  return {found.begin(), found.end()};
 }
 
 std::optional<std::string> WalArchive::first_file(pg::TimelineId from) const {
@@ -484,11 +494,55 @@ std::optional<std::string> WalArchive::first_file(pg::TimelineId from) const {
   return std::nullopt;
 }
 
+// What stands in wal/ in the order of names, less what is not served, and between it what stands in
+// amended/ alone.
 void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
                                 const std::function<bool(const Entry&)>& visit) const {
+  std::map<std::string, pg::WalFileName> amended;  // by name
+  for (const pg::WalFileName& file : amended_files())
+    if (file.segment.timeline == timeline && file.kind != pg::WalFileKind::kHistory)
+      amended.emplace(pg::to_string(file, segment_size()), file);
+  if (amended.empty()) return for_each_stored(timeline, from_segment_number, visit);
+
+  std::map<std::string, pg::WalFileName> alone = amended;
+  bool go_on = true;
+  // Those that come before `name`, or all.
+  const auto visit_alone = [&](const std::string* name) {
+    while (go_on && !alone.empty() && (name == nullptr || alone.begin()->first < *name)) {
+      const pg::WalFileName file = alone.extract(alone.begin()).mapped();
+      if (file.kind == pg::WalFileKind::kPartial ||
+          file.segment.segment_number < from_segment_number)
+        continue;
+      const std::optional<Content> content = served(file, nullptr, amendments(file));
+      if (content && content->number > 0)
+        go_on = visit({.file = file,
+                       .partial = std::nullopt,
+                       .stored_bytes = content->stored_bytes,
+                       .number = content->number});
+    }
+    return go_on;
+  };
+  for_each_stored(timeline, from_segment_number, [&](Entry entry) {
+    const std::string name = pg::to_string(entry.file, segment_size());
+    if (!visit_alone(&name)) return false;
+    if (const auto beside = amended.find(name); beside != amended.end()) {
+      alone.erase(name);
+      const std::optional<Content> content =
+          served(entry.file, entry.partial ? &*entry.partial : nullptr, amendments(entry.file));
+      if (!content) return true;
+      entry.number = content->number;
+      if (entry.number > 0) entry.stored_bytes = content->stored_bytes;
+    }
+    go_on = visit(entry);
+    return go_on;
+  });
+  visit_alone(nullptr);
+}
+
+// The objects in wal/.
+void WalArchive::for_each_stored(pg::TimelineId timeline, uint64_t from_segment_number,
+                                 const std::function<bool(const Entry&)>& visit) const {
   const std::string root = wal_timeline_folder(lineage_.name, timeline);
-  const std::map<std::string, WalAmendments> amended =
-      read_amendments(*repository_, lineage_.name, timeline, segment_size());
   // One folder to 4 GiB of WAL. Its entries in the order of names, from the wanted segment on.
   auto visit_folder = [&](const std::string& folder, std::string after) {
     bool go_on = true;
@@ -505,14 +559,6 @@ void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_n
           if (!is_known || entry.file.segment.timeline != timeline ||
               entry.file.segment.segment_number < from_segment_number)
             return true;
-          if (const auto beside = amended.find(pg::to_string(entry.file, segment_size()));
-              beside != amended.end()) {
-            const std::optional<Content> content =
-                served(entry.file, entry.partial ? &*entry.partial : nullptr, beside->second);
-            if (!content) return true;
-            entry.number = content->number;
-            if (entry.number > 0) entry.stored_bytes = content->stored_bytes;
-          }
           go_on = visit(entry);
           return go_on;
         });

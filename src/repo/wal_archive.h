@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ class WalArchive {
   std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr,
                           uint64_t number = 0) const;
 
+  WalAmendments amendments(const pg::WalFileName& file) const;
+  // What is amended is looked up once; this forgets it. For who puts something there, or works on
+  // for long.
+  void look_again() const;
   // Every content of a file that is there, served or not, by number. Opens none, but those that a
   // mark speaks of.
   struct Content {
@@ -115,6 +120,10 @@ class WalArchive {
   void for_each_entry(pg::TimelineId timeline, uint64_t from_segment_number,
                       const std::function<bool(const Entry&)>& visit) const;
 
+  // The same of the objects in wal/, served or not.
+  void for_each_stored(pg::TimelineId timeline, uint64_t from_segment_number,
+                       const std::function<bool(const Entry&)>& visit) const;
+
   void make_durable(const pg::WalFileName& file, const Bytes16* partial = nullptr) const;
 
  private:
@@ -123,10 +132,11 @@ class WalArchive {
   std::optional<Content> served(const pg::WalFileName& file, const Bytes16* partial,
                                 const WalAmendments& amendments) const;
   bool is_there(const pg::WalFileName& file) const;
-  bool has_anything(pg::TimelineId timeline) const;
+  std::vector<pg::WalFileName> amended_files() const;
 
   const Repository* repository_;
   Lineage lineage_;
+  std::shared_ptr<AmendedFolder> amended_;
 };
 
 }  // namespace holdfast::repo

@@ -1,10 +1,13 @@
 #include "repo/wal_contents.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "repo/fields.h"
 #include "repo/layout_table.h"
@@ -25,73 +28,98 @@ std::optional<WalMark> mark_from(const Json& body, const std::string& name,
   if (word != kSetAsideWord && word != kServedWord) return std::nullopt;
   WalMark mark;
   mark.file = file;
+  mark.content = body.at("content").as_string();
+  if (!body.at("sha256").is_null()) mark.sha256 = hex_member<32>(body, "sha256");
   mark.is_set_aside = word == kSetAsideWord;
   mark.at = time_member(body, "at");
   mark.by = body.at("by").as_string();
   mark.detail = body.at("detail").as_string();
-  if (!body.at("number").is_null()) mark.number = number_member<uint64_t>(body, "number");
-  if (!body.at("sha256").is_null()) mark.sha256 = hex_member<32>(body, "sha256");
   return mark;
 }
 
-std::optional<uint64_t> number_of(std::string_view text) {
+std::optional<uint64_t> number_from(std::string_view text) {
   uint64_t number = 0;
   const std::from_chars_result read =
       std::from_chars(text.data(), text.data() + text.size(), number);
-  if (read.ec != std::errc{} || std::to_string(number) != text || number == 0) return std::nullopt;
+  if (read.ec != std::errc{} || std::to_string(number) != text) return std::nullopt;
   return number;
-}
-
-// Sorts the objects of a folder by the file that they stand beside.
-std::map<std::string, WalAmendments> read_below(const Repository& repository,
-                                                const LineageName& lineage,
-                                                const std::string& folder,
-                                                pg::WalSegmentSize size) {
-  std::map<std::string, WalAmendments> found;
-  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
-    if (!parse_object_name(lineage, size, entry.name)) return true;
-    const size_t slash = entry.name.rfind('/');
-    const std::string_view last = std::string_view(entry.name).substr(slash + 1);
-    const size_t before = entry.name.rfind('/', slash - 1);
-    const std::string file = entry.name.substr(before + 1, slash - before - 1);
-    if (const std::optional<uint64_t> number = number_of(last)) {
-      found[file].further[*number] = entry.bytes;
-      return true;
-    }
-    // One mark that cannot be read must not keep WAL from being archived or served.
-    std::optional<WalMark> mark;
-    if (const std::optional<Error> error = damage_of([&] {
-          if (const std::optional<Json> body = repository.read_document(kDocument, entry.name))
-            mark = mark_from(*body, entry.name, file);
-        }))
-      found[file].unreadable.push_back(entry.name);
-    if (mark) found[file].marks.push_back(*std::move(mark));
-    return true;
-  });
-  return found;
 }
 
 }  // namespace
 
-WalAmendments read_amendments(const Repository& repository, const LineageName& lineage,
-                              const pg::WalFileName& file, pg::WalSegmentSize size) {
-  std::map<std::string, WalAmendments> found =
-      read_below(repository, lineage, amended_folder(lineage, file, size), size);
-  return found.empty() ? WalAmendments() : std::move(found.begin()->second);
+const std::map<std::string, AmendedFolder::Beside>& AmendedFolder::listed() {
+  if (listed_) return *listed_;
+  std::map<std::string, Beside> found;
+  store::for_each_entry(
+      repository_->store(), {.prefix = amended_root(lineage_)}, [&](const store::ListEntry& entry) {
+        const std::optional<ObjectName> name = parse_object_name(lineage_, size_, entry.name);
+        if (!name) return true;
+        const size_t slash = entry.name.rfind('/');
+        const std::string file = entry.name.substr(entry.name.rfind('/', slash - 1) + 1,
+                                                   slash - entry.name.rfind('/', slash - 1) - 1);
+        if (name->kind == ObjectKind::kSetAside)
+          found[file].marks.push_back(entry.name);
+        else if (const auto number = number_from(std::string_view(entry.name).substr(slash + 1));
+                 number.value_or(0) > 0)
+          found[file].further[*number] = entry.bytes;
+        return true;
+      });
+  return listed_.emplace(std::move(found));
 }
 
-std::map<std::string, WalAmendments> read_amendments(const Repository& repository,
-                                                     const LineageName& lineage,
-                                                     pg::TimelineId timeline,
-                                                     pg::WalSegmentSize size) {
-  return read_below(repository, lineage, amended_folder(lineage, timeline), size);
+std::vector<std::string> AmendedFolder::files() {
+  MutexLock lock(mutex_);
+  std::vector<std::string> names;
+  for (const auto& [file, beside] : listed()) names.push_back(file);
+  return names;
 }
 
-const WalMark* set_aside(const WalAmendments& amendments, std::optional<uint64_t> number,
-                         const std::function<bool(const Bytes32& sha256)>& may_be) {
+void AmendedFolder::forget() {
+  MutexLock lock(mutex_);
+  listed_.reset();
+}
+
+WalAmendments AmendedFolder::of(const pg::WalFileName& file) {
+  WalAmendments amendments;
+  std::vector<std::string> marks;
+  const std::string name = pg::to_string(file, size_);
+  {
+    MutexLock lock(mutex_);
+    const auto& all = listed();
+    const auto found = all.find(name);
+    if (found == all.end()) return amendments;
+    amendments.further = found->second.further;
+    marks = found->second.marks;
+  }
+  if (!amendments.further.empty()) amendments.next_number = amendments.further.rbegin()->first + 1;
+  for (const std::string& object : marks) {
+    // One mark that cannot be read must not keep WAL from being archived or served.
+    std::optional<WalMark> mark;
+    if (const std::optional<Error> error = damage_of([&] {
+          if (const std::optional<Json> body = repository_->read_document(kDocument, object))
+            mark = mark_from(*body, object, name);
+        }))
+      log_warning("a mark of WAL file \"{}\" is passed over: {}", name, error->message());
+    if (!mark) continue;
+    if (const std::optional<uint64_t> number = number_from(mark->content);
+        number && file.kind != pg::WalFileKind::kPartial)
+      amendments.next_number = std::max(amendments.next_number, *number + 1);
+    amendments.marks.push_back(*std::move(mark));
+  }
+  return amendments;
+}
+
+const WalMark* set_aside(const WalAmendments& amendments, const std::string& content,
+                         const std::function<std::optional<Bytes32>()>& sha256) {
   const WalMark* newest = nullptr;
+  std::optional<std::optional<Bytes32>> read;  // asked for once
   for (const WalMark& mark : amendments.marks) {
-    if (mark.number != number || (mark.sha256 && !may_be(*mark.sha256))) continue;
+    bool speaks_of_it = mark.content == content;
+    if (mark.sha256) {
+      if (!read) read = sha256();
+      if (*read) speaks_of_it = *mark.sha256 == **read;
+    }
+    if (!speaks_of_it) continue;
     if (newest == nullptr || mark.at > newest->at || (mark.at == newest->at && mark.is_set_aside))
       newest = &mark;
   }
@@ -99,13 +127,16 @@ const WalMark* set_aside(const WalAmendments& amendments, std::optional<uint64_t
 }
 
 WalMark put_wal_mark(const Repository& repository, const LineageName& lineage,
-                     const pg::WalFileName& file, pg::WalSegmentSize size, WalMark mark) {
+                     const pg::WalFileName& file, pg::WalSegmentSize size,
+                     const WalAmendments& amendments, WalMark mark) {
   mark.file = pg::to_string(file, size);
   mark.at = repository.store().now();
+  for (const WalMark& older : amendments.marks)
+    mark.at = std::max(mark.at, older.at + Microseconds(1));
   mark.by = host_name();
   Json body = Json::object();
   body.set("file", mark.file)
-      .set("number", mark.number ? Json(*mark.number) : Json())
+      .set("content", mark.content)
       .set("sha256", mark.sha256 ? Json(to_hex(mark.sha256->view())) : Json())
       .set("what", mark.is_set_aside ? kSetAsideWord : kServedWord)
       .set("at", to_json(mark.at))

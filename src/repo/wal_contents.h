@@ -5,8 +5,8 @@
 // was cut short, wrong or damaged: nothing is ever replaced. Marks set a content aside. Served is
 // the one of the highest number that is not set aside.
 //
-// Requests: a listing of a folder that is nearly always absent; where it is not, a small read for
-// each mark, and for each content that a mark speaks of.
+// Requests: one listing of a folder that is nearly always absent; where it is not, a small read for
+// each mark of a file that is asked for, and for each content of it.
 #pragma once
 
 #include <cstdint>
@@ -17,46 +17,70 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/mutex.h"
 #include "base/time.h"
 #include "pg/wal_file_name.h"
 #include "repo/repository.h"
 
 namespace holdfast::repo {
 
-// A fact about one content, put once; the newest counts.
+// A fact about a content, put once; the newest counts.
 struct WalMark {
-  std::string file;                // as a server names it
-  std::optional<uint64_t> number;  // of the content; nullopt: of a partial segment, by its digest
-  std::optional<Bytes32> sha256;   // of the content; nullopt: it could not be read
-  bool is_set_aside = true;        // false: it is served again
-  Time at;                         // by the store's clock
-  std::string by;                  // the host
-  std::string detail;              // a sentence
+  std::string file;     // as a server names it
+  std::string content;  // its number; of a partial segment the digest in its name
+  // Of the content, of which the mark then speaks under whatever number; nullopt: that object could
+  // not be read, and the mark speaks of it alone.
+  std::optional<Bytes32> sha256;
+  bool is_set_aside = true;  // false: it is served again
+  Time at;                   // by the store's clock
+  std::string by;            // the host
+  std::string detail;        // a sentence
 };
 
 // What stands beside the object of one file.
 struct WalAmendments {
   std::map<uint64_t, uint64_t> further;  // number of a content -> bytes of its object
-  std::vector<WalMark> marks;
-  std::vector<std::string> unreadable;  // marks, which count for nothing
-  bool empty() const { return further.empty() && marks.empty() && unreadable.empty(); }
+  std::vector<WalMark> marks;            // those that cannot be read count for nothing
+  // Behind every number that is there, or that a mark names; 0: there is none.
+  uint64_t next_number = 0;
 };
-WalAmendments read_amendments(const Repository& repository, const LineageName& lineage,
-                              const pg::WalFileName& file, pg::WalSegmentSize size);
-// Of all files of a timeline; those that have any.
-std::map<std::string, WalAmendments> read_amendments(const Repository& repository,
-                                                     const LineageName& lineage,
-                                                     pg::TimelineId timeline,
-                                                     pg::WalSegmentSize size);
 
-// The mark that sets this content aside; nullptr: none does, or a later one serves it again.
-// `may_be`: whether that may be the content's SHA-256; asked only where a mark speaks of it.
-const WalMark* set_aside(const WalAmendments& amendments, std::optional<uint64_t> number,
-                         const std::function<bool(const Bytes32& sha256)>& may_be);
+// The folder amended/ of a lineage, listed once, when it is asked for first. Any thread.
+class AmendedFolder {
+ public:
+  AmendedFolder(const Repository& repository, LineageName lineage, pg::WalSegmentSize size)
+      : repository_(&repository), lineage_(std::move(lineage)), size_(size) {}
 
-// Puts a mark under a fresh name, with the store's time and this host's name; durable when it
-// returns. `mark.at` and `mark.by` are filled in.
+  // Files of which there is something, by name.
+  std::vector<std::string> files();
+  WalAmendments of(const pg::WalFileName& file);
+  // It is listed anew at the next question.
+  void forget();
+
+ private:
+  struct Beside {
+    std::map<uint64_t, uint64_t> further;
+    std::vector<std::string> marks;  // names of objects
+  };
+  const std::map<std::string, Beside>& listed() HF_REQUIRES(mutex_);
+
+  const Repository* repository_;
+  LineageName lineage_;
+  pg::WalSegmentSize size_;
+  Mutex mutex_;
+  std::optional<std::map<std::string, Beside>> listed_ HF_GUARDED_BY(mutex_);
+};
+
+// The mark that sets the content of that number (of a partial segment: digest) aside; nullptr: none
+// does, or a later one serves it again. `sha256` is asked for where a mark speaks of one; nullopt:
+// the object cannot be read.
+const WalMark* set_aside(const WalAmendments& amendments, const std::string& content,
+                         const std::function<std::optional<Bytes32>()>& sha256);
+
+// Puts a mark under a fresh name, with this host's name and the store's time, but later than those
+// that it is to outweigh; durable when it returns.
 WalMark put_wal_mark(const Repository& repository, const LineageName& lineage,
-                     const pg::WalFileName& file, pg::WalSegmentSize size, WalMark mark);
+                     const pg::WalFileName& file, pg::WalSegmentSize size,
+                     const WalAmendments& amendments, WalMark mark);
 
 }  // namespace holdfast::repo

@@ -172,6 +172,14 @@ class DeletionWorld {
       into[kWalPartial] = put_at(wal + ".partial." + hex_id());
       into[kWalPiece] = put_at(wal + ".part/00000000-00002000." + hex_id());
       into[kBackupHistory] = put_at(wal + ".00000028.backup");
+      // Of files of which nothing else is there.
+      const auto amended = [&](uint64_t number, const std::string& rest) {
+        return put_at(fmt::format("{}amended/00000003/{}{}", repo::lineage_folder(lineage()),
+                                  segment_text(3, number), rest));
+      };
+      into[kFurtherSegment] = amended(is_needed ? 10 : 3, "/1");
+      into[kFurtherFile] = amended(is_needed ? 10 : 3, ".00000028.backup/1");
+      into[kSetAside] = amended(is_needed ? 11 : 2, "/" + hex_id() + ".json");
       into[kWalIndex] = put_index(3, 5, is_needed ? 8 : 7);
       into[kCatalogNames] = put_snapshot(3, pg::start_lsn(is_needed ? 7 : 6, segment_size()));
       const uint32_t timeline = is_needed ? 3 : 2;

@@ -395,10 +395,10 @@ TEST_F(WalGet, DoesNotGuessBetweenTwoPartialSegments) {
 }
 
 // What a server in production archived short, and the asking one has more of.
-class ShortSegment : public WalGet {
+class ShortSegmentAskedFor : public WalGet {
  protected:
   // Segment 3 can be read up to the 500,000th byte.
-  ShortSegment() : short_(wal_.segment(2)) {
+  ShortSegmentAskedFor() : short_(wal_.segment(2)) {
     std::fill(short_.begin() + 500'000, short_.end(), std::byte{0});
     primary_.put(segment_name(1, 3), short_);
     push_all(primary_, 1, 1, 3);
@@ -406,7 +406,7 @@ class ShortSegment : public WalGet {
   Bytes short_;
 };
 
-TEST_F(ShortSegment, NeverTakesThePlaceOfTheServersOwnLongerFile) {
+TEST_F(ShortSegmentAskedFor, NeverTakesThePlaceOfTheServersOwnLongerFile) {
   asking_.put(segment_name(1, 3), wal_.segment(2), false);
   for (const bool is_standby : {false, true}) {
     if (is_standby) Server::write(asking_.data_directory() + "/standby.signal", {});
@@ -425,7 +425,7 @@ TEST_F(ShortSegment, NeverTakesThePlaceOfTheServersOwnLongerFile) {
   }
 }
 
-TEST_F(ShortSegment, IsAHoleWhenSomethingLaterIsArchived) {
+TEST_F(ShortSegmentAskedFor, IsAHoleWhenSomethingLaterIsArchived) {
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
   push(primary_, segment_name(1, 4));
   const Error error = get_error(asking_, segment_name(1, 3));
@@ -439,7 +439,7 @@ TEST_F(ShortSegment, IsAHoleWhenSomethingLaterIsArchived) {
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
 }
 
-TEST_F(ShortSegment, IsNotReadAhead) {
+TEST_F(ShortSegmentAskedFor, IsNotReadAhead) {
   Spool spool(default_spool_directory(asking_.data_directory()), {.repository_id = repository_.id(),
                                                                   .system_identifier = kSystem,
                                                                   .segment_size = kSize,
@@ -449,7 +449,7 @@ TEST_F(ShortSegment, IsNotReadAhead) {
   EXPECT_FALSE(spool.fetch(archive(), {.timeline = {1}, .segment_number = 3}));
 }
 
-TEST_F(ShortSegment, IsServedWholeOnceItWasRepaired) {
+TEST_F(ShortSegmentAskedFor, IsServedWholeOnceItWasRepaired) {
   primary_.put(segment_name(1, 3), wal_.segment(2));
   EXPECT_FALSE(push(primary_, segment_name(1, 3)).was_there);
   push(primary_, segment_name(1, 4));

@@ -38,7 +38,6 @@ class WalSetAside : public World {
 TEST_F(WalSetAside, AWrongSegmentIsNotThereAndTheRightOneFillsItsName) {
   Server right("alpha");
   right.put(fork_.first, 1, 6);
-  repo::WalArchive into = archive();
   // Its neighbours are not archived yet, so nobody saw that it is another's.
   push(stray_, segment_name(1, 4));
   push_all(right, 1, 1, 2);
@@ -51,24 +50,26 @@ TEST_F(WalSetAside, AWrongSegmentIsNotThereAndTheRightOneFillsItsName) {
   EXPECT_FALSE(done.served || done.was_so);
   EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent) << "it proves nothing";
-  EXPECT_EQ(into.last_segment({1}), 2U);
+  EXPECT_EQ(archive().last_segment({1}), 2U);
   const WalLineage listed = listing().lineages.front();
   EXPECT_TRUE(listed.timelines.front().gaps.empty());
   ASSERT_EQ(listed.set_aside.size(), 1U);
   EXPECT_EQ(listed.set_aside[0].file, segment_name(1, 4));
 
-  // The stray one offers it again: it is there, and does not come back into service.
-  EXPECT_TRUE(push(stray_, segment_name(1, 4)).was_there);
-  EXPECT_FALSE(into.segment_info(file(segment_name(1, 4))));
+  // The stray one offers it again: it does not come back into service.
+  const Error refused = push_error(stray_, segment_name(1, 4));
+  EXPECT_EQ(refused.code(), ErrorCode::kConflict);
+  EXPECT_NE(refused.hint().find("--off"), std::string::npos);
+  EXPECT_FALSE(archive().segment_info(file(segment_name(1, 4))));
   push_all(right, 1, 3, 6);
   EXPECT_EQ(got(segment_name(1, 4)), fork_.first.segment(3));
   EXPECT_TRUE(push(right, segment_name(1, 4)).was_there);
-  EXPECT_EQ(into.contents(file(segment_name(1, 4))).size(), 2U);
+  EXPECT_EQ(archive().contents(file(segment_name(1, 4))).size(), 2U);
   EXPECT_EQ(push_error(stray_, segment_name(1, 5)).code(), ErrorCode::kConflict);
 
   // And back: the one that went last.
   EXPECT_EQ(set_aside(segment_name(1, 4)).changed->number, 1U);
-  EXPECT_FALSE(into.segment_info(file(segment_name(1, 4))));
+  EXPECT_FALSE(archive().segment_info(file(segment_name(1, 4))));
   const SetAsideResult back = set_aside(segment_name(1, 4), true);
   EXPECT_EQ(back.served->number, 1U);
   EXPECT_EQ(got(segment_name(1, 4)), fork_.first.segment(3));
@@ -128,7 +129,7 @@ TEST_F(WalSetAside, APartialSegmentIsNamedByItsDigestWhereThereAreSeveral) {
   set_aside(name + "." + digest);
   EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 1U);
   EXPECT_EQ(got(name), fork_.first.segment(2));
-  EXPECT_TRUE(push(stray_, name).was_there);
+  EXPECT_EQ(push_error(stray_, name).code(), ErrorCode::kConflict);
   EXPECT_TRUE(set_aside(name, true).served);
   EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 2U);
 }

@@ -234,7 +234,7 @@ TEST_F(DataDirectoryTest, ReportsADamagedControlFileAfterReadingItTwice) {
 TEST_F(DataDirectoryTest, ListsWalFilesAndTellsWhichAreUnused) {
   const pg::WalSegmentSize size(uint64_t{1} << 20);
   test::WalBuilder wal({.size = size});
-  wal.add_filler(10);
+  wal.add_filler(20000);
   const Bytes first = wal.segment(0);
   const auto text = [](ByteView bytes) { return std::string(as_text(bytes)); };
   Bytes damaged = first;
