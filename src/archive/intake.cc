@@ -98,6 +98,13 @@ constexpr std::string_view kTwoServersHint =
     "that was started again. Stop archiving "
     "on the one that is not to go on (archive_mode = off); a copy that is to go on needs a "
     "timeline, or a repository, of its own.";
+constexpr std::string_view kTakenTimelineHint =
+    "Another server took this timeline before: this one is a restored copy or a former primary, "
+    "which should not archive (archive_mode = off); or a standby that was promoted while it could "
+    "not ask the archive. If it is the one that is to go on, its WAL needs another place: name the "
+    "cluster anew in the configuration ([cluster.NAME]), run \"holdfast -c NAME init "
+    "--configure-server\", and take a backup. Nothing of it is lost meanwhile: the server keeps "
+    "what is not archived.";
 
 }  // namespace
 
@@ -287,7 +294,9 @@ void Intake::throw_conflict(const OfferedFile& offered, const std::string& archi
                .detail = fmt::format(
                    "The archived one, which stays, was pushed by {}. This one is offered by {}.",
                    archived_by, who(source_.host, source_.data_directory)),
-               .hint = std::string(kTwoServersHint)});
+               .hint = offered.file.kind == pg::WalFileKind::kHistory
+                           ? std::string(kTakenTimelineHint)
+                           : std::string(kTwoServersHint)});
 }
 
 void Intake::check(const OfferedFile& offered) {
