@@ -231,9 +231,8 @@ class Getter {
     if (!info) {
       const std::optional<uint64_t> first = archive_.first_segment(timeline);
       if (!first) return false;
-      object = archive_.object_name(
-          {.kind = pg::WalFileKind::kSegment,
-           .segment = {.timeline = timeline, .segment_number = *first}});
+      object = archive_.object_name({.kind = pg::WalFileKind::kSegment,
+                                     .segment = {.timeline = timeline, .segment_number = *first}});
       info = archive_.store().info(object);
     }
     return info && system_clock().now() - info->modified > options_.timeout;
@@ -262,8 +261,9 @@ class Getter {
           fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)), *later));
     }
     if (branches.unheld && !branches.held && archive_.partials(segment).empty())
-      return lasting(hole(fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)),
-                          *branches.unheld));
+      return lasting(
+          hole(fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)),
+               *branches.unheld));
     if (branches.within) return absent();
     return get_tail(segment);
   }
@@ -404,14 +404,14 @@ GetResult ask_for_standby(const GetOptions& options, const std::function<Getter:
 // What a standby itself has seen of that timeline or a later one: a sentence.
 std::optional<std::string> witness_at_hand(const GetOptions& options,
                                            const std::string& spool_directory,
-                                           const pg::WalFileName& history, pg::WalSegmentSize size) {
+                                           const pg::WalFileName& history,
+                                           pg::WalSegmentSize size) {
   for (const std::string& directory :
        {join_path(options.data_directory, "pg_wal"), spool_directory}) {
     if (!is_directory(directory)) continue;
     for (const DirectoryEntry& entry : list_directory(directory)) {
       const pg::WalFileName file = pg::parse_wal_file_name(entry.name, size);
-      if (file.kind != pg::WalFileKind::kOther &&
-          file.segment.timeline >= history.segment.timeline)
+      if (file.kind != pg::WalFileKind::kOther && file.segment.timeline >= history.segment.timeline)
         return fmt::format("There is \"{}\".", join_path(directory, entry.name));
     }
   }
@@ -522,9 +522,9 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
     std::unique_ptr<store::Store> patient = store::retrying(source, options.timeout, stop);
     std::optional<repo::Repository> opened;
     // An empty mount point is what an outage looks like.
-    const std::optional<Error> absent_repository =
-        error_of([&](const Error& error) { return is_standby && error.code() == ErrorCode::kNotFound; },
-                 [&] { opened = repo::Repository::open(*patient, key, options.repository_id); });
+    const std::optional<Error> absent_repository = error_of(
+        [&](const Error& error) { return is_standby && error.code() == ErrorCode::kNotFound; },
+        [&] { opened = repo::Repository::open(*patient, key, options.repository_id); });
     if (absent_repository)
       throw Error({.code = ErrorCode::kStoreUnavailable,
                    .message = absent_repository->message(),
@@ -544,14 +544,13 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
     result = kFromSpool;
   } else if (is_standby) {
     const bool is_history = file.kind == pg::WalFileKind::kHistory;
-    result = ask_for_standby(options, ask_archive,
-                             is_history ? begun + kHistoryPatience * options.timeout : end,
-                             [&] {
-                               if (is_history)
-                                 require_unseen(options, spool_directory, file,
-                                                control.wal_segment_size, reporter);
-                             },
-                             reporter, stop);
+    result = ask_for_standby(
+        options, ask_archive, is_history ? begun + kHistoryPatience * options.timeout : end,
+        [&] {
+          if (is_history)
+            require_unseen(options, spool_directory, file, control.wal_segment_size, reporter);
+        },
+        reporter, stop);
   } else if (options.until && lies_behind(*options.until, file, control.wal_segment_size)) {
     result = ask_behind_target(options, ask_archive, reporter);
   } else {

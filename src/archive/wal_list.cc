@@ -180,8 +180,8 @@ WalListing list(const ListOptions& options, const repo::Repository& repository, 
     if (options.lineage && lineage.name != *options.lineage) continue;
     repo::WalArchive archive(repository, lineage);
     WalLineage listed{.lineage = lineage, .timelines = {}};
-    const std::vector<pg::TimelineHistory> histories = recovery::read_histories(
-        archive, [&](pg::TimelineId, const std::optional<Error>& damage) {
+    const std::vector<pg::TimelineHistory> histories =
+        recovery::read_histories(archive, [&](pg::TimelineId, const std::optional<Error>& damage) {
           if (damage) reporter.warning(damage->message());
         });
     for (pg::TimelineId timeline : archive.timelines())

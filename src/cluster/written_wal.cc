@@ -45,8 +45,8 @@ ReadWalFile wal_files_by_sql(Connection& connection) {
   return [&connection](const std::string& name) -> std::optional<Bytes> {
     Bytes content;
     for (;;) {
-      const std::vector<Value> parameters = {
-          "pg_wal/" + name, std::to_string(content.size()), std::to_string(kPieceBytes)};
+      const std::vector<Value> parameters = {"pg_wal/" + name, std::to_string(content.size()),
+                                             std::to_string(kPieceBytes)};
       const Row row = connection.query_row(
           "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1::pg_catalog.text, "
           "$2::pg_catalog.int8, $3::pg_catalog.int8, true), 'hex')",

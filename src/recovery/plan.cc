@@ -58,7 +58,7 @@ class Planner {
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
   void require_time_reached(Plan& plan, const Way& way, const Reach& reach) const;
-  void refuse_abandoned(const Plan& plan) const;
+  void refuse_abandoned(Plan& plan) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -106,7 +106,8 @@ void check_target(const Target& target) {
 // --- refusals -----------------------------------------------------------------------------------
 
 constexpr const char* kWhereItMayBe =
-    "It may still lie in the pg_wal directory of the server that wrote it, or of a standby: archive "
+    "It may still lie in the pg_wal directory of the server that wrote it, or of a standby: "
+    "archive "
     "it with holdfast wal salvage, which takes a stopped server's whole pg_wal, or holdfast wal "
     "push.";
 
@@ -204,7 +205,8 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
         "Timeline {} was written up to {} at least, which {} tells: recovery from backup {} would "
         "end before that and lose what comes after.",
         to_string(missing.timeline), to_string(missing_end->written_to),
-        way.path->timeline() == missing.timeline && missing.timeline == sources_.history().timeline()
+        way.path->timeline() == missing.timeline &&
+                missing.timeline == sources_.history().timeline()
             ? "what was archived behind it"
             : fmt::format("\"{}\"", pg::history_file_name(sources_.history().timeline())),
         way.backup.id);
@@ -213,10 +215,9 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
       there.timeline = missing_end->held_by;
       there.lsn = missing_end->written_to;
       there.exclusive = true;
-      held = hint_if_it_works(
-          fmt::format("Timeline {}, which left it there, has what is missing",
-                      to_string(*missing_end->held_by)),
-          there);
+      held = hint_if_it_works(fmt::format("Timeline {}, which left it there, has what is missing",
+                                          to_string(*missing_end->held_by)),
+                              there);
     }
   } else if (last && *last > missing.segment_number) {
     uint64_t count = 1;
@@ -420,7 +421,7 @@ void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg:
 // The newest timeline is followed because it usually is the one that went on. Where another one
 // has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
 // by mistake.
-void Planner::refuse_abandoned(const Plan& plan) const {
+void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline ||
       (target_.kind != TargetKind::kLatest && target_.kind != TargetKind::kTime))
     return;
@@ -439,24 +440,32 @@ void Planner::refuse_abandoned(const Plan& plan) const {
     Target stay = target_, other = target_;
     stay.timeline = chosen.timeline();
     other.timeline = branch.timeline;
-    std::string along_other =
-        hint_if_it_works(fmt::format("To go along timeline {}", to_string(branch.timeline)), other);
-    if (along_other.empty()) {
-      other.backup.clear();
-      along_other = hint_if_it_works(
-          fmt::format("To go along timeline {}", to_string(branch.timeline)), other);
+    const auto works = [&](const Target& target) {
+      return can_be_planned(repository_, lineage_, target, ask_server_);
+    };
+    if (!works(other)) other.backup.clear();
+    const std::string parting = fmt::format(
+        "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
+        "timeline {} it is of {}",
+        to_string(branch.forked_at), to_string(chosen.timeline()),
+        plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
+        to_string(branch.timeline), to_local(*branch.last_commit_meant));
+    // Which backup was named decides, and so does that no other leads there.
+    if (!target_.backup.empty() || !works(other)) {
+      plan.warnings.push_back(
+          fmt::format("timeline {} has later commits than timeline {}, which is "
+                      "followed. {}.",
+                      to_string(branch.timeline), to_string(chosen.timeline()), parting));
+      continue;
     }
     throw_unreachable(
-        fmt::format("timeline {} has later commits than timeline {}, which is the newest",
+        fmt::format("timeline {} has later commits than timeline {}, which would be followed",
                     to_string(branch.timeline), to_string(chosen.timeline())),
-        fmt::format("They part at {}. Up to the target the last commit on the way to timeline {} "
-                    "is of {}, on timeline {} it is of {}: only one of them can be recovered.",
-                    to_string(branch.forked_at), to_string(chosen.timeline()),
-                    plan.last_commit ? to_local(*plan.last_commit) : "before the backup",
-                    to_string(branch.timeline), to_local(*branch.last_commit_meant)),
-        lines({hint_if_it_works(fmt::format("To go along timeline {}", to_string(chosen.timeline())),
-                                stay),
-               along_other}));
+        parting + ": only one of them can be recovered.",
+        lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
+                           command_for(stay)),
+               fmt::format("To go along timeline {}: {}", to_string(branch.timeline),
+                           command_for(other))}));
   }
 }
 
@@ -563,9 +572,8 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
       fmt::format("no transaction after {} is archived", to_local(target_.time));
   Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
   if (latest < target_.time)
-    latest = std::max(latest, Survey(archive_, *way.path)
-                                  .last_checkpoint_time(way.first)
-                                  .value_or(Time::min()));
+    latest = std::max(
+        latest, Survey(archive_, *way.path).last_checkpoint_time(way.first).value_or(Time::min()));
   if (latest >= target_.time) {
     plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
     return;
@@ -579,9 +587,10 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
                           .time = target_.time,
                           .exclusive = target_.exclusive});
   if (answer.is_reached) {
-    plan.notes.push_back(fmt::format("{}, and the server has ended none up to then: recovery goes "
-                                     "to the end of the archived WAL",
-                                     to_the_end));
+    plan.notes.push_back(
+        fmt::format("{}, and the server has ended none up to then: recovery goes "
+                    "to the end of the archived WAL",
+                    to_the_end));
     return;
   }
   throw_unreachable(
@@ -614,11 +623,10 @@ void Planner::warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
     if (backup.stop_lsn > reach.stop_lsn) continue;
     by_lsn.lsn = reach.stop_lsn;
     by_lsn.exclusive = true;
-    plan.warnings.push_back(
-        fmt::format("backup {} ended at {}, before the place at which recovery stops, but by its "
-                    "clock only at {}, after the target: a clock was wrong. With it: {}",
-                    backup.id, to_string(backup.stop_lsn), to_local(backup.stop_time),
-                    command_for(by_lsn)));
+    plan.warnings.push_back(fmt::format(
+        "backup {} ended at {}, before the place at which recovery stops, but by its "
+        "clock only at {}, after the target: a clock was wrong. With it: {}",
+        backup.id, to_string(backup.stop_lsn), to_local(backup.stop_time), command_for(by_lsn)));
   }
 }
 
@@ -849,8 +857,8 @@ bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lin
 
 }  // namespace
 
-ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline,
-                            pg::Lsn known, bool with_tail) {
+ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
+                            bool with_tail) {
   const std::vector<pg::TimelineHistory> histories = read_histories(archive, {});
   const auto history = std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
   uint64_t number = pg::segment_of(known, archive.segment_size());

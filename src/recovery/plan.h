@@ -109,8 +109,8 @@ using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target, const AskServer& ask_server = {});
 
-// The end of the archived WAL of a timeline: its last complete record, and the segment in which what
-// is archived ends.
+// The end of the archived WAL of a timeline: its last complete record, and the segment in which
+// what is archived ends.
 struct ArchiveEnd {
   pg::Lsn record;
   std::string segment;
@@ -118,8 +118,8 @@ struct ArchiveEnd {
 };
 // Looks from the segment of `known`, a record that was found to be the last, on: segments may have
 // been archived since. `with_tail`: an unfinished one counts, for it was laid.
-ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline,
-                            pg::Lsn known, bool with_tail);
+ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
+                            bool with_tail);
 
 // The segment in which the target lies, for `wal get --until`; empty for kLatest, where a segment
 // that is not there would be taken for the end.

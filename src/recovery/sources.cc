@@ -54,10 +54,9 @@ void Sources::read_histories() {
       archive_, [&](pg::TimelineId timeline, const std::optional<Error>& damage) {
         if (target_.timeline == timeline && damage) throw Error(*damage);
         if (target_.timeline == timeline) return;
-        notes_.push_back(
-            fmt::format("timeline {} is passed over: {}", to_string(timeline),
-                        damage ? damage->message()
-                               : std::string("its history file is not in the archive")));
+        notes_.push_back(fmt::format(
+            "timeline {} is passed over: {}", to_string(timeline),
+            damage ? damage->message() : std::string("its history file is not in the archive")));
       });
   left_ = left_at(histories_);
   find_contradictions();

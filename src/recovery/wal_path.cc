@@ -30,8 +30,8 @@ std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
   for (const pg::TimelineId timeline : timelines) {
     std::optional<pg::TimelineHistory> history;
     const std::optional<Error> damage = damage_of([&] {
-      const std::optional<Bytes> text = archive.read_file(
-          {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+      const std::optional<Bytes> text =
+          archive.read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
       if (text)
         history = pg::parse_timeline_history(timeline, as_text(*text));
       else if (timeline.value == 1)
@@ -103,8 +103,8 @@ void WalPath::find_missing_end(const repo::WalArchive& archive, uint64_t first_s
     });
 }
 
-// A timeline of which there is nothing but its history began where its parent was left. `next`: the number
-// behind the last whole segment.
+// A timeline of which there is nothing but its history began where its parent was left. `next`: the
+// number behind the last whole segment.
 Left WalPath::written_to(const repo::WalArchive& archive, uint64_t next, const LeftAt& left) const {
   const auto found = left.find(history_.timeline());
   Left written = found == left.end() ? Left{} : found->second;

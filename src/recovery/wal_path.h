@@ -49,8 +49,7 @@ LeftAt left_at(std::span<const pg::TimelineHistory> histories);
 
 // Every timeline of the archive whose history can be read, newest first. What cannot be read, or is
 // missing although the timeline has WAL, is told to `passed_over`, which may throw.
-using PassedOver =
-    std::function<void(pg::TimelineId timeline, const std::optional<Error>& damage)>;
+using PassedOver = std::function<void(pg::TimelineId timeline, const std::optional<Error>& damage)>;
 std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
                                                 const PassedOver& passed_over);
 

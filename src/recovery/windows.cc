@@ -290,10 +290,10 @@ class Looker {
     uint64_t first = UINT64_MAX;
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
     std::unique_ptr<CutPath> made;
-    if (const std::optional<Error> error = damage_of(
-            [&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
-      sources_.on_damage(
-          repo::wal_timeline_folder(archive_.lineage().name, history.timeline()), *error);
+    if (const std::optional<Error> error =
+            damage_of([&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
+      sources_.on_damage(repo::wal_timeline_folder(archive_.lineage().name, history.timeline()),
+                         *error);
       return;
     }
     const CutPath& way = *made;
@@ -318,9 +318,10 @@ class Looker {
     WalPicture::Broken broken;
     if (cut != nullptr) {
       const std::string name = pg::segment_file_name(cut->first, size_);
-      broken.reason = fmt::format("WAL segment \"{}\", which it needs, {}", name,
-                           cut->cut == Cut::kUnjoined ? "does not join the one before it"
-                                                      : fmt::format("is {}", word_of(cut->cut)));
+      broken.reason =
+          fmt::format("WAL segment \"{}\", which it needs, {}", name,
+                      cut->cut == Cut::kUnjoined ? "does not join the one before it"
+                                                 : fmt::format("is {}", word_of(cut->cut)));
       broken.object =
           archive_.object_name({.kind = pg::WalFileKind::kSegment, .segment = cut->first});
     } else {
@@ -350,8 +351,7 @@ class Looker {
     window.end_lsn = std::max(window.end_lsn, newest->stop_lsn);
     // By the place, not by the time: a clock may have been wrong.
     const std::optional<Commit> commit = way.last_commit(stretch);
-    window.end_time =
-        commit && commit->lsn > newest->stop_lsn ? commit->time : newest->stop_time;
+    window.end_time = commit && commit->lsn > newest->stop_lsn ? commit->time : newest->stop_time;
     picture_.windows.push_back(std::move(window));
   }
 

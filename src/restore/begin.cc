@@ -47,10 +47,10 @@ std::vector<std::string> settle(const std::string& directory, const RestoredStat
   return moved;
 }
 
-// A server without a target takes wherever it cannot read on for the end of the WAL, and is promoted
-// there; one with a target that it does not reach ends (xlogrecovery.c, "recovery ended before
-// configured recovery target was reached", PostgreSQL 13 to 18). So the end is a target too: that of
-// the archive now, which may have grown while the files were laid.
+// A server without a target takes wherever it cannot read on for the end of the WAL, and is
+// promoted there; one with a target that it does not reach ends (xlogrecovery.c, "recovery ended
+// before configured recovery target was reached", PostgreSQL 13 to 18). So the end is a target too:
+// that of the archive now, which may have grown while the files were laid.
 void aim_at_the_end(const Beginning& beginning, RestoredState& state, Reporter& reporter) {
   const recovery::ArchiveEnd end = beginning.find_end(state);
   state.end_record = end.record;

@@ -180,17 +180,18 @@ void Follower::throw_ended_short() const {
                                   : std::string("an unknown place");
   throw Error(
       {.code = ErrorCode::kServer,
-       .message = fmt::format("recovery on \"{}\" ended at {}, short of the end of the archived WAL "
-                              "at {}",
-                              server_.data_directory(), reached,
-                              pg::to_string(following_.end_record)),
+       .message =
+           fmt::format("recovery on \"{}\" ended at {}, short of the end of the archived WAL "
+                       "at {}",
+                       server_.data_directory(), reached, pg::to_string(following_.end_record)),
        .detail = fmt::format("The server could not read on from there, and was not promoted: the "
                              "directory stays as it is. Its log is \"{}\".",
                              server_.log_file()),
-       .hint = fmt::format("\"holdfast verify\" tells what is wrong with the WAL there. When it was "
-                           "mended, go on with: {}\nTo do without what comes behind, restore with "
-                           "--to-lsn {}.",
-                           following_.resume_command, reached)});
+       .hint =
+           fmt::format("\"holdfast verify\" tells what is wrong with the WAL there. When it was "
+                       "mended, go on with: {}\nTo do without what comes behind, restore with "
+                       "--to-lsn {}.",
+                       following_.resume_command, reached)});
 }
 
 void Follower::throw_failed(const ExitStatus& status) {

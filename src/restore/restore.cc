@@ -189,9 +189,8 @@ void Restore::check_place() {
 void Restore::plan() {
   reporter_.phase("planning", 0);
   auto make = [this] {
-    result_.plan =
-        recovery::make_plan(repository_, *lineage_, options_.target,
-                            ask_running_server(options_.conninfo, *lineage_, stop_));
+    result_.plan = recovery::make_plan(repository_, *lineage_, options_.target,
+                                       ask_running_server(options_.conninfo, *lineage_, stop_));
   };
   if (on_paper_ && must_clear_) {
     const Context without(

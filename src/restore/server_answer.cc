@@ -26,8 +26,7 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
                const TimeQuestion& question, const std::stop_token& stop) {
   // The clock before the place: what is committed up to the one lies before the other.
   const Time now = parse_time(connection.query_value("SELECT pg_catalog.clock_timestamp()"));
-  cluster::ProductionAnswer answer =
-      cluster::ask_production(connection, lineage.system_identifier);
+  cluster::ProductionAnswer answer = cluster::ask_production(connection, lineage.system_identifier);
   if (!answer.production) return unproven(std::move(answer.why_not));
   if (question.time > now)
     return unproven(
@@ -35,8 +34,8 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
   if (answer.production->timeline != question.timeline)
     return unproven(fmt::format("The server that conninfo leads to is on timeline {}.",
                                 pg::to_string(answer.production->timeline)));
-  const pg::Lsn inserted = pg::parse_lsn(
-      connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+  const pg::Lsn inserted =
+      pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   for (int attempt = 0; answer.production->flushed < inserted && attempt < kFlushAttempts;
        ++attempt) {
     wait_for(stop, kFlushPause);
@@ -77,8 +76,7 @@ recovery::AskServer ask_running_server(const std::string& conninfo, const repo::
           {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
       answer = ask(connection, lineage, question, stop);
     });
-    if (error)
-      return unproven(fmt::format("The server could not be asked: {}.", error->message()));
+    if (error) return unproven(fmt::format("The server could not be asked: {}.", error->message()));
     return answer;
   };
 }

@@ -82,7 +82,8 @@ Json to_json(const RestoredState& state) {
       .set("first_segment", state.first_segment)
       .set("last_segment", state.last_segment)
       .set("target_segment", state.target_segment)
-      .set("end_record", state.end_record.is_valid() ? Json(pg::to_string(state.end_record)) : Json())
+      .set("end_record",
+           state.end_record.is_valid() ? Json(pg::to_string(state.end_record)) : Json())
       .set("ends_in_tail", state.ends_in_tail)
       .set("command_line", std::move(command_line))
       .set("only_in_sandbox", state.only_in_sandbox)

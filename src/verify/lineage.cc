@@ -478,14 +478,14 @@ void LineageVerifier::look_at_windows() {
     backups.push_back(*candidate.backup);
     if (candidate.reason.empty()) restorable.insert(candidate.id);
   }
-  recovery::WalPicture picture = recovery::look_at_wal(
-      {.archive = archive_,
-       .backups = backups,
-       .restorable = restorable,
-       .damage = damaged_wal_,
-       .on_damage = [&](const std::string& object,
-                        const Error& error) { findings_.add(object, error); },
-       .stop = job_.stop});
+  recovery::WalPicture picture =
+      recovery::look_at_wal({.archive = archive_,
+                             .backups = backups,
+                             .restorable = restorable,
+                             .damage = damaged_wal_,
+                             .on_damage = [&](const std::string& object,
+                                              const Error& error) { findings_.add(object, error); },
+                             .stop = job_.stop});
   for (Candidate& candidate : candidates_)
     if (const auto found = picture.broken.find(candidate.id); found != picture.broken.end()) {
       if (!found->second.object.empty()) findings_.blame(found->second.object, candidate.id);

@@ -69,8 +69,8 @@ std::string text(const verify::LineageResult& lineage) {
   for (const verify::Window& window : lineage.windows)
     out += fmt::format("  recoverable on timeline {}: {} to {} ({} to {})\n",
                        pg::to_string(window.timeline), to_local(window.start_time),
-                       to_local(window.end_time),
-                       pg::to_string(window.start_lsn), pg::to_string(window.end_lsn));
+                       to_local(window.end_time), pg::to_string(window.start_lsn),
+                       pg::to_string(window.end_lsn));
   for (const verify::Gap& gap : lineage.gaps) out += text(gap);
   out += text(lineage.findings);
   if (lineage.finding_count > kShownFindings)

@@ -252,9 +252,8 @@ std::string text(const backup::BackupResult& result) {
         "pages, then back up again.\n",
         backup.damaged_blocks);
   else
-    out += fmt::format(
-        "Everything from {} on can be recovered.\n",
-        to_local(result.window ? result.window->start_time : backup.stop_time));
+    out += fmt::format("Everything from {} on can be recovered.\n",
+                       to_local(result.window ? result.window->start_time : backup.stop_time));
   return out;
 }
 

@@ -169,8 +169,8 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
   put_all();
   const Error error = refusal(to_time(90));
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
-  EXPECT_EQ(error.message(), fmt::format("the archived WAL does not reach {}",
-                                         to_local(at_minute(90))));
+  EXPECT_EQ(error.message(),
+            fmt::format("the archived WAL does not reach {}", to_local(at_minute(90))));
   EXPECT_EQ(error.detail(),
             fmt::format("The last that is known of it is of {}, and it ends at {}. Transactions "
                         "that ended up to the target may be missing. No server that could tell was "
@@ -202,8 +202,7 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
   EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
   EXPECT_EQ(asked[0].time, at_minute(90));
   answer = {.is_reached = false, .told = "It has committed something."};
-  const Error told =
-      test::error_of([&] { make_plan(repository(), lineage(), to_time(90), ask); });
+  const Error told = test::error_of([&] { make_plan(repository(), lineage(), to_time(90), ask); });
   EXPECT_TRUE(told.detail().ends_with("may be missing. It has committed something."))
       << told.detail();
   // Where the archive knows, nobody is asked.
@@ -277,8 +276,8 @@ TEST_F(PlanTest, CommitTimesThatGoBackAreAWarningWithTheLsnThatReachesThem) {
 
 TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
   put_all();
-  const std::string ahead = put_backup(
-      {.start = first_records_[5], .stop = after_first_commit_[5], .stop_minute = 59});
+  const std::string ahead =
+      put_backup({.start = first_records_[5], .stop = after_first_commit_[5], .stop_minute = 59});
   const Plan made = plan(to_time(57));
   EXPECT_EQ(made.backup.id, b_);
   ASSERT_EQ(made.warnings.size(), 1U);
@@ -303,8 +302,7 @@ class PlanBehindTheEnd : public PlanTest {
     for (const Target& target : {Target{}, to_time(90), Target{.timeline = pg::TimelineId{1}}}) {
       const Error error = refusal(target);
       EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
-      EXPECT_EQ(error.message(),
-                "WAL segment \"000000010000000000000005\" is not in the archive");
+      EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000005\" is not in the archive");
       EXPECT_NE(error.hint().find("holdfast wal salvage"), std::string::npos) << error.hint();
       EXPECT_NE(error.hint().find("\nUp to the hole recovery is possible: holdfast restore "
                                   "--to-lsn 0/4"),
@@ -374,7 +372,7 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
   const Error error = refusal({});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(),
-            "timeline 1 has later commits than timeline 2, which is the newest");
+            "timeline 1 has later commits than timeline 2, which would be followed");
   EXPECT_EQ(error.hint(),
             "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
             "To go along timeline 1: holdfast restore --to-latest --timeline 1");
@@ -404,7 +402,7 @@ TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   EXPECT_EQ(plan({}).last_commit, at_minute(70));
   EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
   EXPECT_EQ(refusal(to_time(61)).message(),
-            "timeline 1 has later commits than timeline 2, which is the newest");
+            "timeline 1 has later commits than timeline 2, which would be followed");
 }
 
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
@@ -487,7 +485,8 @@ TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
                                           "recovery from backup {} would end before it and "
                                           "lose what comes after.",
                                           b_));
-    EXPECT_TRUE(error.hint().starts_with("It may still lie in the pg_wal directory of the server "));
+    EXPECT_TRUE(
+        error.hint().starts_with("It may still lie in the pg_wal directory of the server "));
     EXPECT_NE(error.hint().find("\nUp to the hole recovery is possible: holdfast restore --to-lsn "
                                 "0/4"),
               std::string::npos)
@@ -692,9 +691,9 @@ TEST_F(PlanTest, TheNewestTimelineIsFollowedAndTheAbandonedOneNamed) {
 
   // A time at which the abandoned branch was the one that was there.
   EXPECT_EQ(refusal(to_time(61)).message(),
-            "timeline 1 has later commits than timeline 2, which is the newest");
-  const Plan between = plan(
-      {.kind = TargetKind::kTime, .time = at_minute(61), .timeline = pg::TimelineId{2}});
+            "timeline 1 has later commits than timeline 2, which would be followed");
+  const Plan between =
+      plan({.kind = TargetKind::kTime, .time = at_minute(61), .timeline = pg::TimelineId{2}});
   EXPECT_EQ(between.last_commit, at_minute(50));
 }
 
@@ -719,6 +718,8 @@ TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
   const Plan named = plan({.backup = late});
   EXPECT_EQ(named.backup.id, late);
   EXPECT_EQ(named.timeline, pg::TimelineId{1});
+  ASSERT_EQ(named.warnings.size(), 1U);
+  EXPECT_TRUE(named.warnings[0].starts_with("timeline 2 has later commits than timeline 1"));
   const Error error = refusal({.timeline = pg::TimelineId{2}, .backup = late});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "no such backup leads to timeline 2");
