@@ -52,7 +52,7 @@ struct BackupResult {
   // backup.
   std::vector<std::string> unreadable_files;
   // The stretch without a hole that it leads into, with older backups where there is none between.
-  std::optional<recovery::Window> window;
+  std::optional<recovery::Window> window = {};
 };
 
 // Throws kServerUnavailable, kPermission (cannot read the data directory; run as its owner),

@@ -7,11 +7,11 @@
 namespace holdfast::view {
 namespace {
 
-Json time_or_null(const std::optional<Time>& time) {
+Json commit_time(const std::optional<Time>& time) {
   return time ? Json(to_rfc3339(*time)) : Json();
 }
 
-Json texts(const std::vector<std::string>& all) {
+Json names(const std::vector<std::string>& all) {
   Json array = Json::array();
   for (const std::string& one : all) array.push(one);
   return array;
@@ -37,7 +37,7 @@ Json json(const recovery::Window& window) {
       .set("end_lsn", pg::to_string(window.end_lsn))
       .set("start_time", to_rfc3339(window.start_time))
       .set("end_time", to_rfc3339(window.end_time))
-      .set("backups", texts(window.backups));
+      .set("backups", names(window.backups));
 }
 
 Json json(const recovery::Gap& gap) {
@@ -49,9 +49,9 @@ Json json(const recovery::Gap& gap) {
       .set("segments", gap.segment_count)
       .set("start_lsn", pg::to_string(gap.start_lsn))
       .set("end_lsn", pg::to_string(gap.end_lsn))
-      .set("last_commit_before", time_or_null(gap.after))
-      .set("first_commit_behind", time_or_null(gap.before))
-      .set("backups", texts(gap.backups));
+      .set("last_commit_before", commit_time(gap.after))
+      .set("first_commit_behind", commit_time(gap.before))
+      .set("backups", names(gap.backups));
 }
 
 }  // namespace holdfast::view
