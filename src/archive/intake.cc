@@ -107,6 +107,13 @@ bool is_in_recovery(pg::ClusterState state) {
          state == pg::ClusterState::kInCrashRecovery ||
          state == pg::ClusterState::kInArchiveRecovery;
 }
+constexpr std::string_view kTakenTimelineHint =
+    "Another server took this timeline before: this one is a restored copy or a former primary, "
+    "which should not archive (archive_mode = off); or a standby that was promoted while it could "
+    "not ask the archive. If it is the one that is to go on, its WAL needs another place: name the "
+    "cluster anew in the configuration ([cluster.NAME]), run \"holdfast -c NAME init "
+    "--configure-server\", and take a backup. Nothing of it is lost meanwhile: the server keeps "
+    "what is not archived.";
 
 }  // namespace
 
@@ -416,7 +423,9 @@ void Intake::throw_conflict(const OfferedFile& offered, const std::string& archi
                .detail = fmt::format(
                    "The archived one, which stays, was pushed by {}. This one is offered by {}.",
                    archived_by, who(source_.host, source_.data_directory)),
-               .hint = fmt::format(kTwoServersHint, offered.name)});
+               .hint = offered.file.kind == pg::WalFileKind::kHistory
+                           ? std::string(kTakenTimelineHint)
+                           : fmt::format(kTwoServersHint, offered.name)});
 }
 
 void Intake::refuse_conflict(const OfferedFile& offered) const {

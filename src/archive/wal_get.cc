@@ -31,6 +31,9 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr std::string_view kTemporary = ".holdfast";
 constexpr std::string_view kSpooled = ".holdfast.spooled";
 constexpr std::chrono::milliseconds kHolePause = std::chrono::seconds(1);
+// How many times as long as for anything else a standby's archive is waited for when it asks for a
+// history: the answer may decide which timeline it begins.
+constexpr int kHistoryPatience = 3;
 constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(2);
 
 // The file that the server will find at the destination: whole or not at all.
@@ -144,6 +147,7 @@ class Getter {
   struct Answer {
     GetResult result;
     std::optional<Error> hole;
+    bool is_lasting = false;  // the hole: waiting is no use
   };
   Answer get(const pg::WalFileName& file) {
     switch (file.kind) {
@@ -174,6 +178,9 @@ class Getter {
     return {.result = {.outcome = GetOutcome::kAbsent}, .hole = std::nullopt};
   }
   static Answer found(Error hole) { return {.result = {}, .hole = std::move(hole)}; }
+  static Answer lasting(Error hole) {
+    return {.result = {}, .hole = std::move(hole), .is_lasting = true};
+  }
 
   uint32_t segment_bytes() const { return archive_.lineage().wal_segment_bytes; }
   std::string name_of(const pg::SegmentName& segment) const {
@@ -298,7 +305,7 @@ class Getter {
       if (timeline >= asked && !witness) witness = timeline;
     if (!witness) return absent();
     if (place_file(file)) return placed();  // it came before what was seen
-    return found(Error(
+    Answer answer = found(Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("timeline history file \"{}\" is missing in the archive",
                                 options_.file_name),
@@ -309,6 +316,23 @@ class Getter {
              "timeline; or, where no server ever was, take what is archived of it out of service: "
              "\"holdfast wal set-aside {}\".",
              archive_.first_file(asked).value_or(options_.file_name))}));
+    answer.is_lasting = has_stood(*witness);
+    return answer;
+  }
+
+  // Histories are archived first of all. One that is missing beside a file that has been there for
+  // longer than anybody waits is not on its way.
+  bool has_stood(pg::TimelineId timeline) const {
+    std::string object = archive_.object_name(history_file(timeline));
+    std::optional<store::ObjectInfo> info = archive_.store().info(object);
+    if (!info) {
+      const std::optional<uint64_t> first = archive_.first_segment(timeline);
+      if (!first) return false;
+      object = archive_.object_name({.kind = pg::WalFileKind::kSegment,
+                                     .segment = {.timeline = timeline, .segment_number = *first}});
+      info = archive_.store().info(object);
+    }
+    return info && system_clock().now() - info->modified > options_.timeout;
   }
 
   // --- segments
@@ -333,6 +357,10 @@ class Getter {
       return found(hole(
           fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)), *later));
     }
+    if (branches.unheld && !branches.held && archive_.partials(segment).empty())
+      return lasting(
+          hole(fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)),
+               *branches.unheld));
     // What a server left unfinished is no segment: it may be older than what the asking server has
     // in its own pg_wal, and would take the place of that. `restore` lays it itself.
     if (!branches.within && !archive_.partials(segment).empty())
@@ -341,24 +369,33 @@ class Getter {
     return absent();
   }
 
-  // A sentence about a later segment of the same timeline.
+  // A sentence about what lies behind it on the same timeline: a segment, an unfinished one too, or
+  // the history file of a backup that began in it or later.
   std::optional<std::string> later_on_timeline(const pg::SegmentName& segment) const {
-    std::optional<uint64_t> next;
-    archive_.for_each_segment(segment.timeline, segment.segment_number + 1,
-                              [&](uint64_t number, uint64_t) {
-                                next = number;
-                                return false;
-                              });
+    std::optional<repo::WalArchive::Entry> next;
+    archive_.for_each_entry(segment.timeline, segment.segment_number,
+                            [&](const repo::WalArchive::Entry& entry) {
+                              if (entry.file.segment.segment_number > segment.segment_number ||
+                                  entry.file.kind == pg::WalFileKind::kBackupHistory)
+                                next = entry;
+                              return !next;
+                            });
     if (!next) return std::nullopt;
+    if (next->file.kind == pg::WalFileKind::kBackupHistory)
+      return fmt::format("A backup began in \"{}\", as its history file tells.",
+                         name_of(next->file.segment));
     return fmt::format("Later segments of its timeline are there, from \"{}\" on.",
-                       name_of({.timeline = segment.timeline, .segment_number = *next}));
+                       name_of(next->file.segment));
   }
 
-  // Timelines that left this one behind the segment need it; one that left it within the segment
-  // has a copy of its own.
+  // A timeline that left this one behind the segment needs it, and proves that it was written,
+  // whether any of its own WAL is archived yet or not. One that left it within the segment has a
+  // copy of its own.
   struct Branches {
     std::optional<std::string> behind;  // a sentence about one
     bool within = false;
+    std::optional<std::string> unheld;  // about one whose copy is not archived, in which WAL was
+    bool held = false;                  // a copy is
   };
   Branches branches_behind(const pg::SegmentName& segment) const {
     Branches branches;
@@ -369,14 +406,27 @@ class Getter {
           history ? history->switch_point_of(segment.timeline) : std::nullopt;
       if (!left || *left < pg::start_lsn(segment.segment_number, archive_.segment_size())) continue;
       const bool within = *left < pg::end_lsn(segment.segment_number, archive_.segment_size());
-      if (within)
-        branches.within = true;
-      else if (archive_.first_segment(timeline))
-        branches.behind =
-            fmt::format("Timeline {}, which is archived, left timeline {} behind it, at {}.",
-                        timeline.value, segment.timeline.value, pg::to_string(*left));
+      const std::string told =
+          fmt::format("Timeline {} left timeline {} {} it, at {}.", timeline.value,
+                      segment.timeline.value, within ? "in" : "behind", pg::to_string(*left));
+      if (!within) branches.behind = told;
+      if (!within) continue;
+      branches.within = true;
+      if (holds({.timeline = timeline, .segment_number = segment.segment_number}))
+        branches.held = true;
+      else if (*left > pg::start_lsn(segment.segment_number, archive_.segment_size()))
+        branches.unheld = told;
     }
     return branches;
+  }
+  bool holds(const pg::SegmentName& segment) const {
+    bool held = false;
+    archive_.for_each_segment(segment.timeline, segment.segment_number,
+                              [&](uint64_t number, uint64_t) {
+                                held = number == segment.segment_number;
+                                return false;
+                              });
+    return held;
   }
 
   // Asked for by that name, which no server does.
@@ -403,28 +453,65 @@ class Getter {
 };
 
 // Keeps on asking for a standby, whose server an error would end, until `end`; then it is told "not
-// there", and asks again itself.
+// there", and asks again itself. `before_giving_up` may throw, where the archive was not reached.
 GetResult ask_for_standby(const GetOptions& options, const std::function<Getter::Answer()>& ask,
-                          SteadyTime end, Reporter& reporter, const std::stop_token& stop) {
+                          SteadyTime end, const std::function<void()>& before_giving_up,
+                          Reporter& reporter, const std::stop_token& stop) {
   Getter::Answer answer;
-  // For a standby an outage is an answer.
-  std::optional<Error> problem = error_of({ErrorCode::kStoreUnavailable}, [&] {
-    for (;;) {
-      answer = ask();
-      if (!answer.hole) return;
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          end - std::chrono::steady_clock::now());
-      if (left <= left.zero()) return;
-      wait_for(stop, std::min(left, kHolePause));
-      throw_if_stopped(stop);
-    }
-  });
-  if (!problem) problem = answer.hole;
-  if (!problem) return answer.result;
+  std::optional<Error> problem;
+  for (;;) {
+    // For a standby an outage is an answer.
+    problem = error_of({ErrorCode::kStoreUnavailable}, [&] { answer = ask(); });
+    if (!problem && !answer.hole) return answer.result;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    if (left <= left.zero() || (!problem && answer.is_lasting)) break;
+    wait_for(stop, std::min(left, kHolePause));
+    throw_if_stopped(stop);
+  }
+  if (problem) before_giving_up();
   reporter.warning(fmt::format(
       "answering \"not there\" for \"{}\", for this server is a standby and will ask again: {}",
-      options.file_name, problem->message()));
+      options.file_name, problem ? problem->message() : answer.hole->message()));
   return {.outcome = GetOutcome::kAbsent};
+}
+
+// What a standby itself has seen of that timeline or a later one: a sentence.
+std::optional<std::string> witness_at_hand(const GetOptions& options,
+                                           const std::string& spool_directory,
+                                           const pg::WalFileName& history,
+                                           pg::WalSegmentSize size) {
+  for (const std::string& directory :
+       {join_path(options.data_directory, "pg_wal"), spool_directory}) {
+    if (!is_directory(directory)) continue;
+    for (const DirectoryEntry& entry : list_directory(directory)) {
+      const pg::WalFileName file = pg::parse_wal_file_name(entry.name, size);
+      if (file.kind != pg::WalFileKind::kOther && file.segment.timeline >= history.segment.timeline)
+        return fmt::format("There is \"{}\".", join_path(directory, entry.name));
+    }
+  }
+  return std::nullopt;
+}
+
+// A standby that is promoted asks for the history of each id behind its own, and takes the first
+// that is not there. It cannot be told from one that only looks for a newer timeline, so an answer
+// without the archive is the last resort: what the server has seen itself speaks against it.
+void require_unseen(const GetOptions& options, const std::string& spool_directory,
+                    const pg::WalFileName& history, pg::WalSegmentSize size, Reporter& reporter) {
+  // The server looks there itself.
+  if (stat_if_exists(join_path(options.data_directory, "pg_wal/" + options.file_name))) return;
+  if (const std::optional<std::string> seen =
+          witness_at_hand(options, spool_directory, history, size))
+    throw Error({.code = ErrorCode::kStoreUnavailable,
+                 .message = fmt::format("whether there is a timeline history file \"{}\" cannot be "
+                                        "told without the archive",
+                                        options.file_name),
+                 .detail = *seen + " A server that is promoted now would take that timeline's id.",
+                 .hint = "Make the repository reachable."});
+  reporter.warning(
+      fmt::format("that timeline {} is free is not proven: if this server is promoted now and the "
+                  "archive knows that timeline, its WAL will not be archived",
+                  history.segment.timeline.value));
 }
 
 // Behind the segment of the recovery target, where nothing is needed: the server asks only because
@@ -469,7 +556,8 @@ std::string asking_data_directory(const std::string& destination, const std::str
 GetResult get(const GetOptions& options, store::Store& source, const repo::KeySource& key,
               Reporter& reporter, std::stop_token stop) {
   Context getting("fetching WAL file \"{}\"", options.file_name);
-  const SteadyTime end = std::chrono::steady_clock::now() + options.timeout;
+  const SteadyTime begun = std::chrono::steady_clock::now();
+  const SteadyTime end = begun + options.timeout;
 
   // Who asks. Without this nothing is answered.
   const pg::ControlFile control = cluster::read_control_file(options.data_directory).control;
@@ -524,8 +612,17 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   // The repository: what is in it, and what is proven not to be.
   auto ask_archive = [&]() -> Getter::Answer {
     std::unique_ptr<store::Store> patient = store::retrying(source, options.timeout, stop);
-    const repo::Repository repository =
-        repo::Repository::open(*patient, key, options.repository_id);
+    std::optional<repo::Repository> opened;
+    // An empty mount point is what an outage looks like.
+    const std::optional<Error> absent_repository = error_of(
+        [&](const Error& error) { return is_standby && error.code() == ErrorCode::kNotFound; },
+        [&] { opened = repo::Repository::open(*patient, key, options.repository_id); });
+    if (absent_repository)
+      throw Error({.code = ErrorCode::kStoreUnavailable,
+                   .message = absent_repository->message(),
+                   .detail = absent_repository->detail(),
+                   .hint = absent_repository->hint()});
+    const repo::Repository& repository = *opened;
     if (!options.repository_id && place_spooled(repository.id()))
       return {.result = kFromSpool, .hole = std::nullopt};
     const repo::Lineage lineage = find_lineage(
@@ -538,7 +635,14 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   if (options.repository_id && place_spooled(*options.repository_id)) {
     result = kFromSpool;
   } else if (is_standby) {
-    result = ask_for_standby(options, ask_archive, end, reporter, stop);
+    const bool is_history = file.kind == pg::WalFileKind::kHistory;
+    result = ask_for_standby(
+        options, ask_archive, is_history ? begun + kHistoryPatience * options.timeout : end,
+        [&] {
+          if (is_history)
+            require_unseen(options, spool_directory, file, control.wal_segment_size, reporter);
+        },
+        reporter, stop);
   } else if (options.until && lies_behind(*options.until, file, control.wal_segment_size)) {
     result = ask_behind_target(options, ask_archive, reporter);
   } else {

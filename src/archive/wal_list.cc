@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "recovery/wal_path.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::archive {
@@ -15,19 +16,18 @@ namespace {
 // Builds one timeline's ranges while its objects pass by in order.
 class TimelineReader {
  public:
-  TimelineReader(const repo::WalArchive& archive, pg::TimelineId timeline, Reporter& reporter)
-      : archive_(archive), reporter_(reporter) {
+  TimelineReader(const repo::WalArchive& archive, pg::TimelineId timeline,
+                 const std::vector<pg::TimelineHistory>& histories, Reporter& reporter)
+      : archive_(archive), histories_(histories), reporter_(reporter) {
     listed_.timeline = timeline;
   }
 
   WalTimeline read(const std::stop_token& stop) {
-    if (std::optional<Bytes> text = archive_.read_file(
-            {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
-      if (const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
-            listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
-            expected_ = where_it_began();
-          }))
-        reporter_.warning(error->message());
+    if (const auto history =
+            std::ranges::find(histories_, listed_.timeline, &pg::TimelineHistory::timeline);
+        history != histories_.end() && !history->ancestors().empty()) {
+      listed_.history = *history;
+      expected_ = where_it_began();
     }
     archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
       throw_if_stopped(stop);
@@ -35,6 +35,7 @@ class TimelineReader {
       return true;
     });
     finish_range();
+    find_missing_end();
     return std::move(listed_);
   }
 
@@ -49,6 +50,22 @@ class TimelineReader {
         start->is_valid() ? listed_.history->timeline_at(*start - 1) : listed_.timeline;
     const std::optional<uint64_t> first_before = archive_.first_segment(before);
     return first_before && *first_before <= number ? std::optional(number) : std::nullopt;
+  }
+
+  // As a recovery finds it.
+  void find_missing_end() {
+    const auto history =
+        std::ranges::find(histories_, listed_.timeline, &pg::TimelineHistory::timeline);
+    if (!expected_ || history == histories_.end()) return;
+    const recovery::WalPath path(archive_, *history, *expected_ - (listed_.ranges.empty() ? 0 : 1),
+                                 recovery::left_at(histories_));
+    const std::optional<recovery::WalPath::MissingEnd>& end = path.missing_end();
+    if (!end || end->held_by || end->first.timeline != listed_.timeline) return;
+    const uint64_t first = end->first.segment_number;
+    const uint64_t last = pg::last_segment_before_end(end->written_to, archive_.segment_size());
+    listed_.gaps.push_back({.first_segment = name_of(first),
+                            .last_segment = name_of(last),
+                            .segment_count = last + 1 - first});
   }
 
   void take(const repo::WalArchive::Entry& entry) {
@@ -139,6 +156,7 @@ class TimelineReader {
   }
 
   const repo::WalArchive& archive_;
+  const std::vector<pg::TimelineHistory>& histories_;
   Reporter& reporter_;
   WalTimeline listed_;
   std::optional<uint64_t> expected_;     // the number that would follow
@@ -171,8 +189,12 @@ WalListing list(const ListOptions& options, const repo::Repository& repository, 
                                   .at = one.content.aside->at,
                                   .by = one.content.aside->by});
     }
+    const std::vector<pg::TimelineHistory> histories =
+        recovery::read_histories(archive, [&](pg::TimelineId, const std::optional<Error>& damage) {
+          if (damage) reporter.warning(damage->message());
+        });
     for (pg::TimelineId timeline : archive.timelines())
-      listed.timelines.push_back(TimelineReader(archive, timeline, reporter).read(stop));
+      listed.timelines.push_back(TimelineReader(archive, timeline, histories, reporter).read(stop));
     listing.lineages.push_back(std::move(listed));
   }
   if (!listing.lineages.empty()) return listing;

@@ -51,8 +51,8 @@ struct WalTimeline {
   // that is not whole.
   std::optional<pg::TimelineHistory> history;
   std::vector<WalRange> ranges;
-  std::vector<WalGap>
-      gaps;  // between the ranges, and before the first of a timeline that began in the archive
+  std::vector<WalGap> gaps;  // between the ranges, before the first of a timeline that began in the
+                             // archive, and behind the last where WAL is proven to have been
   std::vector<WalPartial> partials;
   uint64_t backup_history_count = 0;
 };

@@ -128,6 +128,22 @@ void describe_wal(const cluster::OnlineBackup::Stopped& stopped, pg::Lsn start_l
 
 }  // namespace
 
+namespace {
+
+std::optional<recovery::Window> window_of(const repo::Backup& backup,
+                                          const repo::Repository& repository,
+                                          const repo::Lineage& lineage) {
+  const recovery::WalPicture picture =
+      recovery::look_at_wal(repository, lineage, [](const std::string&, const Error&) {});
+  const auto found = std::ranges::find_if(picture.windows, [&](const recovery::Window& window) {
+    return window.timeline == backup.stop_timeline &&
+           std::ranges::find(window.backups, backup.id) != window.backups.end();
+  });
+  return found == picture.windows.end() ? std::nullopt : std::optional(*found);
+}
+
+}  // namespace
+
 BackupResult backup(const BackupOptions& options, const repo::Repository& repository,
                     Reporter& reporter, std::stop_token stop) {
   const Clock& clock = system_clock();
@@ -227,6 +243,8 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   result.backup = writer.commit(std::move(description));
   result.damaged = std::move(copied.damaged);
   result.unreadable_files = std::move(outside.unreadable);
+  // It exists, whatever else cannot be read.
+  error_of([&] { result.window = window_of(result.backup, repository, lineage); });
   return result;
 }
 

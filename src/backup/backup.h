@@ -23,6 +23,7 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "codec/compression.h"
+#include "recovery/windows.h"
 #include "repo/backup.h"
 
 namespace holdfast::backup {
@@ -50,6 +51,8 @@ struct BackupResult {
   // Configuration files outside the data directory that could not be read and are not in the
   // backup.
   std::vector<std::string> unreadable_files;
+  // The stretch without a hole that it leads into, with older backups where there is none between.
+  std::optional<recovery::Window> window = {};
 };
 
 // Throws kServerUnavailable, kPermission (cannot read the data directory; run as its owner),

@@ -33,7 +33,7 @@ int run_check(const Call& call) {
   const std::string text =
       call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
   std::fwrite(text.data(), 1, text.size(), stdout);
-  return result.proven ? 0 : 1;
+  return result.proven && result.cause() == nullptr ? 0 : 1;
 }
 
 }  // namespace holdfast::cli

@@ -168,6 +168,7 @@ int run_restore(const Call& call) {
   options.start = arguments.start;
   options.port = arguments.port;
   options.bindir = settings.text("cluster.bindir");
+  options.conninfo = settings.text("cluster.conninfo");
   options.salvage = salvager(call, opened);
   options.sandbox = sandbox_options(call);
   options.resume_command = arguments.resume_command;

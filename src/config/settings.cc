@@ -41,7 +41,8 @@ constexpr std::array kTable = {
     Setting{"wal.read_ahead", "HOLDFAST_WAL_READ_AHEAD", "--read-ahead", "N", "16",
             "how many segments wal get fetches before they are asked for, 0 to 256", 0, 256},
     Setting{"wal.timeout", "HOLDFAST_WAL_TIMEOUT", "--timeout", "DURATION", "60s",
-            "how long wal get tries again when the repository does not answer"},
+            "how long wal get tries again when the repository does not answer; a standby, for a "
+            "timeline's history, three times as long"},
     Setting{"wal.spool", "HOLDFAST_WAL_SPOOL", "--spool", "DIR", "",
             "where wal get keeps what it read ahead; a directory below the asking server's pg_wal "
             "unless set"},

@@ -97,7 +97,7 @@ void Destruction::require_proof() {
 void Destruction::find_server() {
   connection_.emplace(cluster::Connection::connect(
       {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_));
-  ProductionAnswer answer = ask_production(*connection_, *lineage_);
+  ProductionAnswer answer = cluster::ask_production(*connection_, lineage_->system_identifier);
   if (!answer.production)
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = "the server is not the one to destroy",
@@ -161,7 +161,8 @@ void Destruction::require_space() {
 // T0. Whatever is committed from here on is behind the disaster.
 void Destruction::strike() {
   reporter_.phase("destroying the cluster", 0);
-  const ProductionAnswer answer = ask_production(*connection_, *lineage_);
+  const ProductionAnswer answer =
+      cluster::ask_production(*connection_, lineage_->system_identifier);
   if (!answer.production)
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = "the server is not the one to destroy any more",
@@ -217,10 +218,11 @@ void Destruction::compare_and_check() {
   report_.loss_note = "Where the recovery ended could not be read.";
   if (report_.recovered_end) {
     const std::optional<Error> failure = error_of([&] {
-      take_loss(report_,
-                find_loss(production_, *report_.recovered_end,
-                          pg::WalSegmentSize(lineage_->wal_segment_bytes),
-                          wal_files_of(join_path(moves_.front().second, "pg_wal")), stop_));
+      take_loss(
+          report_,
+          find_loss(production_, *report_.recovered_end,
+                    pg::WalSegmentSize(lineage_->wal_segment_bytes),
+                    cluster::wal_files_of(join_path(moves_.front().second, "pg_wal")), stop_));
     });
     if (failure)
       report_.loss_note =

@@ -171,8 +171,8 @@ void Drill::prepare() {
 // T0. Of production nothing but a position is wanted.
 void Drill::strike() {
   if (production_) {
-    const std::optional<Error> failure =
-        error_of([&] { answer_ = ask_production(*production_, *lineage_); });
+    const std::optional<Error> failure = error_of(
+        [&] { answer_ = cluster::ask_production(*production_, lineage_->system_identifier); });
     if (failure)
       answer_.why_not = fmt::format("The server could not be asked: {}.", words_of(*failure));
   }
@@ -271,7 +271,8 @@ void Drill::compare() {
       take_loss(report_, find_loss(*answer_.production, *end,
                                    pg::WalSegmentSize(lineage_->wal_segment_bytes), read, stop_));
     };
-    const std::optional<Error> failure = error_of([&] { find(wal_files_by_sql(*production_)); });
+    const std::optional<Error> failure =
+        error_of([&] { find(cluster::wal_files_by_sql(*production_)); });
     if (failure)
       report_.loss_note =
           fmt::format("The server's WAL could not be read: {}.", words_of(*failure));

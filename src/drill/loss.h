@@ -6,38 +6,18 @@
 // added to. Where it cannot be read the loss is unknown, and says why: never a guess, never zero.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
 
-#include "base/bytes.h"
 #include "base/time.h"
-#include "cluster/connection.h"
-#include "pg/lsn.h"
-#include "pg/wal_file_name.h"
-#include "repo/repository.h"
+#include "cluster/written_wal.h"
 
 namespace holdfast::drill {
 
-// The server as it was at T0.
-struct Production {
-  pg::Lsn flushed;
-  pg::TimelineId timeline;
-  std::string data_directory;  // as the server names it
-};
-// Asks the server behind `conninfo`. nullopt with a sentence in `why_not` when there is none, or
-// not this lineage's primary.
-struct ProductionAnswer {
-  std::optional<Production> production;
-  std::string why_not;
-};
-ProductionAnswer ask_production(cluster::Connection& connection, const repo::Lineage& lineage);
-
-// The bytes of a file of pg_wal, as many as there are; nullopt when there is no such file.
-using ReadWalFile = std::function<std::optional<Bytes>(const std::string& name)>;
-ReadWalFile wal_files_by_sql(cluster::Connection& connection);
-ReadWalFile wal_files_of(const std::string& pg_wal);
+using cluster::Production;
+using cluster::ProductionAnswer;
+using cluster::ReadWalFile;
 
 struct Loss {
   std::optional<uint64_t> transactions;

@@ -17,7 +17,7 @@ namespace {
 using pg::to_string;
 
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
-                    const Target& target);
+                    const Target& target, const AskServer& ask_server);
 
 // A trial only asks whether there is a plan: its refusals name no way out.
 enum class Purpose : uint8_t { kPlan, kTrial };
@@ -25,12 +25,13 @@ enum class Purpose : uint8_t { kPlan, kTrial };
 class Planner {
  public:
   Planner(const repo::Repository& repository, const repo::Lineage& lineage, const Target& target,
-          Purpose purpose)
+          const AskServer& ask_server, Purpose purpose)
       : repository_(repository),
         lineage_(lineage),
         sources_(repository, lineage, target),
         archive_(sources_.archive()),
         target_(target),
+        ask_server_(ask_server),
         purpose_(purpose) {}
 
   Plan make();
@@ -49,10 +50,15 @@ class Planner {
   void take(Plan& plan, const Way& way, const Reach& reach) const;
   void take_to_the_end(Plan& plan, const Way& way);
   void find_abandoned(Plan& plan);
+  void look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
+  void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
+                      const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
 
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
+  void require_time_reached(Plan& plan, const Way& way, const Reach& reach) const;
+  void refuse_abandoned(Plan& plan) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -71,6 +77,7 @@ class Planner {
   const Sources sources_;
   const repo::WalArchive& archive_;
   const Target& target_;
+  const AskServer& ask_server_;
   const Purpose purpose_;
 };
 
@@ -98,6 +105,12 @@ void check_target(const Target& target) {
 
 // --- refusals -----------------------------------------------------------------------------------
 
+constexpr const char* kWhereItMayBe =
+    "It may still lie in the pg_wal directory of the server that wrote it, or of a standby: "
+    "archive "
+    "it with holdfast wal salvage, which takes a stopped server's whole pg_wal, or holdfast wal "
+    "push.";
+
 Target Planner::nearest(TargetKind kind) const {
   Target target = target_;
   target.kind = kind;
@@ -107,7 +120,8 @@ Target Planner::nearest(TargetKind kind) const {
 
 // "What: the command", when a plan can be made for it.
 std::string Planner::hint_if_it_works(std::string_view what, const Target& target) const {
-  if (purpose_ == Purpose::kTrial || !can_be_planned(repository_, lineage_, target)) return {};
+  if (purpose_ == Purpose::kTrial || !can_be_planned(repository_, lineage_, target, ask_server_))
+    return {};
   return fmt::format("{}: {}", what, command_for(target));
 }
 
@@ -179,9 +193,32 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
   const pg::WalSegmentSize size = archive_.segment_size();
   const std::string name = pg::segment_file_name(missing, size);
   const std::optional<uint64_t> last = way.path->last();
+  const std::optional<WalPath::MissingEnd>& missing_end = way.path->missing_end();
+  const bool is_cut = way.path->at(missing.segment_number).has_value();
+  std::string held;
   Error::Parts parts{.code = ErrorCode::kTargetUnreachable,
-                     .message = fmt::format("WAL segment \"{}\" is not in the archive", name)};
-  if (last && *last > missing.segment_number) {
+                     .message = fmt::format("WAL segment \"{}\" is not{} in the archive", name,
+                                            is_cut ? " whole" : "")};
+  if (missing_end && missing_end->first == missing) {
+    parts.detail = fmt::format(
+        "Timeline {} was written up to {} at least, which {} tells: recovery from backup {} would "
+        "end before that and lose what comes after.",
+        to_string(missing.timeline), to_string(missing_end->written_to),
+        way.path->timeline() == missing.timeline &&
+                missing.timeline == sources_.history().timeline()
+            ? "what was archived behind it"
+            : fmt::format("\"{}\"", pg::history_file_name(sources_.history().timeline())),
+        way.backup.id);
+    if (missing_end->held_by) {
+      Target there = nearest(TargetKind::kLsn);
+      there.timeline = missing_end->held_by;
+      there.lsn = missing_end->written_to;
+      there.exclusive = true;
+      held = hint_if_it_works(fmt::format("Timeline {}, which left it there, has what is missing",
+                                          to_string(*missing_end->held_by)),
+                              there);
+    }
+  } else if (last && *last > missing.segment_number) {
     uint64_t count = 1;
     while (!way.path->at(missing.segment_number + count)) ++count;
     if (count > 1) {
@@ -205,9 +242,7 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
     parts.detail =
         fmt::format("Backup {} needs WAL up to {}.", way.backup.id, to_string(way.backup.stop_lsn));
   }
-  parts.hint =
-      lines({"Archive it with holdfast wal push if the old server or another archive still has it.",
-             up_to_the_hole(way, missing)});
+  parts.hint = lines({kWhereItMayBe, held, up_to_the_hole(way, missing)});
   throw Error(std::move(parts));
 }
 
@@ -340,6 +375,8 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
     Reach reach = survey.to_lsn(way.first, *limit);
     if (reach.found) {
       require_backup_wal(way, reach);
+      if (const std::optional<pg::SegmentName> hole = way.path->first_hole(way.first))
+        throw_hole(way, *hole);
       plan.target.kind = TargetKind::kLsn;
       plan.target.lsn = *limit;
       plan.target.exclusive = true;
@@ -353,6 +390,11 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
   plan.target.kind = TargetKind::kLatest;
   plan.target.exclusive = false;
   plan.last_record = survey.last_complete_record_before(reach.last_segment + 1);
+  // The parent may be written on meanwhile.
+  if (way.path->limit() && plan.last_record) {
+    plan.target.kind = TargetKind::kLsn;
+    plan.target.lsn = *plan.last_record;
+  }
   take(plan, way, reach);
 }
 
@@ -360,26 +402,92 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
 void Planner::find_abandoned(Plan& plan) {
   for (const pg::TimelineHistory& history : sources_.histories()) {
     const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
-    const std::optional<uint64_t> last = archive_.last_segment(history.timeline());
-    if (!fork || !last) continue;
-    for (uint64_t number = *last; number >= std::max(segment_of(*fork), uint64_t{1}); --number) {
-      std::optional<repo::WalSegmentInfo> info = archive_.segment_info(
-          {.kind = pg::WalFileKind::kSegment,
-           .segment = {.timeline = history.timeline(), .segment_number = number}});
-      if (!info) break;
-      if (info->commits.count == 0) continue;
-      if (info->commits.last_lsn >= *fork)
-        plan.abandoned.push_back({.timeline = history.timeline(),
-                                  .forked_at = *fork,
-                                  .last_commit = info->commits.last_time});
-      break;
-    }
+    if (!fork) continue;
+    // Nobody needs it for this recovery.
+    if (const std::optional<Error> damage =
+            damage_of([&] { look_at_branch(plan, history, *fork); }))
+      plan.notes.push_back(fmt::format("what timeline {} holds cannot be told: {}",
+                                       to_string(history.timeline()), damage->message()));
   }
   for (const AbandonedBranch& branch : plan.abandoned) {
     plan.notes.push_back(fmt::format(
         "timeline {0} left this path at {1} and is not followed; its last commit is of {2} "
         "(--timeline {0})",
         to_string(branch.timeline), to_string(branch.forked_at), to_local(*branch.last_commit)));
+  }
+}
+
+void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const {
+  const uint64_t first = std::max(segment_of(fork), uint64_t{1});
+  const WalPath path(archive_, history, first);
+  if (!path.last() || path.timeline() != history.timeline()) return;
+  Survey survey(archive_, path);
+  for (uint64_t number = *path.last(); number >= first; --number) {
+    const std::optional<PathSegment> segment = path.at(number);
+    if (!segment) break;
+    const repo::WalSegmentInfo info = survey.info(*segment);
+    if (info.commits.count == 0) continue;
+    if (info.commits.last_lsn >= fork) {
+      plan.abandoned.push_back({.timeline = history.timeline(),
+                                .forked_at = fork,
+                                .last_commit = info.commits.last_time,
+                                .last_commit_meant = info.commits.last_time});
+      if (target_.kind == TargetKind::kTime)
+        plan.abandoned.back().last_commit_meant =
+            survey.to_time(first, target_.time, target_.exclusive).last_commit;
+    }
+    break;
+  }
+}
+
+// The newest timeline is followed because it usually is the one that went on. Where another one
+// has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
+// by mistake.
+void Planner::refuse_abandoned(Plan& plan) const {
+  if (target_.timeline ||
+      (target_.kind != TargetKind::kLatest && target_.kind != TargetKind::kTime))
+    return;
+  const pg::TimelineHistory& chosen = sources_.history();
+  Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
+  for (const AbandonedBranch& branch : plan.abandoned) {
+    if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
+    // The target may lie between the moment at which the chosen timeline began and its first
+    // commit: then it is the one that was there.
+    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end) {
+      const pg::Lsn start = chosen.start_of(chosen.timeline()).value_or(pg::Lsn{});
+      const WalPath path(archive_, chosen, std::max(segment_of(start), uint64_t{1}));
+      const std::optional<Time> began = Survey(archive_, path).time_of_beginning(start);
+      if (began && *began <= target_.time && *branch.last_commit_meant <= *began) continue;
+    }
+    Target stay = target_, other = target_;
+    stay.timeline = chosen.timeline();
+    other.timeline = branch.timeline;
+    const auto works = [&](const Target& target) {
+      return can_be_planned(repository_, lineage_, target, ask_server_);
+    };
+    if (!works(other)) other.backup.clear();
+    const std::string parting = fmt::format(
+        "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
+        "timeline {} it is of {}",
+        to_string(branch.forked_at), to_string(chosen.timeline()),
+        plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
+        to_string(branch.timeline), to_local(*branch.last_commit_meant));
+    // Which backup was named decides, and so does that no other leads there.
+    if (!target_.backup.empty() || !works(other)) {
+      plan.warnings.push_back(
+          fmt::format("timeline {} has later commits than timeline {}, which is "
+                      "followed. {}.",
+                      to_string(branch.timeline), to_string(chosen.timeline()), parting));
+      continue;
+    }
+    throw_unreachable(
+        fmt::format("timeline {} has later commits than timeline {}, which would be followed",
+                    to_string(branch.timeline), to_string(chosen.timeline())),
+        parting + ": only one of them can be recovered.",
+        lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
+                           command_for(stay)),
+               fmt::format("To go along timeline {}: {}", to_string(branch.timeline),
+                           command_for(other))}));
   }
 }
 
@@ -431,10 +539,13 @@ void Planner::plan_time(Plan& plan) {
   // refuse: then an older backup is needed. That happens only where the server's clock was set
   // back.
   Time before = Time::max();
+  std::vector<repo::Backup> later;  // by their clocks
   for (;;) {
     std::optional<repo::Backup> backup = sources_.newest_backup([&](const repo::Backup& b) {
-      return (target_.exclusive ? b.stop_time < target_.time : b.stop_time <= target_.time) &&
-             b.stop_time < before;
+      const bool is_before =
+          target_.exclusive ? b.stop_time < target_.time : b.stop_time <= target_.time;
+      if (!is_before && before == Time::max()) later.push_back(b);
+      return is_before && b.stop_time < before;
     });
     if (!backup) break;
     before = backup->stop_time;
@@ -455,11 +566,12 @@ void Planner::plan_time(Plan& plan) {
             ? fmt::format("It is the newest that ended before the target, at {}.",
                           to_local(way.backup.stop_time))
             : "It was named.";
-    if (reach.found) return take(plan, way, reach);
+    if (reach.found) {
+      take(plan, way, reach);
+      return warn_of_clocks(plan, way, reach, later);
+    }
+    require_time_reached(plan, way, reach);
     plan.ran_to_the_end = true;
-    plan.notes.push_back(fmt::format(
-        "no transaction after {} is archived: recovery goes to the end of the archived WAL",
-        to_local(target_.time)));
     return take_to_the_end(plan, way);
   }
   std::optional<repo::Backup> oldest = sources_.oldest_backup();
@@ -472,6 +584,72 @@ void Planner::plan_time(Plan& plan) {
                   "a time after its end.",
                   to_local(target_.time), oldest->id, to_local(oldest->stop_time)),
       earliest);
+}
+
+// No later transaction is archived. That none ended up to the target is another matter: what the
+// server wrote since its last switch of segments is not in the archive.
+void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reach) const {
+  refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
+  const std::string to_the_end =
+      fmt::format("no transaction after {} is archived", to_local(target_.time));
+  Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
+  if (latest < target_.time)
+    latest = std::max(
+        latest, Survey(archive_, *way.path).last_checkpoint_time(way.first).value_or(Time::min()));
+  if (latest >= target_.time) {
+    plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
+    return;
+  }
+  TimeAnswer answer{.told = "No server that could tell was asked."};
+  pg::Lsn archived_to = std::max(reach.end_lsn, way.backup.stop_lsn);
+  if (way.path->limit()) archived_to = std::min(archived_to, *way.path->limit());
+  if (ask_server_)
+    answer = ask_server_({.timeline = sources_.history().timeline(),
+                          .archived_to = archived_to,
+                          .time = target_.time,
+                          .exclusive = target_.exclusive});
+  if (answer.is_reached) {
+    plan.notes.push_back(
+        fmt::format("{}, and the server has ended none up to then: recovery goes "
+                    "to the end of the archived WAL",
+                    to_the_end));
+    return;
+  }
+  throw_unreachable(
+      fmt::format("the archived WAL does not reach {}", to_local(target_.time)),
+      fmt::format("The last that is known of it is of {}, and it ends at {}. Transactions that "
+                  "ended up to the target may be missing. {}",
+                  to_local(latest), to_string(archived_to), answer.told),
+      lines({fmt::format("If the server still runs, let it archive what it wrote (SELECT "
+                         "pg_switch_wal()), then run this again: {}",
+                         command_for(target_)),
+             hint_if_it_works("To take what is archived", nearest(TargetKind::kLatest))}));
+}
+
+// The server stops at the first transaction that is later than the target, in the order of the WAL.
+// Where a clock was wrong for a while that is not the order of the times.
+void Planner::warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
+                             const std::vector<repo::Backup>& later) const {
+  Target by_lsn = nearest(TargetKind::kLsn);
+  if (const std::optional<pg::TransactionEnd> end =
+          Survey(archive_, *way.path)
+              .find_earlier_behind(reach.stop_lsn, target_.time, target_.exclusive)) {
+    by_lsn.lsn = end->lsn;
+    plan.warnings.push_back(fmt::format(
+        "commit times go back: recovery stops at {}, before a transaction that is later than the "
+        "target, but transactions up to the target lie behind it, the last at {}. If they are "
+        "wanted: {}",
+        to_string(reach.stop_lsn), to_string(end->lsn), command_for(by_lsn)));
+  }
+  for (const repo::Backup& backup : later) {
+    if (backup.stop_lsn > reach.stop_lsn) continue;
+    by_lsn.lsn = reach.stop_lsn;
+    by_lsn.exclusive = true;
+    plan.warnings.push_back(fmt::format(
+        "backup {} ended at {}, before the place at which recovery stops, but by its "
+        "clock only at {}, after the target: a clock was wrong. With it: {}",
+        backup.id, to_string(backup.stop_lsn), to_local(backup.stop_time), command_for(by_lsn)));
+  }
 }
 
 void Planner::plan_lsn(Plan& plan) {
@@ -685,6 +863,7 @@ Plan Planner::make() {
         "this recovery does not come by there",
         to_string(one.newer), to_string(one.older), to_string(one.left)));
   find_abandoned(plan);
+  refuse_abandoned(plan);
   find_next_timeline(plan);
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
   return plan;
@@ -692,17 +871,40 @@ Plan Planner::make() {
 
 // Whether a way out of a refusal works is found by trying it.
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
-                    const Target& target) {
-  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound},
-                   [&] { Planner(repository, lineage, target, Purpose::kTrial).make(); });
+                    const Target& target, const AskServer& ask_server) {
+  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound}, [&] {
+    Planner(repository, lineage, target, ask_server, Purpose::kTrial).make();
+  });
 }
 
 }  // namespace
 
+ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
+                            bool with_tail) {
+  const std::vector<pg::TimelineHistory> histories = read_histories(archive, {});
+  const auto history = std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
+  uint64_t number = pg::segment_of(known, archive.segment_size());
+  const auto end_in = [&](pg::SegmentName segment, pg::Lsn record) {
+    return ArchiveEnd{.record = record,
+                      .segment = pg::segment_file_name(segment, archive.segment_size()),
+                      .segment_number = segment.segment_number};
+  };
+  const ArchiveEnd as_it_was = end_in({.timeline = timeline, .segment_number = number}, known);
+  if (history == histories.end()) return as_it_was;
+  const WalPath path(archive, *history, number);
+  std::optional<PathSegment> last;
+  for (; const std::optional<PathSegment> segment = path.at(number); ++number)
+    if (!segment->partial || with_tail) last = segment;
+  if (!last) return as_it_was;
+  const std::optional<pg::Lsn> record =
+      Survey(archive, path).last_complete_record_before(last->name.segment_number + 1);
+  return record && *record >= known ? end_in(last->name, *record) : as_it_was;
+}
+
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
-               const Target& target) {
+               const Target& target, const AskServer& ask_server) {
   check_target(target);
-  return Planner(repository, lineage, target, Purpose::kPlan).make();
+  return Planner(repository, lineage, target, ask_server, Purpose::kPlan).make();
 }
 
 }  // namespace holdfast::recovery

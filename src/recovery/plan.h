@@ -12,13 +12,19 @@
 // chosen, only taken when named. First the timeline is chosen: the newest to which some backup
 // leads (for kImmediate the backup's own); then the newest backup on the way to it that serves.
 //
-// A time target stops the server at the first commit or abort that is later, wherever that stands;
-// a time behind which none is archived would make recovery fail and is carried out as kLatest. A
-// restore point whose name was used again is carried out as the LSN of the newest one.
+// A time target stops the server at the first commit or abort that is later, wherever that stands.
+// Where none is archived the time is reached if a record of that time or a later one is (a
+// transaction's end, a checkpoint, a restore point), or if the server that still runs proves that
+// it ended nothing else up to then: it is carried out as kLatest. Any other is refused. A restore
+// point whose name was used again is carried out as the LSN of the newest one.
+//
+// Behind the archived WAL there is nothing only as far as nothing proves otherwise (wal_path.h).
+// To the end, and to a time, the newest timeline is followed only while no other has later commits.
 //
 // Facts: xlogrecovery.c (recoveryStopsBefore, recoveryStopsAfter), PostgreSQL 13 to 18.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -51,6 +57,7 @@ struct AbandonedBranch {
   pg::TimelineId timeline;
   pg::Lsn forked_at;  // where it and the plan's path part
   std::optional<Time> last_commit;
+  std::optional<Time> last_commit_meant;  // to a time: the last up to there
 };
 
 struct Plan {
@@ -77,14 +84,42 @@ struct Plan {
   std::optional<pg::TimelineId> lost_history_of;
   std::vector<AbandonedBranch> abandoned;  // with commits later than this path's fork from them
   std::vector<std::string> notes;          // for the operator
+  std::vector<std::string> warnings;       // the same, of what may not be what was meant
 };
+
+// What the archive does not tell the server that still runs may: whether it ended a transaction at
+// or before `time` (exclusive: before it) behind `archived_to`.
+struct TimeQuestion {
+  pg::TimelineId timeline;
+  pg::Lsn archived_to;
+  Time time;
+  bool exclusive = false;
+};
+struct TimeAnswer {
+  bool is_reached = false;  // it proves that it has not, and the time is past
+  std::string told;         // a sentence
+};
+using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 
 // Throws kTargetUnreachable (with the commands that reach what is nearest; each was planned first;
 // also where WAL or a history on the way is missing, naming the first missing segment), kNotFound
 // (no backup, no such backup), kUsage (`exclusive` with a target that has no such side), kCorrupt
-// (segments that do not join; two histories that contradict each other on the way).
+// (segments that do not join; two histories that contradict each other on the way). `ask_server`
+// may be empty: there is none.
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
-               const Target& target);
+               const Target& target, const AskServer& ask_server = {});
+
+// The end of the archived WAL of a timeline: its last complete record, and the segment in which
+// what is archived ends.
+struct ArchiveEnd {
+  pg::Lsn record;
+  std::string segment;
+  uint64_t segment_number = 0;
+};
+// Looks from the segment of `known`, a record that was found to be the last, on: segments may have
+// been archived since. `with_tail`: an unfinished one counts, for it was laid.
+ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
+                            bool with_tail);
 
 // The segment in which the target lies, for `wal get --until`; empty for kLatest, where a segment
 // that is not there would be taken for the end.

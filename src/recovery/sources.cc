@@ -47,18 +47,18 @@ void Sources::find_backups() {
   }
 }
 
-std::optional<pg::TimelineHistory> Sources::read_history(pg::TimelineId timeline) const {
-  std::optional<Bytes> text = archive_.read_file(
-      {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline, .segment_number = 0}});
-  if (!text) {
-    if (timeline.value == 1) return pg::TimelineHistory(timeline);
-    return std::nullopt;
-  }
-  return pg::parse_timeline_history(timeline, as_text(*text));
-}
-
 void Sources::read_histories() {
-  read_each_history();
+  // A damaged history of one timeline must not keep the others from being recovered: it is thrown
+  // only when that timeline was asked for.
+  histories_ = recovery::read_histories(
+      archive_, [&](pg::TimelineId timeline, const std::optional<Error>& damage) {
+        if (target_.timeline == timeline && damage) throw Error(*damage);
+        if (target_.timeline == timeline) return;
+        notes_.push_back(fmt::format(
+            "timeline {} is passed over: {}", to_string(timeline),
+            damage ? damage->message() : std::string("its history file is not in the archive")));
+      });
+  left_ = left_at(histories_);
   find_contradictions();
 }
 
@@ -109,27 +109,6 @@ void throw_contradiction(const Contradiction& contradiction, std::string up_to_t
                            pg::history_file_name(contradiction.newer),
                            pg::history_file_name(contradiction.older),
                            up_to_there.empty() ? std::move(up_to_there) : "\n" + up_to_there)});
-}
-
-// A damaged history of one timeline must not keep the others from being recovered: it becomes a
-// note, and is an error only when that timeline was asked for.
-void Sources::read_each_history() {
-  std::vector<pg::TimelineId> timelines = archive_.timelines();
-  std::ranges::sort(timelines, std::greater<>());
-  for (pg::TimelineId timeline : timelines) {
-    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
-      if (std::optional<pg::TimelineHistory> history = read_history(timeline))
-        histories_.push_back(std::move(*history));
-      else if (target_.timeline != timeline)
-        notes_.push_back(
-            fmt::format("timeline {} is passed over: its history file is not in the archive",
-                        to_string(timeline)));
-    });
-    if (!damage) continue;
-    if (target_.timeline == timeline) throw Error(*damage);
-    notes_.push_back(
-        fmt::format("timeline {} is passed over: {}", to_string(timeline), damage->message()));
-  }
 }
 
 void Sources::tell_once(std::string note) const {
@@ -261,7 +240,7 @@ void Sources::choose_timeline() {
 Way Sources::way_from(repo::Backup backup) const {
   const uint64_t first = segment_of(backup.start_lsn);
   return {.backup = std::move(backup),
-          .path = std::make_unique<WalPath>(archive_, *history_, first),
+          .path = std::make_unique<WalPath>(archive_, *history_, first, left_),
           .first = first};
 }
 

@@ -51,6 +51,8 @@ class Sources {
   // Every timeline with a readable history, newest first; and the chosen one.
   const std::vector<pg::TimelineHistory>& histories() const { return histories_; }
   const pg::TimelineHistory& history() const { return *history_; }
+  // Where timelines were left at latest, as all histories say.
+  const LeftAt& left() const { return left_; }
   // What was passed over so far.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -68,10 +70,8 @@ class Sources {
  private:
   void find_backups();
   void read_histories();
-  void read_each_history();
   void find_contradictions();
   void choose_timeline();
-  std::optional<pg::TimelineHistory> read_history(pg::TimelineId timeline) const;
   std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
   void tell_once(std::string note) const;
@@ -82,6 +82,7 @@ class Sources {
   const Target& target_;
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
+  LeftAt left_;
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
   std::vector<Contradiction> contradictions_;
   mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for

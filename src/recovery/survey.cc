@@ -23,6 +23,21 @@ bool is_later(Time time, Time target, bool exclusive) {
   return exclusive ? time >= target : time > target;
 }
 
+// How far is searched for what may not be there: at the end of the archive, and behind a target.
+constexpr uint64_t kSegmentsSearched = 64;
+
+std::optional<Time> checkpoint_time(const pg::WalEvent& event) {
+  if (const auto* checkpoint = std::get_if<pg::Checkpoint>(&event)) return checkpoint->time;
+  if (const auto* end = std::get_if<pg::EndOfRecovery>(&event)) return end->time;
+  return std::nullopt;
+}
+void raise_to(std::optional<Time>& latest, Time time) {
+  latest = std::max(latest.value_or(time), time);
+}
+pg::Lsn lsn_of(const pg::WalEvent& event) {
+  return std::visit([](const auto& e) { return e.lsn; }, event);
+}
+
 }  // namespace
 
 repo::WalSegmentInfo Survey::info(const PathSegment& segment) const {
@@ -99,7 +114,12 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
       reach.hole.reset();
       return reach;
     }
-    if (here.commits.count > 0) reach.last_commit = here.commits.last_time;
+    if (here.commits.count > 0) {
+      reach.last_commit = here.commits.last_time;
+      raise_to(reach.latest_time, here.commits.highest_time);
+    }
+    for (const repo::WalRestorePoint& point : here.restore_points)
+      raise_to(reach.latest_time, point.time);
     if (here.last_record_end.is_valid()) {
       reach.end_lsn = here.last_record_end;
       // An unfinished record is none; the one before it is in the same segment only if it began
@@ -197,6 +217,56 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
   std::erase_if(reach.tablespaces,
                 [&](const repo::WalTablespace& created) { return created.lsn > stop->lsn; });
   return reach;
+}
+
+// The newest first: the time of the newest is the latest, but for clocks.
+std::optional<Time> Survey::last_checkpoint_time(uint64_t first) {
+  const std::optional<uint64_t> last = path_.last();
+  if (!last) return std::nullopt;
+  for (uint64_t number = *last; number >= first && number + kSegmentsSearched > *last; --number) {
+    const std::optional<repo::WalSegmentInfo> here = info_at(number);
+    if (!here) continue;
+    std::optional<Time> found;
+    for (const pg::WalEvent& event : read_events_of(*here, number)) {
+      const std::optional<Time> time = checkpoint_time(event);
+      if (time && !(path_.limit() && lsn_of(event) >= *path_.limit())) found = time;
+    }
+    if (found || number == 0) return found;
+  }
+  return std::nullopt;
+}
+
+std::optional<Time> Survey::time_of_beginning(pg::Lsn start) {
+  const uint64_t number = pg::segment_of(start, archive_.segment_size());
+  if (!path_.at(number)) return std::nullopt;
+  for (const pg::WalEvent& event : read_events(number, number))
+    if (const std::optional<Time> time = checkpoint_time(event); time && lsn_of(event) >= start)
+      return time;
+  return std::nullopt;
+}
+
+std::optional<pg::TransactionEnd> Survey::find_earlier_behind(pg::Lsn stop, Time time,
+                                                              bool exclusive) {
+  std::optional<pg::TransactionEnd> found;
+  auto look_into = [&](const repo::WalSegmentInfo& here, uint64_t number) {
+    for (const pg::WalEvent& event : read_events_of(here, number)) {
+      const auto* end = std::get_if<pg::TransactionEnd>(&event);
+      if (end != nullptr && end->lsn > stop && !is_later(end->time, time, exclusive) &&
+          !(path_.limit() && end->lsn >= *path_.limit()))
+        found = *end;
+    }
+  };
+  uint64_t number = pg::segment_of(stop, archive_.segment_size());
+  uint64_t searched_to = number + kSegmentsSearched;
+  for (; number <= searched_to; ++number) {
+    const std::optional<repo::WalSegmentInfo> here = info_at(number);
+    if (!here) break;
+    if (here->commits.count == 0 || is_later(here->commits.lowest_time, time, exclusive)) continue;
+    look_into(*here, number);
+    if (found && pg::segment_of(found->lsn, archive_.segment_size()) == number)
+      searched_to = number + kSegmentsSearched;
+  }
+  return found;
 }
 
 std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_t first,

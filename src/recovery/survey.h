@@ -39,6 +39,8 @@ struct Reach {
     uint64_t segment_number = 0;  // of the second
   };
   std::optional<Break> broken;
+  // The latest time in the metadata of what was walked: of transactions' ends and restore points.
+  std::optional<Time> latest_time;
   uint64_t segments = 0;
   repo::ParameterFloors floors;
   std::vector<repo::WalTablespace> tablespaces;
@@ -57,6 +59,16 @@ class Survey {
   Reach to_time(uint64_t first, Time time, bool exclusive);
   // All segments up to the one that holds the byte before `end`.
   Reach to_backup_end(uint64_t first, pg::Lsn end);
+
+  // The time of the last checkpoint, or end of a recovery, in the WAL from `first` on; nullopt
+  // where none is found near its end.
+  std::optional<Time> last_checkpoint_time(uint64_t first);
+  // When the recovery ended that began the timeline of the segment which holds `start`.
+  std::optional<Time> time_of_beginning(pg::Lsn start);
+  // The last transaction that ended at or before `time` (exclusive: before it) although it lies
+  // behind `stop`, where one ended that is later: a clock was set back. Looks as far as that goes
+  // on, and some segments farther.
+  std::optional<pg::TransactionEnd> find_earlier_behind(pg::Lsn stop, Time time, bool exclusive);
 
   // The newest end of that transaction, and the newest restore point of that name, in [first,
   // last]; newest segments are read first.

@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/error.h"
+
 namespace holdfast::recovery {
 namespace {
 
@@ -11,10 +13,42 @@ constexpr uint64_t kNoEnd = std::numeric_limits<uint64_t>::max();
 
 }  // namespace
 
+LeftAt left_at(std::span<const pg::TimelineHistory> histories) {
+  LeftAt left;
+  for (const pg::TimelineHistory& history : histories)
+    for (const pg::TimelineHistoryEntry& entry : history.ancestors())
+      if (Left& last = left[entry.timeline]; last.at <= entry.switch_lsn)
+        last = {.at = entry.switch_lsn, .by = history.timeline()};
+  return left;
+}
+
+std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
+                                                const PassedOver& passed_over) {
+  std::vector<pg::TimelineId> timelines = archive.timelines();
+  std::ranges::sort(timelines, std::greater<>());
+  std::vector<pg::TimelineHistory> histories;
+  for (const pg::TimelineId timeline : timelines) {
+    std::optional<pg::TimelineHistory> history;
+    const std::optional<Error> damage = damage_of([&] {
+      const std::optional<Bytes> text =
+          archive.read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+      if (text)
+        history = pg::parse_timeline_history(timeline, as_text(*text));
+      else if (timeline.value == 1)
+        history = pg::TimelineHistory(timeline);
+    });
+    if (history)
+      histories.push_back(std::move(*history));
+    else if (passed_over)
+      passed_over(timeline, damage);
+  }
+  return histories;
+}
+
 // From the newest timeline to the oldest: each gives its segments up to where the newer one takes
 // over.
 WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
-                 uint64_t first_segment)
+                 uint64_t first_segment, const LeftAt& left)
     : size_(archive.segment_size()), history_(history), timeline_(history.timeline()) {
   std::vector<pg::TimelineId> timelines;
   for (const pg::TimelineHistoryEntry& entry : history.ancestors())
@@ -50,7 +84,65 @@ WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& his
   if (!found_any) {
     timeline_ = history.timeline();
     limit_.reset();
+  } else {
+    find_missing_end(archive, first_segment, left);
   }
+}
+
+void WalPath::find_missing_end(const repo::WalArchive& archive, uint64_t first_segment,
+                               const LeftAt& left) {
+  const uint64_t next = runs_.empty() ? first_segment : runs_.back().last + 1;
+  const Left written = written_to(archive, next, left);
+  const pg::Lsn archived = archived_to(archive, next, written.at);
+  if (written.at <= archived) return;
+  const uint64_t number = pg::segment_of(archived, size_);
+  const pg::Lsn known = std::min(written.at, pg::end_lsn(number, size_));
+  missing_end_ = {.first = {.timeline = history_.timeline_at(known - 1), .segment_number = number},
+                  .written_to = written.at,
+                  .held_by = {}};
+  if (written.by != pg::TimelineId{} && known == written.at)
+    archive.for_each_segment(written.by, number, [&](uint64_t found, uint64_t) {
+      if (found == number) missing_end_->held_by = written.by;
+      return false;
+    });
+}
+
+// A timeline of which there is nothing but its history began where its parent was left. `next`: the
+// number behind the last whole segment.
+Left WalPath::written_to(const repo::WalArchive& archive, uint64_t next, const LeftAt& left) const {
+  const auto found = left.find(history_.timeline());
+  Left written = found == left.end() ? Left{} : found->second;
+  if (timeline_ != history_.timeline()) {
+    const pg::Lsn start = history_.start_of(history_.timeline()).value_or(pg::Lsn{});
+    return written.at > start ? written : Left{.at = start, .by = {}};
+  }
+  archive.for_each_entry(timeline_, next, [&](const repo::WalArchive::Entry& entry) {
+    const pg::Lsn start = pg::start_lsn(entry.file.segment.segment_number, size_);
+    // Of an unfinished segment the tail is made, if it is the next one; all before it was written.
+    pg::Lsn at;
+    if (entry.file.kind == pg::WalFileKind::kPartial) at = start;
+    if (entry.file.kind == pg::WalFileKind::kBackupHistory) at = start + 1;
+    if (at > written.at) written = {.at = at, .by = {}};
+    return true;
+  });
+  return written;
+}
+
+pg::Lsn WalPath::archived_to(const repo::WalArchive& archive, uint64_t next,
+                             pg::Lsn written_to) const {
+  pg::Lsn archived = tail_ ? tail_end_ : pg::start_lsn(next, size_);
+  // The last whole one may have been cut short; that is asked only where it matters.
+  if (!tail_ && !runs_.empty() && written_to <= archived &&
+      written_to > pg::start_lsn(next - 1, size_)) {
+    const pg::WalFileName last{
+        .kind = pg::WalFileKind::kSegment,
+        .segment = {.timeline = runs_.back().timeline, .segment_number = next - 1}};
+    std::optional<repo::WalSegmentInfo> info;
+    // That it is damaged is told by who reads it.
+    damage_of([&] { info = archive.segment_info(last); });
+    if (info) archived = info->readable_end;
+  }
+  return limit_ ? std::min(archived, *limit_) : archived;
 }
 
 void WalPath::list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
@@ -84,7 +176,7 @@ void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number
     if (!info || (before && !repo::joins(*before, *info))) continue;
     const pg::Lsn end = std::max(info->last_record_end, info->readable_end);
     if (end <= reaches) continue;
-    reaches = end;
+    reaches = tail_end_ = end;
     tail_ = PathSegment{.name = name, .partial = digest};
   }
 }
@@ -118,10 +210,14 @@ std::optional<pg::SegmentName> WalPath::first_hole(uint64_t from) const {
   uint64_t next = from;
   for (const WalRange& run : runs_) {
     if (run.last < next) continue;
+    // What the parent lacks behind the limit belongs to nobody.
+    if (run.first > next && limit_ && next > pg::segment_of(*limit_, size_)) break;
     if (run.first > next) return expected_name(next);
     next = run.last + 1;
   }
-  if (next <= *end && !(tail_ && tail_->name.segment_number == next)) return expected_name(next);
+  if (!limit_ && next <= *end && !(tail_ && tail_->name.segment_number == next))
+    return expected_name(next);
+  if (missing_end_) return missing_end_->first;
   return std::nullopt;
 }
 

@@ -12,13 +12,22 @@
 // nothing behind the switch point belongs to it (limit), although the parent may have archived
 // more.
 //
+// Where the archived WAL ends is no proof that the server's did. What lies behind it tells: the
+// place where another timeline left this one, the end of a parent at which this one began, an
+// unfinished segment or a backup's history file with a higher number. WAL up to there existed, and
+// where it is not archived there is a hole.
+//
 // Facts: xlogrecovery.c (XLogFileReadAnyTLI), PostgreSQL 13 to 18.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "pg/timeline_history.h"
 #include "recovery/plan.h"
 #include "repo/wal_archive.h"
@@ -30,12 +39,26 @@ struct PathSegment {
   std::optional<Bytes16> partial;  // the digest that its name ends with
 };
 
+// Up to where each timeline was written at least, and the one that left it there.
+struct Left {
+  pg::Lsn at;
+  pg::TimelineId by;
+};
+using LeftAt = std::map<pg::TimelineId, Left>;
+LeftAt left_at(std::span<const pg::TimelineHistory> histories);
+
+// Every timeline of the archive whose history can be read, newest first. What cannot be read, or is
+// missing although the timeline has WAL, is told to `passed_over`, which may throw.
+using PassedOver = std::function<void(pg::TimelineId timeline, const std::optional<Error>& damage)>;
+std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
+                                                const PassedOver& passed_over);
+
 class WalPath {
  public:
   // Lists the segments of each timeline of the history from `first_segment` on. Memory: one range
-  // for each stretch without a hole.
+  // for each stretch without a hole. `left`: what all archived histories say.
   WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
-          uint64_t first_segment);
+          uint64_t first_segment, const LeftAt& left = {});
 
   const pg::TimelineHistory& history() const { return history_; }
   // The timeline that has WAL: the history's own, or the nearest ancestor that has.
@@ -49,15 +72,28 @@ class WalPath {
   std::optional<uint64_t> last() const;
   // nullopt where there is a hole, and outside.
   std::optional<PathSegment> at(uint64_t segment_number) const;
-  // The first segment at or behind `from` that is missing although a later one is there; or `from`
-  // itself when nothing from there on is.
+  // The first segment at or behind `from` that is missing although a later one is there, or is
+  // proven to have been; or `from` itself when nothing from there on is.
   std::optional<pg::SegmentName> first_hole(uint64_t from) const;
+  // WAL is missing behind the last segment, or in it: the segment in which what is archived ends,
+  // and up to where WAL is proven to have been written.
+  struct MissingEnd {
+    pg::SegmentName first;
+    pg::Lsn written_to;
+    // The timeline that left this one in that segment and has what is missing in its own.
+    std::optional<pg::TimelineId> held_by;
+  };
+  const std::optional<MissingEnd>& missing_end() const { return missing_end_; }
 
  private:
   pg::SegmentName expected_name(uint64_t segment_number) const;
   void list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
                  uint64_t end);
   void find_tail(const repo::WalArchive& archive, uint64_t segment_number);
+  void find_missing_end(const repo::WalArchive& archive, uint64_t first_segment,
+                        const LeftAt& left);
+  Left written_to(const repo::WalArchive& archive, uint64_t next, const LeftAt& left) const;
+  pg::Lsn archived_to(const repo::WalArchive& archive, uint64_t next, pg::Lsn written_to) const;
 
   pg::WalSegmentSize size_;
   pg::TimelineHistory history_;
@@ -65,6 +101,8 @@ class WalPath {
   std::optional<pg::Lsn> limit_;
   std::vector<WalRange> runs_;
   std::optional<PathSegment> tail_;
+  pg::Lsn tail_end_;  // what of it can be read
+  std::optional<MissingEnd> missing_end_;
 };
 
 }  // namespace holdfast::recovery

@@ -35,6 +35,7 @@ class WalArchive {
   WalArchive(const Repository& repository, const Lineage& lineage);
 
   const Lineage& lineage() const { return lineage_; }
+  store::Store& store() const { return repository_->store(); }
   pg::WalSegmentSize segment_size() const;
   // Of the content of that number.
   std::string object_name(const pg::WalFileName& file, const Bytes16* partial = nullptr,

@@ -47,11 +47,46 @@ std::vector<std::string> settle(const std::string& directory, const RestoredStat
   return moved;
 }
 
+// A server without a target takes wherever it cannot read on for the end of the WAL, and is
+// promoted there; one with a target that it does not reach ends (xlogrecovery.c, "recovery ended
+// before configured recovery target was reached", PostgreSQL 13 to 18). So the end is a target too:
+// that of the archive now, which may have grown while the files were laid.
+void aim_at_the_end(const Beginning& beginning, RestoredState& state, Reporter& reporter) {
+  const recovery::ArchiveEnd end = beginning.find_end(state);
+  state.end_record = end.record;
+  state.target_segment = end.segment;
+  state.last_segment = std::max(state.last_segment, end.segment_number);
+  const std::string& directory = beginning.directory;
+  ConfSettings settings = read_saved_settings(directory);
+  // Behind the kinds of target that are not used (recovery_settings.cc).
+  std::erase_if(settings, [](const pg::ConfSetting& setting) {
+    return setting.name == "recovery_target_lsn" || setting.name == "recovery_target_inclusive";
+  });
+  for (pg::ConfSetting& setting : settings)
+    if (setting.name == "restore_command" && !state.only_in_sandbox)
+      setting.value =
+          recovery::restore_command_until(beginning.restore_command, state.target_segment);
+  settings.push_back({.name = "recovery_target_lsn", .value = pg::to_string(end.record)});
+  settings.push_back({.name = "recovery_target_inclusive", .value = "on"});
+  write_recovery_configuration(directory, {}, settings, beginning.owners, reporter);
+  write_state(directory, state, beginning.owners.of_cluster());
+}
+
 }  // namespace
 
-Begun begin_recovery(const Beginning& beginning, const RestoredState& state, const Clock& clock,
+EndFinder end_finder(const repo::Repository& repository, const repo::Lineage& lineage) {
+  return [archive = repo::WalArchive(repository, lineage)](const RestoredState& state) {
+    return recovery::find_archive_end(archive, state.timeline, state.end_record,
+                                      state.ends_in_tail);
+  };
+}
+
+Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, const Clock& clock,
                      Reporter& reporter, const std::stop_token& stop) {
   const std::string& directory = beginning.directory;
+  RestoredState state = restored;
+  const bool to_the_end = state.end_record.is_valid() && beginning.find_end;
+  if (to_the_end) aim_at_the_end(beginning, state, reporter);
   Begun begun;
   begun.server_start = {.installation = beginning.installation,
                         .data_directory = directory,
@@ -62,12 +97,13 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& state, con
   // The cluster's own, also where root starts it: whoever backs the directory up must read all of
   // it.
   const std::string& log = begun.server_start.log_file;
-  set_owner(open_file(log, O_WRONLY | O_CREAT, 0600), beginning.owner, log);
+  set_owner(open_file(log, O_WRONLY | O_CREAT, 0600), beginning.owners.of_cluster(), log);
   begun.recovery = run_recovery(begun.server_start,
                                 {.action = state.action,
                                  .segment_size = pg::WalSegmentSize(state.wal_segment_bytes),
                                  .first_segment = state.first_segment,
                                  .last_segment = state.last_segment,
+                                 .end_record = to_the_end ? state.end_record : pg::Lsn{},
                                  .commit_times = beginning.commit_times,
                                  .resume_command = beginning.resume_command},
                                 clock, reporter, stop);

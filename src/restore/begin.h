@@ -17,15 +17,22 @@
 
 namespace holdfast::restore {
 
+// The end of the archived WAL at this moment, on the timeline of `state`.
+using EndFinder = std::function<recovery::ArchiveEnd(const RestoredState& state)>;
+EndFinder end_finder(const repo::Repository& repository, const repo::Lineage& lineage);
+
 struct Beginning {
   std::string directory;
   cluster::Installation installation;
   std::optional<std::string> run_as;       // the server's user, as root
-  std::optional<OwnerIds> owner;           // of the log
+  const Owners& owners;                    // of the log, and of what is written
   std::string restore_command;             // needed where the state says only_in_sandbox
   std::string resume_command;              // for the hint of a recovery that ended too early
   cluster::Settings server_settings = {};  // given last on its command line
   CommitTimes commit_times = {};
+  // Of a recovery to the end: the server is given the last record as its target, so that it is not
+  // promoted before it. Empty: the recovery has ended already.
+  EndFinder find_end = {};
   StandIns& stand_ins;  // held; released when recovery has ended
 };
 
@@ -39,7 +46,7 @@ struct Begun {
 
 // Returns when recovery has ended as `state` wants it, with what the restore added to the
 // configuration taken out again if it was promoted. Throws as run_recovery() does.
-Begun begin_recovery(const Beginning& beginning, const RestoredState& state, const Clock& clock,
+Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, const Clock& clock,
                      Reporter& reporter, const std::stop_token& stop);
 
 // From the segments' metadata. Where that cannot be read it answers nullopt: what is only shown

@@ -58,6 +58,7 @@ class Follower {
   void show_position(pg::Lsn lsn);
   void drain();
   [[noreturn]] void throw_failed(const ExitStatus& status);
+  [[noreturn]] void throw_ended_short() const;
   [[noreturn]] void stop_and_throw();
   Microseconds since(std::chrono::steady_clock::time_point start) const {
     return std::chrono::duration_cast<Microseconds>(clock_.steady() - start);
@@ -124,7 +125,7 @@ bool Follower::take(const RecoveryEvent& event) {
       reporter_.note(fmt::format("consistent at {}", pg::to_string(event.lsn)));
       break;
     case RecoveryEventKind::kStopping:
-      reporter_.note(event.message);
+      if (!following_.end_record.is_valid()) reporter_.note(event.message);
       if (event.lsn.is_valid()) recovery_.recovered_to_lsn = event.lsn;
       break;
     case RecoveryEventKind::kPausedAtTarget:
@@ -172,6 +173,27 @@ void Follower::drain() {
   while (std::optional<RecoveryEvent> event = parser_.flush()) take(*event);
 }
 
+// The archive has more, and the server could not read on: it was not promoted.
+void Follower::throw_ended_short() const {
+  const std::string reached = recovery_.recovered_to_lsn.is_valid()
+                                  ? pg::to_string(recovery_.recovered_to_lsn)
+                                  : std::string("an unknown place");
+  throw Error(
+      {.code = ErrorCode::kServer,
+       .message =
+           fmt::format("recovery on \"{}\" ended at {}, short of the end of the archived WAL "
+                       "at {}",
+                       server_.data_directory(), reached, pg::to_string(following_.end_record)),
+       .detail = fmt::format("The server could not read on from there, and was not promoted: the "
+                             "directory stays as it is. Its log is \"{}\".",
+                             server_.log_file()),
+       .hint =
+           fmt::format("\"holdfast verify\" tells what is wrong with the WAL there. When it was "
+                       "mended, go on with: {}\nTo do without what comes behind, restore with "
+                       "--to-lsn {}.",
+                       following_.resume_command, reached)});
+}
+
 void Follower::throw_failed(const ExitStatus& status) {
   // The first cause that has a name; what follows it are consequences.
   auto cause = std::ranges::find_if(failures_, [](const RecoveryEvent& event) {
@@ -186,6 +208,8 @@ void Follower::throw_failed(const ExitStatus& status) {
     for (const std::string& more : {cause->detail, cause->hint})
       if (!more.empty()) words += " / " + more;
   }
+  if (failure == RecoveryFailure::kTargetNotReached && following_.end_record.is_valid())
+    throw_ended_short();
   const cluster::Advice& what = cluster::advice(failure);
   const bool unreachable =
       failure == RecoveryFailure::kTargetNotReached || failure == RecoveryFailure::kTargetTooEarly;

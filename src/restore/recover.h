@@ -41,13 +41,16 @@ struct Following {
   recovery::TargetAction action = recovery::TargetAction::kPromote;
   pg::WalSegmentSize segment_size;
   uint64_t first_segment = 0, last_segment = 0;  // that are replayed, as far as is known
+  // To the end of the archived WAL: the record that must be replayed, the server's target. Invalid
+  // for every other.
+  pg::Lsn end_record;
   CommitTimes commit_times;
   std::string resume_command;  // that goes on when it was interrupted
 };
 
 // REQUIRES: the data directory is configured for recovery. Throws kTargetUnreachable when the
-// server did not get to its target, kServer when it failed otherwise, kInterrupted. A server that
-// was promoted or waits lives on.
+// server did not get to its target, kServer when it failed otherwise or did not get to the end,
+// kInterrupted. A server that was promoted or waits lives on.
 Recovery run_recovery(const cluster::ServerStart& start, const Following& following,
                       const Clock& clock, Reporter& reporter, const std::stop_token& stop);
 

@@ -26,6 +26,7 @@
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/seclusion.h"
+#include "restore/server_answer.h"
 #include "restore/stand_ins.h"
 #include "restore/state.h"
 #include "restore/tablespaces.h"
@@ -188,7 +189,8 @@ void Restore::check_place() {
 void Restore::plan() {
   reporter_.phase("planning", 0);
   auto make = [this] {
-    result_.plan = recovery::make_plan(repository_, *lineage_, options_.target);
+    result_.plan = recovery::make_plan(repository_, *lineage_, options_.target,
+                                       ask_running_server(options_.conninfo, *lineage_, stop_));
   };
   if (on_paper_ && must_clear_) {
     const Context without(
@@ -200,6 +202,8 @@ void Restore::plan() {
   }
   if (!on_paper_)
     for (const std::string& note : result_.plan.notes) reporter_.note(note);
+  if (!on_paper_)
+    for (const std::string& warning : result_.plan.warnings) reporter_.warning(warning);
   if (result_.plan.backup.damaged) {
     reporter_.warning(fmt::format("backup {} holds {} damaged pages, which are laid as they are",
                                   result_.plan.backup.id, result_.plan.backup.damaged_blocks));
@@ -541,6 +545,10 @@ RestoredState Restore::state() const {
           .first_segment = first,
           .last_segment = first + std::max(plan.segments, uint64_t{1}) - 1,
           .target_segment = recovery::target_segment(plan),
+          .end_record = plan.target.kind == recovery::TargetKind::kLatest
+                            ? plan.last_record.value_or(pg::Lsn{})
+                            : pg::Lsn{},
+          .ends_in_tail = plan.tail.has_value(),
           .command_line = command_line(),
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,
@@ -659,11 +667,12 @@ void Restore::start() {
                           result_.plan.backup.major,
                           options_.bindir.empty() ? std::nullopt : std::optional(options_.bindir)),
                       .run_as = owners_->server_user(),
-                      .owner = owners_->of_cluster(),
+                      .owners = *owners_,
                       .restore_command = options_.restore_command,
                       .resume_command = options_.resume_command,
                       .server_settings = is_copy_ ? options_.server_settings : cluster::Settings(),
                       .commit_times = commit_times_of(repository_, *lineage_),
+                      .find_end = end_finder(repository_, *lineage_),
                       .stand_ins = stand_ins_},
                      state_, clock_, reporter_, stop_);
   const Recovery& recovery = begun.recovery;

@@ -63,6 +63,9 @@ struct RestoreOptions {
   int port = 0;  // of the started server; 0: the configuration's (kInPlace), 5432 on its own socket
                  // (kInto)
   std::string bindir;  // empty: found by the backup's major
+  // Of the cluster's server, which may still run: asked where the archive does not reach a time.
+  // Empty: nobody is.
+  std::string conninfo = {};
   // Called when it is planned, before anything is written; throws to have nothing written.
   std::function<void(const recovery::Plan&)> on_plan = {};
   SandboxOptions sandbox = {};             // kInto with start

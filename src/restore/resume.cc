@@ -181,11 +181,12 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .installation = cluster::find_installation(
            state.major, options.bindir.empty() ? std::nullopt : std::optional(options.bindir)),
        .run_as = owners.server_user(),
-       .owner = owners.of_cluster(),
+       .owners = owners,
        .restore_command = options.restore_command,
        .resume_command = options.resume_command,
        .server_settings = options.server_settings,
        .commit_times = commit_times_of(repository, lineage),
+       .find_end = recovers ? end_finder(repository, lineage) : EndFinder(),
        .stand_ins = stand_ins},
       state, clock, reporter, stop);
   result.recovery = begun.recovery;

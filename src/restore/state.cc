@@ -82,6 +82,9 @@ Json to_json(const RestoredState& state) {
       .set("first_segment", state.first_segment)
       .set("last_segment", state.last_segment)
       .set("target_segment", state.target_segment)
+      .set("end_record",
+           state.end_record.is_valid() ? Json(pg::to_string(state.end_record)) : Json())
+      .set("ends_in_tail", state.ends_in_tail)
       .set("command_line", std::move(command_line))
       .set("only_in_sandbox", state.only_in_sandbox)
       .set("sandbox", std::move(sandbox))
@@ -111,6 +114,10 @@ RestoredState restored_state_from_json(const Json& json) {
   state.first_segment = json.at("first_segment").as_u64();
   state.last_segment = json.at("last_segment").as_u64();
   state.target_segment = json.at("target_segment").as_string();
+  if (const Json* end = json.find("end_record"); end != nullptr && !end->is_null()) {
+    state.end_record = pg::parse_lsn(end->as_string());
+    state.ends_in_tail = json.at("ends_in_tail").as_bool();
+  }
   for (const Json& setting : json.at("command_line").items()) {
     if (setting.items().size() != 2) {
       throw Error({.code = ErrorCode::kCorrupt,

@@ -38,6 +38,10 @@ struct RestoredState {
   std::optional<bool> archive;                   // the same
   uint64_t first_segment = 0, last_segment = 0;  // that are replayed
   std::string target_segment;                    // as recovery::target_segment() names it
+  // To the end of the archived WAL: the last record that must be replayed; invalid for every other
+  // target. Whether it lies in an unfinished segment that was laid.
+  pg::Lsn end_record;
+  bool ends_in_tail = false;
   cluster::Settings command_line;
   bool only_in_sandbox = false;
   std::optional<cluster::Sandbox> sandbox;  // without the program

@@ -18,6 +18,7 @@
 #include "cluster/server_facts.h"
 #include "cluster/server_log.h"
 #include "pg/version.h"
+#include "recovery/wal_path.h"
 #include "repo/backup.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
@@ -106,6 +107,7 @@ class Check {
   void explain_failing(const ProofResult& proof, std::string told);
   void look_at_pages();
   void look_at_backups();
+  void look_at_continuity();
   void look_at_room();
 
   ArchiverPlace archiver_place() const;
@@ -161,6 +163,7 @@ CheckResult Check::run() {
   if (facts_) look_at_pages();
   if (repository_ && lineage_)
     attempt("last backup", [&] { look_at_backups(); }, CheckOutcome::kWarning);
+  if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
   attempt("room", [&] { look_at_room(); }, CheckOutcome::kWarning);
   return std::move(result_);
 }
@@ -668,6 +671,52 @@ void Check::look_at_backups() {
        .message = ids.empty() ? "there is no backup yet"
                               : fmt::format("the newest {} backups are all damaged", looked_at),
        .hint = "Run \"holdfast backup\"."});
+}
+
+// Archiving that works now is no use behind a hole: from the newest good backup on the server's
+// timeline everything must be there.
+void Check::look_at_continuity() {
+  const repo::WalArchive archive(*repository_, *lineage_);
+  std::vector<pg::TimelineHistory> histories = recovery::read_histories(archive, {});
+  const auto history =
+      std::ranges::find(histories, facts_->timeline, &pg::TimelineHistory::timeline);
+  if (history == histories.end())
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("timeline history file \"{}\" is not in the repository",
+                                        pg::history_file_name(facts_->timeline)),
+                 .detail = "Without it no recovery follows the server to its timeline.",
+                 .hint = "Look into the server's log for what archive_command said of it."});
+  std::optional<repo::Backup> newest;
+  const std::vector<std::string> ids = repo::list_backup_ids(*repository_, lineage_->name);
+  for (size_t i = 0; i < std::min(ids.size(), kBackupsLookedAt) && !newest; ++i) {
+    std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+        *repository_, lineage_->name, ids[ids.size() - 1 - i], [](const Error&) {});
+    if (backup && !backup->damaged && history->is_ancestor(backup->stop_timeline, backup->stop_lsn))
+      newest = std::move(backup);
+  }
+  if (!newest) {
+    if (ids.empty()) return;  // told already
+    return add(failed("continuity",
+                      {.message = fmt::format("no good backup leads to timeline {}, on which the "
+                                              "server is",
+                                              pg::to_string(facts_->timeline)),
+                       .detail = "Nothing that it commits can be recovered.",
+                       .hint = "Take a backup now: \"holdfast backup\"."}));
+  }
+  const uint64_t first = pg::segment_of(newest->start_lsn, archive.segment_size());
+  const recovery::WalPath path(archive, *history, first, recovery::left_at(histories));
+  if (const std::optional<pg::SegmentName> hole = path.first_hole(first))
+    return add(failed(
+        "continuity",
+        {.message = fmt::format("WAL segment {} is missing, which recovery from the newest good "
+                                "backup needs",
+                                pg::segment_file_name(*hole, archive.segment_size())),
+         .detail = fmt::format("Nothing that was committed behind it can be recovered: backup {}, "
+                               "of {}, leads up to there only.",
+                               newest->id, to_local(newest->stop_time)),
+         .hint = "Take a backup now: \"holdfast backup\". \"holdfast wal list\" shows all that is "
+                 "missing."}));
+  add_ok("continuity", fmt::format("from backup {} on no WAL is missing", newest->id));
 }
 
 void Check::look_at_room() {

@@ -11,21 +11,6 @@ namespace holdfast::setup {
 namespace {
 
 constexpr size_t kShownBackups = 10;
-// How far back from the end of the archive the last commit is looked for: 1 GB of quiet WAL in
-// segments of 16 MB.
-constexpr uint64_t kSegmentsLookedAt = 64;
-
-std::optional<repo::Backup> oldest_undamaged(const repo::Repository& repository,
-                                             const repo::LineageName& lineage,
-                                             const std::vector<std::string>& ids) {
-  for (const std::string& id : ids)
-    if (std::optional<repo::Backup> backup =
-            repo::read_backup_if_possible(repository, lineage, id, [](const Error&) {});
-        backup && !backup->damaged)
-      return backup;
-  return std::nullopt;
-}
-
 std::vector<LineageInfo::Timeline> read_timelines(const repo::WalArchive& archive) {
   std::vector<LineageInfo::Timeline> timelines;
   for (pg::TimelineId id : archive.timelines()) {
@@ -33,27 +18,14 @@ std::vector<LineageInfo::Timeline> read_timelines(const repo::WalArchive& archiv
     std::optional<uint64_t> last = archive.last_segment(id);
     if (!first || !last) continue;  // a history file alone
     LineageInfo::Timeline timeline{.timeline = id, .first_segment = *first, .last_segment = *last};
-    timeline.last = archive.segment_info(
-        {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = id, .segment_number = *last}});
+    // What of it is damaged is told with the windows.
+    damage_of([&] {
+      timeline.last = archive.segment_info({.kind = pg::WalFileKind::kSegment,
+                                            .segment = {.timeline = id, .segment_number = *last}});
+    });
     timelines.push_back(std::move(timeline));
   }
   return timelines;
-}
-
-std::optional<Time> last_commit(const repo::WalArchive& archive,
-                                const LineageInfo::Timeline& timeline) {
-  uint64_t lowest =
-      std::max(timeline.first_segment,
-               timeline.last_segment - std::min(timeline.last_segment, kSegmentsLookedAt - 1));
-  for (uint64_t number = timeline.last_segment;; --number) {
-    std::optional<repo::WalSegmentInfo> info = archive.segment_info(
-        {.kind = pg::WalFileKind::kSegment,
-         .segment = {.timeline = timeline.timeline, .segment_number = number}});
-    if (!info)
-      return std::nullopt;  // a gap: what lies before it does not tell how far recovery reaches
-    if (info->commits.count > 0) return info->commits.last_time;
-    if (number == lowest) return std::nullopt;
-  }
 }
 
 LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage& lineage) {
@@ -71,16 +43,17 @@ LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage
   repo::WalArchive archive(repository, lineage);
   info.timelines = read_timelines(archive);
 
-  std::optional<repo::Backup> oldest = oldest_undamaged(repository, lineage.name, ids);
-  if (!oldest) return info;
-  info.recoverable_from = oldest->stop_time;
-  // Every undamaged backup can be recovered to its own stop, whatever is archived behind it.
-  info.recoverable_to = oldest->stop_time;
-  for (const repo::Backup& backup : info.backups)
-    if (!backup.damaged) info.recoverable_to = std::max(*info.recoverable_to, backup.stop_time);
-  if (info.timelines.empty()) return info;
-  if (std::optional<Time> commit = last_commit(archive, info.timelines.back()))
-    info.recoverable_to = std::max(*info.recoverable_to, *commit);
+  recovery::WalPicture picture = recovery::look_at_wal(
+      repository, lineage, [&](const std::string& object, const Error& error) {
+        const bool is_shown =
+            std::ranges::any_of(info.unreadable, [&](const LineageInfo::Unreadable& backup) {
+              return object == repo::backup_name(lineage.name, backup.id);
+            });
+        if (!is_shown)
+          info.unreadable_wal.push_back(fmt::format("{}: {}", object, error.message()));
+      });
+  info.windows = std::move(picture.windows);
+  info.gaps = std::move(picture.gaps);
   return info;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "recovery/windows.h"
 #include "repo/backup.h"
 #include "repo/wal_archive.h"
 
@@ -25,9 +26,10 @@ struct LineageInfo {
     std::optional<repo::WalSegmentInfo> last = {};  // of the last segment
   };
   std::vector<Timeline> timelines = {};
-  // What can be recovered: from the stop of the oldest undamaged backup to the last commit archived
-  // on the newest timeline, as far as the end of the archive tells.
-  std::optional<Time> recoverable_from = {}, recoverable_to = {};
+  // What can be recovered, and the holes in the way, by what is listed.
+  std::vector<recovery::Window> windows = {};
+  std::vector<recovery::Gap> gaps = {};
+  std::vector<std::string> unreadable_wal = {};  // lines
 };
 struct RepositoryInfo {
   std::string url;

@@ -10,6 +10,7 @@
 
 #include "base/task_group.h"
 #include "pg/timeline_history.h"
+#include "recovery/windows.h"
 #include "repo/layout.h"
 #include "repo/object_check.h"
 #include "repo/pack.h"
@@ -21,7 +22,6 @@
 #include "verify/job.h"
 #include "verify/packs.h"
 #include "verify/wal.h"
-#include "verify/windows.h"
 
 namespace holdfast::verify {
 namespace {
@@ -493,10 +493,19 @@ void LineageVerifier::look_at_windows() {
     backups.push_back(*candidate.backup);
     if (candidate.reason.empty()) restorable.insert(candidate.id);
   }
-  WalPicture picture = look_at_wal(job_, archive_, backups, restorable, damaged_wal_);
+  recovery::WalPicture picture =
+      recovery::look_at_wal({.archive = archive_,
+                             .backups = backups,
+                             .restorable = restorable,
+                             .damage = damaged_wal_,
+                             .on_damage = [&](const std::string& object,
+                                              const Error& error) { findings_.add(object, error); },
+                             .stop = job_.stop});
   for (Candidate& candidate : candidates_)
-    if (const auto found = picture.broken.find(candidate.id); found != picture.broken.end())
-      spoil(candidate, found->second);
+    if (const auto found = picture.broken.find(candidate.id); found != picture.broken.end()) {
+      if (!found->second.object.empty()) findings_.blame(found->second.object, candidate.id);
+      spoil(candidate, found->second.reason);
+    }
   if (is_scoped()) return;  // the WAL behind them was not read
   result_.windows = std::move(picture.windows);
   result_.gaps = std::move(picture.gaps);

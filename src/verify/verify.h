@@ -25,7 +25,7 @@
 
 #include "base/reporter.h"
 #include "base/time.h"
-#include "pg/lsn.h"
+#include "recovery/windows.h"
 #include "repo/backup.h"
 #include "repo/repository.h"
 
@@ -66,25 +66,8 @@ struct BackupVerdict {
   std::optional<repo::Backup> backup;
 };
 
-// Everything from start to end on the way to that timeline can be recovered.
-struct Window {
-  pg::TimelineId timeline;
-  pg::Lsn start_lsn, end_lsn;
-  Time start_time;
-  std::optional<Time> end_time;      // of the last commit; nullopt: none is known
-  std::vector<std::string> backups;  // that lead into it, oldest first
-};
-
-// Segments that are missing, or cannot be read, in the way of a recovery.
-struct Gap {
-  pg::TimelineId timeline;
-  std::string first_segment, last_segment;
-  uint64_t segment_count = 0;
-  pg::Lsn start_lsn, end_lsn;
-  std::optional<Time> after, before;  // the commits nearest to it
-  std::string problem;                // "missing", "damaged", "does not join"
-  std::vector<std::string> backups;   // whose recovery ends before it
-};
+using recovery::Gap;
+using recovery::Window;
 
 struct LineageResult {
   repo::Lineage lineage;

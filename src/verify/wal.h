@@ -2,18 +2,15 @@
 #pragma once
 
 #include <functional>
-#include <set>
 
+#include "recovery/windows.h"
 #include "repo/wal_archive.h"
 #include "verify/inventory.h"
 #include "verify/job.h"
 
 namespace holdfast::verify {
 
-struct WalDamage {
-  std::set<pg::SegmentName> bad;       // cannot be read to its end
-  std::set<pg::SegmentName> unjoined;  // is not the continuation of the segment before it
-};
+using recovery::WalDamage;
 
 // Reads the segments for which `is_wanted` holds, some at a time in order, so that records that run
 // over the end of one are checked too.

@@ -29,8 +29,11 @@ std::string without_full_stop(std::string text) {
 
 std::string closing(const setup::CheckResult& result) {
   if (const setup::CheckItem* cause = result.cause())
-    return fmt::format("Archiving is not proven: {}.{}{}", without_full_stop(cause->message),
-                       cause->hint.empty() ? "" : " ", cause->hint);
+    return fmt::format("{}: {}.{}{}",
+                       result.proven ? "Archiving works, and what is archived cannot be used"
+                                     : "Archiving is not proven",
+                       without_full_stop(cause->message), cause->hint.empty() ? "" : " ",
+                       cause->hint);
   auto warnings =
       std::ranges::count(result.items, setup::CheckOutcome::kWarning, &setup::CheckItem::outcome);
   std::string works = fmt::format("Archiving works: segment {} was read back", result.segment);

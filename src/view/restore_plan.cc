@@ -92,6 +92,8 @@ void add_places(Fields& lines, const restore::Preview& preview) {
 Json json(const recovery::Plan& plan) {
   Json notes = Json::array();
   for (const std::string& note : plan.notes) notes.push(note);
+  Json warnings = Json::array();
+  for (const std::string& warning : plan.warnings) warnings.push(warning);
   Json abandoned = Json::array();
   for (const recovery::AbandonedBranch& branch : plan.abandoned)
     abandoned.push(Json::object()
@@ -118,7 +120,8 @@ Json json(const recovery::Plan& plan) {
                            plan.tail->segment, pg::WalSegmentSize(plan.backup.wal_segment_bytes)))
                      : Json())
       .set("abandoned", std::move(abandoned))
-      .set("notes", std::move(notes));
+      .set("notes", std::move(notes))
+      .set("warnings", std::move(warnings));
 }
 
 std::string text(const restore::Preview& preview) {
@@ -131,6 +134,7 @@ std::string text(const restore::Preview& preview) {
   add_wal(lines, plan);
   add_places(lines, preview);
   for (const std::string& note : plan.notes) lines.emplace_back("note", note);
+  for (const std::string& warning : plan.warnings) lines.emplace_back("warning", warning);
   if (!preview.unarchived.empty())
     lines.emplace_back("note", "WAL that is saved first may lead recovery farther than this plan");
   return fields(lines) + fmt::format("Nothing was written. To do it: {}\n", preview.command);

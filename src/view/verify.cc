@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include "view/table.h"
+#include "view/windows.h"
 
 namespace holdfast::view {
 namespace {
@@ -41,15 +42,7 @@ std::string text(const std::vector<verify::Finding>& findings) {
 }
 
 std::string text(const verify::Gap& gap) {
-  std::string what =
-      gap.segment_count == 0
-          ? fmt::format("WAL segment {} does not join the one before it", gap.first_segment)
-      : gap.segment_count == 1 ? fmt::format("WAL segment {} is {}", gap.first_segment, gap.problem)
-                               : fmt::format("{} WAL segments are {}: {} to {}", gap.segment_count,
-                                             gap.problem, gap.first_segment, gap.last_segment);
-  std::string out =
-      fmt::format("gap: {}, timeline {}, {} to {}\n", what, pg::to_string(gap.timeline),
-                  pg::to_string(gap.start_lsn), pg::to_string(gap.end_lsn));
+  std::string out = fmt::format("gap: {}\n", line(gap));
   if (gap.after) out += fmt::format("    the last commit before it: {}\n", to_local(*gap.after));
   if (gap.before) out += fmt::format("    the first commit behind it: {}\n", to_local(*gap.before));
   if (!gap.backups.empty())
@@ -76,8 +69,8 @@ std::string text(const verify::LineageResult& lineage) {
   for (const verify::Window& window : lineage.windows)
     out += fmt::format("  recoverable on timeline {}: {} to {} ({} to {})\n",
                        pg::to_string(window.timeline), to_local(window.start_time),
-                       window.end_time ? to_local(*window.end_time) : "-",
-                       pg::to_string(window.start_lsn), pg::to_string(window.end_lsn));
+                       to_local(window.end_time), pg::to_string(window.start_lsn),
+                       pg::to_string(window.end_lsn));
   for (const verify::Gap& gap : lineage.gaps) out += text(gap);
   out += text(lineage.findings);
   if (lineage.finding_count > kShownFindings)
@@ -90,8 +83,6 @@ std::string text(const verify::LineageResult& lineage) {
     out += fmt::format("  not an object of a repository: {}\n", name);
   return out;
 }
-
-Json times(const std::optional<Time>& time) { return time ? Json(to_rfc3339(*time)) : Json(); }
 
 Json texts(const std::vector<std::string>& all) {
   Json array = Json::array();
@@ -119,27 +110,9 @@ Json json(const verify::LineageResult& lineage) {
                      .set("verdict", word_of(backup.verdict))
                      .set("reason", backup.reason.empty() ? Json() : Json(backup.reason)));
   Json windows = Json::array();
-  for (const verify::Window& window : lineage.windows)
-    windows.push(Json::object()
-                     .set("timeline", window.timeline.value)
-                     .set("start_lsn", pg::to_string(window.start_lsn))
-                     .set("end_lsn", pg::to_string(window.end_lsn))
-                     .set("start_time", to_rfc3339(window.start_time))
-                     .set("end_time", times(window.end_time))
-                     .set("backups", texts(window.backups)));
+  for (const verify::Window& window : lineage.windows) windows.push(view::json(window));
   Json gaps = Json::array();
-  for (const verify::Gap& gap : lineage.gaps)
-    gaps.push(Json::object()
-                  .set("timeline", gap.timeline.value)
-                  .set("problem", gap.problem)
-                  .set("first_segment", gap.first_segment)
-                  .set("last_segment", gap.last_segment)
-                  .set("segments", gap.segment_count)
-                  .set("start_lsn", pg::to_string(gap.start_lsn))
-                  .set("end_lsn", pg::to_string(gap.end_lsn))
-                  .set("last_commit_before", times(gap.after))
-                  .set("first_commit_behind", times(gap.before))
-                  .set("backups", texts(gap.backups)));
+  for (const verify::Gap& gap : lineage.gaps) gaps.push(view::json(gap));
   return Json::object()
       .set("cluster", lineage.lineage.name.cluster)
       .set("lineage", repo::to_string(lineage.lineage.name))

@@ -7,6 +7,7 @@
 #include "pg/wal_file_name.h"
 #include "view/restore_plan.h"
 #include "view/table.h"
+#include "view/windows.h"
 
 namespace holdfast::view {
 namespace {
@@ -123,6 +124,32 @@ Json json(const setup::InitResult& result) {
       .set("restart_needed", result.restart_needed);
 }
 
+namespace {
+
+// One line for each stretch in which every moment can be recovered, and for each hole.
+std::string recoverable(const setup::LineageInfo& lineage) {
+  std::string out;
+  for (const std::string& problem : lineage.unreadable_wal)
+    out += fmt::format("  cannot be read: {}\n", problem);
+  const bool has_several = std::ranges::any_of(lineage.windows, [&](const recovery::Window& w) {
+    return w.timeline != lineage.windows.front().timeline;
+  });
+  for (const recovery::Window& window : lineage.windows)
+    out += fmt::format(
+        "  recoverable{}: any moment from {} to {}\n",
+        has_several ? fmt::format(" on timeline {}", to_string(window.timeline)) : std::string(),
+        to_local(window.start_time), to_local(window.end_time));
+  if (lineage.windows.empty())
+    out += "  recoverable: nothing yet. Next: run \"holdfast backup\".\n";
+  for (const recovery::Gap& gap : lineage.gaps)
+    out += fmt::format(
+        "  HOLE: {}{}\n", line(gap),
+        gap.backups.empty() ? "" : ": no recovery of the backups before it gets past it");
+  return out;
+}
+
+}  // namespace
+
 std::string text(const setup::RepositoryInfo& info) {
   std::string out = fields({{"repository", info.url},
                             {"id", to_hex(info.id.view())},
@@ -153,11 +180,7 @@ std::string text(const setup::RepositoryInfo& info) {
             segment_name(timeline.timeline, timeline.last_segment,
                          lineage.lineage.wal_segment_bytes),
             timeline.last ? fmt::format(", archived {}", to_local(timeline.last->pushed)) : "");
-      if (lineage.recoverable_from && lineage.recoverable_to)
-        out += fmt::format("  recoverable: any moment from {} to {}\n",
-                           to_local(*lineage.recoverable_from), to_local(*lineage.recoverable_to));
-      else
-        out += "  recoverable: nothing yet. Next: run \"holdfast backup\".\n";
+      out += recoverable(lineage);
     }
   return out;
 }
@@ -189,10 +212,13 @@ Json json(const setup::RepositoryInfo& info) {
           .set("unreadable", std::move(unreadable))
           .set("backups", std::move(backups))
           .set("timelines", std::move(timelines));
-      one.set("recoverable_from",
-              lineage.recoverable_from ? Json(to_rfc3339(*lineage.recoverable_from)) : Json());
-      one.set("recoverable_to",
-              lineage.recoverable_to ? Json(to_rfc3339(*lineage.recoverable_to)) : Json());
+      Json windows = Json::array(), gaps = Json::array(), unreadable_wal = Json::array();
+      for (const recovery::Window& window : lineage.windows) windows.push(view::json(window));
+      for (const recovery::Gap& gap : lineage.gaps) gaps.push(view::json(gap));
+      for (const std::string& problem : lineage.unreadable_wal) unreadable_wal.push(problem);
+      one.set("recoverable", std::move(windows))
+          .set("gaps", std::move(gaps))
+          .set("unreadable_wal", std::move(unreadable_wal));
       lineages.push(std::move(one));
     }
     clusters.push(Json::object().set("name", cluster.name).set("lineages", std::move(lineages)));
@@ -226,7 +252,8 @@ std::string text(const backup::BackupResult& result) {
         "pages, then back up again.\n",
         backup.damaged_blocks);
   else
-    out += fmt::format("Everything from {} on can be recovered.\n", to_local(backup.stop_time));
+    out += fmt::format("Everything from {} on can be recovered.\n",
+                       to_local(result.window ? result.window->start_time : backup.stop_time));
   return out;
 }
 
@@ -239,6 +266,7 @@ Json json(const backup::BackupResult& result) {
                      .set("reason", int{block.reason}));
   return document("holdfast.backup.v1")
       .set("backup", backup_json(result.backup))
+      .set("recoverable", result.window ? json(*result.window) : Json())
       .set("damaged", std::move(damaged));
 }
 
@@ -323,6 +351,7 @@ std::string text(const restore::RestoreResult& result) {
   for (const auto& [from, to] : result.moved_aside)
     lines.emplace_back("moved aside", fmt::format("{} to {}", from, to));
   for (const std::string& note : plan.notes) lines.emplace_back("note", note);
+  for (const std::string& warning : plan.warnings) lines.emplace_back("warning", warning);
   if (result.started) {
     lines.emplace_back("replay", to_human(result.replay_time));
     if (result.recovered_to_lsn.is_valid())

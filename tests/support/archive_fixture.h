@@ -50,6 +50,25 @@ class ArchiveFixture {
         pg::kRmXlog, 0x70, 0,
         ByteWriter().i64(to_postgres_microseconds(at_minute(minute))).bytes(text).view());
   }
+  // A checkpoint of an idle server.
+  static pg::Lsn add_checkpoint(WalBuilder& wal, double minute) {
+    ByteWriter checkpoint;
+    checkpoint.u64(wal.end_lsn().value).u32(1).u32(1).u64(1).u64(700);
+    while (checkpoint.view().size() < 64) checkpoint.u64(0);
+    checkpoint.i64(at_minute(minute).time_since_epoch().count() / 1'000'000);
+    while (checkpoint.view().size() < 88) checkpoint.u64(0);
+    return wal.add_data(pg::kRmXlog, 0x10, 0, checkpoint.view());
+  }
+  // What a server writes first on the timeline that its recovery began.
+  static pg::Lsn add_end_of_recovery(WalBuilder& wal, uint32_t timeline, uint32_t previous,
+                                     double minute) {
+    return wal.add_data(pg::kRmXlog, 0x90, 0,
+                        ByteWriter()
+                            .i64(to_postgres_microseconds(at_minute(minute)))
+                            .u32(timeline)
+                            .u32(previous)
+                            .view());
+  }
   static pg::Lsn add_tablespace(WalBuilder& wal, uint32_t oid, const std::string& path) {
     return wal.add_data(pg::kRmTablespace, 0x00, 0,
                         ByteWriter().u32(oid).bytes(as_bytes(path)).u8(0).view());
@@ -81,6 +100,20 @@ class ArchiveFixture {
     archive_.put_file({.kind = pg::WalFileKind::kHistory,
                        .segment = {.timeline = {timeline}, .segment_number = 0}},
                       {.file_name = pg::history_file_name({timeline}),
+                       .bytes = text.size(),
+                       .sha256 = repo::wal_content_sha256(as_bytes(text)),
+                       .system_identifier = kSystemIdentifier,
+                       .host = "db1",
+                       .pushed = clock_.now()},
+                      as_bytes(text));
+  }
+
+  void put_backup_history(pg::SegmentName segment) {
+    const pg::WalFileName file{
+        .kind = pg::WalFileKind::kBackupHistory, .segment = segment, .offset = 0x28};
+    const std::string text = "START WAL LOCATION: somewhere\n";
+    archive_.put_file(file,
+                      {.file_name = pg::segment_file_name(segment, size()) + ".00000028.backup",
                        .bytes = text.size(),
                        .sha256 = repo::wal_content_sha256(as_bytes(text)),
                        .system_identifier = kSystemIdentifier,

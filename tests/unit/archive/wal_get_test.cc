@@ -157,6 +157,52 @@ TEST_F(WalGet, WhatAnArchivedTimelineCameFromIsMissedWhenItIsNotThere) {
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
 }
 
+// Archivers send a history before the segments of its timeline: in a failover it is all that there
+// is of the new one, and the old one's last segments are nowhere.
+TEST_F(WalGet, AHistoryProvesWhatItsTimelineCameFromWhetherItHasWalOrNot) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 1);
+  server.put(fork.promoted, 3, 3);
+  server.put("00000002.history", fork.history);
+  push(server, segment_name(1, 1));
+  EXPECT_EQ(get(asking_, segment_name(1, 2)).outcome, GetOutcome::kAbsent);
+  push(server, "00000002.history");
+  for (uint64_t number : {2, 3}) {
+    const Error error = get_error(asking_, segment_name(1, number));
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << number;
+    EXPECT_NE(error.detail().find("Timeline 2 left timeline 1"), std::string::npos)
+        << error.detail();
+  }
+  EXPECT_EQ(get(asking_, segment_name(1, 4)).outcome, GetOutcome::kAbsent);
+  // A standby waits for the one, which may come; the other is the new primary's, which streams it.
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  GetOptions options = get_options(asking_, segment_name(1, 3));
+  options.timeout = std::chrono::hours(1);
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  remove_file(asking_.data_directory() + "/standby.signal");
+  push(server, segment_name(2, 3));
+  EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kAbsent);
+}
+
+TEST_F(WalGet, AnUnfinishedSegmentAndABackupsHistoryFileAreWitnessesToo) {
+  push_all(primary_, 1, 1, 2);
+  primary_.put(segment_name(1, 5) + ".partial", wal_.segment(4));
+  push(primary_, segment_name(1, 5) + ".partial");
+  for (uint64_t number : {3, 4})
+    EXPECT_EQ(get_error(asking_, segment_name(1, number)).code(), ErrorCode::kCorrupt) << number;
+  const std::string backup = segment_name(1, 6) + ".00000028.backup";
+  primary_.put(backup, "START WAL LOCATION: 0/600028\n");
+  push(primary_, backup);
+  for (uint64_t number : {5, 6}) {
+    const Error error = get_error(asking_, segment_name(1, number));
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << number;
+    EXPECT_EQ(error.detail(),
+              "A backup began in \"" + segment_name(1, 6) + "\", as its history file tells.");
+  }
+  EXPECT_EQ(get(asking_, segment_name(1, 7)).outcome, GetOutcome::kAbsent);
+}
+
 TEST_F(WalGet, AHistoryFileIsAbsentOnlyWhenNothingOfItsTimelineOrALaterOneIsThere) {
   EXPECT_EQ(get(asking_, "00000001.history").outcome, GetOutcome::kAbsent);
   EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kAbsent);
@@ -328,9 +374,76 @@ TEST_F(WalGet, AStandbyStillHearsOfEverythingElse) {
   push(primary_, segment_name(1, 1));
   store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[5000] ^= std::byte{1}; });
   EXPECT_EQ(get_error(asking_, segment_name(1, 1)).code(), ErrorCode::kCorrupt);
+}
+
+// A mount point without the mount.
+TEST_F(WalGet, ForAStandbyAPlaceWithoutARepositoryIsAnOutage) {
   store::MemoryStore empty;
-  EXPECT_EQ(error_of_get(get_options(asking_, segment_name(1, 2)), empty).code(),
-            ErrorCode::kNotFound);
+  const GetOptions options = get_options(asking_, segment_name(1, 2));
+  EXPECT_EQ(error_of_get(options, empty).code(), ErrorCode::kNotFound);
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  EXPECT_EQ(archive::get(options, empty, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("there is no repository"), std::string::npos)
+      << reporter_.warnings()[0];
+  // Another repository is none.
+  GetOptions other = get_options(asking_, segment_name(1, 2));
+  other.repository_id = Bytes16{};
+  EXPECT_EQ(error_of_get(other, store_).code(), ErrorCode::kWrongCluster);
+}
+
+// The answer decides which timeline a standby begins that is promoted now.
+TEST_F(WalGet, AStandbyThatCannotAskForAHistoryIsWarnedAndHearsItsOwnWitnesses) {
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  push(primary_, segment_name(1, 1));
+  const GetOptions options = get_options(asking_, "00000003.history");
+  auto answer = [&] {
+    test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+    return archive::get(options, down, {}, reporter_, {}).outcome;
+  };
+  EXPECT_EQ(answer(), GetOutcome::kAbsent);
+  ASSERT_EQ(reporter_.warnings().size(), 2U);
+  EXPECT_TRUE(reporter_.warnings()[0].starts_with("that timeline 3 is free is not proven"))
+      << reporter_.warnings()[0];
+  // What it has seen of an older timeline says nothing, of that one or a later one it does.
+  Server::write(asking_.path("00000002.history"), {});
+  EXPECT_EQ(answer(), GetOutcome::kAbsent);
+  Server::write(asking_.path("00000004.history"), {});
+  const Error error = test::error_of([&] { answer(); });
+  EXPECT_EQ(error.code(), ErrorCode::kStoreUnavailable);
+  EXPECT_NE(error.detail().find("00000004.history"), std::string::npos) << error.detail();
+  // The very file the server finds by itself.
+  Server::write(asking_.path("00000003.history"), {});
+  EXPECT_EQ(answer(), GetOutcome::kAbsent);
+}
+
+// Longer than for a segment, which it asks for again.
+TEST_F(WalGet, AStandbyWaitsLongerForAHistory) {
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  push(primary_, segment_name(1, 1));
+  auto time_of = [&](const std::string& file) {
+    GetOptions options = get_options(asking_, file);
+    options.timeout = std::chrono::milliseconds(300);
+    test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+    const auto begun = std::chrono::steady_clock::now();
+    EXPECT_EQ(archive::get(options, down, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+    return std::chrono::steady_clock::now() - begun;
+  };
+  EXPECT_GE(time_of("00000002.history"), std::chrono::milliseconds(900));
+  EXPECT_LT(time_of(segment_name(1, 2)), std::chrono::milliseconds(900));
+}
+
+TEST_F(WalGet, AGapInTheHistoriesThatIsThereForGoodCostsAStandbyNoTime) {
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  primary_.put("00000003.history", "1\t0/200000\tx\n");
+  push(primary_, "00000003.history");
+  GetOptions options = get_options(asking_, "00000002.history");
+  options.timeout = std::chrono::minutes(10);
+  // By the store's clock it came long ago.
+  ASSERT_LT(clock_.now() + std::chrono::hours(1), system_clock().now());
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("is missing in the archive"), std::string::npos);
 }
 
 TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {

@@ -68,6 +68,27 @@ TEST_F(WalList, ShowsRangesGapsHistoryAndPartials) {
   EXPECT_EQ(second.gaps[0].segment_count, 2U);
 }
 
+TEST_F(WalList, WhatATimelineThatLeftProvesToHaveBeenIsAGap) {
+  Fork fork;
+  Server server("alpha");
+  server.put(fork.first, 1, 3);
+  server.put(fork.promoted, 3, 3);
+  server.put("00000002.history", fork.history);
+  push(server, segment_name(1, 1));
+  EXPECT_FALSE(list().has_gaps());
+  push(server, "00000002.history");
+  const WalListing listing = list();
+  const WalTimeline& first = listing.lineages[0].timelines[0];
+  ASSERT_EQ(first.gaps.size(), 1U);
+  EXPECT_EQ(first.gaps[0].first_segment, segment_name(1, 2));
+  EXPECT_EQ(first.gaps[0].last_segment, segment_name(1, 3));
+  EXPECT_EQ(first.gaps[0].segment_count, 2U);
+  // Segment 3 is held by the timeline that left in it.
+  push(server, segment_name(2, 3));
+  push(server, segment_name(1, 2));
+  EXPECT_FALSE(list().has_gaps());
+}
+
 TEST_F(WalList, AWholeArchiveHasNoGaps) {
   Fork fork;
   Server server("alpha");

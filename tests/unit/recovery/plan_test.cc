@@ -113,7 +113,6 @@ TEST_F(PlanTest, EachTargetGetsTheNewestBackupThatEndsBeforeItAndTheSegmentsUpTo
       {"exactly B's end", to_time(32), b_, "1:3-3 ", TargetKind::kTime, false, 30},
       {"exactly B's end, exclusive", to_time(32, true), a_, "1:1-3 ", TargetKind::kTime, false, 30},
       {"exactly A's end", to_time(12), a_, "1:1-1 ", TargetKind::kTime, false, 10},
-      {"time after the last commit", to_time(66), b_, "1:3-6 ", TargetKind::kLatest, true, 65},
       {"time of the last commit", to_time(65), b_, "1:3-6 ", TargetKind::kLatest, true, 65},
       {"time just before the last commit", to_time(64), b_, "1:3-6 ", TargetKind::kTime, false, 60},
       {"LSN", to_lsn(second_commits_[4]), b_, "1:3-4 ", TargetKind::kLsn, false, 40},
@@ -164,15 +163,246 @@ TEST_F(PlanTest, ThePlanNamesWhatTheWalDemands) {
   EXPECT_EQ(before.end_lsn, second_commits_[3]);
 }
 
-TEST_F(PlanTest, ATimeBehindTheLastCommitGoesToTheEndAndSaysSo) {
+// What the server wrote behind its last switch of segments is not archived: that there was nothing
+// up to the target is known by what came at that time or later, or by the server itself.
+TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
   put_all();
-  const Plan made = plan(to_time(90));
+  const Error error = refusal(to_time(90));
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(),
+            fmt::format("the archived WAL does not reach {}", to_local(at_minute(90))));
+  EXPECT_EQ(error.detail(),
+            fmt::format("The last that is known of it is of {}, and it ends at {}. Transactions "
+                        "that ended up to the target may be missing. No server that could tell was "
+                        "asked.",
+                        to_local(at_minute(65)), pg::to_string(pg::end_lsn(6, size()))));
+  EXPECT_EQ(error.hint(),
+            "If the server still runs, let it archive what it wrote (SELECT pg_switch_wal()), then "
+            "run this again: holdfast restore --to '2026-11-22 09:30:00.000000+00'\n"
+            "To take what is archived: holdfast restore --to-latest");
+  EXPECT_EQ(refusal(to_time(65.5)).code(), ErrorCode::kTargetUnreachable);
+
+  // The server is asked of what lies behind the end of the archive, and believed.
+  std::vector<TimeQuestion> asked;
+  TimeAnswer answer{.is_reached = true, .told = {}};
+  auto ask = [&](const TimeQuestion& question) {
+    asked.push_back(question);
+    return answer;
+  };
+  const Plan made = make_plan(repository(), lineage(), to_time(90), ask);
   EXPECT_TRUE(made.ran_to_the_end);
+  EXPECT_EQ(made.target.kind, TargetKind::kLatest);
   ASSERT_FALSE(made.notes.empty());
   EXPECT_EQ(made.notes.back(),
-            fmt::format(
-                "no transaction after {} is archived: recovery goes to the end of the archived WAL",
-                to_local(at_minute(90))));
+            fmt::format("no transaction after {} is archived, and the server has ended none up to "
+                        "then: recovery goes to the end of the archived WAL",
+                        to_local(at_minute(90))));
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].timeline, pg::TimelineId{1});
+  EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
+  EXPECT_EQ(asked[0].time, at_minute(90));
+  answer = {.is_reached = false, .told = "It has committed something."};
+  const Error told = test::error_of([&] { make_plan(repository(), lineage(), to_time(90), ask); });
+  EXPECT_TRUE(told.detail().ends_with("may be missing. It has committed something."))
+      << told.detail();
+  // Where the archive knows, nobody is asked.
+  asked.clear();
+  make_plan(repository(), lineage(), to_time(64), ask);
+  make_plan(repository(), lineage(), to_time(65), ask);
+  EXPECT_TRUE(asked.empty());
+}
+
+TEST_F(PlanTest, ATimeIsReachedWhereARecordOfThatTimeOrLaterIsArchived) {
+  const std::function<void(WalBuilder&)> records[] = {
+      [](WalBuilder& wal) { add_checkpoint(wal, 80); },
+      [](WalBuilder& wal) { add_restore_point(wal, "late", 80); },
+      [](WalBuilder& wal) { add_end_of_recovery(wal, 2, 1, 80); }};
+  for (const auto& add : records) {
+    ArchiveFixture archive;
+    WalBuilder wal;
+    wal.add_filler(8);
+    wal.add_filler(8);
+    const pg::Lsn start = wal.previous_lsn(), stop = wal.end_lsn();
+    archive.put_backup({.start = start, .stop = stop, .stop_minute = 2});
+    archive.add_commit(wal, 70, 60);
+    wal.add_switch();
+    add(wal);
+    wal.add_switch();
+    wal.add_filler(8);
+    wal.add_switch();
+    archive.put_segments(wal);
+    auto plan_to = [&](double minute) {
+      return make_plan(archive.repository(), archive.lineage(), to_time(minute));
+    };
+    EXPECT_TRUE(plan_to(70).ran_to_the_end);
+    EXPECT_TRUE(plan_to(80).ran_to_the_end);
+    EXPECT_EQ(plan_to(70).last_commit, at_minute(60));
+    EXPECT_EQ(test::error_of([&] { plan_to(81); }).code(), ErrorCode::kTargetUnreachable);
+  }
+  // The end of the backup itself is a moment of which all is known.
+  ArchiveFixture archive;
+  WalBuilder wal;
+  wal.add_filler(8);
+  wal.add_filler(8);
+  const pg::Lsn start = wal.previous_lsn(), stop = wal.end_lsn();
+  archive.put_backup({.start = start, .stop = stop, .stop_minute = 2});
+  wal.add_switch();
+  archive.put_segments(wal);
+  EXPECT_TRUE(make_plan(archive.repository(), archive.lineage(), to_time(2)).ran_to_the_end);
+}
+
+// The clock is ahead for transactions 81 and 82, and right again for 83: recovery stops before 81,
+// though 83 ended before the target.
+TEST_F(PlanTest, CommitTimesThatGoBackAreAWarningWithTheLsnThatReachesThem) {
+  add_commit(wal_, 81, 190);
+  add_commit(wal_, 82, 191);
+  wal_.add_switch();
+  const pg::Lsn behind = wal_.end_lsn() + 40;
+  add_commit(wal_, 83, 72);
+  wal_.add_switch();
+  add_commit(wal_, 84, 80);
+  wal_.add_switch();
+  put_all();
+  const Plan made = plan(to_time(75));
+  ASSERT_EQ(made.warnings.size(), 1U);
+  EXPECT_TRUE(made.warnings[0].starts_with("commit times go back: recovery stops at "))
+      << made.warnings[0];
+  EXPECT_TRUE(made.warnings[0].ends_with("If they are wanted: holdfast restore --to-lsn " +
+                                         pg::to_string(behind)))
+      << made.warnings[0];
+  EXPECT_TRUE(plan(to_time(64)).warnings.empty());
+  EXPECT_EQ(plan(to_lsn(behind)).last_commit, at_minute(191));
+}
+
+TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
+  put_all();
+  const std::string ahead =
+      put_backup({.start = first_records_[5], .stop = after_first_commit_[5], .stop_minute = 59});
+  const Plan made = plan(to_time(57));
+  EXPECT_EQ(made.backup.id, b_);
+  ASSERT_EQ(made.warnings.size(), 1U);
+  EXPECT_TRUE(made.warnings[0].starts_with("backup " + ahead + " ended at ")) << made.warnings[0];
+  const size_t at = made.warnings[0].rfind("--to-lsn ");
+  ASSERT_NE(at, std::string::npos);
+  const pg::Lsn named =
+      pg::parse_lsn(made.warnings[0].substr(at + 9, made.warnings[0].find(' ', at + 9) - at - 9));
+  EXPECT_EQ(plan(to_lsn(named, true)).backup.id, ahead);
+}
+
+// --- What lies behind the archived WAL
+
+// Segments 5 and 6 are not archived.
+class PlanBehindTheEnd : public PlanTest {
+ protected:
+  PlanBehindTheEnd() {
+    put_all({5, 6});
+    EXPECT_EQ(plan({}).end_lsn, pg::end_lsn(4, size()));
+  }
+  void expect_hole() {
+    for (const Target& target : {Target{}, to_time(90), Target{.timeline = pg::TimelineId{1}}}) {
+      const Error error = refusal(target);
+      EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+      EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000005\" is not in the archive");
+      EXPECT_NE(error.hint().find("holdfast wal salvage"), std::string::npos) << error.hint();
+      EXPECT_NE(error.hint().find("\nUp to the hole recovery is possible: holdfast restore "
+                                  "--to-lsn 0/4"),
+                std::string::npos)
+          << error.hint();
+    }
+    EXPECT_EQ(plan(to_time(42)).target.kind, TargetKind::kTime);
+  }
+};
+
+TEST_F(PlanBehindTheEnd, ATimelineThatLeftProvesThatWalIsMissing) {
+  put_history(2, "1\t0/700100\tx\n");
+  expect_hole();
+}
+
+TEST_F(PlanBehindTheEnd, AnUnfinishedSegmentProvesThatWalIsMissing) {
+  WalBuilder wal = wal_;
+  add_commit(wal, 71, 70);
+  put_segment(wal, 6, true);
+  expect_hole();
+}
+
+TEST_F(PlanBehindTheEnd, TheHistoryFileOfABackupProvesThatWalIsMissing) {
+  put_backup_history({.timeline = {1}, .segment_number = 6});
+  expect_hole();
+}
+
+TEST_F(PlanTest, AnEndThatIsWhereAnotherTimelineBeganIsProven) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(pg::end_lsn(6, size()))));
+  EXPECT_EQ(plan({}).last_commit, at_minute(65));
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+  // Of timeline 2 nothing is archived although timeline 3 left it later.
+  put_history(3, fmt::format("1\t{}\tx\n2\t0/800100\tx\n", pg::to_string(pg::end_lsn(6, size()))));
+  EXPECT_EQ(refusal({}).message(),
+            "WAL segment \"000000020000000000000007\" is not in the archive");
+  EXPECT_EQ(refusal({.timeline = pg::TimelineId{2}}).message(),
+            "WAL segment \"000000020000000000000007\" is not in the archive");
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+}
+
+// The segment in which timeline 2 left timeline 1 is archived as timeline 2's alone.
+TEST_F(PlanTest, WhatATimelineLacksAtItsEndMayBeHeldByTheOneThatLeftIt) {
+  put_all({5, 6});
+  put_timeline_2();
+  EXPECT_EQ(plan({}).last_commit, at_minute(72));
+  const Error error = refusal({.timeline = pg::TimelineId{1}});
+  EXPECT_EQ(error.message(), "WAL segment \"000000010000000000000005\" is not in the archive");
+  EXPECT_NE(error.hint().find(fmt::format(
+                "Timeline 2, which left it there, has what is missing: holdfast restore --to-lsn "
+                "{} --exclusive --timeline 2",
+                pg::to_string(fork_))),
+            std::string::npos)
+      << error.hint();
+}
+
+// --- Which timeline
+
+TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 63);
+  second.add_switch();
+  put_segment(second, 4);
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(),
+            "timeline 1 has later commits than timeline 2, which would be followed");
+  EXPECT_EQ(error.hint(),
+            "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+            "To go along timeline 1: holdfast restore --to-latest --timeline 1");
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+
+  // Before the fork both have the same.
+  EXPECT_EQ(plan(to_time(42)).timeline, pg::TimelineId{2});
+  // Behind it a time means what was there at that time.
+  put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 33});
+  const Error between = refusal(to_time(61));
+  EXPECT_EQ(between.message(), error.message());
+  EXPECT_EQ(plan({.kind = TargetKind::kTime, .time = at_minute(61), .timeline = pg::TimelineId{1}})
+                .last_commit,
+            at_minute(60));
+}
+
+TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 66);
+  add_commit(second, 71, 70);
+  second.add_switch();
+  put_segment(second, 4);
+  EXPECT_EQ(plan({}).last_commit, at_minute(70));
+  EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
+  EXPECT_EQ(refusal(to_time(61)).message(),
+            "timeline 1 has later commits than timeline 2, which would be followed");
 }
 
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
@@ -256,9 +486,10 @@ TEST_F(PlanTest, AHoleIsRefusedUnlessTheTargetLiesBeforeIt) {
                                           "lose what comes after.",
                                           b_));
     EXPECT_TRUE(
-        error.hint().starts_with("Archive it with holdfast wal push if the old server or another "
-                                 "archive still has it.\nUp to the hole recovery is possible: "
-                                 "holdfast restore --to-lsn 0/4"))
+        error.hint().starts_with("It may still lie in the pg_wal directory of the server "));
+    EXPECT_NE(error.hint().find("\nUp to the hole recovery is possible: holdfast restore --to-lsn "
+                                "0/4"),
+              std::string::npos)
         << error.hint();
   }
   EXPECT_EQ(ranges_of(plan(to_time(42))), "1:3-4 ");
@@ -525,9 +756,11 @@ TEST_F(PlanTest, TheNewestTimelineIsFollowedAndTheAbandonedOneNamed) {
   ASSERT_EQ(old.abandoned.size(), 1U);
   EXPECT_EQ(old.abandoned[0].timeline, pg::TimelineId{2});
 
-  // A time on the abandoned branch is the state at the fork.
-  const Plan between = plan(to_time(61));
-  EXPECT_EQ(between.timeline, pg::TimelineId{2});
+  // A time at which the abandoned branch was the one that was there.
+  EXPECT_EQ(refusal(to_time(61)).message(),
+            "timeline 1 has later commits than timeline 2, which would be followed");
+  const Plan between =
+      plan({.kind = TargetKind::kTime, .time = at_minute(61), .timeline = pg::TimelineId{2}});
   EXPECT_EQ(between.last_commit, at_minute(50));
 }
 
@@ -552,6 +785,8 @@ TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
   const Plan named = plan({.backup = late});
   EXPECT_EQ(named.backup.id, late);
   EXPECT_EQ(named.timeline, pg::TimelineId{1});
+  ASSERT_EQ(named.warnings.size(), 1U);
+  EXPECT_TRUE(named.warnings[0].starts_with("timeline 2 has later commits than timeline 1"));
   const Error error = refusal({.timeline = pg::TimelineId{2}, .backup = late});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "no such backup leads to timeline 2");
@@ -560,13 +795,13 @@ TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
 TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {
   put_all();
   put_history(2, fmt::format("1\t{}\tbefore transaction 52\n", pg::to_string(fork_)));
-  const Plan made = plan({});
+  const Target second{.timeline = pg::TimelineId{2}};
+  const Plan made = plan(second);
   EXPECT_EQ(made.timeline, pg::TimelineId{1});
   EXPECT_EQ(made.target.kind, TargetKind::kLsn);
   EXPECT_EQ(made.target.lsn, fork_);
   EXPECT_TRUE(made.target.exclusive);
   EXPECT_EQ(made.last_commit, at_minute(50));
-  EXPECT_EQ(plan(to_time(61)).target.lsn, fork_);
   EXPECT_EQ(plan(to_time(42)).target.kind, TargetKind::kTime);
   EXPECT_EQ(refusal(to_xid(52)).code(), ErrorCode::kTargetUnreachable);
 }
@@ -666,7 +901,7 @@ TEST_F(PlanOverTheEndOfASegment, ACommitCounts) {
     EXPECT_EQ(before.end_lsn, shared);
     EXPECT_EQ(before.last_commit, at_minute(60));
     EXPECT_EQ(before.segments, 2U);
-    EXPECT_TRUE(plan_to(to_time(78)).ran_to_the_end);
+    EXPECT_TRUE(plan_to(to_time(77)).ran_to_the_end);
     EXPECT_EQ(plan_to(to_xid(77)).end_lsn, behind);
     EXPECT_EQ(plan_to(to_xid(77)).last_commit, at_minute(77));
     EXPECT_EQ(plan_to(to_xid(70)).last_commit, at_minute(60));

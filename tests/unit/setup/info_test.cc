@@ -34,9 +34,22 @@ class InfoTest : public testing::Test {
       info.commits.count = 1;
       info.commits.first_time = info.commits.last_time = *last_commit;
       info.commits.lowest_time = info.commits.highest_time = *last_commit;
+      info.commits.last_lsn = info.last_record = pg::end_lsn(number, size) - 64;
+      info.last_record_end = info.readable_end = pg::end_lsn(number, size);
     }
     ASSERT_TRUE(archive.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
                                     test::pieces_of(content)));
+  }
+  void put_history(uint32_t timeline, std::string_view text) {
+    repo::WalArchive archive(stored_.repository, stored_.lineage);
+    archive.put_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = {timeline}}},
+                     {.file_name = pg::history_file_name({timeline}),
+                      .bytes = text.size(),
+                      .sha256 = repo::wal_content_sha256(as_bytes(text)),
+                      .system_identifier = stored_.lineage.system_identifier,
+                      .host = "db1",
+                      .pushed = stored_.clock.now()},
+                     as_bytes(text));
   }
   std::string put_backup(Time stopped, bool damaged = false) {
     stored_.clock.advance(std::chrono::seconds(1));
@@ -66,8 +79,8 @@ TEST_F(InfoTest, TellsOfARepositoryWithoutBackups) {
   EXPECT_EQ(result.clusters[0].name, "main");
   EXPECT_EQ(lineage().backup_count, 0u);
   EXPECT_TRUE(lineage().timelines.empty());
-  EXPECT_FALSE(lineage().recoverable_from);
-  EXPECT_FALSE(lineage().recoverable_to);
+  EXPECT_TRUE(lineage().windows.empty());
+  EXPECT_TRUE(lineage().gaps.empty());
 }
 
 TEST_F(InfoTest, NamesTheClustersThereAreWhenAnotherIsAskedFor) {
@@ -85,9 +98,14 @@ TEST_F(InfoTest, ShowsTheNewestTenBackupsAndCountsAll) {
   ASSERT_EQ(found.backups.size(), 10u);
   EXPECT_EQ(found.backups.front().id, ids[2]);
   EXPECT_EQ(found.backups.back().id, ids[11]);
-  // The oldest counts although it is not shown.
-  EXPECT_EQ(found.recoverable_from, at(0));
-  EXPECT_EQ(found.recoverable_to, at(11));
+  // The oldest counts although it is not shown; but without WAL none can be recovered.
+  EXPECT_TRUE(found.windows.empty());
+  put_segment(4, std::nullopt);
+  found = lineage();
+  ASSERT_EQ(found.windows.size(), 1u);
+  EXPECT_EQ(found.windows[0].start_time, at(0));
+  EXPECT_EQ(found.windows[0].end_time, at(0));
+  EXPECT_EQ(found.windows[0].backups.size(), 12u);
 }
 
 TEST_F(InfoTest, RecoveryReachesFromTheOldestUndamagedBackupToTheLastArchivedCommit) {
@@ -97,8 +115,11 @@ TEST_F(InfoTest, RecoveryReachesFromTheOldestUndamagedBackupToTheLastArchivedCom
   put_segment(5, at(15));
   put_segment(6, std::nullopt);
   LineageInfo found = lineage();
-  EXPECT_EQ(found.recoverable_from, at(10));
-  EXPECT_EQ(found.recoverable_to, at(15));
+  ASSERT_EQ(found.windows.size(), 1u);
+  EXPECT_EQ(found.windows[0].timeline, pg::TimelineId{1});
+  EXPECT_EQ(found.windows[0].start_time, at(10));
+  EXPECT_EQ(found.windows[0].end_time, at(15));
+  EXPECT_TRUE(found.gaps.empty());
   ASSERT_EQ(found.timelines.size(), 1u);
   EXPECT_EQ(found.timelines[0].first_segment, 4u);
   EXPECT_EQ(found.timelines[0].last_segment, 6u);
@@ -106,22 +127,68 @@ TEST_F(InfoTest, RecoveryReachesFromTheOldestUndamagedBackupToTheLastArchivedCom
   EXPECT_EQ(found.timelines[0].last->file_name, "000000010000000000000006");
 }
 
-TEST_F(InfoTest, CommitsBehindAGapOrBeforeTheBackupDoNotCount) {
-  put_backup(at(10));
-  put_segment(4, at(30));
-  put_segment(6, std::nullopt);
-  EXPECT_EQ(lineage().recoverable_to, at(10));
-  put_segment(5, at(5));
-  EXPECT_EQ(lineage().recoverable_to, at(10));
+TEST_F(InfoTest, CommitsBehindAHoleCannotBeRecoveredAndTheHoleIsTold) {
+  const std::string backup = put_backup(at(10));
+  put_segment(4, at(20));
+  put_segment(6, at(30));
+  LineageInfo found = lineage();
+  ASSERT_EQ(found.windows.size(), 1u);
+  EXPECT_EQ(found.windows[0].end_time, at(20));
+  ASSERT_EQ(found.gaps.size(), 1u);
+  EXPECT_EQ(found.gaps[0].first_segment, "000000010000000000000005");
+  EXPECT_EQ(found.gaps[0].segment_count, 1u);
+  EXPECT_EQ(found.gaps[0].problem, "missing");
+  EXPECT_EQ(found.gaps[0].after, at(20));
+  EXPECT_EQ(found.gaps[0].before, at(30));
+  EXPECT_EQ(found.gaps[0].backups, std::vector{backup});
+  put_segment(5, std::nullopt);
+  EXPECT_EQ(lineage().windows.at(0).end_time, at(30));
 }
 
-TEST_F(InfoTest, TheNewestTimelineTellsTheEnd) {
+// The archive ends where it ends; that the WAL went on is what the history says.
+TEST_F(InfoTest, AHoleAtTheEndIsToldByTheTimelineThatLeftBehindIt) {
+  put_backup(at(10));
+  put_segment(4, at(20));
+  put_history(2, "1\t0/7000000\tx\n");
+  const LineageInfo found = lineage();
+  ASSERT_EQ(found.gaps.size(), 1u);
+  EXPECT_EQ(found.gaps[0].first_segment, "000000010000000000000005");
+  EXPECT_EQ(found.gaps[0].last_segment, "000000010000000000000006");
+  ASSERT_EQ(found.windows.size(), 2u);
+  for (const recovery::Window& window : found.windows) EXPECT_EQ(window.end_time, at(20));
+}
+
+TEST_F(InfoTest, EachTimelineHasItsOwnEnd) {
   put_backup(at(10));
   put_segment(4, at(30), 1);
+  put_history(2, "1\t0/4000100\tx\n");
   put_segment(4, at(20), 2);
   LineageInfo found = lineage();
   EXPECT_EQ(found.timelines.size(), 2u);
-  EXPECT_EQ(found.recoverable_to, at(20));
+  ASSERT_EQ(found.windows.size(), 2u);
+  EXPECT_EQ(found.windows[0].timeline, pg::TimelineId{1});
+  EXPECT_EQ(found.windows[0].end_time, at(30));
+  EXPECT_EQ(found.windows[1].timeline, pg::TimelineId{2});
+  EXPECT_EQ(found.windows[1].end_time, at(20));
+}
+
+// A host's clock was a year ahead while the second backup was taken: the place counts.
+TEST_F(InfoTest, AClockThatIsWrongMakesNoWindowLonger) {
+  put_backup(at(10));
+  put_backup(at(500'000));
+  put_segment(4, at(20));
+  ASSERT_EQ(lineage().windows.size(), 1u);
+  EXPECT_EQ(lineage().windows[0].end_time, at(20));
+}
+
+TEST_F(InfoTest, WalThatCannotBeReadIsToldAndEndsNothing) {
+  put_backup(at(10));
+  put_segment(4, at(20));
+  put_history(2, "no history\n");
+  const LineageInfo found = lineage();
+  EXPECT_EQ(found.windows.size(), 1u);
+  ASSERT_EQ(found.unreadable_wal.size(), 1u);
+  EXPECT_NE(found.unreadable_wal[0].find("00000002.history"), std::string::npos);
 }
 
 }  // namespace

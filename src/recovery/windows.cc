@@ -1,27 +1,29 @@
 // The WAL on the way to each timeline is a row of segments (recovery/wal_path.h). It is cut into
 // stretches: where a segment is missing, before and behind one that cannot be read, before one that
 // does not join. What a backup needs must lie in one stretch; from its stop to the end of that
-// stretch everything can be recovered.
+// stretch everything can be recovered. Behind the last one there is a break too where WAL is proven
+// to have been.
 //
 //   segments   3 4 5 6 _ 8 9 x 11 12 | 13
 //   stretches  [-----]   [-]   [---]   [-
-#include "verify/windows.h"
+#include "recovery/windows.h"
 
 #include <algorithm>
 #include <memory>
 
 #include <fmt/core.h>
 
+#include "base/task_group.h"
 #include "recovery/wal_path.h"
 #include "repo/layout.h"
 
-namespace holdfast::verify {
+namespace holdfast::recovery {
 namespace {
 
 // How far from a stretch's end a commit is looked for.
 constexpr uint64_t kSegmentsLookedAt = 64;
 
-enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined };
+enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kShort };
 
 struct Stretch {
   uint64_t first = 0, last = 0;
@@ -33,19 +35,38 @@ struct Break {
 };
 
 std::string_view word_of(Cut cut) {
-  return cut == Cut::kMissing ? "missing" : cut == Cut::kDamaged ? "damaged" : "does not join";
+  switch (cut) {
+    case Cut::kMissing:
+      return "missing";
+    case Cut::kDamaged:
+      return "damaged";
+    case Cut::kUnjoined:
+      return "does not join";
+    case Cut::kShort:
+      return "cut short";
+  }
+  HF_CHECK(false);
 }
 
-// The way to one timeline.
-class Way {
+struct Commit {
+  Time time;
+  pg::Lsn lsn;
+};
+
+// The path to one timeline, cut.
+class CutPath {
  public:
-  Way(const Job& job, const repo::WalArchive& archive, const pg::TimelineHistory& history,
-      uint64_t first, const WalDamage& damage)
-      : job_(job), archive_(archive), path_(archive, history, first), damage_(damage) {
+  CutPath(const WindowSources& sources, const pg::TimelineHistory& history, uint64_t first,
+          const LeftAt& left)
+      : sources_(sources),
+        archive_(sources.archive),
+        path_(archive_, history, first, left),
+        damage_(sources.damage) {
     find_stretches(first);
+    find_missing_end();
   }
 
-  const recovery::WalPath& path() const { return path_; }
+  const WalPath& path() const { return path_; }
   const std::vector<Stretch>& stretches() const { return stretches_; }
   const std::vector<Break>& breaks() const { return breaks_; }
 
@@ -65,7 +86,7 @@ class Way {
 
   // nullopt: it is not there, or cannot be read.
   std::optional<repo::WalSegmentInfo> info(uint64_t number) const {
-    const std::optional<recovery::PathSegment> segment = path_.at(number);
+    const std::optional<PathSegment> segment = path_.at(number);
     if (!segment) return std::nullopt;
     const pg::WalFileName file{
         .kind = segment->partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
@@ -75,15 +96,16 @@ class Way {
     if (const std::optional<Error> error =
             damage_of([&] { found = archive_.segment_info(file, digest); });
         error && !damage_.bad.contains(segment->name))
-      job_.findings.add(archive_.object_name(file, digest), *error);
+      sources_.on_damage(archive_.object_name(file, digest), *error);
     return found;
   }
-  std::optional<Time> last_commit(const Stretch& stretch) const {
+  std::optional<Commit> last_commit(const Stretch& stretch) const {
     for (uint64_t back = 0; back < kSegmentsLookedAt && back <= stretch.last - stretch.first;
          ++back)
       if (const std::optional<repo::WalSegmentInfo> here = info(stretch.last - back);
-          here && here->commits.count > 0)
-        return here->commits.last_time;
+          here && here->commits.count > 0 &&
+          !(path_.limit() && here->commits.last_lsn >= *path_.limit()))
+        return Commit{.time = here->commits.last_time, .lsn = here->commits.last_lsn};
     return std::nullopt;
   }
   std::optional<Time> first_commit_from(uint64_t number) const {
@@ -107,8 +129,11 @@ class Way {
  private:
   void find_stretches(uint64_t first) {
     uint64_t next = first;
-    for (const recovery::WalRange& run : path_.runs()) {
-      if (run.last < next) continue;
+    for (WalRange run : path_.runs()) {
+      // What the parent has behind the limit is not on the way.
+      if (path_.limit())
+        run.last = std::min(run.last, pg::segment_of(*path_.limit(), archive_.segment_size()));
+      if (run.last < next || run.last < run.first) continue;
       const uint64_t start = std::max(run.first, next);
       if (start > next) {
         breaks_.push_back({.cut = Cut::kMissing,
@@ -122,7 +147,7 @@ class Way {
       take_run(run.timeline, start, run.last);
       next = run.last + 1;
     }
-    if (const std::optional<recovery::PathSegment>& tail = path_.tail();
+    if (const std::optional<PathSegment>& tail = path_.tail();
         tail && tail->name.segment_number >= next) {
       const uint64_t number = tail->name.segment_number;
       if (number > next) {
@@ -133,6 +158,15 @@ class Way {
       }
       extend(number);
     }
+  }
+
+  void find_missing_end() {
+    const std::optional<WalPath::MissingEnd>& end = path_.missing_end();
+    if (!end || end->held_by || damage_.bad.contains(end->first)) return;
+    breaks_.push_back(
+        {.cut = path_.at(end->first.segment_number) ? Cut::kShort : Cut::kMissing,
+         .first = end->first,
+         .last = pg::last_segment_before_end(end->written_to, archive_.segment_size())});
   }
 
   void take_run(pg::TimelineId timeline, uint64_t first, uint64_t last) {
@@ -179,9 +213,9 @@ class Way {
     return !before || !here || repo::leads_into(*before, *here);
   }
 
-  const Job& job_;
+  const WindowSources& sources_;
   const repo::WalArchive& archive_;
-  const recovery::WalPath path_;
+  const WalPath path_;
   const WalDamage& damage_;
   std::vector<Stretch> stretches_;
   std::vector<Break> breaks_;
@@ -190,23 +224,24 @@ class Way {
 
 class Looker {
  public:
-  Looker(const Job& job, const repo::WalArchive& archive, const std::vector<repo::Backup>& backups,
-         const std::set<std::string>& restorable, const WalDamage& damage)
-      : job_(job),
-        archive_(archive),
-        backups_(backups),
-        restorable_(restorable),
-        damage_(damage),
-        size_(archive.segment_size()) {}
+  explicit Looker(const WindowSources& sources)
+      : sources_(sources),
+        archive_(sources.archive),
+        backups_(sources.backups),
+        size_(archive_.segment_size()) {}
 
   WalPicture look() {
     std::set<pg::TimelineId> timelines;
     for (pg::TimelineId timeline : archive_.timelines()) timelines.insert(timeline);
     for (const repo::Backup& backup : backups_) timelines.insert(backup.stop_timeline);
-    for (pg::TimelineId timeline : timelines) {
-      throw_if_stopped(job_.stop);
-      if (const std::optional<pg::TimelineHistory> history = read_history(timeline))
-        look_at(*history);
+    std::vector<pg::TimelineHistory> histories;
+    for (pg::TimelineId timeline : timelines)
+      if (std::optional<pg::TimelineHistory> history = read_history(timeline))
+        histories.push_back(std::move(*history));
+    left_ = left_at(histories);
+    for (const pg::TimelineHistory& history : histories) {
+      throw_if_stopped(sources_.stop);
+      look_at(history);
     }
     return std::move(picture_);
   }
@@ -227,14 +262,15 @@ class Looker {
         repo::throw_damaged(object, "It is missing: nobody can tell where its timeline began.");
     });
     if (error) {
-      job_.findings.add(object, *error);
+      sources_.on_damage(object, *error);
       for (const repo::Backup& backup : backups_)
-        if (backup.stop_timeline == timeline) {
-          job_.findings.blame(object, backup.id);
+        if (backup.stop_timeline == timeline)
           picture_.broken.emplace(
-              backup.id, fmt::format("the history of its timeline {} is missing or damaged",
-                                     pg::to_string(timeline)));
-        }
+              backup.id,
+              WalPicture::Broken{
+                  .reason = fmt::format("the history of its timeline {} is missing or damaged",
+                                        pg::to_string(timeline)),
+                  .object = object});
     }
     return history;
   }
@@ -253,13 +289,14 @@ class Looker {
     if (leading.empty()) return;
     uint64_t first = UINT64_MAX;
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
-    std::unique_ptr<Way> made;
-    if (const std::optional<Error> error = damage_of(
-            [&] { made = std::make_unique<Way>(job_, archive_, history, first, damage_); })) {
-      job_.findings.add(repo::wal_timeline_folder(job_.lineage.name, history.timeline()), *error);
+    std::unique_ptr<CutPath> made;
+    if (const std::optional<Error> error =
+            damage_of([&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
+      sources_.on_damage(repo::wal_timeline_folder(archive_.lineage().name, history.timeline()),
+                         *error);
       return;
     }
-    const Way& way = *made;
+    const CutPath& way = *made;
 
     // Which stretch each backup leads into; a backup needs its own WAL on its own timeline.
     std::map<const Stretch*, std::vector<const repo::Backup*>> by_stretch;
@@ -267,7 +304,7 @@ class Looker {
       const Stretch* stretch = way.stretch_of(first_segment(*backup), last_segment(*backup));
       if (stretch == nullptr && backup->stop_timeline == history.timeline())
         note_broken(way, *backup);
-      if (stretch != nullptr && restorable_.contains(backup->id))
+      if (stretch != nullptr && sources_.restorable.contains(backup->id))
         by_stretch[stretch].push_back(backup);
     }
     for (const Stretch& stretch : way.stretches())
@@ -276,29 +313,29 @@ class Looker {
     for (const Break& here : way.breaks()) add_gap(way, by_stretch, here);
   }
 
-  void note_broken(const Way& way, const repo::Backup& backup) {
+  void note_broken(const CutPath& way, const repo::Backup& backup) {
     const Break* cut = way.break_in(first_segment(backup), last_segment(backup));
-    std::string reason;
+    WalPicture::Broken broken;
     if (cut != nullptr) {
       const std::string name = pg::segment_file_name(cut->first, size_);
-      reason = fmt::format("WAL segment \"{}\", which it needs, {}", name,
-                           cut->cut == Cut::kUnjoined ? "does not join the one before it"
-                                                      : fmt::format("is {}", word_of(cut->cut)));
-      job_.findings.blame(
-          archive_.object_name({.kind = pg::WalFileKind::kSegment, .segment = cut->first}),
-          backup.id);
+      broken.reason =
+          fmt::format("WAL segment \"{}\", which it needs, {}", name,
+                      cut->cut == Cut::kUnjoined ? "does not join the one before it"
+                                                 : fmt::format("is {}", word_of(cut->cut)));
+      broken.object =
+          archive_.object_name({.kind = pg::WalFileKind::kSegment, .segment = cut->first});
     } else {
       const std::optional<uint64_t> last = way.path().last();
       const uint64_t missing =
           last && *last >= first_segment(backup) ? *last + 1 : first_segment(backup);
       const pg::SegmentName name{.timeline = backup.stop_timeline, .segment_number = missing};
-      reason = fmt::format("WAL segment \"{}\", which it needs, is missing",
-                           pg::segment_file_name(name, size_));
+      broken.reason = fmt::format("WAL segment \"{}\", which it needs, is missing",
+                                  pg::segment_file_name(name, size_));
     }
-    picture_.broken.emplace(backup.id, std::move(reason));
+    picture_.broken.emplace(backup.id, std::move(broken));
   }
 
-  void add_window(const Way& way, const pg::TimelineHistory& history, const Stretch& stretch,
+  void add_window(const CutPath& way, const pg::TimelineHistory& history, const Stretch& stretch,
                   const std::vector<const repo::Backup*>& backups) {
     const auto earliest = *std::ranges::min_element(
         backups, {}, [](const repo::Backup* backup) { return backup->stop_lsn; });
@@ -306,19 +343,20 @@ class Looker {
                   .start_lsn = earliest->stop_lsn,
                   .end_lsn = std::max(way.end_of(stretch), earliest->stop_lsn),
                   .start_time = earliest->stop_time,
-                  .end_time = way.last_commit(stretch),
+                  .end_time = {},
                   .backups = {}};
-    for (const repo::Backup* backup : backups) {
-      window.backups.push_back(backup->id);
-      window.end_lsn = std::max(window.end_lsn, backup->stop_lsn);
-      if (!window.end_time || *window.end_time < backup->stop_time)
-        window.end_time = backup->stop_time;
-    }
+    const auto newest = *std::ranges::max_element(
+        backups, {}, [](const repo::Backup* backup) { return backup->stop_lsn; });
+    for (const repo::Backup* backup : backups) window.backups.push_back(backup->id);
+    window.end_lsn = std::max(window.end_lsn, newest->stop_lsn);
+    // By the place, not by the time: a clock may have been wrong.
+    const std::optional<Commit> commit = way.last_commit(stretch);
+    window.end_time = commit && commit->lsn > newest->stop_lsn ? commit->time : newest->stop_time;
     picture_.windows.push_back(std::move(window));
   }
 
   // Once, although the ways to several timelines have it in common.
-  void add_gap(const Way& way,
+  void add_gap(const CutPath& way,
                const std::map<const Stretch*, std::vector<const repo::Backup*>>& by_stretch,
                const Break& here) {
     const std::string first = pg::segment_file_name(here.first, size_);
@@ -338,30 +376,47 @@ class Looker {
       gap.last_segment = pg::segment_file_name(
           {.timeline = here.first.timeline, .segment_number = here.last}, size_);
     for (const Stretch& stretch : way.stretches()) {
-      if (stretch.last + 1 != first_number) continue;
-      gap.after = way.last_commit(stretch);
+      if (stretch.last + (here.cut == Cut::kShort ? 0 : 1) != first_number) continue;
+      if (const std::optional<Commit> commit = way.last_commit(stretch)) gap.after = commit->time;
       if (const auto found = by_stretch.find(&stretch); found != by_stretch.end())
         for (const repo::Backup* backup : found->second) gap.backups.push_back(backup->id);
     }
     picture_.gaps.push_back(std::move(gap));
   }
 
-  const Job& job_;
+  const WindowSources& sources_;
   const repo::WalArchive& archive_;
   const std::vector<repo::Backup>& backups_;
-  const std::set<std::string>& restorable_;
-  const WalDamage& damage_;
   const pg::WalSegmentSize size_;
+  LeftAt left_;
   WalPicture picture_;
   std::set<std::string> told_;
 };
 
 }  // namespace
 
-WalPicture look_at_wal(const Job& job, const repo::WalArchive& archive,
-                       const std::vector<repo::Backup>& backups,
-                       const std::set<std::string>& restorable, const WalDamage& damage) {
-  return Looker(job, archive, backups, restorable, damage).look();
+WalPicture look_at_wal(const WindowSources& sources) { return Looker(sources).look(); }
+
+WalPicture look_at_wal(
+    const repo::Repository& repository, const repo::Lineage& lineage,
+    const std::function<void(const std::string& object, const Error& error)>& on_damage) {
+  std::vector<repo::Backup> backups;
+  std::set<std::string> restorable;
+  for (const std::string& id : repo::list_backup_ids(repository, lineage.name)) {
+    std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+        repository, lineage.name, id,
+        [&](const Error& error) { on_damage(repo::backup_name(lineage.name, id), error); });
+    if (!backup) continue;
+    if (!backup->damaged) restorable.insert(id);
+    backups.push_back(std::move(*backup));
+  }
+  const repo::WalArchive archive(repository, lineage);
+  const WalDamage nothing_read;
+  return look_at_wal({.archive = archive,
+                      .backups = backups,
+                      .restorable = restorable,
+                      .damage = nothing_read,
+                      .on_damage = on_damage});
 }
 
-}  // namespace holdfast::verify
+}  // namespace holdfast::recovery

@@ -1,0 +1,100 @@
+#include "cluster/written_wal.h"
+
+#include <algorithm>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/task_group.h"
+#include "cluster/server_facts.h"
+#include "pg/wal_reader.h"
+
+namespace holdfast::cluster {
+namespace {
+
+// How much of a segment one question asks for; its answer is twice as long.
+constexpr uint64_t kPieceBytes = uint64_t{2} << 20;
+
+}  // namespace
+
+ProductionAnswer ask_production(Connection& connection, uint64_t system_identifier) {
+  const uint64_t system = parse_signed_system_identifier(
+      connection.query_value("SELECT system_identifier FROM pg_catalog.pg_control_system()"));
+  if (system != system_identifier)
+    return {.production = {},
+            .why_not = fmt::format("The server that conninfo leads to is another cluster, with "
+                                   "system identifier {}.",
+                                   system)};
+  if (connection.query_value("SELECT pg_catalog.pg_is_in_recovery()") == "t")
+    return {.production = {},
+            .why_not = "The server that conninfo leads to is a standby, which commits nothing."};
+  const Row row = connection.query_row(
+      "SELECT f.flushed, pg_catalog.substr(pg_catalog.pg_walfile_name(f.flushed), 1, 8), "
+      "pg_catalog.current_setting('data_directory') "
+      "FROM (SELECT pg_catalog.pg_current_wal_flush_lsn() AS flushed) f");
+  Production production{.flushed = pg::parse_lsn(row[0].value_or("")),
+                        .timeline = {},
+                        .data_directory = row[2].value_or("")};
+  production.timeline.value = static_cast<uint32_t>(std::stoul(row[1].value_or("0"), nullptr, 16));
+  return {.production = std::move(production), .why_not = {}};
+}
+
+ReadWalFile wal_files_by_sql(Connection& connection) {
+  return [&connection](const std::string& name) -> std::optional<Bytes> {
+    Bytes content;
+    for (;;) {
+      const std::vector<Value> parameters = {"pg_wal/" + name, std::to_string(content.size()),
+                                             std::to_string(kPieceBytes)};
+      const Row row = connection.query_row(
+          "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1::pg_catalog.text, "
+          "$2::pg_catalog.int8, $3::pg_catalog.int8, true), 'hex')",
+          parameters);
+      if (!row[0]) return content.empty() ? std::nullopt : std::optional(std::move(content));
+      const std::optional<Bytes> piece = parse_hex(*row[0]);
+      if (!piece)
+        throw Error({.code = ErrorCode::kServer,
+                     .message = fmt::format("the server's answer for \"{}\" is no text of bytes",
+                                            parameters[0].value_or(""))});
+      content.insert(content.end(), piece->begin(), piece->end());
+      if (piece->size() < kPieceBytes) return content;
+    }
+  };
+}
+
+ReadWalFile wal_files_of(const std::string& pg_wal) {
+  return [pg_wal](const std::string& name) {
+    return read_if_exists(join_path(pg_wal, name), size_t{1} << 30);
+  };
+}
+
+std::optional<std::string> read_written_wal(
+    const Production& production, pg::Lsn from, pg::WalSegmentSize size, const ReadWalFile& read,
+    const std::function<void(const pg::TransactionEnd&)>& take, const std::stop_token& stop) {
+  if (from >= production.flushed) return std::nullopt;
+  // From the beginning of a segment on its records are found, also the one that runs into it.
+  pg::WalReader reader(size);
+  const uint64_t last = pg::last_segment_before_end(production.flushed, size);
+  for (uint64_t number = pg::segment_of(from, size); number <= last; ++number) {
+    throw_if_stopped(stop);
+    const std::string name = pg::segment_file_name({production.timeline, number}, size);
+    const std::optional<Bytes> content = read(name);
+    if (!content)
+      return fmt::format("WAL segment \"{}\" of the server is not there any more.", name);
+    const pg::WalSegmentScan scan =
+        pg::scan_segment(reader, *content, {production.timeline, number});
+    for (const pg::WalEvent& event : scan.events) {
+      const auto* end = std::get_if<pg::TransactionEnd>(&event);
+      if (end != nullptr && end->lsn >= from && end->end_lsn <= production.flushed) take(*end);
+    }
+    pg::Lsn read_to = scan.summary.stop_lsn;
+    if (scan.summary.stop == pg::WalStop::kSwitch) read_to = pg::end_lsn(number, size);
+    if (read_to < std::min(production.flushed, pg::end_lsn(number, size)))
+      return fmt::format("WAL segment \"{}\" of the server can only be read up to {}: {}", name,
+                         pg::to_string(read_to), scan.summary.stop_reason);
+  }
+  return std::nullopt;
+}
+
+}  // namespace holdfast::cluster

@@ -1,0 +1,47 @@
+// written_wal.h: what a server has written, told by its own pg_wal: which transactions ended behind
+// a place.
+//
+// The WAL is read by SQL while the server runs, by its files where it was stopped; nothing is taken
+// from it or added to it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/time.h"
+#include "cluster/connection.h"
+#include "pg/lsn.h"
+#include "pg/wal_file_name.h"
+#include "pg/wal_record.h"
+
+namespace holdfast::cluster {
+
+// A primary at one moment.
+struct Production {
+  pg::Lsn flushed;
+  pg::TimelineId timeline;
+  std::string data_directory;  // as the server names it
+};
+// Asks the server behind `connection`. nullopt with a sentence in `why_not` when it is not the
+// primary of that system.
+struct ProductionAnswer {
+  std::optional<Production> production;
+  std::string why_not;
+};
+ProductionAnswer ask_production(Connection& connection, uint64_t system_identifier);
+
+// The bytes of a file of pg_wal, as many as there are; nullopt when there is no such file.
+using ReadWalFile = std::function<std::optional<Bytes>(const std::string& name)>;
+ReadWalFile wal_files_by_sql(Connection& connection);
+ReadWalFile wal_files_of(const std::string& pg_wal);
+
+// Calls `take` for each transaction that ended from `from` on, up to what was flushed. Returns a
+// sentence where the WAL cannot be read up to there.
+std::optional<std::string> read_written_wal(
+    const Production& production, pg::Lsn from, pg::WalSegmentSize size, const ReadWalFile& read,
+    const std::function<void(const pg::TransactionEnd&)>& take, const std::stop_token& stop);
+
+}  // namespace holdfast::cluster

@@ -1,0 +1,75 @@
+// windows.h: what the archived WAL allows: where it is broken, and what can be recovered.
+//
+// One answer for all who tell it (info, verify, check): from what is listed, and from what a reader
+// of everything found beside that.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "repo/backup.h"
+#include "repo/wal_archive.h"
+
+namespace holdfast::recovery {
+
+// Everything from start to end on the way to that timeline can be recovered.
+struct Window {
+  pg::TimelineId timeline;
+  pg::Lsn start_lsn, end_lsn;
+  Time start_time;
+  Time end_time;                     // of the last commit, or of the newest backup's end
+  std::vector<std::string> backups;  // that lead into it, oldest first
+};
+
+// Segments that are missing, or cannot be read, in the way of a recovery.
+struct Gap {
+  pg::TimelineId timeline;
+  std::string first_segment, last_segment;
+  uint64_t segment_count = 0;
+  pg::Lsn start_lsn, end_lsn;
+  std::optional<Time> after, before;  // the commits nearest to it
+  std::string problem;                // "missing", "damaged", "does not join", "cut short"
+  std::vector<std::string> backups;   // whose recovery ends before it
+};
+
+// What reading the segments found.
+struct WalDamage {
+  std::set<pg::SegmentName> bad;       // cannot be read to its end
+  std::set<pg::SegmentName> unjoined;  // is not the continuation of the segment before it
+};
+
+struct WalPicture {
+  std::vector<Window> windows;
+  std::vector<Gap> gaps;
+  // Backups whose own WAL, from start to stop, is not whole: why, and by which object.
+  struct Broken {
+    std::string reason;
+    std::string object;  // empty: there is none
+  };
+  std::map<std::string, Broken> broken;
+};
+
+struct WindowSources {
+  const repo::WalArchive& archive;
+  const std::vector<repo::Backup>& backups;  // those that can be read, oldest first
+  const std::set<std::string>& restorable;   // of these, the ids of those that can be laid
+  const WalDamage& damage;
+  // What cannot be read is told to it, and passed over.
+  std::function<void(const std::string& object, const Error& error)> on_damage;
+  std::stop_token stop = {};
+};
+WalPicture look_at_wal(const WindowSources& sources);
+// The same by what is listed alone, with the backups that are not marked damaged. `on_damage` is
+// told of commit objects too.
+WalPicture look_at_wal(
+    const repo::Repository& repository, const repo::Lineage& lineage,
+    const std::function<void(const std::string& object, const Error& error)>& on_damage);
+
+}  // namespace holdfast::recovery
