@@ -394,9 +394,7 @@ void remove_tree(const std::string& path) {
       here = Fd(below);
       levels.push_back({.path = below_path, .name = name, .directories = {}});
       if (fstat(here.get(), &levels.back().status) != 0) throw_errno("stat", below_path);
-      Fd listed(fcntl(here.get(), F_DUPFD_CLOEXEC, 0));
-      if (!listed.is_open()) throw_errno("open directory", below_path);
-      for (const DirectoryEntry& entry : read_entries(std::move(listed), below_path)) {
+      for (const DirectoryEntry& entry : list_directory(here, below_path)) {
         if (entry.type == DT_DIR)
           levels.back().directories.push_back(entry.name);
         else
@@ -429,6 +427,12 @@ std::vector<DirectoryEntry> list_directory(const std::string& path) {
   const int fd = open_retrying(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY);
   if (fd < 0) throw_errno("open directory", path);
   return read_entries(Fd(fd), path);
+}
+
+std::vector<DirectoryEntry> list_directory(const Fd& directory, std::string_view path) {
+  Fd listed(fcntl(directory.get(), F_DUPFD_CLOEXEC, 0));
+  if (!listed.is_open()) throw_errno("open directory", path);
+  return read_entries(std::move(listed), path);
 }
 
 std::optional<std::vector<DirectoryEntry>> list_directory_if_exists(const std::string& path) {

@@ -112,6 +112,8 @@ struct DirectoryEntry {
 // there is no directory.
 std::vector<DirectoryEntry> list_directory(const std::string& path);
 std::optional<std::vector<DirectoryEntry>> list_directory_if_exists(const std::string& path);
+// Of one that is open; `path` is for errors only.
+std::vector<DirectoryEntry> list_directory(const Fd& directory, std::string_view path);
 
 // "a" and "b" -> "a/b"; parent of "a/b/c" is "a/b"; base name is "c".
 std::string join_path(std::string_view directory, std::string_view name);

@@ -40,7 +40,9 @@ std::unique_ptr<Store> open_store(const std::string& url) {
 std::unique_ptr<Remover> open_remover(const std::string& url) {
   return open_posix_remover(posix_path(url));
 }
-void create_store(const std::string& url) { create_posix_root(posix_path(url)); }
+void create_store(const std::string& url, const std::optional<OwnerIds>& owner) {
+  create_posix_root(posix_path(url), owner);
+}
 int sweep_uploads(const std::string& url) { return sweep_posix_uploads(posix_path(url)); }
 
 }  // namespace holdfast::store

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/users.h"
 #include "store/remover.h"
 #include "store/store.h"
 
@@ -14,8 +16,9 @@ namespace holdfast::store {
 // before the first call on the result.
 std::unique_ptr<Store> open_store(const std::string& url);
 std::unique_ptr<Remover> open_remover(const std::string& url);
-// What `init` does first: makes the place that the URL names, fine when it exists.
-void create_store(const std::string& url);
+// What `init` does first: makes the place that the URL names, fine when it exists. What root makes
+// belongs to `owner`.
+void create_store(const std::string& url, const std::optional<OwnerIds>& owner = std::nullopt);
 // Removes what killed writers left behind in the engine's own places (never objects); returns how
 // many.
 int sweep_uploads(const std::string& url);
