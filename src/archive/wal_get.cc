@@ -358,7 +358,7 @@ GetResult ask_behind_target(const GetOptions& options, const std::function<Gette
                             Reporter& reporter) {
   Getter::Answer answer;
   // Damage that the recovery has no use for must not end it.
-  std::optional<Error> problem = error_of({ErrorCode::kCorrupt}, [&] { answer = ask(); });
+  std::optional<Error> problem = unreadable_of([&] { answer = ask(); });
   if (!problem) problem = answer.hole;
   if (!problem) return answer.result;
   reporter.warning(

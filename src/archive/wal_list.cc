@@ -129,7 +129,7 @@ class TimelineReader {
                                               const Bytes16* partial) const {
     std::optional<repo::WalSegmentInfo> info;
     const std::optional<Error> damage =
-        error_of({ErrorCode::kCorrupt}, [&] { info = archive_.segment_info(file, partial); });
+        unreadable_of([&] { info = archive_.segment_info(file, partial); });
     if (damage) reporter_.warning(damage->message());
     return info;
   }

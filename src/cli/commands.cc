@@ -100,15 +100,18 @@ int run_backup(const Call& call) {
 int run_backup_list(const Call& call) {
   const OpenRepository opened(call);
   std::vector<repo::Backup> backups;
+  std::vector<repo::UnreadableBackup> unreadable;
   for (const repo::Lineage& lineage : opened.lineages())
     for (const std::string& id : repo::list_backup_ids(opened.repository, lineage.name))
       if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
               opened.repository, lineage.name, id, [&](const Error& error) {
+                unreadable.push_back({.id = id, .problem = error.message()});
                 call.reporter.warning(
-                    fmt::format("backup {} cannot be read: {}", id, error.message()));
+                    fmt::format("backup {} is unreadable: {}", id, error.message()));
               }))
         backups.push_back(std::move(*backup));
-  show(call, backups);
+  print(call.arguments.json ? view::json(backups, unreadable).dump() + "\n"
+                            : view::text(backups, unreadable));
   return 0;
 }
 

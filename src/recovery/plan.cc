@@ -671,7 +671,8 @@ Plan Planner::make() {
 // Whether a way out of a refusal works is found by trying it.
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
                     const Target& target) {
-  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound},
+  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound,
+                    ErrorCode::kPermission, ErrorCode::kIo},
                    [&] { Planner(repository, lineage, target, Purpose::kTrial).make(); });
 }
 

@@ -111,13 +111,13 @@ void throw_contradiction(const Contradiction& contradiction, const repo::Lineage
                            up_to_there.empty() ? std::move(up_to_there) : "\n" + up_to_there)});
 }
 
-// A damaged history of one timeline must not keep the others from being recovered: it becomes a
+// One history that cannot be read must not keep the others from being recovered: it becomes a
 // note, and is an error only when that timeline was asked for.
 void Sources::read_each_history() {
   std::vector<pg::TimelineId> timelines = archive_.timelines();
   std::ranges::sort(timelines, std::greater<>());
   for (pg::TimelineId timeline : timelines) {
-    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+    const std::optional<Error> error = unreadable_of([&] {
       if (std::optional<pg::TimelineHistory> history = read_history(timeline))
         histories_.push_back(std::move(*history));
       else if (target_.timeline != timeline)
@@ -125,10 +125,10 @@ void Sources::read_each_history() {
             fmt::format("timeline {} is passed over: its history file is not in the archive",
                         to_string(timeline)));
     });
-    if (!damage) continue;
-    if (target_.timeline == timeline) throw Error(*damage);
+    if (!error) continue;
+    if (target_.timeline == timeline) throw Error(*error);
     notes_.push_back(
-        fmt::format("timeline {} is passed over: {}", to_string(timeline), damage->message()));
+        fmt::format("timeline {} is passed over: {}", to_string(timeline), error->message()));
   }
 }
 

@@ -369,7 +369,7 @@ ManifestReader::ManifestReader(const Repository& repository, LineageName lineage
   State& state = *state_;
   // The copy is there for this: damage of the first is told, and the work goes on.
   const std::optional<Error> damage =
-      error_of({ErrorCode::kCorrupt}, [&] { state.load(state.name, sha256); });
+      unreadable_of([&] { state.load(state.name, sha256); });
   if (!damage) return;
   state.load(state.copy_name, sha256);
   if (warn)

@@ -648,8 +648,15 @@ void Check::look_at_backups() {
   std::vector<std::string> ids = repo::list_backup_ids(*repository_, lineage_->name);
   size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
   for (size_t i = 0; i < looked_at; ++i) {
-    std::optional<repo::Backup> backup =
-        repo::read_backup(*repository_, lineage_->name, ids[ids.size() - 1 - i]);
+    const std::string& id = ids[ids.size() - 1 - i];
+    std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+        *repository_, lineage_->name, id, [&](const Error& error) {
+          add({.name = "backup",
+               .outcome = CheckOutcome::kWarning,
+               .message = fmt::format("{} is unreadable: {}", id, error.message()),
+               .detail = error.detail(),
+               .hint = error.hint()});
+        });
     if (!backup || backup->damaged) continue;
     // One that was imported is as old as what is in it.
     const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
@@ -666,7 +673,7 @@ void Check::look_at_backups() {
   add({.name = "last backup",
        .outcome = CheckOutcome::kWarning,
        .message = ids.empty() ? "there is no backup yet"
-                              : fmt::format("the newest {} backups are all damaged", looked_at),
+                              : fmt::format("of the newest {} backups none is good", looked_at),
        .hint = "Run \"holdfast backup\"."});
 }
 

@@ -13,11 +13,7 @@ namespace holdfast::setup {
 struct LineageInfo {
   repo::Lineage lineage;
   std::vector<repo::Backup> backups = {};  // the newest ten, oldest first
-  struct Unreadable {
-    std::string id;
-    std::string problem;
-  };
-  std::vector<Unreadable> unreadable = {};  // of these, whose commit objects are damaged
+  std::vector<repo::UnreadableBackup> unreadable = {};  // of these
   uint64_t backup_count = 0;
   struct Timeline {
     pg::TimelineId timeline;
@@ -28,6 +24,7 @@ struct LineageInfo {
   // What can be recovered: from the stop of the oldest undamaged backup to the last commit archived
   // on the newest timeline, as far as the end of the archive tells.
   std::optional<Time> recoverable_from = {}, recoverable_to = {};
+  std::vector<std::string> problems = {};  // what else could not be read: lines
 };
 struct RepositoryInfo {
   std::string url;
@@ -37,6 +34,12 @@ struct RepositoryInfo {
   struct Cluster {
     std::string name;
     std::vector<LineageInfo> lineages = {};
+    struct Unreadable {
+      repo::LineageName name;
+      std::string problem;
+    };
+    std::vector<Unreadable> unreadable = {};  // lineages
+    std::string problem = {};                 // that kept all of it from being read
   };
   std::vector<Cluster> clusters = {};
 };

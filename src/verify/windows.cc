@@ -73,7 +73,7 @@ class Way {
     const Bytes16* digest = segment->partial ? &*segment->partial : nullptr;
     std::optional<repo::WalSegmentInfo> found;
     if (const std::optional<Error> error =
-            damage_of([&] { found = archive_.segment_info(file, digest); });
+            unreadable_of([&] { found = archive_.segment_info(file, digest); });
         error && !damage_.bad.contains(segment->name))
       job_.findings.add(archive_.object_name(file, digest), *error);
     return found;
@@ -217,7 +217,7 @@ class Looker {
                                .segment = {.timeline = timeline}};
     const std::string object = archive_.object_name(file);
     std::optional<pg::TimelineHistory> history;
-    const std::optional<Error> error = damage_of([&] {
+    const std::optional<Error> error = unreadable_of([&] {
       const std::optional<Bytes> text = archive_.read_file(file);
       if (text)
         history = pg::parse_timeline_history(timeline, as_text(*text));
@@ -254,7 +254,7 @@ class Looker {
     uint64_t first = UINT64_MAX;
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
     std::unique_ptr<Way> made;
-    if (const std::optional<Error> error = damage_of(
+    if (const std::optional<Error> error = unreadable_of(
             [&] { made = std::make_unique<Way>(job_, archive_, history, first, damage_); })) {
       job_.findings.add(repo::wal_timeline_folder(job_.lineage.name, history.timeline()), *error);
       return;
