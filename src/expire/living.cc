@@ -21,9 +21,10 @@ constexpr uint64_t kEverySegment = 0;
 [[noreturn]] void throw_unknown_use(const std::string& backup_id, const Error& error) {
   const std::string remedy =
       error.is_damage() || error.hint().empty()
-          ? fmt::format("Take the object from a copy of the repository, or give the backup up with "
-                        "\"holdfast backup delete {}\".",
-                        backup_id)
+          ? fmt::format(
+                "Take the object from a copy of the repository, or give the backup up with "
+                "\"holdfast backup delete {}\".",
+                backup_id)
           : error.hint();
   throw Error({.code = error.code(),
                .message = fmt::format("cannot tell what backup \"{}\" uses", backup_id),
@@ -32,8 +33,8 @@ constexpr uint64_t kEverySegment = 0;
                .hint = "Nothing was removed. " + remedy});
 }
 
-// What `read` returns; that it cannot be read is told as a reason why nothing can be removed, so that
-// whoever is told learns which backup stands in the way.
+// What `read` returns; that it cannot be read is told as a reason why nothing can be removed, so
+// that whoever is told learns which backup stands in the way.
 template <typename Read>
 std::invoke_result_t<Read> read_of_backup(const std::string& backup_id, Read read) {
   std::invoke_result_t<Read> result;

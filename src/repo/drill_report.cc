@@ -239,8 +239,8 @@ std::vector<DrillReport> read_drill_reports(
   std::vector<DrillReport> reports;
   reports.reserve(newest.size());
   for (const std::string& id : newest)
-    if (const std::optional<Error> error = unreadable_of(
-            [&] { reports.push_back(read_report(repository, cluster, id)); }))
+    if (const std::optional<Error> error =
+            unreadable_of([&] { reports.push_back(read_report(repository, cluster, id)); }))
       unreadable(id, *error);
   return reports;
 }

@@ -69,23 +69,22 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
   };
   const std::string folder = marks_folder(lineage, backup_id);
   tell(folder, unreadable_of([&] {
-    store::for_each_entry(
-      repository.store(), {.prefix = folder},
-      [&](const store::ListEntry& entry) {
-        tell(entry.name, unreadable_of([&] {
-          const std::optional<Json> body = repository.read_document("mark", entry.name);
-          if (!body) return;
-          const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
-          if (!mark) return;
-          take(mark->what == MarkKind::kPinned     ? marks.pinned
-               : mark->what == MarkKind::kUnpinned ? unpinned
-               : mark->what == MarkKind::kDamaged  ? marks.damaged
-                                                   : marks.verified,
-               *mark);
-        }));
-        return true;
-      });
-  }));
+         store::for_each_entry(
+             repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+               tell(entry.name, unreadable_of([&] {
+                      const std::optional<Json> body = repository.read_document("mark", entry.name);
+                      if (!body) return;
+                      const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
+                      if (!mark) return;
+                      take(mark->what == MarkKind::kPinned     ? marks.pinned
+                           : mark->what == MarkKind::kUnpinned ? unpinned
+                           : mark->what == MarkKind::kDamaged  ? marks.damaged
+                                                               : marks.verified,
+                           *mark);
+                    }));
+               return true;
+             });
+       }));
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
   if (marks.damaged && marks.verified)
     (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();

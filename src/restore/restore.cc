@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/task_group.h"
+#include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
@@ -355,7 +356,7 @@ void Restore::prepare() {
   } else if (is_copy_) {
     prepare_into(directory_, result_.tablespaces, backup, *owners_);
   } else {
-    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_);
+    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_, reporter_);
   }
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
@@ -574,7 +575,7 @@ void Restore::lay_tail() {
   content.resize(size.bytes());
   write_owned_file(
       fmt::format("{}/pg_wal/{}", directory_, pg::segment_file_name(tail->segment, size)), content,
-      0600, owners_->of_cluster());
+      cluster::file_mode_in(result_.plan.backup.data_mode), owners_->of_cluster());
 }
 
 const HeldFile* Restore::held(std::string_view path) const {
@@ -583,9 +584,13 @@ const HeldFile* Restore::held(std::string_view path) const {
   return found == laid_.last.end() ? nullptr : &*found;
 }
 
+// The label and the map are no files of the cluster's: they have the mode that its own would have.
 void Restore::write_held(const HeldFile& file, ByteView content) {
-  write_owned_file(join_path(directory_, file.entry.path), content, file.entry.mode,
-                   owners_->of_entry(file.entry.owner));
+  const bool is_the_backups = file.entry.path == kBackupLabel || file.entry.path == kTablespaceMap;
+  write_owned_file(
+      join_path(directory_, file.entry.path), content,
+      is_the_backups ? cluster::file_mode_in(result_.plan.backup.data_mode) : file.entry.mode,
+      owners_->of_entry(file.entry.owner));
 }
 
 // backup_label and tablespace_map, and pg_control behind everything else: from then on a server

@@ -43,9 +43,8 @@ void read_timelines(const repo::WalArchive& archive, LineageInfo& info) {
       if (!first || !last) return;  // a history file alone
       LineageInfo::Timeline& timeline = info.timelines.emplace_back(
           LineageInfo::Timeline{.timeline = id, .first_segment = *first, .last_segment = *last});
-      timeline.last =
-          archive.segment_info({.kind = pg::WalFileKind::kSegment,
-                                .segment = {.timeline = id, .segment_number = *last}});
+      timeline.last = archive.segment_info({.kind = pg::WalFileKind::kSegment,
+                                            .segment = {.timeline = id, .segment_number = *last}});
     });
 }
 

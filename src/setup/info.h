@@ -12,7 +12,7 @@ namespace holdfast::setup {
 
 struct LineageInfo {
   repo::Lineage lineage;
-  std::vector<repo::Backup> backups = {};  // the newest ten, oldest first
+  std::vector<repo::Backup> backups = {};               // the newest ten, oldest first
   std::vector<repo::UnreadableBackup> unreadable = {};  // of these
   uint64_t backup_count = 0;
   struct Timeline {

@@ -1,9 +1,12 @@
 // open_store.h: the engine that a URL names.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/users.h"
 #include "store/remover.h"
@@ -22,5 +25,16 @@ void create_store(const std::string& url, const std::optional<OwnerIds>& owner =
 // Removes what killed writers left behind in the engine's own places (never objects); returns how
 // many.
 int sweep_uploads(const std::string& url);
+
+// What of a store its owner, as whom archiving runs, cannot read, or in which he can make nothing.
+struct AccessReport {
+  std::string owner = {};  // empty: such a store has none
+  uint64_t count = 0, looked_at = 0;
+  std::vector<std::string> named = {};  // the first few, and why: "\"path\" belongs to ..."
+  bool others_own_it = false;           // some of it belongs to somebody else
+  std::string repair = {};              // the command that gives everything to him
+  bool complete = true;                 // false: patience ended before everything was looked at
+};
+AccessReport look_at_access(const std::string& url, std::chrono::milliseconds patience);
 
 }  // namespace holdfast::store

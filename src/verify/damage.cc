@@ -27,7 +27,8 @@ Finding finding_of(const std::string& object, const Error& error) {
                      : error.is_damage()                     ? "damaged"
                                                              : std::string(kUnreadable),
           .detail = error.is_damage() && !error.detail().empty() ? error.detail()
-                                                                 : error.is_damage() ? error.message() : what_keeps_us_out(error),
+                    : error.is_damage()                          ? error.message()
+                                                                 : what_keeps_us_out(error),
           .backups = {},
           .files = {}};
 }

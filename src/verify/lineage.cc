@@ -536,8 +536,8 @@ void LineageVerifier::give_verdicts() {
     BackupVerdict verdict{.id = candidate.id, .reason = {}, .backup = candidate.backup};
     const repo::Backup* backup = candidate.backup ? &*candidate.backup : nullptr;
     if (!candidate.reason.empty()) {
-      verdict.verdict = findings_.is_only_unreadable(candidate.id) ? Verdict::kUnreadable
-                                                                   : Verdict::kDamaged;
+      verdict.verdict =
+          findings_.is_only_unreadable(candidate.id) ? Verdict::kUnreadable : Verdict::kDamaged;
       verdict.reason = candidate.reason;
     } else if (!candidate.lesser.empty()) {
       verdict.verdict = Verdict::kUsable;

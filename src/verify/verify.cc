@@ -117,8 +117,8 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
                     Reporter& reporter, std::stop_token stop) {
   VerifyResult result{.url = repository.store().url(), .deep = options.deep};
   Findings common;
-  std::vector<repo::Lineage> lineages = repository.lineages(
-      options.cluster, [&](const repo::LineageName& name, const Error& error) {
+  std::vector<repo::Lineage> lineages =
+      repository.lineages(options.cluster, [&](const repo::LineageName& name, const Error& error) {
         common.add(repo::lineage_document_name(name), error);
       });
   check_lineage_documents(repository, options.cluster, common);
