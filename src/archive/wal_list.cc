@@ -21,15 +21,19 @@ class TimelineReader {
   }
 
   WalTimeline read(const std::stop_token& stop) {
-    if (std::optional<Bytes> text = archive_.read_file(
-            {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
-      listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
-      expected_ = where_it_began();
-    }
-    archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
-      throw_if_stopped(stop);
-      take(entry);
-      return true;
+    attempt([&] {
+      if (std::optional<Bytes> text = archive_.read_file(
+              {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = listed_.timeline}})) {
+        listed_.history = pg::parse_timeline_history(listed_.timeline, as_text(*text));
+        expected_ = where_it_began();
+      }
+    });
+    attempt([&] {
+      archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
+        throw_if_stopped(stop);
+        take(entry);
+        return true;
+      });
     });
     finish_range();
     return std::move(listed_);
@@ -124,13 +128,15 @@ class TimelineReader {
             .segment = {.timeline = listed_.timeline, .segment_number = number}};
   }
 
-  // A list shows what is there, also where one object is damaged.
+  // A list shows what is there, also where one object cannot be read.
+  template <typename Work>
+  void attempt(const Work& work) const {
+    if (const std::optional<Error> error = unreadable_of(work)) reporter_.warning(error->message());
+  }
   std::optional<repo::WalSegmentInfo> info_of(const pg::WalFileName& file,
                                               const Bytes16* partial) const {
     std::optional<repo::WalSegmentInfo> info;
-    const std::optional<Error> damage =
-        unreadable_of([&] { info = archive_.segment_info(file, partial); });
-    if (damage) reporter_.warning(damage->message());
+    attempt([&] { info = archive_.segment_info(file, partial); });
     return info;
   }
 
@@ -155,7 +161,12 @@ bool WalListing::has_gaps() const {
 WalListing list(const ListOptions& options, const repo::Repository& repository, Reporter& reporter,
                 std::stop_token stop) {
   WalListing listing;
-  for (const repo::Lineage& lineage : repository.lineages(options.cluster)) {
+  const auto tell = [&](const repo::LineageName& lineage, const Error& error) {
+    if (options.lineage && lineage == *options.lineage) throw Error(error);
+    reporter.warning(
+        fmt::format("lineage {} is unreadable: {}", repo::to_string(lineage), error.message()));
+  };
+  for (const repo::Lineage& lineage : repository.lineages(options.cluster, tell)) {
     if (options.lineage && lineage.name != *options.lineage) continue;
     repo::WalArchive archive(repository, lineage);
     WalLineage listed{.lineage = lineage, .timelines = {}};

@@ -322,7 +322,8 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
 std::vector<pg::TimelineId> WalArchive::history_timelines() const {
   const std::string folder = wal_folder(lineage_.name);
   std::vector<pg::TimelineId> found;
-  store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
+  store::for_each_entry(repository_->store(),
+                        {.prefix = folder, .folders = true, .empty_folders = true},
                         [&](const store::ListEntry& entry) {
                           pg::WalFileName name = pg::parse_wal_file_name(
                               std::string_view(entry.name).substr(folder.size()), segment_size());
@@ -375,7 +376,8 @@ void WalArchive::for_each_entry(pg::TimelineId timeline, uint64_t from_segment_n
       return;
     after = folder;
   }
-  store::for_each_entry(repository_->store(), {.prefix = root, .after = after, .folders = true},
+  store::for_each_entry(repository_->store(),
+                        {.prefix = root, .after = after, .folders = true, .empty_folders = true},
                         [&](const store::ListEntry& folder) {
                           return !folder.is_folder() || visit_folder(folder.name, {});
                         });
@@ -403,7 +405,8 @@ std::optional<uint64_t> WalArchive::last_segment(pg::TimelineId timeline) const 
   std::vector<uint64_t> high_parts;  // one to 4 GiB of WAL
   const std::string root = wal_timeline_folder(lineage_.name, timeline);
   store::for_each_entry(
-      repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& folder) {
+      repository_->store(), {.prefix = root, .folders = true, .empty_folders = true},
+      [&](const store::ListEntry& folder) {
         // "<root>/0000000100000002/" -> 2; a first segment of that name tells.
         std::string name = folder.name.substr(root.size());
         if (!folder.is_folder() || name.size() != 17) return true;

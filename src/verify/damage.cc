@@ -25,7 +25,7 @@ Finding finding_of(const std::string& object, const Error& error) {
   return {.object = object,
           .problem = error.code() == ErrorCode::kUnsupported ? error.message()
                      : error.is_damage()                     ? "damaged"
-                                                             : std::string(kUnreadable),
+                                                             : std::string(kUnreadableObject),
           .detail = error.is_damage() && !error.detail().empty() ? error.detail()
                     : error.is_damage()                          ? error.message()
                                                                  : what_keeps_us_out(error),
@@ -69,7 +69,7 @@ bool Findings::is_only_unreadable(const std::string& backup) const {
   bool any = false;
   for (const auto& [object, finding] : by_object_) {
     if (std::ranges::find(finding.backups, backup) == finding.backups.end()) continue;
-    if (finding.problem != kUnreadable) return false;
+    if (finding.problem != kUnreadableObject) return false;
     any = true;
   }
   return any;

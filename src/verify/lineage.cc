@@ -281,8 +281,8 @@ void LineageVerifier::read_refs() {
       if (!damaged_packs_.emplace(used.pack, PackDamage{.is_missing = true, .ordinals = {}}).second)
         continue;
       const std::string pack = repo::pack_name(name_, used.pack);
-      if (const Error* error = hidden_by(pack))
-        findings_.add(pack, *error);
+      if (const Error* hidden = hidden_by(pack))
+        findings_.add(pack, *hidden);
       else
         findings_.add({.object = pack,
                        .problem = "missing",

@@ -45,12 +45,12 @@ struct VerifyOptions {
 // another.
 struct Finding {
   std::string object;
-  std::string problem;               // a line: "damaged", "missing", kUnreadable, ...
+  std::string problem;               // a line: "damaged", "missing", kUnreadableObject, ...
   std::string detail;                // sentences
   std::vector<std::string> backups;  // that it makes unusable
   std::vector<std::string> files;    // of these backups; at most kShownFiles
 };
-inline constexpr std::string_view kUnreadable = "unreadable";
+inline constexpr std::string_view kUnreadableObject = "unreadable";
 inline constexpr size_t kShownFiles = 10;
 // So many are kept of a lineage; the count is exact.
 inline constexpr size_t kKeptFindings = 1000;

@@ -167,7 +167,7 @@ std::string last_line(const verify::VerifyResult& result) {
   uint64_t unreadable = 0, others = 0;
   auto count = [&](const std::vector<verify::Finding>& findings) {
     for (const verify::Finding& finding : findings)
-      ++(finding.problem == verify::kUnreadable ? unreadable : others);
+      ++(finding.problem == verify::kUnreadableObject ? unreadable : others);
   };
   count(result.common);
   for (const verify::LineageResult& lineage : result.lineages) {
