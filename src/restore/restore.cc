@@ -89,6 +89,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  std::string recorded_directory() const;
   std::set<std::string> kept_paths() const;
   Hold hold() const;
   const HeldFile* held(std::string_view path) const;
@@ -155,14 +156,24 @@ void Restore::require_confirmed() const {
                                 : "Confirm with --yes, or restore elsewhere with --into DIR."});
 }
 
+// Where the cluster was when it was backed up: by the backup that is named, or by the newest that
+// can be read.
+std::string Restore::recorded_directory() const {
+  if (!options_.target.backup.empty())
+    return repo::resolve_backup(repository_, lineage_->name, options_.target.backup).data_directory;
+  const std::vector<std::string> ids = repo::list_backup_ids(repository_, lineage_->name);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id)
+    if (const std::optional<repo::Backup> backup =
+            repo::read_backup_if_possible(repository_, lineage_->name, *id, [](const Error&) {}))
+      return backup->data_directory;
+  return repo::resolve_backup(repository_, lineage_->name, "latest").data_directory;  // says why
+}
+
 // Elsewhere the place is looked at when it is made. In place what must be refused is refused now,
 // and the old WAL is saved: the plan may need it.
 void Restore::check_place() {
   directory_ = options_.directory;
-  if (directory_.empty() && !is_copy_) {
-    const std::string id = options_.target.backup.empty() ? "latest" : options_.target.backup;
-    directory_ = repo::resolve_backup(repository_, lineage_->name, id).data_directory;
-  }
+  if (directory_.empty() && !is_copy_) directory_ = recorded_directory();
   if (directory_.empty()) {
     throw Error({.code = ErrorCode::kUsage,
                  .message = "no directory to restore into was named",
