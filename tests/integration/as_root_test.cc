@@ -120,7 +120,7 @@ TEST_F(AsRoot, ARestoreInPlaceGivesBackAServerThatArchives) {
   EXPECT_EQ(others_things(scene_.repository()), Words{});
   EXPECT_EQ(others_things(scene_.server().data_directory()), Words{});
   cluster::Connection connection =
-      cluster::Connection::connect({.conninfo = scene_.server().conninfo()});
+      cluster::Connection::connect({.conninfo = scene_.server().conninfo()}, {});
   EXPECT_EQ(connection.query_value("SELECT count(*) FROM t"), "101");
   scene_.archive_current_segment(std::move(connection));
   for (const Words& words : {Words{"verify"}, Words{"backup"}, Words{"wal", "list"}}) {
