@@ -505,15 +505,16 @@ void Intake::check_behind(const OfferedFile& offered, const repo::WalSegmentInfo
 std::optional<repo::WalSegmentInfo> Intake::neighbour_info(pg::SegmentName segment) const {
   if (auto found = would_be_there_.find(segment); found != would_be_there_.end())
     return found->second;
-  // A neighbour whose object is damaged proves nothing against the segment in hand, and must not
-  // keep the server from archiving.
+  // A neighbour that cannot be read proves nothing against the segment in hand, and must not keep
+  // the server from archiving.
   std::optional<repo::WalSegmentInfo> info;
-  const std::optional<Error> damage = error_of(
-      {ErrorCode::kCorrupt}, [&] { info = archive_->segment_info(segment_file(segment)); });
-  if (damage)
-    reporter_->warning(fmt::format("archived WAL segment \"{}\" is damaged: {}",
+  const std::optional<Error> error =
+      unreadable_of([&] { info = archive_->segment_info(segment_file(segment)); });
+  if (error)
+    reporter_->warning(fmt::format("archived WAL segment \"{}\" {}: {}",
                                    pg::segment_file_name(segment, archive_->segment_size()),
-                                   damage->message()));
+                                   error->is_damage() ? "is damaged" : "cannot be read",
+                                   error->message()));
   return info;
 }
 

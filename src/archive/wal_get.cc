@@ -39,8 +39,10 @@ constexpr std::chrono::milliseconds kComingPause = std::chrono::milliseconds(2);
 // The file that the server will find at the destination: whole or not at all.
 class Placement {
  public:
-  explicit Placement(std::string destination)
+  // `mode`: of the file.
+  Placement(std::string destination, mode_t mode)
       : destination_(std::move(destination)),
+        mode_(mode),
         temporary_(destination_ + std::string(kTemporary)),
         spooled_(destination_ + std::string(kSpooled)) {}
   ~Placement() {
@@ -82,11 +84,12 @@ class Placement {
                    .message = fmt::format("another process is writing \"{}\"", temporary_),
                    .hint = "Two servers, or two calls, use one data directory."});
     is_begun_ = true;
-    fd_ = open_file(temporary_, O_WRONLY);
+    fd_ = open_file(temporary_, O_WRONLY | O_NOFOLLOW);
     // Only what one that was killed has left: a file that was cut to nothing, even if it was empty,
     // is written out by ext4 when it is closed.
     struct stat status{};
     if (fstat(fd_.get(), &status) != 0) throw_errno("stat", temporary_);
+    if (fchmod(fd_.get(), mode_) != 0) throw_errno("change mode of", temporary_);
     if (status.st_size > 0) set_size(0);
     unlink(spooled_.c_str());
   }
@@ -103,6 +106,7 @@ class Placement {
   }
 
   std::string destination_;
+  mode_t mode_;
   std::string temporary_;  // locked
   std::string spooled_;    // what came out of the spool
   std::optional<FileLock> lock_;
@@ -279,7 +283,7 @@ class Getter {
   bool place_file(const pg::WalFileName& file) {
     std::optional<Bytes> content = archive_.read_file(file);
     if (!content) return false;
-    Placement placement(options_.destination);
+    Placement placement(options_.destination, cluster::file_mode_in(options_.data_directory));
     placement.write(*content);
     placement.commit();
     return true;
@@ -520,7 +524,7 @@ GetResult ask_behind_target(const GetOptions& options, const std::function<Gette
                             Reporter& reporter) {
   Getter::Answer answer;
   // Damage that the recovery has no use for must not end it.
-  std::optional<Error> problem = error_of({ErrorCode::kCorrupt}, [&] { answer = ask(); });
+  std::optional<Error> problem = unreadable_of([&] { answer = ask(); });
   if (!problem) problem = answer.hole;
   if (!problem) return answer.result;
   reporter.warning(
@@ -571,11 +575,13 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   const std::string spool_directory = options.spool_directory.empty()
                                           ? default_spool_directory(options.data_directory)
                                           : options.spool_directory;
+  const mode_t file_mode = cluster::file_mode_in(options.data_directory);
   auto spool_of = [&](const Bytes16& repository_id) {
     return Spool(spool_directory, {.repository_id = repository_id,
                                    .system_identifier = control.system_identifier,
                                    .segment_size = control.wal_segment_size,
-                                   .life = life_of(*server)});
+                                   .life = life_of(*server),
+                                   .file_mode = file_mode});
   };
   // A spool that cannot be used makes a recovery slow, never wrong.
   auto spooling = [&](auto work) {
@@ -595,7 +601,7 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
       if (!is_there) is_there = spool.holds(options.file_name);  // it came at the last moment
     });
     if (!is_there) return false;
-    Placement placement(options.destination);
+    Placement placement(options.destination, file_mode);
     placement.begin();
     bool is_taken = false;
     spooling([&] {

@@ -29,10 +29,12 @@ class TimelineReader {
       listed_.history = *history;
       expected_ = where_it_began();
     }
-    archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
-      throw_if_stopped(stop);
-      take(entry);
-      return true;
+    attempt([&] {
+      archive_.for_each_entry(listed_.timeline, 0, [&](const repo::WalArchive::Entry& entry) {
+        throw_if_stopped(stop);
+        take(entry);
+        return true;
+      });
     });
     finish_range();
     find_missing_end();
@@ -145,13 +147,15 @@ class TimelineReader {
             .segment = {.timeline = listed_.timeline, .segment_number = number}};
   }
 
-  // A list shows what is there, also where one object is damaged.
+  // A list shows what is there, also where one object cannot be read.
+  template <typename Work>
+  void attempt(const Work& work) const {
+    if (const std::optional<Error> error = unreadable_of(work)) reporter_.warning(error->message());
+  }
   std::optional<repo::WalSegmentInfo> info_of(const pg::WalFileName& file,
                                               const Bytes16* partial) const {
     std::optional<repo::WalSegmentInfo> info;
-    const std::optional<Error> damage =
-        error_of({ErrorCode::kCorrupt}, [&] { info = archive_.segment_info(file, partial); });
-    if (damage) reporter_.warning(damage->message());
+    attempt([&] { info = archive_.segment_info(file, partial); });
     return info;
   }
 
@@ -177,7 +181,12 @@ bool WalListing::has_gaps() const {
 WalListing list(const ListOptions& options, const repo::Repository& repository, Reporter& reporter,
                 std::stop_token stop) {
   WalListing listing;
-  for (const repo::Lineage& lineage : repository.lineages(options.cluster)) {
+  const auto tell = [&](const repo::LineageName& lineage, const Error& error) {
+    if (options.lineage && lineage == *options.lineage) throw Error(error);
+    reporter.warning(
+        fmt::format("lineage {} is unreadable: {}", repo::to_string(lineage), error.message()));
+  };
+  for (const repo::Lineage& lineage : repository.lineages(options.cluster, tell)) {
     if (options.lineage && lineage.name != *options.lineage) continue;
     repo::WalArchive archive(repository, lineage);
     WalLineage listed{.lineage = lineage, .timelines = {}, .set_aside = {}};

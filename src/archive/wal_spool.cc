@@ -80,7 +80,8 @@ std::string Spool::path(const std::string& name) const { return join_path(direct
 std::string Spool::lock_path() const { return path(std::string(kLock)); }
 
 void Spool::prepare() {
-  if (!is_directory(directory_)) make_directories(directory_, 0700);
+  if (!is_directory(directory_))
+    make_directories(directory_, owner_.file_mode == 0640 ? 0750 : 0700);
 }
 
 Bytes Spool::make_trailer(const std::string& segment, uint64_t stamp) const {
@@ -139,7 +140,7 @@ bool Spool::take(const std::string& segment, const std::string& to) {
     if (is_taken && ftruncate(spooled->get(), narrow<off_t>(owner_.segment_size.bytes())) != 0)
       throw_errno("cut", to);
   } else {
-    const Fd copy = open_file(to, O_WRONLY | O_CREAT | O_EXCL);
+    const Fd copy = open_file(to, O_WRONLY | O_CREAT | O_EXCL, owner_.file_mode);
     is_taken = is_good(*spooled, segment, &copy);
     remove_file_if_exists(file);
   }
@@ -162,7 +163,7 @@ bool Spool::is_coming(const std::string& segment) const {
 void Spool::note_asked(const std::string& segment) {
   // Not durable, but whole: a reader sees the old name or the new one.
   const std::string temporary = path(std::string(kAsked) + ".new");
-  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_TRUNC, owner_.file_mode);
   write_all(fd, as_bytes(segment), temporary);
   rename_path(temporary, path(std::string(kAsked)));
 }
@@ -192,7 +193,7 @@ bool Spool::fetch(const repo::WalArchive& archive, const pg::SegmentName& segmen
   // was removed under it.
   go_on();
   remove_file_if_exists(temporary);
-  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL);
+  Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, owner_.file_mode);
   codec::Xxh3 digest;
   auto take_piece = [&](ByteView piece) {
     digest.update(piece);
@@ -369,7 +370,8 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
   Spool spool(directory, {.repository_id = repository.id(),
                           .system_identifier = control.system_identifier,
                           .segment_size = control.wal_segment_size,
-                          .life = life_of(*server)});
+                          .life = life_of(*server),
+                          .file_mode = cluster::file_mode_in(options.data_directory)});
 
   spool.remove_unfinished();  // of one that was killed
 

@@ -69,6 +69,7 @@ class Spool {
     uint64_t system_identifier = 0;
     pg::WalSegmentSize segment_size;
     Bytes16 life;
+    mode_t file_mode = 0600;  // as the data directory's files have it
   };
   Spool(std::string directory, Owner owner);
 

@@ -13,6 +13,7 @@
 #include "backup/wal_wait.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/users.h"
 #include "cluster/data_directory.h"
 #include "cluster/online_backup.h"
 #include "pg/backup_label.h"

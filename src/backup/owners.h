@@ -3,16 +3,11 @@
 
 #include <cstdint>
 #include <map>
-#include <string>
 #include <utility>
 
 #include "repo/manifest.h"
 
 namespace holdfast::backup {
-
-// The names of a user and a group on this host; a number as text where there is none.
-std::string user_name(uint32_t uid);
-std::string group_name(uint32_t gid);
 
 // Asks for the names of each pair once.
 class OwnerIndex {

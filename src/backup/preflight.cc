@@ -7,9 +7,9 @@
 
 #include <fmt/format.h>
 
-#include "backup/owners.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/users.h"
 #include "pg/version.h"
 
 namespace holdfast::backup {

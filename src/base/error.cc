@@ -90,6 +90,10 @@ std::string hint_of_errno(int error_number) {
              "command.";
     case EROFS:
       return "The file system is mounted read-only: mount it writable, or choose another place.";
+    case ELOOP:
+      return "A symbolic link stands there, which is not followed: put the file itself in its "
+             "place, "
+             "or remove the link.";
     case EMFILE:
     case ENFILE:
       return "Raise the limit of open files (ulimit -n), or run with fewer jobs.";

@@ -72,6 +72,10 @@ class Error : public std::exception {
   bool is_damage() const {
     return code() == ErrorCode::kCorrupt || code() == ErrorCode::kUnsupported;
   }
+  // One thing cannot be read, whole as it may be; others beside it may well be.
+  bool is_unreadable() const {
+    return is_damage() || code() == ErrorCode::kPermission || code() == ErrorCode::kIo;
+  }
   const std::string& message() const { return parts_.message; }
   const std::string& detail() const { return parts_.detail; }
   const std::string& hint() const { return parts_.hint; }
@@ -93,6 +97,7 @@ class Error : public std::exception {
 //
 //   error_of({ErrorCode::kNotFound}, call)  errors of these codes
 //   damage_of(call)                         damage
+//   unreadable_of(call)                     whatever keeps one object from being read
 //   error_of(call)                          every error but kInterrupted: who is to end, ends
 //   error_of(even_interrupted, call)        every error
 //   error_of(tolerates, call)               those of which tolerates(error) holds
@@ -129,6 +134,11 @@ std::optional<Error> error_of(Call&& call) {
 template <class Call>
 std::optional<Error> damage_of(Call&& call) {
   return error_of(&Error::is_damage, std::forward<Call>(call));
+}
+
+template <class Call>
+std::optional<Error> unreadable_of(Call&& call) {
+  return error_of(&Error::is_unreadable, std::forward<Call>(call));
 }
 
 inline constexpr auto even_interrupted = [](const Error&) { return true; };

@@ -167,6 +167,7 @@ void Fd::reset() {
 // --- Opening, reading, writing ------------------------------------------------------------------
 
 Fd open_file(const std::string& path, int flags, mode_t mode) {
+  if ((flags & (O_CREAT | O_TRUNC | O_APPEND)) != 0) flags |= O_NOFOLLOW;
   const int fd = open_retrying(AT_FDCWD, path.c_str(), flags, mode);
   if (fd < 0) throw_errno((flags & O_CREAT) != 0 ? "create" : "open", path);
   return Fd(fd);
@@ -302,8 +303,10 @@ bool is_directory(const std::string& path) {
 
 bool is_empty_directory(const std::string& path) {
   const std::optional<std::vector<DirectoryEntry>> entries = list_directory_if_exists(path);
-  return entries && entries->empty();
+  return entries && std::ranges::all_of(*entries, is_file_systems_own, &DirectoryEntry::name);
 }
+
+bool is_file_systems_own(std::string_view name) { return name == "lost+found"; }
 
 std::string read_link(const std::string& path) {
   std::string target(PATH_MAX, '\0');
@@ -358,13 +361,19 @@ void rename_path(const std::string& from, const std::string& to) {
 // to the directory that is open and follows no link, so that nobody who swaps a directory for a
 // link meanwhile can lead the removal out of the tree; on the way up, ".." must be the directory
 // that we came from.
-void remove_tree(const std::string& path) {
+void remove_tree(const std::string& path, const TellFailure& failed) {
+  const auto fail = [&](std::string_view call, const std::string& at, int error_number = errno) {
+    if (!failed) throw_errno(call, at, error_number);
+    const std::optional<Error> error =
+        error_of(even_interrupted, [&] { throw_errno(call, at, error_number); });
+    failed(at, *error);
+  };
   const std::string top = absolute_path(path);
   HF_CHECK(top != "/");
   const int opened = open_retrying(AT_FDCWD, parent_path(top).c_str(), O_RDONLY | O_DIRECTORY);
   if (opened < 0) {
-    if (is_absent(errno)) return;
-    throw_errno("open directory", parent_path(top));
+    if (!is_absent(errno)) fail("open directory", parent_path(top));
+    return;
   }
   Fd here(opened);
   std::vector<RemovalLevel> levels;
@@ -374,8 +383,10 @@ void remove_tree(const std::string& path) {
   // Removes a name that is not a directory; one that is goes to the list of the level.
   auto remove_or_defer = [&](const std::string& name) {
     if (unlinkat(here.get(), name.c_str(), 0) == 0 || errno == ENOENT) return;
-    if (errno != EISDIR) throw_errno("remove", join_path(levels.back().path, name));
-    levels.back().directories.push_back(name);
+    if (errno == EISDIR)
+      levels.back().directories.push_back(name);
+    else
+      fail("remove", join_path(levels.back().path, name));
   };
   remove_or_defer(base_name(top));
 
@@ -388,15 +399,22 @@ void remove_tree(const std::string& path) {
       const int below =
           open_retrying(here.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
       if (below < 0) {
-        if (errno == ENOENT) continue;
-        throw_errno("open directory", below_path);
+        // An empty one goes although it cannot be looked into.
+        const int error_number = errno;
+        if (error_number != ENOENT && unlinkat(here.get(), name.c_str(), AT_REMOVEDIR) != 0)
+          fail("open directory", below_path, error_number);
+        continue;
       }
       here = Fd(below);
       levels.push_back({.path = below_path, .name = name, .directories = {}});
       if (fstat(here.get(), &levels.back().status) != 0) throw_errno("stat", below_path);
-      Fd listed(fcntl(here.get(), F_DUPFD_CLOEXEC, 0));
-      if (!listed.is_open()) throw_errno("open directory", below_path);
-      for (const DirectoryEntry& entry : read_entries(std::move(listed), below_path)) {
+      std::vector<DirectoryEntry> entries;
+      if (const std::optional<Error> error =
+              unreadable_of([&] { entries = list_directory(here, below_path); })) {
+        if (!failed) throw Error(*error);
+        failed(below_path, *error);
+      }
+      for (const DirectoryEntry& entry : entries) {
         if (entry.type == DT_DIR)
           levels.back().directories.push_back(entry.name);
         else
@@ -418,8 +436,9 @@ void remove_tree(const std::string& path) {
       throw Error(
           {.code = ErrorCode::kConflict,
            .message = fmt::format("could not remove \"{}\": it was moved meanwhile", done.path)});
-    if (unlinkat(here.get(), done.name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT)
-      throw_errno("remove directory", done.path);
+    if (unlinkat(here.get(), done.name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
+    // What is left in it was told.
+    if (!failed || (errno != ENOTEMPTY && errno != EEXIST)) fail("remove directory", done.path);
   }
 }
 
@@ -429,6 +448,12 @@ std::vector<DirectoryEntry> list_directory(const std::string& path) {
   const int fd = open_retrying(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY);
   if (fd < 0) throw_errno("open directory", path);
   return read_entries(Fd(fd), path);
+}
+
+std::vector<DirectoryEntry> list_directory(const Fd& directory, std::string_view path) {
+  Fd listed(fcntl(directory.get(), F_DUPFD_CLOEXEC, 0));
+  if (!listed.is_open()) throw_errno("open directory", path);
+  return read_entries(std::move(listed), path);
 }
 
 std::optional<std::vector<DirectoryEntry>> list_directory_if_exists(const std::string& path) {
@@ -503,7 +528,7 @@ TemporaryDirectory::~TemporaryDirectory() {
 
 std::optional<FileLock> FileLock::try_lock(const std::string& path, bool exclusive) {
   for (;;) {
-    Fd fd = open_file(path, O_RDWR | O_CREAT);
+    Fd fd = open_file(path, O_RDWR | O_CREAT);  // no link is followed
     while (flock(fd.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) return std::nullopt;
       if (errno != EINTR) throw_errno("lock", path);
@@ -512,7 +537,7 @@ std::optional<FileLock> FileLock::try_lock(const std::string& path, bool exclusi
     // else will find, and we begin again.
     struct stat locked{};
     if (fstat(fd.get(), &locked) != 0) throw_errno("stat", path);
-    const std::optional<struct stat> named = stat_if_exists(path);
+    const std::optional<struct stat> named = lstat_if_exists(path);
     if (named && has_same_file(locked, *named)) return FileLock(std::move(fd));
   }
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 namespace holdfast {
 
@@ -36,7 +37,8 @@ class Fd {
 };
 
 // open(2). The first throws when it cannot; the second answers nullopt for ENOENT and ENOTDIR, and
-// throws for the rest.
+// throws for the rest. What is opened to be made, cut or appended to is never what a symbolic link
+// leads to: whoever may write into the directory would choose the file, and we may be root.
 Fd open_file(const std::string& path, int flags, mode_t mode = 0600);
 std::optional<Fd> open_if_exists(const std::string& path, int flags);
 
@@ -88,7 +90,10 @@ class DurableFile {
 std::optional<struct stat> stat_if_exists(const std::string& path);
 std::optional<struct stat> lstat_if_exists(const std::string& path);
 bool is_directory(const std::string& path);
+// Whether anybody has put anything into a directory; what the file system itself keeps at the root
+// of a mount, readable by root alone, does not count.
 bool is_empty_directory(const std::string& path);
+bool is_file_systems_own(std::string_view name);  // "lost+found"
 std::string read_link(const std::string& path);
 
 // mkdir(2). make_directories makes all missing parents too and fsyncs the parent of each that it
@@ -100,8 +105,10 @@ bool remove_file_if_exists(const std::string& path);  // true when there was one
 void remove_empty_directory(const std::string& path);
 void rename_path(const std::string& from, const std::string& to);  // no fsync
 // Removes a directory with all that is below it; symbolic links are removed, never followed.
-// Nothing to remove is fine.
-void remove_tree(const std::string& path);
+// Nothing to remove is fine. What cannot be removed is an error, or told to `failed` and left, and
+// the rest goes.
+using TellFailure = std::function<void(const std::string& path, const Error& error)>;
+void remove_tree(const std::string& path, const TellFailure& failed = {});
 
 struct DirectoryEntry {
   std::string name;
@@ -112,6 +119,8 @@ struct DirectoryEntry {
 // there is no directory.
 std::vector<DirectoryEntry> list_directory(const std::string& path);
 std::optional<std::vector<DirectoryEntry>> list_directory_if_exists(const std::string& path);
+// Of one that is open; `path` is for errors only.
+std::vector<DirectoryEntry> list_directory(const Fd& directory, std::string_view path);
 
 // "a" and "b" -> "a/b"; parent of "a/b/c" is "a/b"; base name is "c".
 std::string join_path(std::string_view directory, std::string_view name);

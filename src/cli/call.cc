@@ -14,13 +14,20 @@ OpenRepository::OpenRepository(const Call& call)
     : cluster(call.settings.cluster()),
       store(store::open_store(call.settings.repository_url())),
       repository(
-          repo::Repository::open(*store, call.settings.key(), call.settings.repository_id())) {}
+          repo::Repository::open(*store, call.settings.key(), call.settings.repository_id())),
+      reporter(call.reporter) {}
 
 std::vector<repo::Lineage> OpenRepository::lineages() const {
-  return repository.require_lineages(cluster);
+  return repository.require_lineages(
+      cluster, [&](const repo::LineageName& lineage, const Error& error) {
+        reporter.warning(
+            fmt::format("lineage {} is unreadable: {}", repo::to_string(lineage), error.message()));
+      });
 }
 
-repo::Lineage OpenRepository::lineage() const { return lineages().back(); }
+repo::Lineage OpenRepository::lineage() const {
+  return repository.require_lineages(cluster).back();
+}
 
 std::string archive_command(const config::Settings& settings) {
   return fmt::format("{} {} wal push %p", config::command_word(program_path()),

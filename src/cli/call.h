@@ -28,13 +28,14 @@ struct OpenRepository {
   explicit OpenRepository(const Call& call);
 
   // Of the chosen cluster, oldest first; and the newest. Throw kNotFound when the repository has no
-  // such cluster, naming those that it has.
+  // such cluster, naming those that it has. Of one that cannot be read the first warns.
   std::vector<repo::Lineage> lineages() const;
   repo::Lineage lineage() const;
 
   std::string cluster;
   std::unique_ptr<store::Store> store;
   repo::Repository repository;
+  Reporter& reporter;
 };
 
 // The text of archive_command, and of restore_command for one repository, which is pinned by its

@@ -4,7 +4,7 @@
 #include <memory>
 #include <unistd.h>
 
-#include "backup/owners.h"
+#include "base/users.h"
 #include "setup/check.h"
 #include "store/open_store.h"
 #include "view/check.h"
@@ -18,7 +18,7 @@ int run_check(const Call& call) {
                               .pgdata = settings.text("cluster.pgdata"),
                               .archive_command = archive_command(settings),
                               .tool_version = HOLDFAST_VERSION,
-                              .user = backup::user_name(geteuid()),
+                              .user = user_name(geteuid()),
                               .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
                                   parse_duration(call.arguments.check_timeout))};
   if (!call.arguments.max_backup_age.empty())

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdio>
+#include <fcntl.h>
 #include <memory>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/users.h"
 #include "cli/call.h"
 #include "cli/check_command.h"
 #include "cli/drill_commands.h"
@@ -40,7 +42,8 @@ void show(const Call& call, const Result& result) {
 int run_init(const Call& call) {
   const config::Settings& settings = call.settings;
   const std::string& key_file = settings.text("repo.key_file");
-  if (call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file)) {
+  const bool makes_key = call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file);
+  if (makes_key) {
     repo::create_key_file(key_file, system_random());
     call.reporter.warning(
         fmt::format("made key file \"{}\": without it nobody can read the repository; keep a copy "
@@ -54,16 +57,36 @@ int run_init(const Call& call) {
                  .detail = "Neither key_file nor passphrase_file nor passphrase_command is set.",
                  .hint = "Name a key file, which is made if it does not exist: --key-file FILE."});
   const std::string url = settings.repository_url();
-  store::create_store(url);
   std::unique_ptr<store::Store> target = store::open_store(url);
+  // What root makes is for the user whose server archives into it.
+  std::optional<OwnerIds> owner;
+  const auto make_place = [&](const std::string& data_directory) {
+    if (geteuid() == 0) {
+      if (const std::optional<struct stat> status = stat_if_exists(data_directory))
+        owner = {.user = status->st_uid, .group = status->st_gid};
+      else if (!stat_if_exists(target->url()))
+        call.reporter.warning(
+            fmt::format("\"{}\" will be root's, for the server's data directory is not on this "
+                        "host: give it to "
+                        "the user who archives into it",
+                        target->url()));
+    }
+    store::create_store(url, owner);
+  };
   const setup::InitResult result = setup::init({.cluster = settings.cluster(),
                                                 .conninfo = settings.text("cluster.conninfo"),
                                                 .pgdata = settings.text("cluster.pgdata"),
                                                 .new_lineage = call.arguments.new_lineage,
                                                 .key = std::move(key),
                                                 .configure_server = call.arguments.configure_server,
-                                                .archive_command = archive_command(settings)},
+                                                .archive_command = archive_command(settings),
+                                                .make_place = make_place},
                                                *target, call.reporter, call.stop);
+  if (makes_key && owner) {
+    const Fd file = open_file(key_file, O_RDONLY | O_NOFOLLOW);
+    if (fchown(file.get(), owner->user, owner->group) != 0)
+      throw_errno("change the owner of", key_file);
+  }
   print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result, url));
   return 0;
 }
@@ -100,15 +123,18 @@ int run_backup(const Call& call) {
 int run_backup_list(const Call& call) {
   const OpenRepository opened(call);
   std::vector<repo::Backup> backups;
+  std::vector<repo::UnreadableBackup> unreadable;
   for (const repo::Lineage& lineage : opened.lineages())
     for (const std::string& id : repo::list_backup_ids(opened.repository, lineage.name))
       if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
               opened.repository, lineage.name, id, [&](const Error& error) {
+                unreadable.push_back({.id = id, .problem = error.message()});
                 call.reporter.warning(
-                    fmt::format("backup {} cannot be read: {}", id, error.message()));
+                    fmt::format("backup {} is unreadable: {}", id, error.message()));
               }))
         backups.push_back(std::move(*backup));
-  show(call, backups);
+  print(call.arguments.json ? view::json(backups, unreadable).dump() + "\n"
+                            : view::text(backups, unreadable));
   return 0;
 }
 

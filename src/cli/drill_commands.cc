@@ -117,7 +117,12 @@ int run_drill(const Call& call) {
 int run_drill_list(const Call& call) {
   const OpenRepository opened(call);
   opened.lineages();
-  show_drill(call, repo::read_drill_reports(opened.repository, opened.cluster, kShownDrills));
+  show_drill(call,
+             repo::read_drill_reports(opened.repository, opened.cluster, kShownDrills,
+                                      [&](const std::string& id, const Error& error) {
+                                        call.reporter.warning(fmt::format(
+                                            "drill {} is unreadable: {}", id, error.message()));
+                                      }));
   return 0;
 }
 

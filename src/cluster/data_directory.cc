@@ -275,4 +275,9 @@ WalkTotals walk_data_directory(const std::string& data_directory, Reporter& repo
   return Walk(absolute_path(data_directory), reporter, visit).run();
 }
 
+mode_t file_mode_in(const std::string& data_directory) {
+  const std::optional<struct stat> status = stat_if_exists(data_directory);
+  return file_mode_in(status ? status->st_mode : mode_t{0});
+}
+
 }  // namespace holdfast::cluster

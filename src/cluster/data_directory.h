@@ -78,4 +78,14 @@ struct WalkTotals {
 WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
                                const std::function<void(const DataEntry&)>& visit);
 
+// The mode of files that the server makes in a data directory of that mode: with group access the
+// group may read them (src/common/file_perm.c, PostgreSQL 11 and later). Directories have the data
+// directory's own.
+constexpr mode_t file_mode_in(mode_t data_directory_mode) {
+  constexpr mode_t kGroupAccess = 0750;
+  return (data_directory_mode & kGroupAccess) == kGroupAccess ? 0640 : 0600;
+}
+// Of one that is there; 0600 where it is not.
+mode_t file_mode_in(const std::string& data_directory);
+
 }  // namespace holdfast::cluster

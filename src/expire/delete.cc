@@ -59,7 +59,13 @@ bool is_good(const repo::Repository& repository, const Found& found) {
 }
 
 void refuse_pinned(const repo::Repository& repository, const Found& found) {
-  if (!repo::read_marks(repository, found.lineage, found.id).pinned) return;
+  const repo::BackupMarks marks = repo::read_marks(repository, found.lineage, found.id);
+  if (marks.refused)
+    throw Error({.code = marks.refused->code(),
+                 .message = fmt::format("cannot tell whether backup \"{}\" is pinned", found.id),
+                 .detail = fmt::format("{}. {}", marks.refused->message(), marks.refused->detail()),
+                 .hint = marks.refused->hint()});
+  if (!marks.pinned) return;
   throw Error({.code = ErrorCode::kUsage,
                .message = fmt::format("backup \"{}\" is pinned", found.id),
                .detail = "Somebody has said that it must stay.",
@@ -99,8 +105,12 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
   for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
     const std::vector<std::string> ids = repo::list_backup_ids(repository, lineage->name);
     for (auto id = ids.rbegin(); id != ids.rend(); ++id)
-      if (const Found found{lineage->name, *id}; !is_deleted(found) && is_good(repository, found))
-        return;
+      // One that cannot be read is none that anybody could go back to.
+      if (const Found found{lineage->name, *id}; !is_deleted(found)) {
+        bool good = false;
+        unreadable_of([&] { good = is_good(repository, found); });
+        if (good) return;
+      }
   }
   deletion.leaves_no_good_backup = true;
   if (options.delete_last) return;

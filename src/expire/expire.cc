@@ -48,6 +48,7 @@ class LineageExpiry {
   }
 
   ExpiredLineage run() {
+    require_readable_lists();
     for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name)) {
       throw_if_stopped(stop_);
       if (list.done)
@@ -67,6 +68,13 @@ class LineageExpiry {
                                    name);
   }
   void due_at(Time time) { result_.next_due = std::min(result_.next_due.value_or(time), time); }
+
+  // A list that cannot be read protects whatever it names, and so everything: before anything goes
+  // each is read.
+  void require_readable_lists() const {
+    for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name))
+      if (!list.done) repo::read_doomed_list(repository_, lineage_.name, list.id);
+  }
 
   // A list is removed before its mark: a mark alone dooms nothing.
   void remove_finished(const repo::DoomedList& list) {

@@ -18,24 +18,28 @@ using repo::ObjectKind;
 
 constexpr uint64_t kEverySegment = 0;
 
-[[noreturn]] void throw_unknown_use(const std::string& backup_id, std::string detail) {
-  throw Error({.code = ErrorCode::kCorrupt,
+[[noreturn]] void throw_unknown_use(const std::string& backup_id, const Error& error) {
+  const std::string remedy =
+      error.is_damage() || error.hint().empty()
+          ? fmt::format(
+                "Take the object from a copy of the repository, or give the backup up with "
+                "\"holdfast backup delete {}\".",
+                backup_id)
+          : error.hint();
+  throw Error({.code = error.code(),
                .message = fmt::format("cannot tell what backup \"{}\" uses", backup_id),
-               .detail = std::move(detail),
-               .hint = fmt::format("Nothing was removed. Take the object from a copy of the "
-                                   "repository, or give the backup up with \"holdfast backup "
-                                   "delete {}\".",
-                                   backup_id)});
+               .detail = fmt::format("{}{}{}", error.message(), error.detail().empty() ? "" : ". ",
+                                     error.detail()),
+               .hint = "Nothing was removed. " + remedy});
 }
 
-// What `read` returns; damage is told as a reason why nothing can be removed, so that whoever reads
-// it learns which backup stands in the way.
+// What `read` returns; that it cannot be read is told as a reason why nothing can be removed, so
+// that whoever is told learns which backup stands in the way.
 template <typename Read>
 std::invoke_result_t<Read> read_of_backup(const std::string& backup_id, Read read) {
   std::invoke_result_t<Read> result;
-  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] { result = read(); });
-  if (damage)
-    throw_unknown_use(backup_id, fmt::format("{}. {}", damage->message(), damage->detail()));
+  const std::optional<Error> error = unreadable_of([&] { result = read(); });
+  if (error) throw_unknown_use(backup_id, *error);
   return result;
 }
 
@@ -135,8 +139,10 @@ void Living::add_packs_of(const std::string& backup_id) {
   }
   // Of a backup that was deleted and is still used nothing else is left to protect.
   if (!repository_.store().info(repo::backup_name(lineage_.name, backup_id))) return;
-  throw_unknown_use(backup_id, fmt::format("The object \"{}\" is missing.",
-                                           repo::refs_name(lineage_.name, backup_id)));
+  throw_unknown_use(backup_id,
+                    Error({.code = ErrorCode::kCorrupt,
+                           .message = fmt::format("The object \"{}\" is missing.",
+                                                  repo::refs_name(lineage_.name, backup_id))}));
 }
 
 std::optional<pg::TimelineHistory> Living::history_of(pg::TimelineId timeline) const {

@@ -18,6 +18,7 @@ constexpr std::string_view kEmptied[] = {"pg_wal",    "pg_replslot",  "pg_dynshm
 constexpr std::string_view kSkippedAnywhere[] = {
     "postmaster.pid",      "postmaster.opts", "postgresql.auto.conf.tmp", "current_logfiles.tmp",
     "backup_label",        "tablespace_map",  "backup_manifest",          ".DS_Store",
+    "lost+found",  // not on the server's list: the file system's own, at the root of a mount
     "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed
                             // into place (16+)
 };
@@ -29,9 +30,9 @@ constexpr std::string_view kSocketPrefix = ".s.PGSQL.";
 
 // Not on the server's list. The signal files are a restore's to write: one that came with a backup
 // of a standby would turn a plain restore into a standby.
-constexpr std::string_view kSkippedAtTop[] = {
-    "backup_label.old", "tablespace_map.old", "recovery.done", "recovery.conf",
-    "lost+found",       "recovery.signal",    "standby.signal"};
+constexpr std::string_view kSkippedAtTop[] = {"backup_label.old", "tablespace_map.old",
+                                              "recovery.done",    "recovery.conf",
+                                              "recovery.signal",  "standby.signal"};
 
 // A link in the place of one of these (or below it) would leave data out of the backup.
 constexpr std::string_view kNeeded[] = {"base",       "global",       "pg_commit_ts",
@@ -88,7 +89,6 @@ BackupTreatment backup_treatment(std::string_view path, PathType type) {
     rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
   }
   if (contains(kSkippedAtTop, top)) return BackupTreatment::kSkip;
-  if (name == "lost+found" && is_tablespace_link(directory)) return BackupTreatment::kSkip;
   if (directory == "global" && name.ends_with(".tmp")) return BackupTreatment::kSkip;
   if (type == PathType::kFile && name.starts_with(kSocketPrefix)) return BackupTreatment::kSkip;
   if (is_relation_directory(directory)) {

@@ -29,7 +29,7 @@ std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
   std::vector<pg::TimelineHistory> histories;
   for (const pg::TimelineId timeline : timelines) {
     std::optional<pg::TimelineHistory> history;
-    const std::optional<Error> damage = damage_of([&] {
+    const std::optional<Error> damage = unreadable_of([&] {
       const std::optional<Bytes> text =
           archive.read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
       if (text)
@@ -139,7 +139,7 @@ pg::Lsn WalPath::archived_to(const repo::WalArchive& archive, uint64_t next,
         .segment = {.timeline = runs_.back().timeline, .segment_number = next - 1}};
     std::optional<repo::WalSegmentInfo> info;
     // That it is damaged is told by who reads it.
-    damage_of([&] { info = archive.segment_info(last); });
+    unreadable_of([&] { info = archive.segment_info(last); });
     if (info) archived = info->readable_end;
   }
   return limit_ ? std::min(archived, *limit_) : archived;

@@ -94,7 +94,7 @@ class CutPath {
     const Bytes16* digest = segment->partial ? &*segment->partial : nullptr;
     std::optional<repo::WalSegmentInfo> found;
     if (const std::optional<Error> error =
-            damage_of([&] { found = archive_.segment_info(file, digest); });
+            unreadable_of([&] { found = archive_.segment_info(file, digest); });
         error && !damage_.bad.contains(segment->name))
       sources_.on_damage(archive_.object_name(file, digest), *error);
     return found;
@@ -252,7 +252,7 @@ class Looker {
                                .segment = {.timeline = timeline}};
     const std::string object = archive_.object_name(file);
     std::optional<pg::TimelineHistory> history;
-    const std::optional<Error> error = damage_of([&] {
+    const std::optional<Error> error = unreadable_of([&] {
       const std::optional<Bytes> text = archive_.read_file(file);
       if (text)
         history = pg::parse_timeline_history(timeline, as_text(*text));
@@ -291,7 +291,7 @@ class Looker {
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
     std::unique_ptr<CutPath> made;
     if (const std::optional<Error> error =
-            damage_of([&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
+            unreadable_of([&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
       sources_.on_damage(repo::wal_timeline_folder(archive_.lineage().name, history.timeline()),
                          *error);
       return;

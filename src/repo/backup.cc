@@ -188,11 +188,11 @@ std::optional<Backup> read_backup(const Repository& repository, const LineageNam
 std::optional<Backup> read_backup_if_possible(
     const Repository& repository, const LineageName& lineage, const std::string& id,
     const std::function<void(const Error& error)>& unreadable) {
-  // One damaged backup must not hide the others.
+  // One that cannot be read must not hide the others.
   std::optional<Backup> backup;
-  const std::optional<Error> damage =
-      damage_of([&] { backup = read_backup(repository, lineage, id); });
-  if (damage) unreadable(*damage);
+  const std::optional<Error> error =
+      unreadable_of([&] { backup = read_backup(repository, lineage, id); });
+  if (error) unreadable(*error);
   return backup;
 }
 
@@ -256,7 +256,9 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
 
 Lineage lineage_with_backup(const Repository& repository, const std::string& cluster,
                             std::string_view text) {
-  std::vector<Lineage> lineages = repository.require_lineages(cluster);
+  std::optional<Error> unreadable;
+  std::vector<Lineage> lineages = repository.require_lineages(
+      cluster, [&](const LineageName&, const Error& error) { unreadable = error; });
   auto has_it = [&](const Lineage& lineage) {
     return std::ranges::any_of(list_backup_ids(repository, lineage.name),
                                [&](const std::string& id) { return id.starts_with(text); });
@@ -264,6 +266,7 @@ Lineage lineage_with_backup(const Repository& repository, const std::string& clu
   if (!text.empty() && text != "latest")
     for (size_t i = lineages.size(); i-- > 0;)
       if (has_it(lineages[i])) return lineages[i];
+  if (unreadable) throw Error(*unreadable);  // it may be the newest
   return lineages.back();
 }
 

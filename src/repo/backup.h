@@ -60,13 +60,19 @@ struct Backup {
 Json to_json(const Backup& backup);
 Backup backup_from_json(const Json& body);
 
+struct UnreadableBackup {
+  std::string id;
+  std::string problem;  // a line
+};
+
 // Ids, oldest first, page by page; nothing is opened.
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage);
 // The commit object, and its marks: `damaged` says what both come to. nullopt: there is none.
 std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
                                   const std::string& id);
-// The same, for who looks through all backups: one whose commit object is damaged or needs a newer
-// version of this program is told to `unreadable` and passed over.
+// The same, for who looks through all backups: one whose commit object cannot be read (it is
+// damaged, needs a newer version of this program, may not be read) is told to `unreadable` and
+// passed over.
 std::optional<Backup> read_backup_if_possible(
     const Repository& repository, const LineageName& lineage, const std::string& id,
     const std::function<void(const Error& error)>& unreadable);

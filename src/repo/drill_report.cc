@@ -228,8 +228,9 @@ void put_drill_report(const Repository& repository, const DrillReport& report) {
                  .detail = fmt::format("The object is \"{}\".", name)});
 }
 
-std::vector<DrillReport> read_drill_reports(const Repository& repository,
-                                            const std::string& cluster, size_t limit) {
+std::vector<DrillReport> read_drill_reports(
+    const Repository& repository, const std::string& cluster, size_t limit,
+    const std::function<void(const std::string& id, const Error& error)>& unreadable) {
   std::deque<std::string> newest;
   for_each_drill_id(repository, cluster, [&](std::string id) {
     newest.push_back(std::move(id));
@@ -237,7 +238,10 @@ std::vector<DrillReport> read_drill_reports(const Repository& repository,
   });
   std::vector<DrillReport> reports;
   reports.reserve(newest.size());
-  for (const std::string& id : newest) reports.push_back(read_report(repository, cluster, id));
+  for (const std::string& id : newest)
+    if (const std::optional<Error> error =
+            unreadable_of([&] { reports.push_back(read_report(repository, cluster, id)); }))
+      unreadable(id, *error);
   return reports;
 }
 

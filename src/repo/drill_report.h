@@ -6,11 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "pg/lsn.h"
@@ -85,9 +87,10 @@ Json to_json(const DrillReport& report);
 DrillReport drill_report_from_json(const Json& body);
 
 void put_drill_report(const Repository& repository, const DrillReport& report);
-// The newest `limit`, oldest first.
-std::vector<DrillReport> read_drill_reports(const Repository& repository,
-                                            const std::string& cluster, size_t limit);
+// The newest `limit`, oldest first. Those that cannot be read are told to `unreadable`.
+std::vector<DrillReport> read_drill_reports(
+    const Repository& repository, const std::string& cluster, size_t limit,
+    const std::function<void(const std::string& id, const Error& error)>& unreadable);
 // "latest", an id, or a unique prefix of one. Throws kNotFound, and kUsage for a prefix of several.
 DrillReport resolve_drill_report(const Repository& repository, const std::string& cluster,
                                  std::string_view text);

@@ -95,23 +95,28 @@ std::vector<Intent> read_valid_intents(const Repository& repository, const Linea
     const std::optional<Bytes16> id = parse_hex_array<16>(name);
     if (!id) return true;
     // A damaged note that has run out stands in nobody's way.
-    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
-      const std::optional<Json> body = repository.read_document("intent", entry.name);
-      if (!body) return;  // removed at this moment: it had run out
-      Intent intent = intent_from_json(*body);
-      if (now > intent.valid_until + grace) return;
-      if (repository.read_document("intent", intent_end_name(lineage, *id))) return;
-      intent.id = *id;
-      valid.push_back(std::move(intent));
-    });
+    const std::optional<Error> damage =
+        error_of({ErrorCode::kCorrupt, ErrorCode::kPermission, ErrorCode::kIo}, [&] {
+          const std::optional<Json> body = repository.read_document("intent", entry.name);
+          if (!body) return;  // removed at this moment: it had run out
+          Intent intent = intent_from_json(*body);
+          if (now > intent.valid_until + grace) return;
+          if (repository.read_document("intent", intent_end_name(lineage, *id))) return;
+          intent.id = *id;
+          valid.push_back(std::move(intent));
+        });
     if (damage && now <= entry.modified + kLongestIntentLife + grace)
-      throw Error({.code = ErrorCode::kCorrupt,
-                   .message = fmt::format("damaged intent \"{}\"", entry.name),
-                   .detail = fmt::format("{}. What it protects cannot be told, so nothing "
-                                         "can be removed before {}.",
-                                         damage->message(),
-                                         to_rfc3339(entry.modified + kLongestIntentLife + grace)),
-                   .hint = "Take the object from a copy of the repository, or wait."});
+      throw Error(
+          {.code = damage->code(),
+           .message = fmt::format("{} intent \"{}\"",
+                                  damage->is_damage() ? "damaged" : "unreadable", entry.name),
+           .detail = fmt::format("{}. What it protects cannot be told, so nothing "
+                                 "can be removed before {}.",
+                                 damage->message(),
+                                 to_rfc3339(entry.modified + kLongestIntentLife + grace)),
+           .hint = damage->hint().empty()
+                       ? "Take the object from a copy of the repository, or wait."
+                       : damage->hint()});
     return true;
   });
   return valid;

@@ -61,7 +61,7 @@ codec::SecretKey find_data_key(store::Store& store, const KeySource& source,
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
       std::optional<codec::SecretKey> key;
       bool is_whole = false;
-      const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
+      const std::optional<Error> error = unreadable_of([&] {
         key = unwrap_from(store, place, id, source, repository_id);
         is_whole = !key && store.info(place).has_value();
       });
@@ -94,8 +94,8 @@ std::vector<Bytes16> key_objects_opened_by(store::Store& store, const KeySource&
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
       // As in find_data_key().
       bool opens = false;
-      error_of({ErrorCode::kCorrupt},
-               [&] { opens = unwrap_from(store, place, id, source, repository_id).has_value(); });
+      unreadable_of(
+          [&] { opens = unwrap_from(store, place, id, source, repository_id).has_value(); });
       if (!opens) continue;
       opened.push_back(id);
       break;
@@ -110,7 +110,7 @@ std::vector<KeyObject> list_key_objects(store::Store& store, const Bytes16& repo
     KeyObject key{.id = id};
     for (const std::string& place : {key_name(id), key_copy_name(id)}) {
       // As in find_data_key().
-      error_of({ErrorCode::kCorrupt}, [&] {
+      unreadable_of([&] {
         const std::optional<Json> body = read_body(store, place, id, repository_id);
         if (!body) return;
         key.kind = body->at("kind").as_string();

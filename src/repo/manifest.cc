@@ -368,8 +368,7 @@ ManifestReader::ManifestReader(const Repository& repository, LineageName lineage
     : state_(std::make_unique<State>(repository, std::move(lineage), backup_id)) {
   State& state = *state_;
   // The copy is there for this: damage of the first is told, and the work goes on.
-  const std::optional<Error> damage =
-      error_of({ErrorCode::kCorrupt}, [&] { state.load(state.name, sha256); });
+  const std::optional<Error> damage = unreadable_of([&] { state.load(state.name, sha256); });
   if (!damage) return;
   state.load(state.copy_name, sha256);
   if (warn)

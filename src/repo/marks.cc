@@ -61,24 +61,30 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                        const std::string& backup_id) {
   BackupMarks marks;
   std::optional<Mark> unpinned;
-  store::for_each_entry(
-      repository.store(), {.prefix = marks_folder(lineage, backup_id)},
-      [&](const store::ListEntry& entry) {
-        // One mark that cannot be read must not keep a backup from being used; it is told.
-        const std::optional<Error> damage = damage_of([&] {
-          const std::optional<Json> body = repository.read_document("mark", entry.name);
-          if (!body) return;
-          const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
-          if (!mark) return;
-          take(mark->what == MarkKind::kPinned     ? marks.pinned
-               : mark->what == MarkKind::kUnpinned ? unpinned
-               : mark->what == MarkKind::kDamaged  ? marks.damaged
-                                                   : marks.verified,
-               *mark);
-        });
-        if (damage) marks.unreadable.push_back(entry.name);
-        return true;
-      });
+  // One mark that cannot be read must not keep a backup from being used; it is told.
+  const auto tell = [&](const std::string& name, const std::optional<Error>& error) {
+    if (!error) return;
+    marks.unreadable.push_back(name);
+    if (!error->is_damage()) marks.refused = error;
+  };
+  const std::string folder = marks_folder(lineage, backup_id);
+  tell(folder, unreadable_of([&] {
+         store::for_each_entry(
+             repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+               tell(entry.name, unreadable_of([&] {
+                      const std::optional<Json> body = repository.read_document("mark", entry.name);
+                      if (!body) return;
+                      const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
+                      if (!mark) return;
+                      take(mark->what == MarkKind::kPinned     ? marks.pinned
+                           : mark->what == MarkKind::kUnpinned ? unpinned
+                           : mark->what == MarkKind::kDamaged  ? marks.damaged
+                                                               : marks.verified,
+                           *mark);
+                    }));
+               return true;
+             });
+       }));
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
   if (marks.damaged && marks.verified)
     (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();

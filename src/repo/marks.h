@@ -30,9 +30,11 @@ struct BackupMarks {
   std::optional<Mark> pinned;    // unless it was unpinned since
   std::optional<Mark> damaged;   // unless it was verified since
   std::optional<Mark> verified;  // unless it was found damaged since
-  // Names of marks that cannot be read. They hold nothing up: what a restore reads is checked
-  // anyway.
+  // Names of marks that cannot be read, or of the folder of all. They hold nothing up: what a
+  // restore reads is checked anyway.
   std::vector<std::string> unreadable;
+  // Of one that may be whole, and may say that the backup must stay: we were not let to read it.
+  std::optional<Error> refused;
 };
 
 // Puts a mark under a fresh name, with the store's time and this host's name. Durable when it

@@ -17,10 +17,12 @@ constexpr size_t kDigestKeyBytes = 64;
 constexpr std::string_view kDigestKeyInfo = "holdfast content digest 1";
 
 // The folders directly below `prefix`, without it and without the slash.
-std::vector<std::string> folders_below(store::Store& store, const std::string& prefix) {
+std::vector<std::string> folders_below(store::Store& store, const std::string& prefix,
+                                       bool empty_ones_too) {
   std::vector<std::string> names;
   store::for_each_entry(
-      store, {.prefix = prefix, .folders = true}, [&](const store::ListEntry& entry) {
+      store, {.prefix = prefix, .folders = true, .empty_folders = empty_ones_too},
+      [&](const store::ListEntry& entry) {
         if (entry.is_folder())
           names.push_back(entry.name.substr(prefix.size(), entry.name.size() - prefix.size() - 1));
         return true;
@@ -175,28 +177,35 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
 }
 
 std::vector<std::string> Repository::clusters() const {
-  std::vector<std::string> names = folders_below(*store_, std::string(kClustersFolder));
+  std::vector<std::string> names = folders_below(*store_, std::string(kClustersFolder), false);
   std::erase_if(names, [](const std::string& name) { return !is_cluster_name(name); });
   return names;
 }
 
-std::vector<Lineage> Repository::lineages(const std::string& cluster) const {
+std::vector<Lineage> Repository::lineages(const std::string& cluster,
+                                          const TellUnreadable& unreadable) const {
   check_cluster_name(cluster);
   std::vector<Lineage> found;
-  for (const std::string& folder : folders_below(*store_, cluster_folder(cluster))) {
-    std::optional<LineageName> name = parse_lineage_name(cluster, folder);
+  // Its document tells whether a folder is a lineage's: none need be looked into.
+  for (const std::string& folder : folders_below(*store_, cluster_folder(cluster), true)) {
+    const std::optional<LineageName> name = parse_lineage_name(cluster, folder);
     if (!name) continue;
-    std::optional<Json> body = read_document("lineage", lineage_document_name(*name));
-    if (!body) continue;
-    Lineage lineage;
-    lineage.name = *name;
-    lineage.system_identifier = text_number_member(*body, "system_identifier");
-    lineage.catalog_version = number_member<uint32_t>(*body, "catalog_version");
-    lineage.wal_segment_bytes = number_member<uint32_t>(*body, "wal_segment_bytes");
-    lineage.block_bytes = number_member<uint32_t>(*body, "block_bytes");
-    lineage.blocks_per_segment = number_member<uint32_t>(*body, "blocks_per_segment");
-    lineage.created = time_member(*body, "created");
-    found.push_back(std::move(lineage));
+    const std::optional<Error> error = unreadable_of([&] {
+      const std::optional<Json> body = read_document("lineage", lineage_document_name(*name));
+      if (!body) return;
+      Lineage lineage;
+      lineage.name = *name;
+      lineage.system_identifier = text_number_member(*body, "system_identifier");
+      lineage.catalog_version = number_member<uint32_t>(*body, "catalog_version");
+      lineage.wal_segment_bytes = number_member<uint32_t>(*body, "wal_segment_bytes");
+      lineage.block_bytes = number_member<uint32_t>(*body, "block_bytes");
+      lineage.blocks_per_segment = number_member<uint32_t>(*body, "blocks_per_segment");
+      lineage.created = time_member(*body, "created");
+      found.push_back(std::move(lineage));
+    });
+    if (!error) continue;
+    if (!unreadable) throw Error(*error);
+    unreadable(*name, *error);
   }
   std::ranges::sort(found, [](const Lineage& a, const Lineage& b) {
     return std::tie(a.created, a.name) < std::tie(b.created, b.name);
@@ -204,9 +213,16 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster) const {
   return found;
 }
 
-std::vector<Lineage> Repository::require_lineages(const std::string& cluster) const {
-  std::vector<Lineage> found = lineages(cluster);
-  if (found.empty()) throw_no_cluster(cluster);
+std::vector<Lineage> Repository::require_lineages(const std::string& cluster,
+                                                  const TellUnreadable& unreadable) const {
+  bool any_is_there = false;
+  const auto tell = [&](const LineageName& lineage, const Error& error) {
+    any_is_there = true;
+    if (!unreadable) throw Error(error);
+    unreadable(lineage, error);
+  };
+  std::vector<Lineage> found = lineages(cluster, tell);
+  if (found.empty() && !any_is_there) throw_no_cluster(cluster);
   return found;
 }
 
@@ -232,10 +248,13 @@ std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) co
 
 std::optional<Lineage> Repository::find_lineage(const std::string& cluster,
                                                 uint64_t system_identifier) const {
-  std::vector<Lineage> all = lineages(cluster);
+  std::optional<Error> unreadable;
+  std::vector<Lineage> all =
+      lineages(cluster, [&](const LineageName&, const Error& error) { unreadable = error; });
   auto found = std::ranges::find(all, system_identifier, &Lineage::system_identifier);
-  if (found == all.end()) return std::nullopt;
-  return *found;
+  if (found != all.end()) return *found;
+  if (unreadable) throw Error(*unreadable);  // it may be that one's
+  return std::nullopt;
 }
 
 Lineage Repository::create_lineage(Lineage lineage) const {

@@ -1,11 +1,13 @@
 // repository.h: a repository that was opened: its identity, its key, its lineages.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "codec/compression.h"
 #include "repo/format.h"
@@ -50,14 +52,20 @@ class Repository {
   Time created() const { return created_; }
 
   std::vector<std::string> clusters() const;
-  // Sorted; the newest last.
-  std::vector<Lineage> lineages(const std::string& cluster) const;
+  // Sorted; the newest last. One whose document cannot be read is an error, or told to
+  // `unreadable` and left out: by who shows what there is. Which lineage is the newest cannot be
+  // said then.
+  using TellUnreadable = std::function<void(const LineageName& lineage, const Error& error)>;
+  std::vector<Lineage> lineages(const std::string& cluster,
+                                const TellUnreadable& unreadable = {}) const;
   // The same, of a cluster that must be there.
-  std::vector<Lineage> require_lineages(const std::string& cluster) const;
+  std::vector<Lineage> require_lineages(const std::string& cluster,
+                                        const TellUnreadable& unreadable = {}) const;
   // kNotFound, with the clusters that there are.
   [[noreturn]] void throw_no_cluster(const std::string& cluster) const;
   std::optional<Lineage> newest_lineage(const std::string& cluster) const;
-  // The lineage of a system identifier; nullopt when this repository has none for that cluster.
+  // The lineage of a system identifier; nullopt when this repository has none for that cluster. It
+  // needs no other lineage, and no other folder of the cluster.
   std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;
   // Puts lineage.json; lineage.name.count is chosen as the next for its major. Throws
   // kAlreadyExists when the system identifier has one.

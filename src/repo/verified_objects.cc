@@ -294,12 +294,12 @@ std::set<std::string> read_records(const Repository& repository, const LineageNa
   for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
     if (replaced.contains(*id)) continue;
     // Without a record there is more to read, no more.
-    const std::optional<Error> damage = damage_of([&] {
+    const std::optional<Error> error = unreadable_of([&] {
       ReadRecord record = read_record(repository, verified_folder(lineage) + *id, contents);
       replaced.insert(record.replaced.begin(), record.replaced.end());
       take(*id, std::move(record));
     });
-    if (damage) unreadable(*id, *damage);
+    if (error) unreadable(*id, *error);
   }
   return replaced;
 }

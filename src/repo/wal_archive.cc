@@ -462,7 +462,8 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
 std::vector<pg::TimelineId> WalArchive::history_timelines() const {
   std::set<pg::TimelineId> found;
   const std::string folder = wal_folder(lineage_.name);
-  store::for_each_entry(repository_->store(), {.prefix = folder, .folders = true},
+  store::for_each_entry(repository_->store(),
+                        {.prefix = folder, .folders = true, .empty_folders = true},
                         [&](const store::ListEntry& entry) {
                           pg::WalFileName name = pg::parse_wal_file_name(
                               std::string_view(entry.name).substr(folder.size()), segment_size());
@@ -582,7 +583,8 @@ void WalArchive::for_each_stored(pg::TimelineId timeline, uint64_t from_segment_
       return;
     after = folder;
   }
-  store::for_each_entry(repository_->store(), {.prefix = root, .after = after, .folders = true},
+  store::for_each_entry(repository_->store(),
+                        {.prefix = root, .after = after, .folders = true, .empty_folders = true},
                         [&](const store::ListEntry& folder) {
                           return !folder.is_folder() || visit_folder(folder.name, {});
                         });
@@ -610,7 +612,8 @@ std::optional<uint64_t> WalArchive::last_segment(pg::TimelineId timeline) const 
   std::vector<uint64_t> high_parts;  // one to 4 GiB of WAL
   const std::string root = wal_timeline_folder(lineage_.name, timeline);
   store::for_each_entry(
-      repository_->store(), {.prefix = root, .folders = true}, [&](const store::ListEntry& folder) {
+      repository_->store(), {.prefix = root, .folders = true, .empty_folders = true},
+      [&](const store::ListEntry& folder) {
         // "<root>/0000000100000002/" -> 2; a first segment of that name tells.
         std::string name = folder.name.substr(root.size());
         if (!folder.is_folder() || name.size() != 17) return true;

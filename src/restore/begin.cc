@@ -30,6 +30,22 @@ cluster::Settings command_line(const Beginning& beginning, const RestoredState& 
   return settings;
 }
 
+// The cluster's own, also where root starts it: whoever backs the directory up must read all of it.
+// One that is there and has another name elsewhere is somebody's file, not a log.
+void make_log(const std::string& log, const std::string& directory,
+              const std::optional<OwnerIds>& owner) {
+  const Fd file = open_file(log, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0600);
+  struct stat status{};
+  if (fstat(file.get(), &status) != 0) throw_errno("stat", log);
+  if (!S_ISREG(status.st_mode) || status.st_nlink != 1)
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" is not a log file", log),
+                 .detail = "The server's words would be appended to it.",
+                 .hint = "Find out who has put it there, and remove it."});
+  set_owner(file, owner, log);
+  if (fchmod(file.get(), cluster::file_mode_in(directory)) != 0) throw_errno("change mode of", log);
+}
+
 // What stood in for the tablespaces that the WAL made.
 std::vector<std::string> settle(const std::string& directory, const RestoredState& state,
                                 StandIns& stand_ins, Reporter& reporter) {
@@ -94,10 +110,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, 
                         .log_file = join_path(directory, kLogName),
                         .run_as = beginning.run_as,
                         .sandbox = state.sandbox};
-  // The cluster's own, also where root starts it: whoever backs the directory up must read all of
-  // it.
-  const std::string& log = begun.server_start.log_file;
-  set_owner(open_file(log, O_WRONLY | O_CREAT, 0600), beginning.owners.of_cluster(), log);
+  make_log(begun.server_start.log_file, directory, beginning.owners.of_cluster());
   begun.recovery = run_recovery(begun.server_start,
                                 {.action = state.action,
                                  .segment_size = pg::WalSegmentSize(state.wal_segment_bytes),

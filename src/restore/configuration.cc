@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "cluster/data_directory.h"
 
 namespace holdfast::restore {
 namespace {
@@ -324,7 +325,7 @@ namespace {
 // Changes a file of the cluster, or makes it; its mode stays.
 void rewrite(const std::string& path, std::string_view text, const std::optional<OwnerIds>& owner) {
   const std::optional<struct stat> status = stat_if_exists(path);
-  const mode_t mode = status ? status->st_mode & 07777 : 0600;
+  const mode_t mode = status ? status->st_mode & 07777 : cluster::file_mode_in(parent_path(path));
   write_owned_file(path, as_bytes(text), mode, status ? owner_of(path) : owner);
 }
 
@@ -389,9 +390,10 @@ void write_recovery_configuration(const std::string& directory, const ConfSettin
       "# The settings of a recovery that holdfast started; it takes them out of "
       "postgresql.auto.conf when the recovery has ended.\n";
   append_settings(saved, recovery);
-  write_owned_file(join_path(directory, kSavedSettingsName), as_bytes(saved), 0600,
+  write_owned_file(join_path(directory, kSavedSettingsName), as_bytes(saved),
+                   cluster::file_mode_in(directory), owners.of_cluster());
+  write_owned_file(join_path(directory, "recovery.signal"), {}, cluster::file_mode_in(directory),
                    owners.of_cluster());
-  write_owned_file(join_path(directory, "recovery.signal"), {}, 0600, owners.of_cluster());
 }
 
 ConfSettings read_saved_settings(const std::string& directory) {

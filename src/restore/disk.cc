@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <sys/statfs.h>
 
 #include <fmt/format.h>
@@ -29,15 +30,20 @@ std::string existing(std::string path) {
   return path;
 }
 
-// What the files below `path` take, by file system; links are not followed.
-void add_used(const std::string& path, std::map<dev_t, uint64_t>& used) {
-  const std::optional<struct stat> status = lstat_if_exists(path);
-  if (!status) return;
-  used[status->st_dev] += static_cast<uint64_t>(status->st_blocks) * 512;
-  if (!S_ISDIR(status->st_mode)) return;
-  for (const DirectoryEntry& entry :
-       list_directory_if_exists(path).value_or(std::vector<DirectoryEntry>()))
-    add_used(join_path(path, entry.name), used);
+// What the files below `path` take, by file system; links are not followed. What cannot be read is
+// told to `unread`: old data must not be in the way of what replaces it.
+void add_used(const std::string& path, std::map<dev_t, uint64_t>& used, const TellFailure& unread) {
+  std::vector<DirectoryEntry> entries;
+  const std::optional<Error> error = unreadable_of([&] {
+    const std::optional<struct stat> status = lstat_if_exists(path);
+    if (!status) return;
+    used[status->st_dev] += static_cast<uint64_t>(status->st_blocks) * 512;
+    if (S_ISDIR(status->st_mode))
+      entries = list_directory_if_exists(path).value_or(std::vector<DirectoryEntry>());
+  });
+  if (error) unread(path, *error);
+  for (const DirectoryEntry& entry : entries)
+    if (!is_file_systems_own(entry.name)) add_used(join_path(path, entry.name), used, unread);
 }
 
 class Measure {
@@ -62,7 +68,7 @@ class Measure {
         continue;
       needs.at(device_of(place_of(entry->path), needs)).needed += bytes_of(*entry);
     }
-    if (places_.cleared) add_cleared(needs);
+    if (places_.cleared) add_cleared(needs, reporter);
     return needs;
   }
 
@@ -92,12 +98,16 @@ class Measure {
     return device;
   }
 
-  void add_cleared(std::map<dev_t, DiskNeed>& needs) const {
+  void add_cleared(std::map<dev_t, DiskNeed>& needs, Reporter& reporter) {
     std::map<dev_t, uint64_t> used;
-    add_used(places_.directory, used);
+    const auto unread = [&](const std::string& path, const Error& error) {
+      if (noted_.insert(path).second)
+        reporter.note(fmt::format("what \"{}\" takes is not counted: {}", path, error.message()));
+    };
+    add_used(places_.directory, used, unread);
     for (const auto& [oid, target] : targets_) {
       if (!target.starts_with(places_.directory + "/"))
-        add_used(join_path(target, pg::tablespace_version_directory(backup_.major)), used);
+        add_used(join_path(target, pg::tablespace_version_directory(backup_.major)), used, unread);
     }
     for (auto& [device, need] : needs)
       if (auto found = used.find(device); found != used.end()) need.cleared = found->second;
@@ -108,6 +118,7 @@ class Measure {
   const repo::Backup& backup_;
   std::map<std::string, std::string> targets_;  // by oid
   std::map<std::string, dev_t> devices_;
+  std::set<std::string> noted_;
 };
 
 }  // namespace

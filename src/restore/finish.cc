@@ -45,7 +45,8 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
   }
   if (before.state == pg::ClusterState::kInArchiveRecovery) {
     reporter.phase("promoting", 0);
-    write_owned_file(join_path(directory, "promote"), {}, 0600, owner_of(directory));
+    write_owned_file(join_path(directory, "promote"), {}, cluster::file_mode_in(directory),
+                     owner_of(directory));
     if (kill(server->pid, SIGUSR1) != 0) throw_errno("signal the server on", directory);
   }
   wait_until_promoted(directory, stop);

@@ -90,8 +90,8 @@ bool OpenFile::open() {
 class Regions {
  public:
   Regions(const LayOptions& options, repo::ManifestReader& manifest, const Owners& owners)
-      : options_(options), manifest_(manifest), owners_(owners) {
-    if (options.delta) old_.emplace(options.directory, options.keep);
+      : options_(options), manifest_(manifest), owners_(owners), left_(options.directory) {
+    if (options.delta) old_.emplace(options.directory, options.keep, left_.teller());
   }
 
   std::optional<Region> next();
@@ -110,6 +110,10 @@ class Regions {
   uint64_t files() {
     MutexLock lock(mutex_);
     return files_;
+  }
+  void settle_leftovers(Reporter& reporter) {
+    MutexLock lock(mutex_);
+    left_.settle(reporter);
   }
   uint64_t removed() {
     MutexLock lock(mutex_);
@@ -134,6 +138,7 @@ class Regions {
   uint64_t files_ HF_GUARDED_BY(mutex_) = 0;
   std::vector<repo::ManifestEntry> held_ HF_GUARDED_BY(mutex_);
   std::map<dev_t, std::string> file_systems_ HF_GUARDED_BY(mutex_);
+  Leftovers left_ HF_GUARDED_BY(mutex_);              // of a delta
   std::optional<OldTree> old_ HF_GUARDED_BY(mutex_);  // of a delta
 };
 
@@ -206,14 +211,13 @@ void Regions::make_room(const repo::ManifestEntry& entry) {
 
 void Regions::make_directory_entry(const repo::ManifestEntry& entry) {
   const std::string path = join_path(options_.directory, entry.path);
-  if (mkdir(path.c_str(), 0700) != 0 && (errno != EEXIST || !is_directory(path)))
-    throw_errno("create directory", path);
-  // A directory that a restore in place has kept may be a link to one on another disk; it follows
-  // the backup in mode and owner.
-  if (chmod(path.c_str(), entry.mode) != 0) throw_errno("change mode of", path);
-  if (const std::optional<OwnerIds> owner = owners_.of_entry(entry.owner);
-      owner && chown(path.c_str(), owner->user, owner->group) != 0)
-    throw_errno("change owner of", path);
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("create directory", path);
+  // A pg_wal that a restore in place has kept may be a link to one on another disk; it follows the
+  // backup in mode and owner. No other link is ours to follow.
+  const Fd directory =
+      open_file(path, O_RDONLY | O_DIRECTORY | (entry.path == "pg_wal" ? 0 : O_NOFOLLOW));
+  set_owner(directory, owners_.of_entry(entry.owner), path);
+  if (fchmod(directory.get(), entry.mode) != 0) throw_errno("change mode of", path);
   note_file_system(path);
   if (old_) old_->enter(entry.path);
 }
@@ -374,6 +378,7 @@ Laid lay_files(const LayOptions& options, const repo::Repository& repository,
       });
     workers.wait();
   }
+  regions.settle_leftovers(reporter);
   Laid laid;
   laid.files_kept = regions.files();
   for (const LaidRegions& own : parts) {

@@ -1,6 +1,7 @@
 #include "restore/old_tree.h"
 
 #include <algorithm>
+#include <array>
 #include <dirent.h>
 #include <utility>
 
@@ -10,27 +11,61 @@
 
 namespace holdfast::restore {
 
-void remove_entry(const std::string& directory, const DirectoryEntry& entry) {
+void remove_entry(const std::string& directory, const DirectoryEntry& entry,
+                  const TellFailure& failed) {
   const std::string path = join_path(directory, entry.name);
-  if (entry.type != DT_DIR) {
-    remove_file(path);
-    return;
-  }
+  if (entry.type != DT_DIR) return remove_tree(path, failed);
   const std::optional<struct stat> here = stat_if_exists(directory);
   const std::optional<struct stat> status = lstat_if_exists(path);
   if (status && here && status->st_dev != here->st_dev)
-    clear_directory(path, {});
+    clear_directory(path, {}, failed);
   else
-    remove_tree(path);
+    remove_tree(path, failed);
 }
 
-void clear_directory(const std::string& directory, const std::set<std::string>& keep) {
+void clear_directory(const std::string& directory, const std::set<std::string>& keep,
+                     const TellFailure& failed) {
   for (const DirectoryEntry& entry : list_directory(directory))
-    if (!keep.contains(entry.name) && entry.name != "lost+found") remove_entry(directory, entry);
+    if (!keep.contains(entry.name) && !is_file_systems_own(entry.name))
+      remove_entry(directory, entry, failed);
 }
 
-OldTree::OldTree(std::string directory, std::set<std::string> keep)
-    : directory_(std::move(directory)), keep_(std::move(keep)) {
+bool Leftovers::is_in_the_way(const std::string& path) const {
+  if (!path.starts_with(directory_ + "/")) return true;  // a tablespace's
+  const std::string_view below = std::string_view(path).substr(directory_.size() + 1);
+  const std::string_view top = below.substr(0, below.find('/'));
+  if (top == "base" || top == "global" || top.ends_with(".signal")) return true;
+  return std::ranges::any_of(
+      std::array<std::string_view, 7>{"pg_", "PG_", "postgresql.", "postmaster.", "backup_",
+                                      "tablespace_map", "recovery."},
+      [&](std::string_view begin) { return top.starts_with(begin); });
+}
+
+void Leftovers::settle(Reporter& reporter) const {
+  constexpr size_t kNamed = 20;
+  std::string named;
+  size_t in_the_way = 0;
+  for (const auto& [path, error] : left_) {
+    if (!is_in_the_way(path)) {
+      reporter.warning(
+          fmt::format("\"{}\" could not be removed and stays: {}", path, error.message()));
+    } else if (++in_the_way <= kNamed) {
+      named += (named.empty() ? "" : "\n") + error.message();
+    }
+  }
+  if (in_the_way == 0) return;
+  throw Error({.code = left_.front().second.code(),
+               .message = fmt::format("{} of the old data directory could not be removed",
+                                      in_the_way == 1
+                                          ? "one file or directory"
+                                          : fmt::format("{} files and directories", in_the_way)),
+               .detail = std::move(named),
+               .hint = "All else was. Remove them as root, or move their directory aside, and run "
+                       "the command again; or restore into another directory."});
+}
+
+OldTree::OldTree(std::string directory, std::set<std::string> keep, TellFailure failed)
+    : directory_(std::move(directory)), keep_(std::move(keep)), failed_(std::move(failed)) {
   enter("");
 }
 
@@ -45,10 +80,10 @@ bool OldTree::is_kept(const std::string& path) const {
 
 void OldTree::remove_next(Level& level) {
   const DirectoryEntry& entry = level.entries[level.next++];
-  if (entry.name == "lost+found" ||
+  if (is_file_systems_own(entry.name) ||
       is_kept(level.path.empty() ? entry.name : join_path(level.path, entry.name)))
     return;
-  remove_entry(full_path(level.path), entry);
+  remove_entry(full_path(level.path), entry, failed_);
   ++removed_;
 }
 

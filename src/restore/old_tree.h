@@ -16,21 +16,43 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
+#include "base/reporter.h"
 
 namespace holdfast::restore {
 
-// Removes a name in `directory`, with all that is below it.
-void remove_entry(const std::string& directory, const DirectoryEntry& entry);
+// Removes a name in `directory`, with all that is below it; what cannot be removed as in
+// remove_tree().
+void remove_entry(const std::string& directory, const DirectoryEntry& entry,
+                  const TellFailure& failed = {});
 // Everything in a directory but the names to keep.
-void clear_directory(const std::string& directory, const std::set<std::string>& keep);
+void clear_directory(const std::string& directory, const std::set<std::string>& keep,
+                     const TellFailure& failed = {});
+
+// Old data that cannot be removed, named when the rest is gone. A stranger's file beside the
+// server's own is not in the way of the restore that replaces them; among those it is.
+class Leftovers {
+ public:
+  explicit Leftovers(std::string data_directory) : directory_(std::move(data_directory)) {}
+  TellFailure teller() {
+    return [this](const std::string& path, const Error& error) { left_.emplace_back(path, error); };
+  }
+  // Warns of each; throws when one is in the way.
+  void settle(Reporter& reporter) const;
+
+ private:
+  bool is_in_the_way(const std::string& path) const;
+  const std::string directory_;
+  std::vector<std::pair<std::string, Error>> left_;
+};
 
 class OldTree {
  public:
   // `keep`: paths below the directory that are not looked at, nor what holds them.
-  OldTree(std::string directory, std::set<std::string> keep);
+  OldTree(std::string directory, std::set<std::string> keep, TellFailure failed = {});
 
   // Throws kCorrupt when the directory of `path` was not entered: a manifest names each directory
   // before what is in it.
@@ -56,6 +78,7 @@ class OldTree {
 
   std::string directory_;
   std::set<std::string> keep_;
+  TellFailure failed_;
   std::vector<Level> levels_;
   uint64_t removed_ = 0;
 };

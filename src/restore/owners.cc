@@ -32,7 +32,7 @@ std::optional<gid_t> group_id(const std::string& name) {
   return found->gr_gid;
 }
 
-std::optional<std::string> user_name(uid_t id) {
+std::optional<std::string> name_of_user(uid_t id) {
   std::vector<char> buffer(kNameBufferBytes);
   struct passwd entry{};
   struct passwd* found = nullptr;
@@ -57,7 +57,7 @@ Owners::Owners(const repo::Backup& backup, const std::vector<repo::Owner>& table
   }
   if (!user) return;
   cluster_ = OwnerIds{.user = *user, .group = group.value_or(static_cast<gid_t>(*user))};
-  server_user_ = user_name(*user);
+  server_user_ = name_of_user(*user);
 }
 
 std::optional<OwnerIds> Owners::of_entry(uint32_t index) const {

@@ -7,19 +7,13 @@
 
 #include <optional>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 #include "base/file.h"
+#include "base/users.h"
 #include "repo/backup.h"
 
 namespace holdfast::restore {
-
-struct OwnerIds {
-  uid_t user = 0;
-  gid_t group = 0;
-  bool operator==(const OwnerIds&) const = default;
-};
 
 class Owners {
  public:

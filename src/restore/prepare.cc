@@ -41,8 +41,10 @@ bool is_unfinished_restore(const std::string& directory) {
   if (lstat_if_exists(marker_path(directory)))
     return !lstat_if_exists(control_path(directory)) || !was_started(directory);
   // Killed while it wrote the marker.
-  const std::vector<DirectoryEntry> entries =
+  std::vector<DirectoryEntry> entries =
       list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>());
+  std::erase_if(entries,
+                [](const DirectoryEntry& entry) { return is_file_systems_own(entry.name); });
   return !entries.empty() && std::ranges::all_of(entries, [](const DirectoryEntry& entry) {
     return entry.name.starts_with(kMarkerName) && entry.name.ends_with(".tmp");
   });
@@ -74,7 +76,8 @@ void put_marker(const std::string& directory, const std::vector<TablespacePlace>
     if (place.is_moved) named.insert(place.place);
   std::string text(kMarkerText);
   for (const std::string& path : named) text += fmt::format("{}{}\n", kMarkerPlace, path);
-  write_owned_file(marker_path(directory), as_bytes(text), 0600, owners.of_cluster());
+  write_owned_file(marker_path(directory), as_bytes(text), cluster::file_mode_in(directory),
+                   owners.of_cluster());
 }
 
 bool is_link(const std::string& path) {
@@ -88,21 +91,23 @@ std::string version_directory(const std::string& location, const repo::Backup& b
 
 // The tablespaces that the old cluster links to belong to it: its files in them are cleared, the
 // directories stay.
-void clear_tablespaces(const std::string& directory, const repo::Backup& backup) {
+void clear_tablespaces(const std::string& directory, const repo::Backup& backup,
+                       const TellFailure& failed) {
   const std::string links = join_path(directory, "pg_tblspc");
   if (!is_directory(links)) return;
   for (const DirectoryEntry& entry : list_directory(links)) {
     const std::string path = join_path(links, entry.name);
     if (!is_link(path)) continue;
-    remove_tree(version_directory(path, backup));
+    remove_tree(version_directory(path, backup), failed);
     remove_file(path);
   }
 }
 
 // What an interrupted restore began to lay outside.
-void clear_marked_places(const std::string& directory, const repo::Backup& backup) {
+void clear_marked_places(const std::string& directory, const repo::Backup& backup,
+                         const TellFailure& failed = {}) {
   for (const std::string& place : marker_places(directory))
-    remove_tree(version_directory(place, backup));
+    remove_tree(version_directory(place, backup), failed);
 }
 
 std::set<std::string> linked_places(const std::string& directory) {
@@ -257,12 +262,6 @@ void require_same_cluster(const std::string& directory, const Bytes& control_fil
        .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
 }
 
-bool holds_nothing(const std::string& directory) {
-  return std::ranges::all_of(list_directory(directory), [](const DirectoryEntry& entry) {
-    return entry.name == "lost+found";
-  });
-}
-
 }  // namespace
 
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
@@ -273,7 +272,7 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage) 
                  .detail = "",
                  .hint = "Check cluster.pgdata in the configuration."});
   }
-  if (holds_nothing(directory)) return false;
+  if (is_empty_directory(directory)) return false;
   if (!looks_like_data_directory(directory)) {
     throw Error(
         {.code = ErrorCode::kConflict,
@@ -301,7 +300,7 @@ bool check_delta_into(const std::string& directory, const repo::Lineage& lineage
                  .hint = "Name an earlier copy of the cluster, or a new directory."});
   }
   cluster::require_no_running_server(directory, "restoring over its data directory");
-  if (holds_nothing(directory)) return false;
+  if (is_empty_directory(directory)) return false;
   if (is_unfinished_restore(directory)) return true;
   if (resolved_path(directory) == resolved_path(original)) {
     throw Error({.code = ErrorCode::kConflict,
@@ -368,7 +367,8 @@ std::vector<std::string> unarchived_wal(const std::string& directory,
 std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,
-                                                                  const Owners& owners) {
+                                                                  const Owners& owners,
+                                                                  Reporter& reporter) {
   require_free_tablespaces(directory, options.places, backup);
   if (!is_directory(directory)) {
     make_owned_directories(directory, backup.data_mode, owners.of_cluster());
@@ -378,18 +378,20 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
   put_marker(directory, options.places, owners);
   if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
 
+  Leftovers left(directory);
   std::vector<std::pair<std::string, std::string>> moved;
   std::set<std::string> keep{kMarkerName};
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (is_directory(pg_wal)) {
     const std::optional<FileLock> spool = take_spool(pg_wal);
     moved = move_aside(pg_wal, options, owners);
-    clear_directory(pg_wal, {});
+    clear_directory(pg_wal, {}, left.teller());
     keep.insert("pg_wal");
   }
-  clear_tablespaces(directory, backup);
-  clear_marked_places(directory, backup);
-  clear_directory(directory, keep);
+  clear_tablespaces(directory, backup, left.teller());
+  clear_marked_places(directory, backup, left.teller());
+  clear_directory(directory, keep, left.teller());
+  left.settle(reporter);
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
   return moved;

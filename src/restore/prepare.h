@@ -66,11 +66,13 @@ struct ClearOptions {
 };
 // Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
 // Throws kAlreadyExists when a tablespace directory that the old cluster did not link to holds
-// files of this major.
+// files of this major. What cannot be removed is told when the rest is gone: as a warning, or as an
+// error where it is in the way (old_tree.h).
 std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,
-                                                                  const Owners& owners);
+                                                                  const Owners& owners,
+                                                                  Reporter& reporter);
 
 // Whether `directory` may be made into a copy by writing what differs: absent, empty, left over
 // from an interrupted restore, or a data directory of this cluster on which no server runs, other

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/task_group.h"
+#include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
@@ -89,6 +90,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  std::string recorded_directory() const;
   std::set<std::string> kept_paths() const;
   Hold hold() const;
   const HeldFile* held(std::string_view path) const;
@@ -155,14 +157,24 @@ void Restore::require_confirmed() const {
                                 : "Confirm with --yes, or restore elsewhere with --into DIR."});
 }
 
+// Where the cluster was when it was backed up: by the backup that is named, or by the newest that
+// can be read.
+std::string Restore::recorded_directory() const {
+  if (!options_.target.backup.empty())
+    return repo::resolve_backup(repository_, lineage_->name, options_.target.backup).data_directory;
+  const std::vector<std::string> ids = repo::list_backup_ids(repository_, lineage_->name);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id)
+    if (const std::optional<repo::Backup> backup =
+            repo::read_backup_if_possible(repository_, lineage_->name, *id, [](const Error&) {}))
+      return backup->data_directory;
+  return repo::resolve_backup(repository_, lineage_->name, "latest").data_directory;  // says why
+}
+
 // Elsewhere the place is looked at when it is made. In place what must be refused is refused now,
 // and the old WAL is saved: the plan may need it.
 void Restore::check_place() {
   directory_ = options_.directory;
-  if (directory_.empty() && !is_copy_) {
-    const std::string id = options_.target.backup.empty() ? "latest" : options_.target.backup;
-    directory_ = repo::resolve_backup(repository_, lineage_->name, id).data_directory;
-  }
+  if (directory_.empty() && !is_copy_) directory_ = recorded_directory();
   if (directory_.empty()) {
     throw Error({.code = ErrorCode::kUsage,
                  .message = "no directory to restore into was named",
@@ -362,7 +374,7 @@ void Restore::prepare() {
   } else if (is_copy_) {
     prepare_into(directory_, result_.tablespaces, backup, *owners_);
   } else {
-    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_);
+    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_, reporter_);
   }
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
@@ -585,7 +597,7 @@ void Restore::lay_tail() {
   content.resize(size.bytes());
   write_owned_file(
       fmt::format("{}/pg_wal/{}", directory_, pg::segment_file_name(tail->segment, size)), content,
-      0600, owners_->of_cluster());
+      cluster::file_mode_in(result_.plan.backup.data_mode), owners_->of_cluster());
 }
 
 const HeldFile* Restore::held(std::string_view path) const {
@@ -594,9 +606,13 @@ const HeldFile* Restore::held(std::string_view path) const {
   return found == laid_.last.end() ? nullptr : &*found;
 }
 
+// The label and the map are no files of the cluster's: they have the mode that its own would have.
 void Restore::write_held(const HeldFile& file, ByteView content) {
-  write_owned_file(join_path(directory_, file.entry.path), content, file.entry.mode,
-                   owners_->of_entry(file.entry.owner));
+  const bool is_the_backups = file.entry.path == kBackupLabel || file.entry.path == kTablespaceMap;
+  write_owned_file(
+      join_path(directory_, file.entry.path), content,
+      is_the_backups ? cluster::file_mode_in(result_.plan.backup.data_mode) : file.entry.mode,
+      owners_->of_entry(file.entry.owner));
 }
 
 // backup_label and tablespace_map, and pg_control behind everything else: from then on a server

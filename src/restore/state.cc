@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/data_directory.h"
 #include "pg/control_file.h"
 
 namespace holdfast::restore {
@@ -145,7 +146,8 @@ RestoredState restored_state_from_json(const Json& json) {
 
 void write_state(const std::string& directory, const RestoredState& state,
                  const std::optional<OwnerIds>& owner) {
-  write_owned_file(state_path(directory), as_bytes(to_json(state).dump() + "\n"), 0600, owner);
+  write_owned_file(state_path(directory), as_bytes(to_json(state).dump() + "\n"),
+                   cluster::file_mode_in(directory), owner);
 }
 
 std::optional<RestoredState> read_state(const std::string& directory) {

@@ -104,9 +104,7 @@ void require_free(const TablespacePlace& place, const std::set<std::string>& own
   if (std::ranges::any_of(own,
                           [&](const std::string& path) { return resolved_path(path) == here; }))
     return;
-  if (std::ranges::all_of(list_directory(place.place),
-                          [](const DirectoryEntry& entry) { return entry.name == "lost+found"; }))
-    return;
+  if (is_empty_directory(place.place)) return;
   throw Error({.code = ErrorCode::kAlreadyExists,
                .message = fmt::format("tablespace directory \"{}\" is not empty", place.place),
                .detail = fmt::format("Tablespace {} was to be laid there, and the files in it are "

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -24,6 +25,7 @@
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
 #include "setup/server_settings.h"
+#include "store/open_store.h"
 
 namespace holdfast::setup {
 namespace {
@@ -35,6 +37,8 @@ constexpr uint64_t kRoomInRepository = uint64_t{1} << 30;
 // Backups looked at for the newest good one.
 constexpr size_t kBackupsLookedAt = 50;
 constexpr int kArchiverInActivityMajor = 14;
+// A repository of millions of objects on a network file system takes longer to look through.
+constexpr std::chrono::seconds kPatienceWithAccess{5};
 
 constexpr std::string_view kConfigure =
     "Run \"holdfast init --configure-server\", then restart the server.";
@@ -108,6 +112,7 @@ class Check {
   void look_at_pages();
   void look_at_backups();
   void look_at_continuity();
+  void look_at_access();
   void look_at_room();
 
   ArchiverPlace archiver_place() const;
@@ -164,6 +169,7 @@ CheckResult Check::run() {
   if (repository_ && lineage_)
     attempt("last backup", [&] { look_at_backups(); }, CheckOutcome::kWarning);
   if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
+  if (repository_) attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
   attempt("room", [&] { look_at_room(); }, CheckOutcome::kWarning);
   return std::move(result_);
 }
@@ -651,8 +657,15 @@ void Check::look_at_backups() {
   std::vector<std::string> ids = repo::list_backup_ids(*repository_, lineage_->name);
   size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
   for (size_t i = 0; i < looked_at; ++i) {
+    const std::string& id = ids[ids.size() - 1 - i];
     std::optional<repo::Backup> backup =
-        repo::read_backup(*repository_, lineage_->name, ids[ids.size() - 1 - i]);
+        repo::read_backup_if_possible(*repository_, lineage_->name, id, [&](const Error& error) {
+          add({.name = "backup",
+               .outcome = CheckOutcome::kWarning,
+               .message = fmt::format("{} is unreadable: {}", id, error.message()),
+               .detail = error.detail(),
+               .hint = error.hint()});
+        });
     if (!backup || backup->damaged) continue;
     // One that was imported is as old as what is in it.
     const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
@@ -669,7 +682,7 @@ void Check::look_at_backups() {
   add({.name = "last backup",
        .outcome = CheckOutcome::kWarning,
        .message = ids.empty() ? "there is no backup yet"
-                              : fmt::format("the newest {} backups are all damaged", looked_at),
+                              : fmt::format("of the newest {} backups none is good", looked_at),
        .hint = "Run \"holdfast backup\"."});
 }
 
@@ -717,6 +730,26 @@ void Check::look_at_continuity() {
          .hint = "Take a backup now: \"holdfast backup\". \"holdfast wal list\" shows all that is "
                  "missing."}));
   add_ok("continuity", fmt::format("from backup {} on no WAL is missing", newest->id));
+}
+
+// What its owner, as whom everything is archived, cannot use is lost to him, whole as it may be.
+void Check::look_at_access() {
+  const store::AccessReport access =
+      store::look_at_access(repository_->store().url(), kPatienceWithAccess);
+  if (access.count == 0) return;
+  std::string named = fmt::format("{}.", fmt::join(access.named, "; "));
+  if (access.count > access.named.size())
+    named += fmt::format(" And {} more.", access.count - access.named.size());
+  if (!access.complete) named += fmt::format(" {} were looked at, not all.", access.looked_at);
+  add({.name = "access",
+       .outcome = CheckOutcome::kWarning,
+       .message = fmt::format("{} cannot use {} {} in the repository, which is his", access.owner,
+                              access.count, access.count == 1 ? "thing" : "things"),
+       .detail = std::move(named),
+       .hint = access.others_own_it
+                   ? fmt::format("As root give everything in it to him: {}", access.repair)
+                   : fmt::format("Give him back what he may do: chmod -R u+rwX {}",
+                                 shell_quote(repository_->store().url()))});
 }
 
 void Check::look_at_room() {

@@ -11,26 +11,35 @@ namespace holdfast::setup {
 namespace {
 
 constexpr size_t kShownBackups = 10;
-std::vector<LineageInfo::Timeline> read_timelines(const repo::WalArchive& archive) {
-  std::vector<LineageInfo::Timeline> timelines;
-  for (pg::TimelineId id : archive.timelines()) {
-    std::optional<uint64_t> first = archive.first_segment(id);
-    std::optional<uint64_t> last = archive.last_segment(id);
-    if (!first || !last) continue;  // a history file alone
-    LineageInfo::Timeline timeline{.timeline = id, .first_segment = *first, .last_segment = *last};
-    // What of it is damaged is told with the windows.
-    damage_of([&] {
-      timeline.last = archive.segment_info({.kind = pg::WalFileKind::kSegment,
+// What cannot be read is a problem to be told, and the rest is told all the same.
+template <typename Work>
+void attempt(LineageInfo& info, const Work& work) {
+  if (const std::optional<Error> error = unreadable_of(work))
+    info.problems.push_back(error->message());
+}
+
+void read_timelines(const repo::WalArchive& archive, LineageInfo& info) {
+  std::vector<pg::TimelineId> timelines;
+  attempt(info, [&] { timelines = archive.timelines(); });
+  for (pg::TimelineId id : timelines)
+    attempt(info, [&] {
+      std::optional<uint64_t> first = archive.first_segment(id);
+      std::optional<uint64_t> last = archive.last_segment(id);
+      if (!first || !last) return;  // a history file alone
+      LineageInfo::Timeline& timeline = info.timelines.emplace_back(
+          LineageInfo::Timeline{.timeline = id, .first_segment = *first, .last_segment = *last});
+      // What of it is damaged is told with the windows.
+      damage_of([&] {
+        timeline.last = archive.segment_info({.kind = pg::WalFileKind::kSegment,
                                             .segment = {.timeline = id, .segment_number = *last}});
+      });
     });
-    timelines.push_back(std::move(timeline));
-  }
-  return timelines;
 }
 
 LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage& lineage) {
   LineageInfo info{.lineage = lineage};
-  std::vector<std::string> ids = repo::list_backup_ids(repository, lineage.name);
+  std::vector<std::string> ids;
+  attempt(info, [&] { ids = repo::list_backup_ids(repository, lineage.name); });
   info.backup_count = ids.size();
   size_t shown = std::min(ids.size(), kShownBackups);
   for (size_t at = ids.size() - shown; at < ids.size(); ++at)
@@ -41,7 +50,7 @@ LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage
       info.backups.push_back(*std::move(backup));
 
   repo::WalArchive archive(repository, lineage);
-  info.timelines = read_timelines(archive);
+  read_timelines(archive, info);
 
   recovery::WalPicture picture = recovery::look_at_wal(
       repository, lineage, [&](const std::string& object, const Error& error) {
@@ -68,8 +77,14 @@ RepositoryInfo info(const repo::Repository& repository, const std::string& clust
   for (const std::string& name : names) {
     if (!cluster.empty() && name != cluster) continue;
     RepositoryInfo::Cluster found{.name = name};
-    for (const repo::Lineage& lineage : repository.lineages(name))
-      found.lineages.push_back(lineage_info(repository, lineage));
+    const auto tell = [&](const repo::LineageName& lineage, const Error& error) {
+      found.unreadable.push_back({.name = lineage, .problem = error.message()});
+    };
+    if (const std::optional<Error> error = unreadable_of([&] {
+          for (const repo::Lineage& lineage : repository.lineages(name, tell))
+            found.lineages.push_back(lineage_info(repository, lineage));
+        }))
+      found.problem = error->message();
     result.clusters.push_back(std::move(found));
   }
   if (!cluster.empty() && result.clusters.empty()) repository.throw_no_cluster(cluster);

@@ -13,12 +13,8 @@ namespace holdfast::setup {
 
 struct LineageInfo {
   repo::Lineage lineage;
-  std::vector<repo::Backup> backups = {};  // the newest ten, oldest first
-  struct Unreadable {
-    std::string id;
-    std::string problem;
-  };
-  std::vector<Unreadable> unreadable = {};  // of these, whose commit objects are damaged
+  std::vector<repo::Backup> backups = {};               // the newest ten, oldest first
+  std::vector<repo::UnreadableBackup> unreadable = {};  // of these
   uint64_t backup_count = 0;
   struct Timeline {
     pg::TimelineId timeline;
@@ -30,6 +26,7 @@ struct LineageInfo {
   std::vector<recovery::Window> windows = {};
   std::vector<recovery::Gap> gaps = {};
   std::vector<std::string> unreadable_wal = {};  // lines
+  std::vector<std::string> problems = {};  // what else could not be read: lines
 };
 struct RepositoryInfo {
   std::string url;
@@ -39,6 +36,12 @@ struct RepositoryInfo {
   struct Cluster {
     std::string name;
     std::vector<LineageInfo> lineages = {};
+    struct Unreadable {
+      repo::LineageName name;
+      std::string problem;
+    };
+    std::vector<Unreadable> unreadable = {};  // lineages
+    std::string problem = {};                 // that kept all of it from being read
   };
   std::vector<Cluster> clusters = {};
 };

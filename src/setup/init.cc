@@ -72,6 +72,8 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   ArchiveSettings settings = read_archive_settings(connection);
   if (options.configure_server) refuse_foreign_archiving(settings, options.archive_command);
 
+  if (options.make_place) options.make_place(facts.data_directory);
+
   // The repository: repo.json is put last, so where it stands there is a whole one.
   InitResult result;
   result.repository_created = !target.info(std::string(repo::kRepositoryName));

@@ -1,6 +1,7 @@
 // init.h: makes a repository and a cluster's lineage in it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -22,6 +23,8 @@ struct InitOptions {
   repo::KeySource key;            // not empty: a new repository is sealed (--encrypt)
   bool configure_server = false;  // ALTER SYSTEM: archive_mode, archive_command, wal_level
   std::string archive_command;    // the text for it, handed in by cli
+  // Makes the place of a new repository, once the server is known: told its data directory.
+  std::function<void(const std::string& data_directory)> make_place = {};
 };
 
 struct SettingChange {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "store/posix_access.h"
 #include "store/posix_store.h"
 
 namespace holdfast::store {
@@ -40,7 +41,12 @@ std::unique_ptr<Store> open_store(const std::string& url) {
 std::unique_ptr<Remover> open_remover(const std::string& url) {
   return open_posix_remover(posix_path(url));
 }
-void create_store(const std::string& url) { create_posix_root(posix_path(url)); }
+void create_store(const std::string& url, const std::optional<OwnerIds>& owner) {
+  create_posix_root(posix_path(url), owner);
+}
+AccessReport look_at_access(const std::string& url, std::chrono::milliseconds patience) {
+  return look_at_posix_access(posix_path(url), patience);
+}
 int sweep_uploads(const std::string& url) { return sweep_posix_uploads(posix_path(url)); }
 
 }  // namespace holdfast::store

@@ -6,7 +6,8 @@
 
 namespace holdfast::store {
 
-// One page. Holds the names of the directories on the way down to where it reads, and of no others.
+// One page. It, and its position, hold the names of the directories on the way down to where it
+// reads, and of no others. `root` outlives a position.
 ListPage list_objects(const PosixRoot& root, const ListRequest& request);
 
 }  // namespace holdfast::store

@@ -6,15 +6,19 @@
 // there are no such attributes (NFS before 4.2), each process syncs.
 #include "store/posix_root.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/fsuid.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/process.h"
+#include "base/users.h"
 #include "store/names.h"
 
 namespace holdfast::store {
@@ -71,6 +75,18 @@ void set_durable_mark(const std::string& folder) {
   if (stat(folder.c_str(), &status) != 0) return;
   const std::string mark = durable_mark_of(status);
   setxattr(folder.c_str(), kDurableMark, mark.data(), mark.size(), 0);
+}
+
+// nullopt where the file system does not know when a folder was made.
+std::optional<FolderIdentity> identity_of(const std::string& folder) {
+  struct statx status{};
+  constexpr unsigned kWanted = STATX_INO | STATX_BTIME;
+  if (statx(AT_FDCWD, folder.c_str(), 0, kWanted, &status) != 0 ||
+      (status.stx_mask & kWanted) != kWanted)
+    return std::nullopt;
+  return FolderIdentity{.device = uint64_t{status.stx_dev_major} << 32U | status.stx_dev_minor,
+                        .inode = status.stx_ino,
+                        .made = {status.stx_btime.tv_sec, status.stx_btime.tv_nsec}};
 }
 
 bool is_missing(int error_number) { return error_number == ENOENT || error_number == ENOTDIR; }
@@ -137,7 +153,44 @@ void PosixRoot::fail(std::string_view call, std::string_view path, int error_num
          .message = fmt::format("could not {} \"{}\": {}", call, path, describe(error_number)),
          .detail = fmt::format("The repository is \"{}\".", path_),
          .hint = "Check that the file system which holds the repository is mounted and answers."});
+  if (error_number == EACCES || error_number == EPERM) fail_refused(call, path, error_number);
   throw_errno(call, path, error_number);
+}
+
+void PosixRoot::fail_refused(std::string_view call, std::string_view path, int error_number) const {
+  struct stat root{};
+  if (!path.starts_with(path_) || stat(path_.c_str(), &root) != 0)
+    throw_errno(call, path, error_number);
+  // The first on the way down that is another user's; else the last that is there.
+  std::string at(path_);
+  struct stat status = root;
+  for (size_t end = path_.size(); end < path.size() && status.st_uid == root.st_uid;) {
+    end = std::min(path.find('/', end + 1), path.size());
+    const std::string next(path.substr(0, end));
+    struct stat below{};
+    if (lstat(next.c_str(), &below) != 0) break;
+    at = next;
+    status = below;
+  }
+  const auto self = static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1)));  // only tells
+  const std::string owner = user_name(root.st_uid);
+  const std::string place = shell_quote(path_);
+  throw Error(
+      {.code = ErrorCode::kPermission,
+       .message = fmt::format("could not {} \"{}\": {}", call, path, describe(error_number)),
+       .detail = fmt::format("\"{}\" belongs to {}:{} and has mode {:04o}; the repository belongs "
+                             "to {}; this is done "
+                             "as {}.",
+                             at, user_name(status.st_uid), group_name(status.st_gid),
+                             status.st_mode & 07777U, owner, user_name(self)),
+       .hint = status.st_uid != root.st_uid
+                   ? fmt::format("As root give everything in the repository to its owner: "
+                                 "chown -R --reference={0} {0}",
+                                 place)
+               : self != root.st_uid
+                   ? fmt::format("Run the command as {}, or as root, who works as {} in it.", owner,
+                                 owner)
+                   : fmt::format("Give its owner back what he may do: chmod -R u+rwX {}", place)});
 }
 
 // --- Objects ------------------------------------------------------------------------------------
@@ -176,43 +229,59 @@ std::optional<PosixRoot::OpenObject> PosixRoot::open_object(std::string_view nam
 bool PosixRoot::make_folder(std::string_view folder) const {
   std::string path = path_of(folder);
   if (mkdir(path.c_str(), kFolderMode) != 0) {
-    if (errno == EEXIST) return false;
-    fail("create directory", path, errno);
+    const int error_number = errno;
+    if (error_number == EEXIST || is_absence(error_number, folder)) return false;
+    fail("create directory", path, error_number);
   }
-  if (chmod(path.c_str(), kFolderMode) != 0) fail("set the mode of", path, errno);
+  const Fd made(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  // An expiry that finds it empty takes it away again; whoever needs it then makes it again.
+  if (!made.is_open() && errno == ENOENT) return true;
+  if (!made.is_open()) fail("open directory", path, errno);
+  if (fchmod(made.get(), kFolderMode) != 0) fail("set the mode of", path, errno);
+  if (const int failed = ownership_.give(made.get())) fail("change the owner of", path, failed);
   return true;
 }
 
 void PosixRoot::make_folders_of(std::string_view name) {
-  {
-    MutexLock lock(mutex_);
-    durable_.clear();  // somebody may have taken folders away
-  }
   for (size_t end = name.find('/'); end != std::string_view::npos; end = name.find('/', end + 1)) {
     std::string_view folder = name.substr(0, end);
     if (!make_folder(folder) && stat_object(folder)) throw_name_conflict(name, folder);
   }
 }
 
-void PosixRoot::sync_folder(std::string_view folder) const {
+bool PosixRoot::sync_folder_if_there(std::string_view folder) const {
   std::string path = path_of(folder);
   int fd;
   do fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   while (fd < 0 && errno == EINTR);
+  if (fd < 0 && is_missing(errno)) return false;
   if (fd < 0) fail("open directory", path, errno);
   Fd directory(fd);
   // EINVAL: a file system that has no such call for directories, as PostgreSQL's fsync_fname()
   // takes it.
   if (fsync(fd) != 0 && errno != EINVAL) fail("fsync", path, errno);
+  return true;
+}
+
+void PosixRoot::sync_folder(std::string_view folder) const {
+  if (!sync_folder_if_there(folder)) fail("open directory", path_of(folder), ENOENT);
+}
+
+void PosixRoot::sync_removal(std::string_view name) const {
+  std::string_view folder = folder_of(name);
+  while (!folder.empty() && !sync_folder_if_there(folder)) folder = folder_of(folder);
+  if (folder.empty()) sync_folder(folder);
 }
 
 void PosixRoot::sync_name(std::string_view name) {
   auto is_durable = [this](std::string_view folder) {
-    {
+    const std::string path = path_of(folder);
+    if (const std::optional<FolderIdentity> identity = identity_of(path)) {
       MutexLock lock(mutex_);
-      if (durable_.contains(folder)) return true;
+      const auto known = durable_.find(folder);
+      if (known != durable_.end() && known->second == *identity) return true;
     }
-    return has_durable_mark(path_of(folder));
+    return has_durable_mark(path);
   };
   std::string_view folder = folder_of(name);
   sync_folder(folder);
@@ -221,11 +290,19 @@ void PosixRoot::sync_name(std::string_view name) {
     sync_folder(folder_of(upper));
 
   // A mark holds for all folders above, so it comes when all of them are synced.
-  for (std::string_view made = folder; made.size() > upper.size(); made = folder_of(made))
-    set_durable_mark(path_of(made));
-  MutexLock lock(mutex_);
-  if (durable_.size() >= kMostDurableFolders) durable_.clear();
-  for (; !folder.empty(); folder = folder_of(folder)) durable_.emplace(folder);
+  for (std::string_view made = folder; made.size() > upper.size(); made = folder_of(made)) {
+    const std::string path = path_of(made);
+    set_durable_mark(path);
+    const std::optional<FolderIdentity> identity = identity_of(path);
+    if (!identity) continue;
+    MutexLock lock(mutex_);
+    if (durable_.size() >= kMostDurableFolders) durable_.clear();
+    durable_.insert_or_assign(std::string(made), *identity);
+  }
+}
+
+void PosixRoot::remove_if_empty(std::string_view folder) const {
+  while (!folder.empty() && rmdir(path_of(folder).c_str()) == 0) folder = folder_of(folder);
 }
 
 }  // namespace holdfast::store

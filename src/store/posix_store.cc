@@ -66,6 +66,7 @@ class PosixStore : public Store {
 
   bool create(const std::string& name, ByteView bytes) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     if (!root_.stat_object(name)) {  // else nothing need be written to know
       PosixUpload file(root_);
       file.append(bytes);
@@ -77,6 +78,7 @@ class PosixStore : public Store {
 
   std::optional<Bytes> read(const std::string& name, uint64_t offset, uint64_t length) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
     if (!object) return std::nullopt;
     uint64_t size = static_cast<uint64_t>(object->status.st_size);
@@ -88,6 +90,7 @@ class PosixStore : public Store {
   std::optional<size_t> read_into(const std::string& name, uint64_t offset,
                                   std::span<std::byte> into) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
     if (!object) return std::nullopt;
     if (offset >= static_cast<uint64_t>(object->status.st_size)) return 0;
@@ -96,6 +99,7 @@ class PosixStore : public Store {
 
   std::optional<ObjectInfo> info(const std::string& name) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     std::optional<struct stat> status = root_.stat_object(name);
     if (!status) return std::nullopt;
     return ObjectInfo{.bytes = static_cast<uint64_t>(status->st_size),
@@ -104,11 +108,13 @@ class PosixStore : public Store {
 
   ListPage list(const ListRequest& request) override {
     check_list_request(request);
+    const AsOwner as_owner(root_.ownership());
     return list_objects(root_, request);
   }
 
   void make_durable(const std::string& name) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     std::optional<PosixRoot::OpenObject> object = root_.open_object(name);
     if (!object) throw_no_object(name);
     std::string path = root_.path_of(name);
@@ -145,16 +151,18 @@ class PosixRemover : public Remover {
 
   bool remove(const std::string& name) override {
     check_name(name);
+    const AsOwner as_owner(root_.ownership());
     std::string path = root_.path_of(name);
     if (unlink(path.c_str()) == 0) {
-      root_.sync_folder(folder_of(name));
+      root_.sync_removal(name);
+      root_.remove_if_empty(folder_of(name));
       return true;
     }
     int error_number = errno;
     if (error_number != EISDIR && !root_.is_absence(error_number, name))
       root_.fail("remove", path, error_number);
     // Whoever removed it may have been killed before that was durable.
-    if (is_directory(root_.path_of(folder_of(name)))) root_.sync_folder(folder_of(name));
+    root_.sync_removal(name);
     return false;
   }
 
@@ -172,26 +180,46 @@ std::unique_ptr<Remover> open_posix_remover(const std::string& path) {
   return std::make_unique<PosixRemover>(path);
 }
 
-void create_posix_root(const std::string& path) {
-  PosixRoot root(path);
-  if (mkdir(path.c_str(), kFolderMode) == 0) {
-    if (chmod(path.c_str(), kFolderMode) != 0) throw_errno("set the mode of", path);
-    fsync_parent(path);
-  } else if (errno != EEXIST) {
-    throw_errno("create directory", path);
-  } else if (!is_directory(path)) {
+namespace {
+
+// False: it is there.
+bool make_root(const std::string& path, const std::optional<OwnerIds>& owner) {
+  if (mkdir(path.c_str(), kFolderMode) != 0) return false;
+  const Fd made = open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (owner && fchown(made.get(), owner->user, owner->group) != 0)
+    throw_errno("change the owner of", path);
+  if (fchmod(made.get(), kFolderMode) != 0) throw_errno("set the mode of", path);
+  fsync_parent(path);
+  return true;
+}
+
+}  // namespace
+
+void create_posix_root(const std::string& path, const std::optional<OwnerIds>& owner) {
+  bool is_there = make_root(path, geteuid() == 0 ? owner : std::nullopt);
+  if (!is_there && errno == EACCES) {
+    // Where root is nobody, whom the directory above belongs to makes it.
+    const Ownership above(parent_path(path));
+    const AsOwner as_owner(above);
+    is_there = make_root(path, std::nullopt);
+  }
+  if (!is_there && errno != EEXIST) throw_errno("create directory", path);
+  if (!is_directory(path))
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format("\"{}\" is not a directory", path),
                  .detail = "A repository is a directory.",
                  .hint = "Name another path, or move what stands there out of the way."});
-  }
+  PosixRoot root(path);
+  const AsOwner as_owner(root.ownership());
   root.make_folder(kUploadFolder);
   root.sync_folder("");
 }
 
 int sweep_posix_uploads(const std::string& path) {
   PosixRoot root(path);
-  return sweep_uploads_of(root);
+  const int swept = sweep_uploads_of(root);
+  remove_empty_folders(root);
+  return swept;
 }
 
 }  // namespace holdfast::store

@@ -7,6 +7,7 @@
 #include "store/posix_upload.h"
 
 #include <cerrno>
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 
 namespace holdfast::store {
 namespace {
+
+constexpr int kMostTries = 100;
 
 bool is_unsupported(int error_number) {
   return error_number == EPERM || error_number == ENOTSUP || error_number == EOPNOTSUPP ||
@@ -48,11 +51,13 @@ int lock_file(int fd, int operation) {
 }  // namespace
 
 PosixUpload::PosixUpload(PosixRoot& root) : root_(root) {
+  const AsOwner as_owner(root_.ownership());
   while (!open_new()) {
   }
 }
 
 PosixUpload::~PosixUpload() {
+  const AsOwner as_owner(root_.ownership());
   if (fd_.is_open()) unlink(path_.c_str());  // what stays is swept
 }
 
@@ -83,6 +88,8 @@ bool PosixUpload::open_new() {
   }
   if (!has_own_name()) return false;
   if (fchmod(fd, kObjectMode) != 0) root_.fail("set the mode of", path_, errno);
+  if (const int failed = root_.ownership().give(fd))
+    root_.fail("change the owner of", path_, failed);
   return true;
 }
 
@@ -100,20 +107,24 @@ struct stat PosixUpload::status() const {
 }
 
 void PosixUpload::append(ByteView bytes) {
+  const AsOwner as_owner(root_.ownership());
   if (const int failed = writer_.write(size_, bytes)) root_.fail("write", path_, failed);
   size_ += bytes.size();
 }
 
 bool PosixUpload::link_as(const std::string& name) {
+  const AsOwner as_owner(root_.ownership());
   if (const int failed = writer_.flush()) root_.fail("write", path_, failed);
   if (fsync(fd_.get()) != 0) root_.fail("fsync", path_, errno);
 
   std::string target = root_.path_of(name);
-  int failed = link(path_.c_str(), target.c_str()) == 0 ? 0 : errno;
-  if (failed == ENOENT || failed == ENOTDIR) {
+  auto link_once = [&] { return link(path_.c_str(), target.c_str()) == 0 ? 0 : errno; };
+  int failed = link_once();
+  // An expiry may take a folder away as often as it finds it empty.
+  for (int tries = 0; (failed == ENOENT || failed == ENOTDIR) && tries < kMostTries; ++tries) {
     root_.check_present();
     root_.make_folders_of(name);
-    failed = link(path_.c_str(), target.c_str()) == 0 ? 0 : errno;
+    failed = link_once();
   }
   // A network file system may have made the link, lost the answer, and found a name taken when it
   // asked again: taken by this file.
@@ -133,26 +144,62 @@ bool PosixUpload::link_as(const std::string& name) {
   return true;
 }
 
+namespace {
+
+// Every folder below `folder` that holds nothing; by descriptors, and no link is followed.
+void remove_empty_below(const Fd& folder, const std::string& path) {
+  for (const DirectoryEntry& entry : list_directory(folder, path)) {
+    if (entry.type != DT_DIR || !is_component(entry.name)) continue;
+    // Most hold something, and those that hold folders are emptied first.
+    if (unlinkat(folder.get(), entry.name.c_str(), AT_REMOVEDIR) == 0) continue;
+    const Fd below(
+        openat(folder.get(), entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!below.is_open()) continue;  // gone, or not ours to look into
+    remove_empty_below(below, join_path(path, entry.name));
+    unlinkat(folder.get(), entry.name.c_str(), AT_REMOVEDIR);
+  }
+}
+
+}  // namespace
+
+void remove_empty_folders(PosixRoot& root) {
+  const AsOwner as_owner(root.ownership());
+  const Fd folder(open(root.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.is_open()) root.fail("open directory", root.path(), errno);
+  remove_empty_below(folder, root.path());
+}
+
+// By descriptors, so that nobody who swaps the directory for a link meanwhile leads the sweep
+// elsewhere; and only what has an upload's name and is of the repository's owner.
 int sweep_uploads_of(PosixRoot& root) {
+  const AsOwner as_owner(root.ownership());
   root.check_present();
-  std::optional<std::vector<DirectoryEntry>> entries =
-      list_directory_if_exists(root.path_of(kUploadFolder));
-  if (!entries) return 0;
+  const std::string path = root.path_of(kUploadFolder);
+  constexpr int kHere = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const Fd folder(open(path.c_str(), kHere));
+  if (!folder.is_open() && root.is_absence(errno, kUploadFolder)) return 0;
+  struct stat own{};
+  struct stat repository{};
+  if (!folder.is_open() || fstat(folder.get(), &own) != 0 ||
+      stat(root.path().c_str(), &repository) != 0)
+    root.fail("open directory", path, errno);
   int swept = 0;
-  for (const DirectoryEntry& entry : *entries) {
-    std::string path = join_path(root.path_of(kUploadFolder), entry.name);
-    if (!is_component(entry.name)) continue;
+  for (const DirectoryEntry& entry : list_directory(folder, path)) {
+    if (!parse_hex_array<16>(entry.name)) continue;
     // For writing, because NFS locks a file exclusively only then. Not ours to open, gone, or no
     // file: left alone.
-    int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) continue;
-    Fd file(fd);
+    const Fd file(openat(folder.get(), entry.name.c_str(),
+                         O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+    if (!file.is_open() || lock_file(file.get(), LOCK_EX | LOCK_NB) != 0) continue;  // or it lives
     struct stat opened{};
     struct stat named{};
-    if (lock_file(fd, LOCK_EX | LOCK_NB) != 0) continue;  // its writer lives
-    if (fstat(fd, &opened) != 0 || lstat(path.c_str(), &named) != 0) continue;
-    if (!S_ISREG(opened.st_mode) || !is_same_file(opened, named)) continue;
-    if (unlink(path.c_str()) == 0) ++swept;
+    if (fstat(file.get(), &opened) != 0 ||
+        fstatat(folder.get(), entry.name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0)
+      continue;
+    if (!S_ISREG(opened.st_mode) || !is_same_file(opened, named) ||
+        opened.st_uid != repository.st_uid)
+      continue;
+    if (unlinkat(folder.get(), entry.name.c_str(), 0) == 0) ++swept;
   }
   return swept;
 }

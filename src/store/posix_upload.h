@@ -38,5 +38,8 @@ class PosixUpload {
 
 // Removes the files in .tmp whose writers are gone; returns how many.
 int sweep_uploads_of(PosixRoot& root);
+// Removes folders that were left without anything in them: by writers that were killed, and by
+// versions of this program that did not take them away with their last object.
+void remove_empty_folders(PosixRoot& root);
 
 }  // namespace holdfast::store

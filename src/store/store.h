@@ -49,11 +49,16 @@ struct ObjectInfo {
 
 struct ListEntry {
   // Whole; ends in "/" for a folder, when folders were asked for. A folder holds an object at
-  // least.
+  // least, or cannot be looked into.
   std::string name;
   uint64_t bytes = 0;  // 0 for a folder
   Time modified;       // epoch for a folder
   bool is_folder() const { return !name.empty() && name.back() == '/'; }
+};
+// Where an engine stood at the end of a page. Whoever hands it back with the next request spares
+// the engine the way there; the answer is the same without it.
+struct ListPosition {
+  virtual ~ListPosition() = default;
 };
 struct ListRequest {
   std::string prefix;      // "" or a folder ending in "/"
@@ -61,10 +66,15 @@ struct ListRequest {
   // True: only what stands directly below prefix; deeper ones are shown as one folder entry each.
   bool folders = false;
   size_t limit = 1000;
+  // With `folders`: those that hold nothing may be listed too. No folder need be looked into then,
+  // which may not be permitted, and takes time.
+  bool empty_folders = false;
+  std::shared_ptr<ListPosition> position = {};
 };
 struct ListPage {
   std::vector<ListEntry> entries;  // sorted bytewise by name
-  bool more = false;               // ask again with after = entries.back().name
+  bool more = false;               // ask again with after = entries.back().name, and the position
+  std::shared_ptr<ListPosition> position = {};
 };
 
 class Store {
@@ -108,6 +118,7 @@ void for_each_entry(Store& store, ListRequest request, Visit visit) {
       if (!visit(entry)) return;
     if (!page.more) return;
     request.after = page.entries.back().name;
+    request.position = std::move(page.position);
   }
 }
 

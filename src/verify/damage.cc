@@ -7,6 +7,14 @@ namespace {
 
 constexpr size_t kMaxDetailBytes = 2000;
 
+// The system's word, who owns what is in the way, and the command that puts it right.
+std::string what_keeps_us_out(const Error& error) {
+  std::string text = error.message() + ".";
+  for (const std::string& more : {error.detail(), error.hint()})
+    if (!more.empty()) text += " " + more;
+  return text;
+}
+
 void push_new(std::vector<std::string>& into, const std::string& value) {
   if (std::ranges::find(into, value) == into.end()) into.push_back(value);
 }
@@ -15,8 +23,12 @@ void push_new(std::vector<std::string>& into, const std::string& value) {
 
 Finding finding_of(const std::string& object, const Error& error) {
   return {.object = object,
-          .problem = error.code() == ErrorCode::kUnsupported ? error.message() : "damaged",
-          .detail = error.detail().empty() ? error.message() : error.detail(),
+          .problem = error.code() == ErrorCode::kUnsupported ? error.message()
+                     : error.is_damage()                     ? "damaged"
+                                                             : std::string(kUnreadableObject),
+          .detail = error.is_damage() && !error.detail().empty() ? error.detail()
+                    : error.is_damage()                          ? error.message()
+                                                                 : what_keeps_us_out(error),
           .backups = {},
           .files = {}};
 }
@@ -50,6 +62,17 @@ void Findings::blame(const std::string& object, const std::string& backup,
 bool Findings::has(const std::string& object) const {
   MutexLock lock(mutex_);
   return by_object_.contains(object);
+}
+
+bool Findings::is_only_unreadable(const std::string& backup) const {
+  MutexLock lock(mutex_);
+  bool any = false;
+  for (const auto& [object, finding] : by_object_) {
+    if (std::ranges::find(finding.backups, backup) == finding.backups.end()) continue;
+    if (finding.problem != kUnreadableObject) return false;
+    any = true;
+  }
+  return any;
 }
 
 uint64_t Findings::count() const {

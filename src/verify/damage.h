@@ -22,6 +22,8 @@ class Findings {
   // That backup cannot be restored because of what was found of that object.
   void blame(const std::string& object, const std::string& backup, const std::string& file = {});
   bool has(const std::string& object) const;
+  // Whether that backup is blamed on objects that could not be read, and on nothing else.
+  bool is_only_unreadable(const std::string& backup) const;
 
   uint64_t count() const;
   std::vector<Finding> take();

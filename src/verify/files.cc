@@ -196,7 +196,7 @@ class BackupFiles {
 
   std::optional<std::string> run() {
     std::unique_ptr<repo::ManifestReader> manifest;
-    if (const std::optional<Error> error = damage_of([&] {
+    if (const std::optional<Error> error = unreadable_of([&] {
           manifest = std::make_unique<repo::ManifestReader>(
               job_.repository, job_.lineage.name, backup_.id, backup_.manifest_sha256, nullptr);
         })) {
@@ -221,7 +221,7 @@ class BackupFiles {
     while (std::optional<repo::ManifestEntry> entry = next(manifest)) {
       throw_if_stopped(stop);
       if (entry->type != repo::EntryType::kFile) continue;
-      const std::optional<Error> error = damage_of([&] { checker.check(*entry); });
+      const std::optional<Error> error = unreadable_of([&] { checker.check(*entry); });
       if (!error) continue;
       const bool is_of_pack = damaged_.contains(checker.last_pack());
       note(fmt::format("file \"{}\": {}", entry->path,
@@ -238,7 +238,7 @@ class BackupFiles {
     {
       MutexLock lock(mutex_);
       if (ended_) return std::nullopt;
-      error = damage_of([&] { entry = manifest.next(); });
+      error = unreadable_of([&] { entry = manifest.next(); });
       ended_ = !entry;
     }
     if (error) note_manifest(*error);

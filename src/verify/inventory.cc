@@ -4,6 +4,7 @@
 
 #include "base/task_group.h"
 #include "repo/layout.h"
+#include "verify/listing.h"
 
 namespace holdfast::verify {
 namespace {
@@ -114,13 +115,19 @@ const ListedSegment* Inventory::find_segment(pg::SegmentName name) const {
 Inventory take_inventory(const repo::Repository& repository, const repo::Lineage& lineage,
                          const repo::VerifiedRecords& records, const std::stop_token& stop) {
   Taker taker(lineage, records);
-  store::for_each_entry(repository.store(), {.prefix = repo::lineage_folder(lineage.name)},
-                        [&](const store::ListEntry& entry) {
-                          throw_if_stopped(stop);
-                          taker.take(entry);
-                          return true;
-                        });
-  return taker.finish();
+  std::vector<std::pair<std::string, Error>> unreadable;
+  visit_all(
+      repository.store(), repo::lineage_folder(lineage.name),
+      [&](const store::ListEntry& entry) {
+        throw_if_stopped(stop);
+        taker.take(entry);
+      },
+      [&](const std::string& folder, const Error& error) {
+        unreadable.emplace_back(folder, error);
+      });
+  Inventory inventory = taker.finish();
+  inventory.unreadable_folders = std::move(unreadable);
+  return inventory;
 }
 
 }  // namespace holdfast::verify

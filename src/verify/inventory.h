@@ -6,8 +6,10 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "pg/wal_file_name.h"
 #include "repo/layout_table.h"
 #include "repo/repository.h"
@@ -47,6 +49,8 @@ struct Inventory {
   std::vector<ListedObject> others;
   std::vector<std::string> unknown;  // names that no kind of object has; some
   uint64_t unknown_count = 0, unknown_bytes = 0;
+  // What is in these could not be listed.
+  std::vector<std::pair<std::string, Error>> unreadable_folders;
 
   ListedPack* find_pack(const Bytes16& id);
   const ListedSegment* find_segment(pg::SegmentName name) const;

@@ -112,6 +112,9 @@ class LineageVerifier {
   void keep_marks();
 
   // --- parts
+  // What kept us from seeing whether there is such an object; nullptr: nothing did.
+  const Error* hidden_by(const std::string& name) const;
+  [[noreturn]] void throw_missing(const std::string& name) const;
   // Those of a backup whose list could be read before.
   References read_refs_again(Candidate& candidate);
   void tell_bad_refs(Candidate& candidate, const Error& error);
@@ -184,6 +187,19 @@ void LineageVerifier::list() {
     findings_.add(name, error);
   });
   inventory_ = take_inventory(repository_, lineage_, *records_, job_.stop);
+  for (const auto& [folder, error] : inventory_.unreadable_folders) findings_.add(folder, error);
+}
+
+const Error* LineageVerifier::hidden_by(const std::string& name) const {
+  const auto found = std::ranges::find_if(
+      inventory_.unreadable_folders,
+      [&](const auto& unreadable) { return name.starts_with(unreadable.first); });
+  return found == inventory_.unreadable_folders.end() ? nullptr : &found->second;
+}
+
+void LineageVerifier::throw_missing(const std::string& name) const {
+  if (const Error* error = hidden_by(name)) throw Error(*error);
+  repo::throw_damaged(name, "It is missing.");
 }
 
 void LineageVerifier::read_commits() {
@@ -239,9 +255,9 @@ void LineageVerifier::read_refs() {
     candidate.is_forced = candidate.backup->marks.damaged.has_value();
     const std::string name = repo::refs_name(name_, candidate.id);
     References refs;
-    const std::optional<Error> error = damage_of([&] {
+    const std::optional<Error> error = unreadable_of([&] {
       const std::optional<ListedObject>& listed = inventory_.backups[candidate.id].refs;
-      if (!listed) repo::throw_damaged(name, "It is missing.");
+      if (!listed) throw_missing(name);
       if (must_read(listed->is_known_good)) {
         if (repo::object_sha256(repository_, name) != candidate.backup->refs_sha256)
           repo::throw_damaged(name, "It is not the one that the backup names.");
@@ -264,19 +280,24 @@ void LineageVerifier::read_refs() {
       }
       if (!damaged_packs_.emplace(used.pack, PackDamage{.is_missing = true, .ordinals = {}}).second)
         continue;
-      findings_.add({.object = repo::pack_name(name_, used.pack),
-                     .problem = "missing",
-                     .detail = "A backup refers to it.",
-                     .backups = {},
-                     .files = {}});
+      const std::string pack = repo::pack_name(name_, used.pack);
+      if (const Error* hidden = hidden_by(pack))
+        findings_.add(pack, *hidden);
+      else
+        findings_.add({.object = pack,
+                       .problem = "missing",
+                       .detail = "A backup refers to it.",
+                       .backups = {},
+                       .files = {}});
     }
   }
 }
 
 void LineageVerifier::tell_bad_refs(Candidate& candidate, const Error& error) {
   findings_.add(repo::refs_name(name_, candidate.id), error);
-  lessen(candidate, "its list of references is missing or damaged: nothing can be deleted safely");
-  candidate.is_unsound = true;
+  lessen(candidate, fmt::format("its list of references {}: nothing can be deleted safely",
+                                error.is_damage() ? "is missing or damaged" : "cannot be read"));
+  candidate.is_unsound = candidate.is_unsound || error.is_damage();
   candidate.has_refs = false;
 }
 
@@ -306,7 +327,7 @@ References LineageVerifier::read_refs_again(Candidate& candidate) {
   References refs;
   if (!candidate.has_refs) return refs;
   const std::string name = repo::refs_name(name_, candidate.id);
-  const std::optional<Error> error = damage_of([&] {
+  const std::optional<Error> error = unreadable_of([&] {
     refs = repo::read_refs(repository_, name_, candidate.id);
     if (!refs) repo::throw_damaged(name, "It disappeared while it was read.");
   });
@@ -379,8 +400,8 @@ void LineageVerifier::check_manifest_objects(Candidate& candidate, BackupObjects
     const std::optional<ListedObject>& listed = copy ? objects.copy : objects.manifest;
     const std::string name = copy ? repo::manifest_copy_name(name_, candidate.id)
                                   : repo::manifest_name(name_, candidate.id);
-    const std::optional<Error> error = damage_of([&] {
-      if (!listed) repo::throw_damaged(name, "It is missing.");
+    const std::optional<Error> error = unreadable_of([&] {
+      if (!listed) throw_missing(name);
       repo::ManifestReader::check(repository_, name_, candidate.id,
                                   candidate.backup->manifest_sha256, copy);
     });
@@ -436,7 +457,7 @@ void LineageVerifier::check_others() {
       continue;
     }
     count_read(object.bytes);
-    const std::optional<Error> error = damage_of([&] { check_other(object); });
+    const std::optional<Error> error = unreadable_of([&] { check_other(object); });
     // What expires while we look is no damage.
     if (error && repository_.store().info(object.name)) findings_.add(object.name, *error);
     if (!error) good_.add(object.name, object.bytes);
@@ -539,7 +560,8 @@ void LineageVerifier::give_verdicts() {
     BackupVerdict verdict{.id = candidate.id, .reason = {}, .backup = candidate.backup};
     const repo::Backup* backup = candidate.backup ? &*candidate.backup : nullptr;
     if (!candidate.reason.empty()) {
-      verdict.verdict = Verdict::kDamaged;
+      verdict.verdict =
+          findings_.is_only_unreadable(candidate.id) ? Verdict::kUnreadable : Verdict::kDamaged;
       verdict.reason = candidate.reason;
     } else if (!candidate.lesser.empty()) {
       verdict.verdict = Verdict::kUsable;
@@ -623,6 +645,8 @@ void LineageVerifier::keep_marks() {
     std::optional<repo::MarkKind> mark;
     if (verdict.verdict == Verdict::kDamaged || candidate->is_unsound) {
       if (!marks.damaged && !candidate->needs_newer) mark = repo::MarkKind::kDamaged;
+    } else if (verdict.verdict == Verdict::kUnreadable) {
+      continue;  // what is in it is as it was known before
     } else if (marks.damaged || !marks.verified || options_.deep) {
       mark = repo::MarkKind::kVerified;
     }

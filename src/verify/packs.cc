@@ -43,7 +43,7 @@ class PackChecker {
   void check(repo::ExtentReader& extents, const ListedPack& pack) {
     const std::string name = repo::pack_name(job_.lineage.name, pack.id);
     repo::PackCheck found;
-    const std::optional<Error> error = damage_of([&] {
+    const std::optional<Error> error = unreadable_of([&] {
       found = extents.check_pack(pack.id, [&](uint64_t bytes) {
         job_.rate.take(bytes, job_.stop);
         job_.reporter.amount(bytes);

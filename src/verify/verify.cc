@@ -9,6 +9,7 @@
 #include "repo/object_check.h"
 #include "verify/damage.h"
 #include "verify/lineage.h"
+#include "verify/listing.h"
 
 namespace holdfast::verify {
 namespace {
@@ -17,18 +18,19 @@ namespace {
 void check_keys(const repo::Repository& repository, Findings& findings) {
   std::set<std::string> ids;
   for (const std::string_view folder : {repo::kKeysFolder, repo::kKeyCopiesFolder})
-    store::for_each_entry(repository.store(), {.prefix = std::string(folder)},
-                          [&](const store::ListEntry& entry) {
-                            if (repo::kind_of_object(entry.name) != nullptr)
-                              ids.insert(entry.name.substr(folder.size()));
-                            return true;
-                          });
+    visit_all(
+        repository.store(), std::string(folder),
+        [&](const store::ListEntry& entry) {
+          if (repo::kind_of_object(entry.name) != nullptr)
+            ids.insert(entry.name.substr(folder.size()));
+        },
+        [&](const std::string& closed, const Error& error) { findings.add(closed, error); });
   for (const std::string& id : ids) {
     bool both = true;
     const std::string first = std::string(repo::kKeysFolder) + id;
     const std::string copy = std::string(repo::kKeyCopiesFolder) + id;
     for (const std::string& name : {first, copy})
-      if (const std::optional<Error> error = damage_of(
+      if (const std::optional<Error> error = unreadable_of(
               [&] { repo::check_object(repository, *repo::kind_of_object(name), name); })) {
         findings.add(name, *error);
         both = false;
@@ -42,18 +44,26 @@ void check_keys(const repo::Repository& repository, Findings& findings) {
   }
 }
 
+bool holds_object(store::Store& store, const std::string& folder) {
+  return !store.list({.prefix = folder, .limit = 1}).entries.empty();
+}
+
 // Folders of lineages whose document is gone: nothing in them can be used.
 void check_lineage_documents(const repo::Repository& repository, const std::string& cluster,
                              Findings& findings) {
   const std::string folder = repo::cluster_folder(cluster);
   store::for_each_entry(
-      repository.store(), {.prefix = folder, .folders = true}, [&](const store::ListEntry& entry) {
+      repository.store(), {.prefix = folder, .folders = true, .empty_folders = true},
+      [&](const store::ListEntry& entry) {
         if (!entry.is_folder()) return true;
         const std::optional<repo::LineageName> name = repo::parse_lineage_name(
             cluster, entry.name.substr(folder.size(), entry.name.size() - folder.size() - 1));
         if (!name) return true;
         const std::string document = repo::lineage_document_name(*name);
-        if (!repository.store().info(document))
+        bool is_there = false;
+        if (unreadable_of([&] { is_there = repository.store().info(document).has_value(); }))
+          return true;  // told when the lineages were read
+        if (!is_there && holds_object(repository.store(), entry.name))
           findings.add({.object = document,
                         .problem = "missing",
                         .detail = "Without it nothing of the lineage can be used.",
@@ -66,16 +76,16 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
 void check_cluster_objects(const repo::Repository& repository, const std::string& cluster,
                            Findings& findings) {
   for (const std::string_view below : {"leases/", "drills/"})
-    store::for_each_entry(
-        repository.store(), {.prefix = repo::cluster_folder(cluster) + std::string(below)},
+    visit_all(
+        repository.store(), repo::cluster_folder(cluster) + std::string(below),
         [&](const store::ListEntry& entry) {
           const repo::KindOfObject* kind = repo::kind_of_object(entry.name);
-          if (kind == nullptr) return true;
+          if (kind == nullptr) return;
           if (const std::optional<Error> error =
-                  damage_of([&] { repo::check_object(repository, *kind, entry.name); }))
+                  unreadable_of([&] { repo::check_object(repository, *kind, entry.name); }))
             findings.add(entry.name, *error);
-          return true;
-        });
+        },
+        [&](const std::string& folder, const Error& error) { findings.add(folder, error); });
 }
 
 // What was typed must be the name, or the beginning of a name, of some backup.
@@ -106,8 +116,11 @@ bool VerifyResult::damaged() const {
 VerifyResult verify(const VerifyOptions& options, const repo::Repository& repository,
                     Reporter& reporter, std::stop_token stop) {
   VerifyResult result{.url = repository.store().url(), .deep = options.deep};
-  std::vector<repo::Lineage> lineages = repository.lineages(options.cluster);
   Findings common;
+  std::vector<repo::Lineage> lineages =
+      repository.lineages(options.cluster, [&](const repo::LineageName& name, const Error& error) {
+        common.add(repo::lineage_document_name(name), error);
+      });
   check_lineage_documents(repository, options.cluster, common);
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);

@@ -21,6 +21,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/reporter.h"
@@ -40,14 +41,16 @@ struct VerifyOptions {
   std::vector<std::string> backups = {};
 };
 
-// One object that is not as it was written, is missing, or contradicts another.
+// One object, or folder, that is not as it was written, is missing, cannot be read, or contradicts
+// another.
 struct Finding {
   std::string object;
-  std::string problem;               // a line
+  std::string problem;               // a line: "damaged", "missing", kUnreadableObject, ...
   std::string detail;                // sentences
   std::vector<std::string> backups;  // that it makes unusable
   std::vector<std::string> files;    // of these backups; at most kShownFiles
 };
+inline constexpr std::string_view kUnreadableObject = "unreadable";
 inline constexpr size_t kShownFiles = 10;
 // So many are kept of a lineage; the count is exact.
 inline constexpr size_t kKeptFindings = 1000;
@@ -57,6 +60,7 @@ enum class Verdict : uint8_t {
   kUsable,  // can be restored, but one of two copies, a pack's footer or the references are damaged
   kTakenDamaged,  // whole, but pages of the cluster were damaged when it was taken
   kDamaged,
+  kUnreadable,  // what it needs may be whole, but could not be read
 };
 struct BackupVerdict {
   std::string id;

@@ -63,7 +63,7 @@ class WalChecker {
       repo::WalSegmentInfo info;
       bool joins = true;
       const std::optional<Error> error =
-          damage_of([&] { info = check_segment(reader, name, segment.bytes, joins); });
+          unreadable_of([&] { info = check_segment(reader, name, segment.bytes, joins); });
       job_.reporter.amount(segment.bytes);
       // What expires while we look is no damage; where it leaves a hole, that is found.
       if (error && !job_.repository.store().info(object)) {
@@ -101,7 +101,7 @@ class WalChecker {
     if (there >= all.size() || all[there].number != number) return std::nullopt;
     std::optional<repo::WalSegmentInfo> info;
     // Damage of it is told by who reads it.
-    damage_of([&] {
+    unreadable_of([&] {
       info = archive_.segment_info(file_of({.timeline = chunk.timeline, .segment_number = number}));
     });
     return info;

@@ -19,6 +19,8 @@ std::string_view word_of(verify::Verdict verdict) {
       return "usable";
     case verify::Verdict::kTakenDamaged:
       return "taken damaged";
+    case verify::Verdict::kUnreadable:
+      return "unreadable";
     case verify::Verdict::kDamaged:
       break;
   }
@@ -135,6 +137,21 @@ Json json(const verify::LineageResult& lineage) {
 // One line that a tired person can act on.
 std::string last_line(const verify::VerifyResult& result) {
   if (!result.damaged()) return "No damage: everything is as it was written.\n";
+  uint64_t unreadable = 0, others = 0;
+  auto count = [&](const std::vector<verify::Finding>& findings) {
+    for (const verify::Finding& finding : findings)
+      ++(finding.problem == verify::kUnreadableObject ? unreadable : others);
+  };
+  count(result.common);
+  for (const verify::LineageResult& lineage : result.lineages) {
+    count(lineage.findings);
+    others += lineage.gaps.size();
+  }
+  if (others == 0)
+    return fmt::format(
+        "{} could not be read, and nothing is known of what is in them. Next: put right who may "
+        "read what is named above, then run \"holdfast verify\" again.\n",
+        plural(unreadable, "object"));
   uint64_t damaged_backups = 0, backups = 0;
   for (const verify::LineageResult& lineage : result.lineages)
     for (const verify::BackupVerdict& backup : lineage.backups) {

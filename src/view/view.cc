@@ -1,6 +1,8 @@
 // view.cc: one text and one JSON form for each result.
 #include "view/view.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "base/process.h"
@@ -58,6 +60,13 @@ std::string backup_state(const repo::Backup& backup) {
   if (backup.damaged_blocks > 0) return fmt::format("damaged, {} pages", backup.damaged_blocks);
   if (backup.damaged) return "damaged";
   return backup.marks.verified ? "good, verified" : "good";
+}
+
+Json json(const std::vector<repo::UnreadableBackup>& unreadable) {
+  Json list = Json::array();
+  for (const repo::UnreadableBackup& backup : unreadable)
+    list.push(Json::object().set("id", backup.id).set("problem", backup.problem));
+  return list;
 }
 
 }  // namespace
@@ -156,7 +165,12 @@ std::string text(const setup::RepositoryInfo& info) {
                             {"sealed", info.sealed ? "yes, AES-256-GCM" : "no"},
                             {"created", to_local(info.created)}});
   if (info.clusters.empty()) out += "\nThere is no cluster in it. Next: run \"holdfast init\".\n";
-  for (const setup::RepositoryInfo::Cluster& cluster : info.clusters)
+  for (const setup::RepositoryInfo::Cluster& cluster : info.clusters) {
+    if (!cluster.problem.empty())
+      out += fmt::format("\ncluster {} is unreadable: {}\n", cluster.name, cluster.problem);
+    for (const setup::RepositoryInfo::Cluster::Unreadable& lineage : cluster.unreadable)
+      out += fmt::format("\ncluster {}, lineage {} is unreadable: {}\n", cluster.name,
+                         repo::to_string(lineage.name), lineage.problem);
     for (const setup::LineageInfo& lineage : cluster.lineages) {
       out += fmt::format("\ncluster {}, lineage {}: PostgreSQL {}, system identifier {}\n",
                          cluster.name, repo::to_string(lineage.lineage.name),
@@ -164,14 +178,18 @@ std::string text(const setup::RepositoryInfo& info) {
       if (lineage.backup_count > lineage.backups.size())
         out += fmt::format("  {} backups, the newest {}:\n", lineage.backup_count,
                            lineage.backups.size());
-      std::string listing = lineage.backups.empty() ? "no backup\n" : text(lineage.backups);
+      std::string listing = lineage.backups.empty() && lineage.unreadable.empty()
+                                ? "no backup\n"
+                                : text(lineage.backups, lineage.unreadable);
       for (size_t at = 0; at < listing.size();) {
         size_t end = listing.find('\n', at);
         out += "  " + listing.substr(at, end - at) + "\n";
         at = end + 1;
       }
-      for (const setup::LineageInfo::Unreadable& backup : lineage.unreadable)
-        out += fmt::format("  backup {} cannot be read: {}\n", backup.id, backup.problem);
+      for (const repo::UnreadableBackup& backup : lineage.unreadable)
+        out += fmt::format("  backup {} is unreadable: {}\n", backup.id, backup.problem);
+      for (const std::string& problem : lineage.problems)
+        out += fmt::format("  unreadable: {}\n", problem);
       for (const setup::LineageInfo::Timeline& timeline : lineage.timelines)
         out += fmt::format(
             "  WAL of timeline {}: {} to {}{}\n", to_string(timeline.timeline),
@@ -182,6 +200,7 @@ std::string text(const setup::RepositoryInfo& info) {
             timeline.last ? fmt::format(", archived {}", to_local(timeline.last->pushed)) : "");
       out += recoverable(lineage);
     }
+  }
   return out;
 }
 
@@ -205,11 +224,11 @@ Json json(const setup::RepositoryInfo& info) {
         timelines.push(std::move(one));
       }
       Json one = lineage_json(lineage.lineage);
-      Json unreadable = Json::array();
-      for (const setup::LineageInfo::Unreadable& backup : lineage.unreadable)
-        unreadable.push(Json::object().set("id", backup.id).set("problem", backup.problem));
+      Json problems = Json::array();
+      for (const std::string& problem : lineage.problems) problems.push(problem);
       one.set("backup_count", lineage.backup_count)
-          .set("unreadable", std::move(unreadable))
+          .set("unreadable", json(lineage.unreadable))
+          .set("problems", std::move(problems))
           .set("backups", std::move(backups))
           .set("timelines", std::move(timelines));
       Json windows = Json::array(), gaps = Json::array(), unreadable_wal = Json::array();
@@ -221,7 +240,16 @@ Json json(const setup::RepositoryInfo& info) {
           .set("unreadable_wal", std::move(unreadable_wal));
       lineages.push(std::move(one));
     }
-    clusters.push(Json::object().set("name", cluster.name).set("lineages", std::move(lineages)));
+    Json unreadable = Json::array();
+    for (const setup::RepositoryInfo::Cluster::Unreadable& lineage : cluster.unreadable)
+      unreadable.push(Json::object()
+                          .set("name", repo::to_string(lineage.name))
+                          .set("problem", lineage.problem));
+    clusters.push(Json::object()
+                      .set("name", cluster.name)
+                      .set("lineages", std::move(lineages))
+                      .set("unreadable", std::move(unreadable))
+                      .set("problem", cluster.problem.empty() ? Json() : Json(cluster.problem)));
   }
   return document("holdfast.info.v1")
       .set("url", info.url)
@@ -270,23 +298,31 @@ Json json(const backup::BackupResult& result) {
       .set("damaged", std::move(damaged));
 }
 
-std::string text(const std::vector<repo::Backup>& backups) {
-  if (backups.empty()) return "There is no backup. Next: run \"holdfast backup\".\n";
+std::string text(const std::vector<repo::Backup>& backups,
+                 const std::vector<repo::UnreadableBackup>& unreadable) {
+  if (backups.empty() && unreadable.empty())
+    return "There is no backup. Next: run \"holdfast backup\".\n";
   std::vector<std::vector<std::string>> rows;
   for (const repo::Backup& backup : backups)
     rows.push_back({backup.id, backup_type(backup), to_local(backup.stop_time),
                     to_human_bytes(backup.bytes), to_human_bytes(backup.stored_bytes),
                     pg::to_string(backup.stop_timeline), pg::to_string(backup.stop_lsn),
                     backup_state(backup)});
+  for (const repo::UnreadableBackup& backup : unreadable)
+    rows.push_back({backup.id, "-", "-", "-", "-", "-", "-", "unreadable"});
+  std::ranges::sort(rows);
   return table(
       {"backup", "type", "recovers from", "cluster", "stored", "timeline", "stop LSN", "state"},
       rows);
 }
 
-Json json(const std::vector<repo::Backup>& backups) {
+Json json(const std::vector<repo::Backup>& backups,
+          const std::vector<repo::UnreadableBackup>& unreadable) {
   Json list = Json::array();
   for (const repo::Backup& backup : backups) list.push(backup_json(backup));
-  return document("holdfast.backup_list.v1").set("backups", std::move(list));
+  return document("holdfast.backup_list.v1")
+      .set("backups", std::move(list))
+      .set("unreadable", json(unreadable));
 }
 
 std::string text(const repo::Backup& backup) {

@@ -31,8 +31,10 @@ std::string text(const backup::BackupResult& result);
 Json json(const backup::BackupResult& result);
 
 // "backup list"
-std::string text(const std::vector<repo::Backup>& backups);
-Json json(const std::vector<repo::Backup>& backups);
+std::string text(const std::vector<repo::Backup>& backups,
+                 const std::vector<repo::UnreadableBackup>& unreadable);
+Json json(const std::vector<repo::Backup>& backups,
+          const std::vector<repo::UnreadableBackup>& unreadable);
 // "backup show"
 std::string text(const repo::Backup& backup);
 Json json(const repo::Backup& backup);

@@ -4,6 +4,7 @@
 
 #include "expire/living.h"
 #include "repo/marks.h"
+#include "support/closed_store.h"
 #include "support/deletion_world.h"
 #include "support/error_of.h"
 
@@ -307,6 +308,41 @@ TEST_F(Expire, RemovesNothingWhileItCannotTellWhatABackupUses) {
   }
   target.store.remove(refs);
   EXPECT_EQ(error_of([&] { run(); }).detail(), "The object \"" + refs + "\" is missing.");
+}
+
+// What may not be read protects all that it could name, and before anything goes everything is
+// read.
+TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
+  const std::string kept = put_backup({pack(1)});
+  for (uint8_t number = 3; number <= 4; ++number) {
+    const std::string gone = put_backup({pack(number)});
+    pass(kGrace);
+    remove_commit(gone);
+    run();  // a list of its own
+    pass(1s);
+  }
+  pass(2 * kGrace);
+  const std::vector<repo::DoomedList> lists = repo::list_doomed(target.repository, lineage());
+  ASSERT_EQ(lists.size(), 2u);
+  const std::vector<std::string> before = test::object_names(target.store);
+  for (const std::string& closed :
+       {repo::backup_name(lineage(), kept), repo::refs_name(lineage(), kept),
+        repo::doomed_name(lineage(), lists.back().id), repo::lineage_document_name(lineage()),
+        repo::lineage_folder(lineage()) + "intents/", repo::lineage_folder(lineage()) + "wal/",
+        repo::lineage_folder(lineage()) + "doomed/",
+        repo::lineage_folder(lineage()) + "backups/"}) {
+    SCOPED_TRACE(closed);
+    test::ClosedStore store(target.store);
+    store.close(closed);
+    const repo::Repository repository =
+        repo::Repository::open(store, target.key, std::nullopt, target.random);
+    const Error error = error_of(
+        [&] { expire({.grace = kGrace}, repository, target.store, silent_reporter(), {}); });
+    EXPECT_EQ(error.code(), ErrorCode::kPermission);
+    EXPECT_NE(error.hint().find("Give it back."), std::string::npos) << error.hint();
+    EXPECT_EQ(test::object_names(target.store), before);
+  }
+  EXPECT_GT(run().removed.objects, 0u);
 }
 
 TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {

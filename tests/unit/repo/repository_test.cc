@@ -1,9 +1,11 @@
 #include "repo/repository.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <gtest/gtest.h>
 
+#include "support/closed_store.h"
 #include "support/error_of.h"
 #include "support/test_repository.h"
 
@@ -215,6 +217,41 @@ TEST(Lineages, AreFoundBySystemIdentifierAndCountedByMajor) {
   EXPECT_EQ(found->created, made.lineage.created);
   EXPECT_FALSE(made.repository.find_lineage("main", 99).has_value());
   EXPECT_FALSE(made.repository.newest_lineage("other").has_value());
+}
+
+TEST(Lineages, OneThatCannotBeReadHoldsUpNobodyWhoNeedsAnother) {
+  TestRepository made;
+  Lineage other = test::test_lineage();
+  other.system_identifier = 42;
+  other = made.repository.create_lineage(other);
+  test::ClosedStore store(made.store);
+  const Repository repository = Repository::open(store, made.key);
+  store.close("clusters/main/drills/");
+  EXPECT_EQ(repository.lineages("main").size(), 2u);
+
+  store.close(lineage_document_name(other.name));
+  EXPECT_TRUE(repository.find_lineage("main", made.lineage.system_identifier).has_value());
+  std::vector<std::string> told;
+  const std::vector<Lineage> found =
+      repository.require_lineages("main", [&](const LineageName& name, const Error& error) {
+        told.push_back(to_string(name) + ": " + error.message());
+      });
+  EXPECT_EQ(found.size(), 1u);
+  EXPECT_EQ(told,
+            std::vector<std::string>{"15-2: could not open \"clusters/main/15-2/lineage.json\": "
+                                     "Permission denied"});
+  // Who needs it is told why it cannot be had: it may be the one, or the newest, or the next.
+  const auto newest = [&] { repository.newest_lineage("main"); };
+  const auto of_system = [&] { repository.find_lineage("main", 42); };
+  const auto latest = [&] { lineage_with_backup(repository, "main", "latest"); };
+  const auto next = [&] {
+    Lineage third = test::test_lineage();
+    third.system_identifier = 43;
+    repository.create_lineage(third);
+  };
+  for (const std::function<void()>& call : std::vector<std::function<void()>>{
+           newest, of_system, latest, next, [&] { repository.lineages("main"); }})
+    EXPECT_EQ(error_of(call).code(), ErrorCode::kPermission);
 }
 
 TEST(Lineages, OfAClusterThatIsNotThereAreRefusedWithWhatIsThere) {

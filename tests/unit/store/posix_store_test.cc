@@ -7,6 +7,7 @@
 #include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <thread>
 #include <unistd.h>
 
@@ -209,6 +210,91 @@ TEST_F(PosixStoreTest, ListsOnlyWhatCanBeAnObject) {
   EXPECT_FALSE(store_->read("folder/fifo", 0, 1));
 }
 
+TEST_F(PosixStoreTest, AFolderGoesWithItsLastObject) {
+  for (const char* name : {"a/b/c/one", "a/b/c/two", "a/other"}) store_->create(name, {});
+  std::unique_ptr<Remover> remover = open_posix_remover(root_);
+  remover->remove("a/b/c/one");
+  EXPECT_TRUE(is_directory(in_root("a/b/c")));
+  remover->remove("a/b/c/two");
+  EXPECT_FALSE(lstat_if_exists(in_root("a/b")));
+  EXPECT_TRUE(is_directory(in_root("a")));
+  EXPECT_TRUE(store_->create("a/b/c/three", {}));
+  EXPECT_EQ(listed({.prefix = ""}), (Names{"a/b/c/three", "a/other"}));
+}
+
+TEST_F(PosixStoreTest, FoldersThatHoldNothingAreSweptAndListedToWhomThatIsFine) {
+  for (const char* name : {"a", "a/b", "a/b/c", "a/d", "e"}) make_directory(in_root(name));
+  store_->create("a/d/object", {});
+  EXPECT_EQ(listed({.prefix = "", .folders = true}), Names{"a/"});
+  EXPECT_EQ(listed({.prefix = "", .folders = true, .empty_folders = true}), (Names{"a/", "e/"}));
+  sweep_posix_uploads(root_);
+  EXPECT_FALSE(lstat_if_exists(in_root("a/b")));
+  EXPECT_FALSE(lstat_if_exists(in_root("e")));
+  EXPECT_EQ(listed({.prefix = ""}), Names{"a/d/object"});
+  EXPECT_TRUE(is_directory(in_root(".tmp")));
+}
+
+// While expiries take away every folder that they find empty.
+TEST_F(PosixStoreTest, FoldersThatAreTakenAwayUnderWritersAreMadeAgain) {
+  std::atomic<bool> ending{false};
+  std::atomic<int> failed{0};
+  std::jthread sweeper([&] {
+    while (!ending) sweep_posix_uploads(root_);
+  });
+  {
+    std::vector<std::jthread> writers;
+    for (int writer = 0; writer < 4; ++writer)
+      writers.emplace_back([&, writer] {
+        const std::unique_ptr<Remover> remover = open_posix_remover(root_);
+        for (int i = 0; i < 100; ++i) try {
+            const std::string name = fmt::format("deep/er/{}/{}", i % 5, writer);
+            store_->create(name, as_bytes("content"));
+            if (!store_->info(name)) ++failed;
+            remover->remove(name);
+          } catch (const Error&) {
+            ++failed;
+          }
+      });
+  }
+  ending = true;
+  sweeper.join();
+  EXPECT_EQ(failed, 0);
+  sweep_posix_uploads(root_);
+  EXPECT_EQ(list_directory(root_).size(), 1u);  // .tmp
+}
+
+// What was known of a folder holds for that one alone, not for the next of its name.
+TEST_F(PosixStoreTest, AFolderThatWasMadeAnewIsSyncedAnew) {
+  auto mark = [&](const std::string& folder) {
+    return getxattr(in_root(folder).c_str(), "user.holdfast.durable", nullptr, 0) > 0;
+  };
+  store_->create("folder/one", {});
+  const bool has_marks = mark("folder");
+  open_posix_remover(root_)->remove("folder/one");
+  make_directory(in_root("folder"));  // by somebody who was killed before he synced it
+  EXPECT_FALSE(mark("folder"));
+  store_->create("folder/two", {});
+  EXPECT_EQ(mark("folder"), has_marks);
+}
+
+// A folder of many pages is read once: what comes to be behind the place where a listing stands
+// need not be in it.
+TEST_F(PosixStoreTest, APageGoesOnWhereTheOneBeforeStoodWithoutReadingTheFolderAgain) {
+  for (int i = 0; i < 30; ++i) store_->create(fmt::format("d/{:02}", i), {});
+  ListPage page = store_->list({.prefix = "d/", .limit = 10});
+  store_->create("d/155", {});
+  remove_file(in_root("d/19"));
+  const ListRequest next{
+      .prefix = "d/", .after = page.entries.back().name, .limit = 10, .position = page.position};
+  const Names as_it_was = {"d/10", "d/11", "d/12", "d/13", "d/14",
+                           "d/15", "d/16", "d/17", "d/18", "d/20"};
+  EXPECT_EQ(listed(next), as_it_was);
+  // It serves once, and from where it stood: then the folder is read anew.
+  const Names anew = {"d/10", "d/11",  "d/12", "d/13", "d/14",
+                      "d/15", "d/155", "d/16", "d/17", "d/18"};
+  EXPECT_EQ(listed(next), anew);
+}
+
 TEST_F(PosixStoreTest, FoldersMayBeSymbolicLinksToOtherPlaces) {
   std::string elsewhere = join_path(directory_.path(), "elsewhere");
   make_directory(elsewhere);
@@ -283,7 +369,6 @@ TEST_F(PosixStoreTest, WhatMayNotBeReadIsAnErrorAndNeverAbsent) {
              [&] { store_->read("open/object", 0, 1); },
              [&] { store_->make_durable("closed/object"); },
              [&] { store_->create("closed/other", {}); }, [&] { store_->list({.prefix = ""}); },
-             [&] { store_->list({.prefix = "", .folders = true}); },
              [&] { store_->list({.prefix = "closed/"}); },
              [&] { store_->list({.prefix = "closed/deeper/"}); },
              [&] { open_posix_remover(root_)->remove("closed/object"); }}) {
@@ -293,6 +378,8 @@ TEST_F(PosixStoreTest, WhatMayNotBeReadIsAnErrorAndNeverAbsent) {
     }
     EXPECT_TRUE(store_->info("open/object"));
     EXPECT_FALSE(store_->info("open/other"));
+    // A folder that cannot be looked into is there, and in nobody's way.
+    EXPECT_EQ(listed({.prefix = "", .folders = true}), (Names{"closed/", "open/"}));
     // A page that does not come to the closed folder needs nothing of it.
     EXPECT_EQ(listed({.prefix = "", .after = "d"}), Names{"open/object"});
   }
@@ -349,6 +436,28 @@ TEST_F(PosixStoreTest, SweepLeavesTheObjectOfAWriterKilledBeforeItTookTheFirstNa
   EXPECT_EQ(sweep_posix_uploads(root_), 1);
   EXPECT_FALSE(stat_if_exists(left));
   EXPECT_EQ(as_text(*store_->read("folder/object", 0, 100)), "content");
+}
+
+TEST_F(PosixStoreTest, SweepTakesNothingThatIsNoUploadOfTheOwnersAndFollowsNoLink) {
+  const std::string upload = "00112233445566778899aabbccddeeff";
+  write_file_durably(in_root(".tmp/notes"), {});
+  write_file_durably(in_root(".tmp/00112233445566778899aabbccddeeff.txt"), {});
+  std::string victim = join_path(directory_.path(), "victim");
+  make_directory(victim);
+  write_file_durably(join_path(victim, upload), as_bytes("keep"));
+  ASSERT_EQ(symlink(join_path(victim, upload).c_str(), in_root(".tmp/" + upload).c_str()), 0);
+  EXPECT_EQ(sweep_posix_uploads(root_), 0);
+  EXPECT_EQ(uploads().size(), 3u);
+  if (geteuid() == 0) {
+    remove_file(in_root(".tmp/" + upload));
+    write_file_durably(in_root(".tmp/" + upload), {});
+    ASSERT_EQ(chown(in_root(".tmp/" + upload).c_str(), 12345, 12345), 0);
+    EXPECT_EQ(sweep_posix_uploads(root_), 0);
+  }
+  remove_tree(in_root(".tmp"));
+  ASSERT_EQ(symlink(victim.c_str(), in_root(".tmp").c_str()), 0);
+  EXPECT_EQ(sweep_posix_uploads(root_), 0);
+  EXPECT_EQ(read_text_file(join_path(victim, upload)), "keep");
 }
 
 TEST_F(PosixStoreTest, SweepNeverTakesAnUploadFromItsWriter) {

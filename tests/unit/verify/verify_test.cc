@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "repo/verified_objects.h"
+#include "support/closed_store.h"
 #include "support/counting_store.h"
 #include "support/error_of.h"
 #include "support/pieces_of.h"
@@ -227,6 +228,34 @@ TEST_F(VerifyTest, ADamagedPackNamesTheBackupsAndFilesThatNeedIt) {
   EXPECT_FALSE(backup(first).damaged);
   EXPECT_TRUE(backup(second).damaged);
   EXPECT_FALSE(backup(second).marks.damaged->detail.empty());
+}
+
+// What may not be read may be whole: it is named, and nothing that others go by calls it damaged.
+TEST_F(VerifyTest, WhatCannotBeReadIsUnreadableAndTheRestIsVerified) {
+  const std::string first = world_.take_backup(1);
+  const std::string of_first = object_of(ObjectKind::kPack);
+  world_.write_wal(6);
+  const std::string second = world_.take_backup(2);
+  for (const std::string& closed :
+       {of_first, of_first.substr(0, of_first.rfind('/') + 1),
+        repo::backup_name(world_.lineage.name, first), repo::refs_name(world_.lineage.name, first),
+        repo::lineage_folder(world_.lineage.name) + "marks/" + first + "/"}) {
+    SCOPED_TRACE(closed);
+    test::ClosedStore store(world_.store);
+    store.close(closed);
+    const VerifyResult result = run_on(store, true);
+    EXPECT_TRUE(result.damaged());
+    EXPECT_EQ(of(result, second).verdict, Verdict::kGood) << words(result);
+    bool named = false;
+    for (const Finding& finding : result.lineages.at(0).findings) {
+      EXPECT_EQ(finding.problem, kUnreadableObject) << words(result);
+      named = named || finding.object == closed;
+    }
+    EXPECT_TRUE(named) << words(result);
+    EXPECT_FALSE(backup(first).marks.damaged) << closed;
+    EXPECT_FALSE(backup(second).marks.damaged);
+  }
+  EXPECT_FALSE(run(true).damaged());
 }
 
 TEST_F(VerifyTest, APackWhoseFooterIsLostLeavesTheBackupUsableAsFarAsItsExtentsHold) {
