@@ -57,6 +57,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& state, con
                         .data_directory = directory,
                         .settings = command_line(beginning, state),
                         .log_file = join_path(directory, kLogName),
+                        .environment = beginning.server_environment,
                         .run_as = beginning.run_as,
                         .sandbox = state.sandbox};
   // The cluster's own, also where root starts it: whoever backs the directory up must read all of

@@ -25,6 +25,7 @@ struct Beginning {
   std::string restore_command;             // needed where the state says only_in_sandbox
   std::string resume_command;              // for the hint of a recovery that ended too early
   cluster::Settings server_settings = {};  // given last on its command line
+  std::vector<std::pair<std::string, std::string>> server_environment = {};
   CommitTimes commit_times = {};
   StandIns& stand_ins;  // held; released when recovery has ended
 };
