@@ -27,8 +27,9 @@ struct Place {
 
 // As the role of conninfo, to somewhere else.
 std::string conninfo_to(const std::string& conninfo, const std::string& host, uint16_t port) {
-  std::string changed =
-      conninfo.empty() ? "user=postgres dbname=postgres" : conninfo_without(conninfo, "hostaddr");
+  std::string changed = conninfo.empty() ? "user=postgres dbname=postgres" : conninfo;
+  for (const char* keyword : {"hostaddr", "target_session_attrs"})
+    changed = conninfo_without(changed, keyword);
   changed = conninfo_with(changed, "host", host);
   changed = conninfo_with(changed, "port", fmt::format("{}", port));
   return conninfo_with(changed, "connect_timeout", kAskSeconds);
