@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
-#include "cluster/running_server.h"
+#include "cluster/server_end.h"
 #include "cluster/wal_directory.h"
 #include "repo/wal_histories.h"
 
@@ -73,6 +73,12 @@ uint64_t count_missing(const SalvageOptions& options, const repo::Repository& re
   return missing;
 }
 
+// The server has closed it and offered it to its archiver.
+bool is_finished(const std::string& wal_directory, const std::string& name) {
+  return lstat_if_exists(join_path(wal_directory, fmt::format("archive_status/{}.ready", name)))
+      .has_value();
+}
+
 class Salvager {
  public:
   Salvager(Intake& intake, SalvageResult& result)
@@ -109,7 +115,12 @@ class Salvager {
     // Ascending names end with the newest timeline.
     if (offered.segment.last_record_end.is_valid())
       result_.readable_end = offered.segment.last_record_end;
-    push(std::move(offered));
+    // While somebody may still write it, a segment that ends early is not finished.
+    const pg::Lsn end = pg::end_lsn(file.segment.segment_number, size);
+    if (result_.server_doubt && offered.segment.readable_end != end)
+      ++result_.unfinished;
+    else
+      push(std::move(offered));
   }
 
   void push(OfferedFile offered) {
@@ -144,13 +155,17 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   SalvageResult result;
   result.lineage = lineage.name;
   result.dry_run = options.dry_run;
+  result.server_doubt = options.server_doubt;
   result.reach = archived_reach(archive);
-  Intake intake(archive, std::move(source), reporter, clock,
+  Intake intake(archive, source, reporter, clock,
                 {.compression = options.compression, .on_paper = options.dry_run});
   Salvager salvager(intake, result);
   for (const auto& [name, file] : files) {
     throw_if_stopped(stop);
-    salvager.take(name, file);
+    if (options.server_doubt && !is_finished(source.wal_directory, name))
+      ++result.unfinished;
+    else
+      salvager.take(name, file);
   }
   if (result.reach && !options.dry_run)
     result.reach->missing_segments =
@@ -158,8 +173,10 @@ SalvageResult salvage(const SalvageOptions& options, const repo::Repository& rep
   return result;
 }
 
-SalvageOptions salvage_options_for(const std::string& directory) {
-  constexpr const char* kPurpose = "salvaging its WAL";
+SalvageOptions salvage_options_for(const std::string& directory,
+                                   const cluster::ServerWitness& witness,
+                                   const std::stop_token& stop) {
+  constexpr const char* kPurpose = "salvaging the rest of its WAL";
   const std::string path = absolute_path(directory);
   const std::string hint =
       "Name the data directory of the server that is gone, or its pg_wal, or a copy of either.";
@@ -187,8 +204,10 @@ SalvageOptions salvage_options_for(const std::string& directory) {
     if (base_name(path) == "pg_wal") options.data_directory = parent_path(path);
   }
   if (!options.data_directory.empty())
-    cluster::require_no_running_server(options.data_directory, kPurpose);
-  cluster::require_no_server_of_wal(options.wal_directory, kPurpose);
+    options.server_doubt =
+        cluster::why_server_may_run(options.data_directory, kPurpose, witness, stop);
+  if (!options.server_doubt)
+    options.server_doubt = cluster::why_server_may_write_wal(options.wal_directory, kPurpose);
   return options;
 }
 

@@ -1,11 +1,12 @@
 // wal_salvage.h: into the archive with what an old pg_wal still holds, before it is emptied
 // (restore --in-place, `wal salvage DIR`).
 //
-// The server must be down. History files go first, then complete segments in order, by the rules of
-// intake.h; the last segment of each timeline, which the crash left unfinished, becomes
-// <segment>.partial. Files that the server kept for reuse under future names are passed over. What
-// is refused is reported with its reason and left where it is: whoever empties the directory moves
-// it aside.
+// The server must have ended; of one that may still write only what it has finished and offered
+// (.ready) is taken, for that does not change any more. History files go first, then complete
+// segments in order, by the rules of intake.h; the last segment of each timeline, which the crash
+// left unfinished, becomes <segment>.partial. Files that the server kept for reuse under future
+// names are passed over. What is refused is reported with its reason and left where it is: whoever
+// empties the directory moves it aside.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/reporter.h"
 #include "base/time.h"
+#include "cluster/server_end.h"
 #include "pg/lsn.h"
 #include "repo/repository.h"
 
@@ -28,11 +31,15 @@ struct SalvageOptions {
   std::string host = {};  // empty: this host's name
   codec::CompressionSetting compression = {};
   bool dry_run = false;  // archive nothing, say what would be
+  // Why a server may still write there (cluster/server_end.h); nullopt: it has ended.
+  std::optional<Error> server_doubt = std::nullopt;
 };
 
 // The options for a directory that a user names: a pg_wal, or a data directory with one. Throws
-// kNotFound when it is neither, kBusy when a server runs on it or writes its WAL into it.
-SalvageOptions salvage_options_for(const std::string& directory);
+// kNotFound when it is neither.
+SalvageOptions salvage_options_for(const std::string& directory,
+                                   const cluster::ServerWitness& witness = {},
+                                   const std::stop_token& stop = {});
 
 struct SalvageResult {
   struct Refused {
@@ -43,9 +50,11 @@ struct SalvageResult {
   std::vector<std::string> pushed;  // names as archived, .partial included
   uint64_t already_archived = 0;
   uint64_t unused = 0;           // recycled or never written
+  uint64_t unfinished = 0;       // not looked at: the server may still write them
   std::vector<Refused> refused;  // left behind, and not in the archive
   pg::Lsn readable_end;  // the end of the last record that was found, on the newest timeline
   bool dry_run = false;
+  std::optional<Error> server_doubt = std::nullopt;  // the option
   // How far the WAL in the archive goes now (or would go), on its newest timeline; nullopt when it
   // has none.
   struct Reach {

@@ -25,7 +25,8 @@ constexpr std::string_view kConfigureHint =
       {.code = ErrorCode::kWrongCluster,
        .message = fmt::format("\"{}\" is not the data directory of the server", configured),
        .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
-       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
+       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out." +
+               cluster::environment_hint()});
 }
 
 void check_is_readable(const std::string& directory) {
@@ -84,7 +85,8 @@ repo::Lineage lineage_of(const repo::Repository& repository, const std::string& 
                              facts.system_identifier, repo::to_string(newest.name),
                              newest.system_identifier),
        .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; otherwise "
-               "correct conninfo."});
+               "correct conninfo." +
+               cluster::environment_hint()});
 }
 
 std::string check_data_directory(const std::string& configured, const cluster::ServerFacts& facts) {
@@ -119,7 +121,7 @@ void check_control_file(const pg::ControlFile& control, const cluster::ServerFac
          .message = fmt::format("data directory \"{}\" is not the server's", data_directory),
          .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
                                control.system_identifier, facts.system_identifier),
-         .hint = "Correct pgdata or conninfo in the configuration."});
+         .hint = "Correct pgdata or conninfo in the configuration." + cluster::environment_hint()});
   pg::ClusterState expected =
       facts.in_recovery ? pg::ClusterState::kInArchiveRecovery : pg::ClusterState::kInProduction;
   bool knows_checkpoint = control.state == expected && control.redo_lsn >= start_lsn;
@@ -132,7 +134,8 @@ void check_control_file(const pg::ControlFile& control, const cluster::ServerFac
                                "made one at {}.",
                                pg::to_string(control.state), pg::to_string(control.redo_lsn),
                                pg::to_string(start_lsn)),
-         .hint = "Run the backup on the host of the server that conninfo names."});
+         .hint = "Run the backup on the host of the server that conninfo names." +
+                 cluster::environment_hint()});
 }
 
 void check_label(const std::string& label) {

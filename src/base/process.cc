@@ -16,6 +16,7 @@
 
 #include <fmt/core.h>
 
+#include "base/environment.h"
 #include "base/error.h"
 
 namespace holdfast {
@@ -91,16 +92,16 @@ class SpawnPlan {
   posix_spawnattr_t attributes_{};
 };
 
-// The parent's environment with the options' entries added or replaced.
+// What is taken of the parent's environment, with the options' entries added or replaced.
 std::vector<std::string> child_environment(const SpawnOptions& options) {
-  std::vector<std::string> entries;
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::string_view name = text.substr(0, text.find('='));
-    const bool replaced = std::ranges::any_of(options.environment,
-                                              [&](const auto& pair) { return pair.first == name; });
-    if (!replaced) entries.emplace_back(text);
-  }
+  std::vector<std::string> entries = environment();
+  std::erase_if(entries, [&](const std::string& entry) {
+    const std::string_view name = std::string_view(entry).substr(0, entry.find('='));
+    return (options.bare_environment &&
+            std::ranges::find(kNeededVariables, name) == kNeededVariables.end()) ||
+           std::ranges::any_of(options.environment,
+                               [&](const auto& pair) { return pair.first == name; });
+  });
   for (const auto& [name, value] : options.environment)
     entries.push_back(fmt::format("{}={}", name, value));
   return entries;

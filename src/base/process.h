@@ -4,6 +4,7 @@
 // is given.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -27,8 +28,11 @@ std::string to_string(ExitStatus status);
 struct SpawnOptions {
   // arguments[0] is the program, searched in PATH when it holds no slash.
   std::vector<std::string> arguments;
-  // Added to, or replacing, the parent's.
+  // Added to, or replacing, what it has of the parent's.
   std::vector<std::pair<std::string, std::string>> environment = {};
+  // Of the parent's environment it has only what any program needs (kNeededVariables): no password,
+  // and nothing that would lead it elsewhere.
+  bool bare_environment = false;
   // Working directory; empty: the parent's. A relative program is looked for in it; the files below
   // are not.
   std::string directory = {};
@@ -43,6 +47,9 @@ struct SpawnOptions {
   // setsid(2): its own session and process group.
   bool new_session = false;
 };
+
+inline constexpr std::array<std::string_view, 9> kNeededVariables = {
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH"};
 
 struct Captured {
   ExitStatus status;

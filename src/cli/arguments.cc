@@ -15,6 +15,9 @@
 namespace holdfast::cli {
 namespace {
 
+constexpr const char* kServerIsDead =
+    "the server that postmaster.pid names has ended, where that cannot be seen from here";
+
 // What the target options hold before they are read: their texts.
 struct TargetTexts {
   std::string time, lsn, xid, name, timeline;
@@ -148,7 +151,7 @@ void keep_typed(int argc, const char* const* argv, Arguments& arguments) {
                     {"--to", "--to-lsn", "--to-xid", "--to-name", "--timeline", "--backup",
                      "--tablespace", "--action", "--port", "--archive"},
                     {"--to-latest", "--to-immediate", "--exclusive", "--dry-run", "--start",
-                     "--yes", "--delta", "--resume", "--json"}) +
+                     "--yes", "--delta", "--resume", "--server-is-dead", "--json"}) +
       " --resume";
 }
 
@@ -157,7 +160,7 @@ void require_only_the_place(const CLI::App& restore, const std::string& command)
   for (const CLI::Option* option : restore.get_options()) {
     const std::string name = option->get_name();
     if (option->count() > 0 && name != "--resume" && name != "--into" && name != "--in-place" &&
-        name != "--action" && name != "--start" && name != "--yes")
+        name != "--action" && name != "--start" && name != "--yes" && name != "--server-is-dead")
       usage(fmt::format("{} does not go with --resume", name),
             "A recovery that goes on has its target and its way from the restore that began it.",
             command);
@@ -363,6 +366,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
   salvage->add_flag("--dry-run", arguments.dry_run, "archive nothing, say what would be");
+  salvage->add_flag("--server-is-dead", arguments.server_is_dead, kServerIsDead);
   CLI::App* set_aside =
       command(wal, "set-aside", "take an archived WAL file that is wrong out of service");
   set_aside
@@ -412,6 +416,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                     "print the plan, refuse what cannot be done, and write nothing");
   restore->add_flag("--yes", arguments.yes,
                     "do not ask before an old data directory is emptied or written over");
+  restore->add_flag("--server-is-dead", arguments.server_is_dead, kServerIsDead);
 
   CLI::App* verify = command(&app, "verify", "read everything and say what is damaged");
   verify->add_flag("--deep", arguments.deep, "read again what was found good before");

@@ -62,6 +62,7 @@ struct Arguments {
   bool resume = false;
   std::string resume_command;  // that goes on with this restore
   bool yes = false;
+  bool server_is_dead = false;  // wal salvage too
   int port = 0;
   // drill, drill show
   std::string check_file, rto, rpo, report_file;

@@ -42,6 +42,22 @@ std::string restore_command(const config::Settings& settings, const Bytes16& rep
                      settings.command_line_for_server(), pin);
 }
 
+cluster::ServerWitness server_witness(const Call& call) {
+  return {.conninfo = call.settings.text("cluster.conninfo"),
+          .declared_dead = call.arguments.server_is_dead};
+}
+
+std::vector<std::pair<std::string, std::string>> server_environment(const Call& call) {
+  std::vector<std::pair<std::string, std::string>> variables;
+  for (const char* key : {"repo.passphrase_command", "wal.read_ahead", "wal.timeout", "wal.spool"})
+    for (const config::Setting& setting : config::settings_table())
+      if (setting.key == key)
+        if (auto given = call.arguments.sources.environment.find(std::string(setting.environment));
+            given != call.arguments.sources.environment.end())
+          variables.emplace_back(given->first, given->second);
+  return variables;
+}
+
 restore::SandboxOptions sandbox_options(const Call& call) {
   const config::Settings& settings = call.settings;
   restore::SandboxOptions options{.program = program_path(),

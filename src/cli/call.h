@@ -43,6 +43,13 @@ struct OpenRepository {
 std::string archive_command(const config::Settings& settings);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
 
+// Who is asked, and what the user says, of a server that is not seen.
+cluster::ServerWitness server_witness(const Call& call);
+
+// What the restore_command of a started server needs beside its text: what of its settings the
+// caller's environment gives and no option can.
+std::vector<std::pair<std::string, std::string>> server_environment(const Call& call);
+
 // How a copy's server is kept from production: what restore_command needs stays visible. Its own
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);

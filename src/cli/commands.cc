@@ -198,6 +198,8 @@ int run_restore(const Call& call) {
   options.salvage = salvager(call, opened);
   options.sandbox = sandbox_options(call);
   options.resume_command = arguments.resume_command;
+  options.server_environment = server_environment(call);
+  options.witness = server_witness(call);
   if (arguments.resume) {
     if (!arguments.action.empty()) options.new_action = options.action;
     show(call, restore::resume(options, opened.repository, call.clock, call.reporter, call.stop));

@@ -12,6 +12,7 @@
 #include "archive/wal_set_aside.h"
 #include "archive/wal_spool.h"
 #include "archive/wal_tail.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -119,7 +120,8 @@ int run_wal_set_aside(const Call& call) {
 
 // Each file that stays behind is one that nobody else may have.
 int run_wal_salvage(const Call& call) {
-  archive::SalvageOptions options = archive::salvage_options_for(call.arguments.words.front());
+  archive::SalvageOptions options =
+      archive::salvage_options_for(call.arguments.words.front(), server_witness(call), call.stop);
   options.cluster = call.settings.cluster();
   options.compression = call.settings.compression();
   options.dry_run = call.arguments.dry_run;
@@ -129,6 +131,7 @@ int run_wal_salvage(const Call& call) {
   const std::string text =
       call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
   std::fwrite(text.data(), 1, text.size(), stdout);
+  if (result.server_doubt) return exit_status(ErrorCode::kBusy);
   return result.refused.empty() ? 0 : 1;
 }
 

@@ -12,7 +12,9 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "base/environment.h"
 #include "base/task_group.h"
 #include "cluster/libpq.h"
 
@@ -90,11 +92,11 @@ std::string value_of(const std::string& conninfo, std::string_view keyword) {
 }
 
 // connect_timeout as conninfo, else the environment, says; checks that conninfo can be read at all.
-std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
-  std::string text = value_of(conninfo, "connect_timeout");
-  if (const char* environment = std::getenv("PGCONNECT_TIMEOUT");
-      text.empty() && environment != nullptr)
-    text = environment;
+std::optional<milliseconds> connect_timeout(const ConnectionOptions& options) {
+  std::string text = value_of(options.conninfo, "connect_timeout");
+  if (const char* given = std::getenv("PGCONNECT_TIMEOUT");
+      text.empty() && options.with_environment && given != nullptr)
+    text = given;
   int seconds = kDefaultConnectSeconds;
   if (!text.empty()) {
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
@@ -105,6 +107,15 @@ std::optional<milliseconds> connect_timeout(const std::string& conninfo) {
   }
   if (seconds <= 0) return std::nullopt;
   return std::chrono::seconds(seconds);
+}
+
+// All that libpq reads of the environment has names that begin so.
+constexpr std::string_view kOfLibpq = "PG";
+
+std::string with_environment_named(std::string detail, bool with_environment) {
+  const std::string words = with_environment ? environment_hint() : std::string();
+  if (!words.empty() && !detail.ends_with('.')) detail += '.';
+  return detail + words;
 }
 
 // What to look at, by the words that libpq and the server use.
@@ -160,6 +171,7 @@ struct Connection::Impl {
   std::function<void(const Notice&)> on_notice;
   std::vector<Notice> notices;  // waiting to be handed on
   PGconn* connection = nullptr;
+  bool with_environment = true;
   std::string version;
   std::string user;
   int major = 0;
@@ -264,11 +276,13 @@ void Connection::Impl::throw_refused(const PGresult* result) {
                          "accepts connections."});
   }
   if (sqlstate == "42501")
-    throw Error({.code = ErrorCode::kPermission,
-                 .message = message,
-                 .detail = fmt::format("{} The session's role is \"{}\".", detail, user),
-                 .hint = "As a superuser, in the database that conninfo names, run:\n" +
-                         backup_role_grants(major, user)});
+    throw Error(
+        {.code = ErrorCode::kPermission,
+         .message = message,
+         .detail = with_environment_named(
+             fmt::format("{} The session's role is \"{}\".", detail, user), with_environment),
+         .hint = "As a superuser, in the database that conninfo names, run:\n" +
+                 backup_role_grants(major, user)});
   throw Error({.code = ErrorCode::kServer,
                .message = message,
                .detail = detail,
@@ -335,7 +349,7 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
 }
 
 void Connection::Impl::establish(const ConnectionOptions& options) {
-  std::optional<milliseconds> timeout = connect_timeout(options.conninfo);
+  std::optional<milliseconds> timeout = connect_timeout(options);
   std::optional<SteadyTime> deadline;
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
 
@@ -356,7 +370,12 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   const char* const values[] = {
       options.application_name.c_str(), "1",    "30",    "10",   "6", "90000",
       options.conninfo.c_str(),         "UTF8", "false", nullptr};
-  connection = libpq().connect_start_params(keywords, values, 1);
+  // libpq reads the environment in the first call, and PGTZ and its like when it says hello.
+  const std::string_view hidden = options.with_environment ? std::string_view() : kOfLibpq;
+  {
+    const EnvironmentWithout without(hidden);
+    connection = libpq().connect_start_params(keywords, values, 1);
+  }
   if (connection == nullptr) throw std::bad_alloc();
   libpq().set_notice_receiver(connection, &Impl::take_notice, this);
 
@@ -375,6 +394,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
                       std::chrono::duration_cast<std::chrono::seconds>(*timeout).count());
       break;
     }
+    const EnvironmentWithout without(hidden);
     state = libpq().connect_poll(connection);
   }
   if (state != PGRES_POLLING_OK) {
@@ -382,7 +402,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "could not connect to the PostgreSQL server",
-                 .detail = problem,
+                 .detail = with_environment_named(problem, options.with_environment),
                  .hint = connect_hint(problem)});
   }
 }
@@ -407,6 +427,7 @@ Connection Connection::connect(const ConnectionOptions& options, std::stop_token
   auto impl = std::make_unique<Impl>();
   impl->stop = std::move(stop);
   impl->on_notice = options.on_notice;
+  impl->with_environment = options.with_environment;
   impl->connect(options);
   return Connection(std::move(impl));
 }
@@ -472,6 +493,21 @@ pid_t Connection::backend_pid() const {
   return libpq().backend_pid(impl_->connection);
 }
 
+std::string Connection::parameters() const {
+  impl_->ensure_open();
+  const std::unique_ptr<PQconninfoOption, OptionsDeleter> options(
+      libpq().conninfo(impl_->connection));
+  if (!options) throw std::bad_alloc();
+  std::string text;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    // What a service file says is among the values already.
+    const std::string_view keyword = option->keyword;
+    if (option->val == nullptr || *option->val == '\0' || keyword.starts_with("service")) continue;
+    text += fmt::format("{}{}", text.empty() ? "" : " ", conninfo_pair(keyword, option->val));
+  }
+  return text;
+}
+
 std::string backup_role_grants(int server_major, std::string_view role) {
   std::string name = quote_identifier(role);
   std::string functions =
@@ -490,6 +526,13 @@ std::string backup_role_grants(int server_major, std::string_view role) {
 }
 
 void require_libpq() { libpq(); }
+
+// By names alone: a value can be a password.
+std::string environment_hint() {
+  const std::vector<std::string> names = environment_names(kOfLibpq);
+  if (names.empty()) return "";
+  return fmt::format(" libpq reads {} in the environment.", fmt::join(names, ", "));
+}
 
 std::string quote_identifier(std::string_view name) {
   std::string quoted = "\"";
@@ -515,12 +558,18 @@ std::string conninfo_value(const std::string& conninfo, std::string_view keyword
 
 std::string conninfo_with(const std::string& conninfo, std::string_view keyword,
                           std::string_view value) {
+  const std::string others = conninfo_without(conninfo, keyword);
+  return conninfo_pair(keyword, value) + (others.empty() ? "" : " ") + others;
+}
+
+std::string conninfo_without(const std::string& conninfo, std::string_view keyword) {
   const std::unique_ptr<PQconninfoOption, OptionsDeleter> options = parse_conninfo(conninfo);
-  std::string changed = conninfo_pair(keyword, value);
+  std::string others;
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
     if (option->val != nullptr && option->keyword != keyword)
-      changed += " " + conninfo_pair(option->keyword, option->val);
-  return changed;
+      others += fmt::format("{}{}", others.empty() ? "" : " ",
+                            conninfo_pair(option->keyword, option->val));
+  return others;
 }
 
 std::string conninfo_pair(std::string_view key, std::string_view value) {

@@ -35,9 +35,12 @@ struct Notice {
 };
 
 struct ConnectionOptions {
-  // A libpq connection string or URI; what it leaves out comes from libpq's environment and
-  // defaults.
+  // A libpq connection string or URI; what it leaves out comes from libpq's defaults.
   std::string conninfo;
+  // Before the defaults comes libpq's environment (PGHOST, PGHOSTADDR, PGSERVICE, PGOPTIONS ...),
+  // as for psql: the way to production is the user's to choose. To a server of ours it leads
+  // elsewhere (own_server.h).
+  bool with_environment = true;
   // What pg_stat_activity shows, unless conninfo names something else.
   std::string application_name = "holdfast";
   // Called after the statement that caused the notice, never from within libpq.
@@ -80,6 +83,9 @@ class Connection {
   const std::string& role() const;
   bool is_superuser() const;
   pid_t backend_pid() const;
+  // How the server was reached, as a connection string that needs no environment and no service
+  // file to lead there again. Holds the password, if one was given.
+  std::string parameters() const;
 
  private:
   struct Impl;
@@ -94,6 +100,11 @@ std::string backup_role_grants(int server_major, std::string_view role);
 // Throws kUnsupported where libpq cannot be loaded, as connect() would later.
 void require_libpq();
 
+// A sentence for a hint, when production turns out to be another server: that libpq's environment
+// had a part in the way there, by the names of its variables. Begins with a blank; empty without
+// any.
+std::string environment_hint();
+
 // "name" as an SQL identifier and 'text' as an SQL literal, quoted.
 std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view text);
@@ -103,6 +114,8 @@ std::string conninfo_value(const std::string& conninfo, std::string_view keyword
 // The same connection string with another value for a keyword.
 std::string conninfo_with(const std::string& conninfo, std::string_view keyword,
                           std::string_view value);
+// The same connection string without that keyword.
+std::string conninfo_without(const std::string& conninfo, std::string_view keyword);
 // key='value' with the value quoted for a libpq connection string.
 std::string conninfo_pair(std::string_view key, std::string_view value);
 

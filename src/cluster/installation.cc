@@ -42,7 +42,8 @@ std::optional<std::string> find_in_path(const std::string& program) {
 std::optional<std::string> bindir_of_pg_config() {
   std::optional<std::string> directory = find_in_path("pg_config");
   if (!directory) return std::nullopt;
-  Captured answer = run({.arguments = {join_path(*directory, "pg_config"), "--bindir"}});
+  Captured answer = run(
+      {.arguments = {join_path(*directory, "pg_config"), "--bindir"}, .bare_environment = true});
   if (!answer.status.ok()) return std::nullopt;
   while (!answer.out.empty() && answer.out.back() == '\n') answer.out.pop_back();
   return answer.out;
@@ -52,7 +53,7 @@ std::optional<std::string> bindir_of_pg_config() {
 std::optional<Installation> ask(const std::string& bin_directory) {
   std::string program = join_path(bin_directory, "postgres");
   if (!is_executable(program)) return std::nullopt;
-  Captured answer = run({.arguments = {program, "--version"}});
+  Captured answer = run({.arguments = {program, "--version"}, .bare_environment = true});
   if (!answer.status.ok()) return std::nullopt;
   std::optional<std::string> version = parse_postgres_version(answer.out);
   if (!version) return std::nullopt;

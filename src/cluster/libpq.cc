@@ -49,6 +49,7 @@ Libpq find_all() {
       .clear = Function(library, "PQclear"),
       .connect_poll = Function(library, "PQconnectPoll"),
       .connect_start_params = Function(library, "PQconnectStartParams"),
+      .conninfo = Function(library, "PQconninfo"),
       .conninfo_free = Function(library, "PQconninfoFree"),
       .conninfo_parse = Function(library, "PQconninfoParse"),
       .consume_input = Function(library, "PQconsumeInput"),

@@ -15,6 +15,7 @@ struct Libpq {
   decltype(::PQclear)* clear;
   decltype(::PQconnectPoll)* connect_poll;
   decltype(::PQconnectStartParams)* connect_start_params;
+  decltype(::PQconninfo)* conninfo;
   decltype(::PQconninfoFree)* conninfo_free;
   decltype(::PQconninfoParse)* conninfo_parse;
   decltype(::PQconsumeInput)* consume_input;

@@ -9,6 +9,7 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <vector>
 
@@ -21,6 +22,10 @@ namespace holdfast::cluster {
 namespace {
 
 constexpr size_t kMaxPidFileBytes = 16384;
+
+std::string pid_file_of(const std::string& data_directory) {
+  return join_path(data_directory, "postmaster.pid");
+}
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.back() == ' ' || text.back() == '\r')) text.remove_suffix(1);
@@ -113,10 +118,12 @@ bool works_in(pid_t pid, const std::string& data_directory) {
   return named == data_directory || named == data_directory + " (deleted)";
 }
 
-// Where /proc does not say (another user's process), the name decides: rather refuse than restore
-// over a server.
+// Where /proc does not say (another user's process), the name decides, and where it does not tell
+// that either (hidepid), that the process is there: rather refuse than restore over a server.
 bool is_server_of(pid_t pid, const std::string& data_directory) {
-  if (!is_alive(pid) || !is_postgres(pid)) return false;
+  if (!is_alive(pid)) return false;
+  if (program_name(pid).empty()) return is_alive(pid);  // it did not just end
+  if (!is_postgres(pid)) return false;
   return working_directory(pid).empty() || works_in(pid, data_directory);
 }
 
@@ -132,6 +139,55 @@ std::optional<shmid_ds> shared_memory_of(const PostmasterPid& file) {
 bool has_attached_processes(const PostmasterPid& file) {
   const std::optional<shmid_ds> segment = shared_memory_of(file);
   return segment && segment->shm_nattch > 0;
+}
+
+// The server's own segment, by its key, its maker and the time at which it was made, is here, and
+// nobody uses it. A run of another server on the same directory leaves one with the same key and
+// often the same numbers: so it must be younger than this server, and older than its last word in
+// postmaster.pid (after a crash of one session the server makes a new segment, and says so there).
+bool left_its_memory(const PostmasterPid& file, const std::string& data_directory) {
+  const std::optional<shmid_ds> segment = shared_memory_of(file);
+  const std::optional<struct stat> written = lstat_if_exists(pid_file_of(data_directory));
+  if (!segment || segment->shm_nattch > 0 || !file.started_at || !written) return false;
+  const time_t started =
+      std::chrono::floor<std::chrono::seconds>(file.started_at->time_since_epoch()).count();
+  return segment->shm_cpid == file.pid && segment->shm_ctime >= started &&
+         segment->shm_ctime <= written->st_mtime + 1;
+}
+
+// The number of the first pid namespace, the same on every Linux (proc_ns.h, PROC_PID_INIT_INO).
+constexpr ino_t kFirstPidNamespace = 0xEFFFFFFC;
+
+// /proc must be of this namespace too, or nothing in it can be looked up by number.
+bool sees_all_processes() {
+  struct stat own{};
+  std::array<char, 32> self{};
+  const ssize_t count = readlink("/proc/self", self.data(), self.size() - 1);
+  return stat("/proc/self/ns/pid", &own) == 0 && own.st_ino == kFirstPidNamespace && count > 0 &&
+         std::string_view(self.data()) == std::to_string(getpid());
+}
+
+// File systems that only one kernel can have mounted for writing; statfs(2), linux/magic.h. Any
+// other may be another host's too (NFS, SMB, Ceph, GlusterFS, GFS2, OCFS2, virtiofs, 9p, FUSE).
+constexpr std::array<uint64_t, 11> kLocalFileSystems = {
+    0xEF53,      // ext2, ext3, ext4
+    0x58465342,  // xfs
+    0x9123683E,  // btrfs
+    0x2FC12FC1,  // zfs
+    0x01021994,  // tmpfs
+    0x858458F6,  // ramfs
+    0x794C7630,  // overlayfs, whose upper layer cannot be remote
+    0xF2F52010,  // f2fs
+    0xCA451A4E,  // bcachefs
+    0x3153464A,  // jfs
+    0x52654973,  // reiserfs
+};
+
+bool is_local_file_system(const std::string& directory) {
+  struct statfs status{};
+  if (statfs(directory.c_str(), &status) != 0) return false;
+  return std::ranges::find(kLocalFileSystems, static_cast<uint64_t>(status.f_type)) !=
+         kLocalFileSystems.end();
 }
 
 // Any postgres process that works there.
@@ -170,7 +226,10 @@ PostmasterPid parse_postmaster_pid(std::string_view text) {
   // Line 7 is "<key> <id>", padded.
   std::string_view memory = trimmed(line(6));
   if (size_t space = memory.rfind(' '); space != std::string_view::npos) {
-    file.shared_memory_key = parse_whole<uint32_t>(memory.substr(0, space));
+    // A key is an int, printed as an unsigned long: one with its highest bit set (of a directory
+    // with such an inode) has 64 bits there.
+    if (const std::optional<uint64_t> key = parse_whole<uint64_t>(memory.substr(0, space)))
+      file.shared_memory_key = static_cast<uint32_t>(*key);
     file.shared_memory_id = parse_whole<int>(memory.substr(space + 1));
   }
   file.status = std::string(trimmed(line(7)));
@@ -178,8 +237,7 @@ PostmasterPid parse_postmaster_pid(std::string_view text) {
 }
 
 std::optional<PostmasterPid> read_postmaster_pid(const std::string& data_directory) {
-  std::optional<Bytes> text =
-      read_if_exists(join_path(data_directory, "postmaster.pid"), kMaxPidFileBytes);
+  std::optional<Bytes> text = read_if_exists(pid_file_of(data_directory), kMaxPidFileBytes);
   if (!text || text->empty()) return std::nullopt;
   return parse_postmaster_pid(as_text(*text));
 }
@@ -216,37 +274,47 @@ bool LivingServer::lives() const {
 
 std::string LivingServer::id() const { return fmt::format("{} {}", pid_, started_); }
 
-void require_no_running_server(const std::string& data_directory, std::string_view purpose) {
-  std::optional<RunningServer> server = find_running_server(data_directory);
-  if (!server) return;
-  throw Error(
-      {.code = ErrorCode::kBusy,
-       .message = fmt::format("a PostgreSQL server is running on \"{}\"", data_directory),
-       .detail =
-           server->is_postmaster
-               ? fmt::format("Its process id is {}.", server->pid)
-               : fmt::format("Process {} of a server still uses its files or its shared memory.",
-                             server->pid),
-       .hint = fmt::format("Stop it before {}: pg_ctl -D {} stop, or systemctl stop "
-                           "postgresql@<version>-<cluster>.",
-                           purpose, data_directory)});
+Sight sight_of(const std::string& data_directory) {
+  return {.all_processes = sees_all_processes(),
+          .own_file_system = is_local_file_system(data_directory)};
 }
 
-void require_no_server_of_wal(const std::string& wal_directory, std::string_view purpose) {
+std::optional<UnseenServer> find_unseen_server(const std::string& data_directory,
+                                               const Sight& sight) {
+  if (!lstat_if_exists(pid_file_of(data_directory))) return std::nullopt;
+  if (sight.all_processes && sight.own_file_system) return std::nullopt;
+  std::optional<PostmasterPid> file = read_postmaster_pid(data_directory);
+  if (file && left_its_memory(*file, data_directory)) return std::nullopt;
+  return UnseenServer{
+      .file = std::move(file),
+      .why = sight.all_processes
+                 ? fmt::format("Another host may have the file system of \"{}\" mounted too, and "
+                               "the server may run there.",
+                               data_directory)
+                 : std::string("This command runs in a pid namespace, as in a container, and sees "
+                               "no process outside of it.")};
+}
+
+std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory) {
   struct stat here{};
-  if (stat(wal_directory.c_str(), &here) != 0) return;
+  if (stat(wal_directory.c_str(), &here) != 0) return std::nullopt;
   for (const DirectoryEntry& entry : list_directory("/proc")) {
     const std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
     struct stat there{};
-    if (!pid || stat(fmt::format("/proc/{}/cwd/pg_wal", *pid).c_str(), &there) != 0 ||
-        here.st_dev != there.st_dev || here.st_ino != there.st_ino || !is_postgres(*pid))
-      continue;
-    throw Error(
-        {.code = ErrorCode::kBusy,
-         .message = fmt::format("a PostgreSQL server writes its WAL into \"{}\"", wal_directory),
-         .detail = fmt::format("Process {} works in \"{}\".", *pid, working_directory(*pid)),
-         .hint = fmt::format("Stop it before {}.", purpose)});
+    if (pid && stat(fmt::format("/proc/{}/cwd/pg_wal", *pid).c_str(), &there) == 0 &&
+        here.st_dev == there.st_dev && here.st_ino == there.st_ino && is_postgres(*pid))
+      return RunningServer{.pid = *pid, .is_postmaster = false};
   }
+  return std::nullopt;
+}
+
+std::optional<pid_t> parent_of(pid_t pid) {
+  // "4712 (postgres) S 4711 ...": the name may hold anything.
+  const std::string line = read_of_process(pid, "stat");
+  const size_t name_end = line.rfind(')');
+  if (name_end == std::string::npos || name_end + 4 > line.size()) return std::nullopt;
+  const std::string_view rest = std::string_view(line).substr(name_end + 4);
+  return parse_whole<pid_t>(rest.substr(0, rest.find(' ')));
 }
 
 void remove_shared_memory(const std::string& data_directory) {

@@ -6,8 +6,12 @@
 // that was killed. So three things are asked: the process that postmaster.pid names, the shared
 // memory that it names, and every postgres process whose working directory this is.
 //
-// Facts: miscinit.c (CreateLockFile), pidfile.h, PostgreSQL 13 to 18. A postmaster's working
-// directory is its data directory.
+// That none of them is seen is a proof only where all would be: another container has processes and
+// shared memory of its own, and another host may have the same volume. postmaster.pid says nothing
+// of either; see find_unseen_server.
+//
+// Facts: miscinit.c (CreateLockFile), pidfile.h, sysv_shmem.c, PostgreSQL 13 to 18. A postmaster's
+// working directory is its data directory.
 #pragma once
 
 #include <cstdint>
@@ -76,13 +80,32 @@ class LivingServer {
   std::string started_;  // of the process, as the kernel says
 };
 
-// Throws kBusy when find_running_server finds one; `purpose` completes the hint: "Stop it before
-// <purpose>".
-void require_no_running_server(const std::string& data_directory, std::string_view purpose);
+// What of a data directory's server would be seen from here.
+struct Sight {
+  // This is the system's first pid namespace, so every process of this kernel is seen.
+  bool all_processes = false;
+  // No other kernel can have the file system mounted: it is a local one.
+  bool own_file_system = false;
+};
+Sight sight_of(const std::string& data_directory);
+
+// A server that postmaster.pid names and of which nothing is seen.
+struct UnseenServer {
+  std::optional<PostmasterPid> file;  // nullopt: the file is empty
+  std::string why;                    // why that does not prove its end: a sentence
+};
+// REQUIRES: find_running_server found nothing. nullopt when there is no postmaster.pid, and when
+// its server has certainly ended: whatever runs would be seen, or the shared memory that this very
+// server made is here and no process is attached to it.
+std::optional<UnseenServer> find_unseen_server(const std::string& data_directory,
+                                               const Sight& sight);
 
 // The same for a server that writes its WAL into that directory, wherever its data directory is: a
-// pg_wal on a disk of its own does not tell whose it is. Throws kBusy.
-void require_no_server_of_wal(const std::string& wal_directory, std::string_view purpose);
+// pg_wal on a disk of its own does not tell whose it is. nullopt: none is seen that does.
+std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory);
+
+// Its parent process; nullopt when it is not there, or not for us to see.
+std::optional<pid_t> parent_of(pid_t pid);
 
 // Removes the shared memory of a server that was killed in that directory, if it left any: nobody
 // does once the directory has gone, and a host has room for 4096. Only before the directory is

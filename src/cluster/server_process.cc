@@ -18,6 +18,7 @@
 #include "cluster/log_follower.h"
 #include "cluster/recovery_log.h"
 #include "cluster/running_server.h"
+#include "cluster/server_end.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -117,9 +118,11 @@ SpawnOptions server_command(const ServerStart& start) {
     options.arguments.push_back("-c");
     options.arguments.push_back(fmt::format("{}={}", name, value));
   }
-  // The libpq variables that a server takes for defaults of its own are the caller's, not the
-  // cluster's.
-  options.environment = {{"LC_ALL", "C"}, {"PGDATA", directory}};
+  // Whoever has SQL on it reads its environment, and what it runs follows it: the caller's
+  // passwords and ways (libpq's too) are not the cluster's.
+  options.bare_environment = true;
+  options.environment = start.environment;
+  options.environment.insert(options.environment.end(), {{"LC_ALL", "C"}, {"PGDATA", directory}});
   options.directory = directory;
   options.output = start.log_file;
   options.error = "&1";
@@ -317,7 +320,9 @@ void initdb(const InitdbOptions& options) {
   if (options.wal_segment_mib)
     arguments.push_back(fmt::format("--wal-segsize={}", *options.wal_segment_mib));
   arguments.insert(arguments.end(), options.extra_arguments.begin(), options.extra_arguments.end());
-  run_checked(as_user({.arguments = std::move(arguments), .environment = {{"LC_ALL", "C"}}},
+  run_checked(as_user({.arguments = std::move(arguments),
+                       .environment = {{"LC_ALL", "C"}},
+                       .bare_environment = true},
                       options.run_as));
 }
 

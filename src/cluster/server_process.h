@@ -46,6 +46,8 @@ struct ServerStart {
   Settings settings = {};
   // Its output is appended here; made when missing, readable by the caller alone.
   std::string log_file = {};
+  // Beside what any program has (base/process.h, kNeededVariables): what its restore_command needs.
+  std::vector<std::pair<std::string, std::string>> environment = {};
   // The operating system user; needed as root, and only there.
   std::optional<std::string> run_as = std::nullopt;
   // Where it is to run, when not among all else of the host.

@@ -25,8 +25,8 @@ ProductionAnswer ask_production(Connection& connection, uint64_t system_identifi
   if (system != system_identifier)
     return {.production = {},
             .why_not = fmt::format("The server that conninfo leads to is another cluster, with "
-                                   "system identifier {}.",
-                                   system)};
+                                   "system identifier {}.{}",
+                                   system, environment_hint())};
   if (connection.query_value("SELECT pg_catalog.pg_is_in_recovery()") == "t")
     return {.production = {},
             .why_not = "The server that conninfo leads to is a standby, which commits nothing."};

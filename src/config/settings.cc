@@ -50,8 +50,10 @@ constexpr std::array kTable = {
             "where drills restore to, in a directory of their own; TMPDIR, else /tmp, unless set"},
     Setting{"cluster.pgdata", "HOLDFAST_PGDATA", "--pgdata", "DIR", "",
             "the cluster's data directory; the server is asked unless set"},
-    Setting{"cluster.conninfo", "HOLDFAST_CONNINFO", "--conninfo", "TEXT", "",
-            "libpq connection string of the cluster's server"},
+    Setting{
+        "cluster.conninfo", "HOLDFAST_CONNINFO", "--conninfo", "TEXT", "",
+        "libpq connection string of the cluster's server; what it leaves out comes from libpq's "
+        "environment"},
     Setting{"cluster.bindir", "HOLDFAST_BINDIR", "--bindir", "DIR", "",
             "directory of PostgreSQL's programs; found by the cluster's major unless set"},
 };

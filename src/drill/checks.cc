@@ -11,6 +11,7 @@
 #include "base/process.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
+#include "cluster/own_server.h"
 #include "pg/page.h"
 #include "pg/relation_file.h"
 #include "pg/version.h"
@@ -48,7 +49,8 @@ void add_failure(repo::DrillCheck& check, std::string words) {
 
 cluster::Connection CheckedServer::connect(const std::string& database,
                                            const std::stop_token& stop) const {
-  return cluster::Connection::connect(
+  return cluster::connect_to_server_of(
+      data_directory,
       {.conninfo = cluster::conninfo_with(base_conninfo, "dbname", database),
        .application_name = "holdfast drill"},
       stop);
@@ -216,17 +218,24 @@ repo::DrillCheck Checks::dump() {
       return;
     }
     const std::string words_file = join_path(server_.scratch, "pg_dump.stderr");
+    // It goes where the sessions before it went; a password is not for everybody to see in its
+    // command line.
+    const std::string way = cluster::conninfo_without(server_.base_conninfo, "password");
+    std::vector<std::pair<std::string, std::string>> variables = {{"LC_ALL", "C"}};
+    if (std::string password = cluster::conninfo_value(server_.base_conninfo, "password");
+        !password.empty())
+      variables.emplace_back("PGPASSWORD", std::move(password));
     for (const std::string& database : databases_) {
       ++check.count;
       remove_file_if_exists(words_file);
       const std::optional<Error> failure = error_of([&] {
-        Process dump(
-            {.arguments = {server_.installation.program("pg_dump"), "--no-password", "--dbname",
-                           cluster::conninfo_with(server_.base_conninfo, "dbname", database)},
-             .environment = {{"LC_ALL", "C"}, {"PGOPTIONS", ""}},
-             .directory = "/",
-             .output = "/dev/null",
-             .error = words_file});
+        Process dump({.arguments = {server_.installation.program("pg_dump"), "--no-password",
+                                    "--dbname", cluster::conninfo_with(way, "dbname", database)},
+                      .environment = variables,
+                      .bare_environment = true,
+                      .directory = "/",
+                      .output = "/dev/null",
+                      .error = words_file});
         std::optional<ExitStatus> status;
         while (!(status = dump.wait(std::chrono::milliseconds(200)))) {
           if (!stop_.stop_requested()) continue;

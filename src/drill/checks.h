@@ -27,9 +27,10 @@ namespace holdfast::drill {
 // A running server, and who may do everything in it.
 struct CheckedServer {
   cluster::Installation installation;
-  std::string base_conninfo;  // of a superuser
-  std::string scratch;        // a directory for the output of programs
-  bool is_throwaway = true;   // extensions may be made in it
+  std::string data_directory;  // whoever answers must be the server that works there
+  std::string base_conninfo;   // of a superuser
+  std::string scratch;         // a directory for the output of programs
+  bool is_throwaway = true;    // extensions may be made in it
 
   cluster::Connection connect(const std::string& database, const std::stop_token& stop) const;
 };

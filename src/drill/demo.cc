@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <fcntl.h>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <pwd.h>
@@ -27,6 +28,7 @@
 #include "base/task_group.h"
 #include "cluster/connection.h"
 #include "cluster/installation.h"
+#include "cluster/own_server.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
 
@@ -44,8 +46,8 @@ constexpr std::chrono::milliseconds kServerTimeout = std::chrono::minutes(2);
 
 cluster::Installation newest_installation(const std::string& bindir) {
   if (!bindir.empty()) {
-    const std::string version =
-        run_checked({.arguments = {join_path(bindir, "postgres"), "--version"}});
+    const std::string version = run_checked(
+        {.arguments = {join_path(bindir, "postgres"), "--version"}, .bare_environment = true});
     const std::optional<std::string> parsed = cluster::parse_postgres_version(version);
     return cluster::find_installation(parsed ? std::atoi(parsed->c_str()) : 0, bindir);
   }
@@ -82,10 +84,11 @@ class Ledger {
 // Takes orders, one a transaction, until the server is gone.
 class Writer {
  public:
-  Writer(const std::string& conninfo, Ledger& ledger, std::stop_token stop)
+  Writer(std::function<Connection(const std::stop_token&)> connect, Ledger& ledger,
+         std::stop_token stop)
       : tasks_(std::move(stop)) {
-    tasks_.start([this, conninfo, &ledger](std::stop_token task_stop) {
-      work(conninfo, ledger, task_stop);
+    tasks_.start([this, connect = std::move(connect), &ledger](std::stop_token task_stop) {
+      work(connect, ledger, task_stop);
     });
   }
   // No order is being taken while `action` runs; returns the last one that was acknowledged.
@@ -114,11 +117,11 @@ class Writer {
   void join() { tasks_.wait(); }
 
  private:
-  void work(const std::string& conninfo, Ledger& ledger, const std::stop_token& stop) {
+  void work(const std::function<Connection(const std::stop_token&)>& connect, Ledger& ledger,
+            const std::stop_token& stop) {
     // The disaster ends the connection, or the demo this thread; both are this writer's way to end.
     const std::optional<Error> end = error_of(even_interrupted, [&] {
-      Connection connection =
-          Connection::connect({.conninfo = conninfo, .application_name = "orders"}, stop);
+      Connection connection = connect(stop);
       while (!stop.stop_requested()) {
         MutexLock lock(mutex_);
         connection.query(
@@ -222,8 +225,10 @@ class Play {
     }
     say("");
     say(fmt::format("$ {}", typed));
-    const Captured captured = holdfast::run(
-        {.arguments = arguments, .environment = {{"HOLDFAST_CONFIG", config_file()}}});
+    // Nothing of the caller's leads it elsewhere: neither libpq's variables nor Holdfast's own.
+    const Captured captured = holdfast::run({.arguments = arguments,
+                                             .environment = {{"HOLDFAST_CONFIG", config_file()}},
+                                             .bare_environment = true});
     show(captured.status.ok() ? captured.out : captured.err);
     throw_if_stopped(stop_);
     if (!captured.status.ok())
@@ -300,7 +305,7 @@ class Play {
     say("archive_mode takes effect with a restart.");
     server_->stop(cluster::ShutdownMode::kFast);
     start_server();
-    Connection connection = Connection::connect({.conninfo = conninfo()}, stop_);
+    Connection connection = connect("holdfast", stop_);
     connection.query(
         "CREATE TABLE public.orders (id bigint PRIMARY KEY, customer text NOT NULL, amount numeric "
         "NOT NULL)");
@@ -310,7 +315,8 @@ class Play {
                     kSeedRows));
     ledger_ = std::make_unique<Ledger>(join_path(directory_, "acknowledged"));
     for (int64_t order = 1; order <= kSeedRows; ++order) seeded_.insert(order);
-    writer_ = std::make_unique<Writer>(conninfo(), *ledger_, stop_);
+    writer_ = std::make_unique<Writer>(
+        [this](const std::stop_token& stop) { return connect("orders", stop); }, *ledger_, stop_);
     writer_->wait_for_orders(50, stop_);
     say(
         fmt::format("A shop takes orders, one a transaction. Each that the server has acknowledged "
@@ -328,8 +334,7 @@ class Play {
 
   void make_mistake() {
     scene("The mistake");
-    Connection connection =
-        Connection::connect({.conninfo = conninfo(), .application_name = "somebody"}, stop_);
+    Connection connection = connect("somebody", stop_);
     last_before_mistake_ = writer_->pause(
         [&] { moment_before_ = connection.query_value("SELECT pg_catalog.clock_timestamp()"); });
     std::vector<cluster::Row> deleted = connection.query("DELETE FROM public.orders RETURNING id");
@@ -419,7 +424,7 @@ class Play {
       throw_errno("create link", join_path(data(), "pg_wal"));
     say(fmt::format("    $ mkdir {0}; ln -s {1} {0}/pg_wal", data(), wal()));
     holdfast({"restore", "--in-place", "--yes", "--start"});
-    Connection connection = Connection::connect({.conninfo = conninfo()}, stop_);
+    Connection connection = connect("holdfast", stop_);
     ask(connection, "SELECT count(*) FROM public.orders");
     ask(connection, "SELECT max(id) FROM public.orders");
     const std::set<int64_t> acknowledged = ledger_->read();
@@ -468,17 +473,13 @@ class Play {
                  .hint = fmt::format("Everything is kept in \"{}\" to look at.", directory_)});
   }
 
-  // The copy listens where its postmaster.pid says: line 4 is the port, line 5 the socket's
-  // directory.
-  Connection connect_to_copy() {
-    std::ifstream file(join_path(copy(), "postmaster.pid"));
-    std::vector<std::string> lines;
-    for (std::string line; std::getline(file, line);) lines.push_back(line);
-    if (lines.size() < 5)
-      throw Error({.code = ErrorCode::kServer, .message = "the recovered copy does not run"});
-    return Connection::connect(
-        {.conninfo = cluster::conninfo_pair("host", lines[4]) +
-                     fmt::format(" port={} user=postgres dbname=postgres", lines[3])},
+  Connection connect(const std::string& application_name, const std::stop_token& stop) const {
+    return cluster::connect_to_server_of(
+        data(), {.conninfo = conninfo(), .application_name = application_name}, stop);
+  }
+  Connection connect_to_copy() const {
+    return cluster::connect_to_server_of(
+        copy(), {.conninfo = cluster::address_of(copy()) + " user=postgres dbname=postgres"},
         stop_);
   }
 

@@ -11,6 +11,7 @@
 #include "base/task_group.h"
 #include "cluster/connection.h"
 #include "cluster/data_directory.h"
+#include "cluster/own_server.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
 #include "drill/checks.h"
@@ -64,6 +65,9 @@ class Destruction {
 
   std::optional<repo::Lineage> lineage_;
   std::optional<cluster::Connection> connection_;
+  // How it is reached, fixed while it is certain that this is the way to it: what comes back is
+  // asked for there, whatever the environment or a service file say then.
+  std::string way_;
   Production production_;
   std::string data_;
   Moves moves_;  // planned; in the order in which they are made
@@ -114,6 +118,8 @@ void Destruction::find_server() {
                  .detail = fmt::format("It says that its data directory is \"{}\".",
                                        answer.production->data_directory),
                  .hint = "Run the drill on the server's own host, and check cluster.pgdata."});
+  cluster::require_server_of(data_, *connection_);
+  way_ = connection_->parameters();
 }
 
 // Within the same directory, so that it is a rename: at once, and without copying.
@@ -199,8 +205,8 @@ void Destruction::bring_back() {
 }
 
 void Destruction::write_first() {
-  cluster::Connection connection = cluster::Connection::connect(
-      {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_);
+  cluster::Connection connection = cluster::connect_to_server_of(
+      data_, {.conninfo = way_, .application_name = "holdfast drill"}, stop_);
   connection.query("SET default_transaction_read_only = off");
   connection.query(
       "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'the drill writes')");
@@ -231,7 +237,8 @@ void Destruction::compare_and_check() {
   }
   report_.checks.push_back(check_recovered(report_, restored_, {}));
   Checks checks({.installation = restored_.server_start->installation,
-                 .base_conninfo = options_.conninfo,
+                 .data_directory = data_,
+                 .base_conninfo = way_,
                  .scratch = scratch_->path(),
                  .is_throwaway = false},
                 clock_, reporter_, stop_);

@@ -218,6 +218,7 @@ void Drill::restore() {
 // The server works for somebody from here on.
 void Drill::write_first() {
   server_ = {.installation = restored_.server_start->installation,
+             .data_directory = place_->data(),
              .base_conninfo = {},
              .scratch = place_->path()};
   const std::string address = fmt::format(

@@ -108,6 +108,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, 
                         .data_directory = directory,
                         .settings = command_line(beginning, state),
                         .log_file = join_path(directory, kLogName),
+                        .environment = beginning.server_environment,
                         .run_as = beginning.run_as,
                         .sandbox = state.sandbox};
   make_log(begun.server_start.log_file, directory, beginning.owners.of_cluster());

@@ -29,6 +29,7 @@ struct Beginning {
   std::string restore_command;             // needed where the state says only_in_sandbox
   std::string resume_command;              // for the hint of a recovery that ended too early
   cluster::Settings server_settings = {};  // given last on its command line
+  std::vector<std::pair<std::string, std::string>> server_environment = {};
   CommitTimes commit_times = {};
   // Of a recovery to the end: the server is given the last record as its target, so that it is not
   // promoted before it. Empty: the recovery has ended already.

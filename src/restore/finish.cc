@@ -37,6 +37,16 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
   const std::string directory = absolute_path(data_directory);
   const pg::ControlFile before = cluster::read_control_file(directory).control;
   const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);
+  const std::optional<cluster::UnseenServer> unseen =
+      server ? std::nullopt : cluster::find_unseen_server(directory, cluster::sight_of(directory));
+  if (unseen && unseen->file) {
+    throw Error({.code = ErrorCode::kBusy,
+                 .message = fmt::format("the server on \"{}\" is not seen from here", directory),
+                 .detail = fmt::format("Its postmaster.pid names process {}. {}", unseen->file->pid,
+                                       unseen->why),
+                 .hint = "Run the command where the server runs. If it is dead: " +
+                         how_to_start(directory)});
+  }
   if (!server || !server->is_postmaster) {
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = fmt::format("no server runs on \"{}\"", directory),

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
-#include "cluster/running_server.h"
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
@@ -291,7 +290,8 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage) 
 }
 
 bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
-                      const std::string& original) {
+                      const std::string& original, const cluster::ServerWitness& witness,
+                      const std::stop_token& stop) {
   if (!lstat_if_exists(directory)) return false;
   if (!is_directory(directory)) {
     throw Error({.code = ErrorCode::kConflict,
@@ -299,7 +299,7 @@ bool check_delta_into(const std::string& directory, const repo::Lineage& lineage
                  .detail = "",
                  .hint = "Name an earlier copy of the cluster, or a new directory."});
   }
-  cluster::require_no_running_server(directory, "restoring over its data directory");
+  cluster::require_no_running_server(directory, "restoring over its data directory", witness, stop);
   if (is_empty_directory(directory)) return false;
   if (is_unfinished_restore(directory)) return true;
   if (resolved_path(directory) == resolved_path(original)) {

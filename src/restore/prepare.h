@@ -15,12 +15,14 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/reporter.h"
 #include "base/time.h"
+#include "cluster/server_end.h"
 #include "repo/wal_archive.h"
 #include "restore/owners.h"
 #include "restore/tablespaces.h"
@@ -79,7 +81,8 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
 // than `original`, where the cluster itself lived when it was backed up. True when there is
 // something in it. Throws kBusy, kConflict, kWrongCluster.
 bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
-                      const std::string& original);
+                      const std::string& original, const cluster::ServerWitness& witness,
+                      const std::stop_token& stop);
 
 struct DeltaOptions {
   bool is_copy = false;

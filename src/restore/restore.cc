@@ -189,7 +189,8 @@ void Restore::check_place() {
     return;
   }
   if (!on_paper_)
-    cluster::require_no_running_server(directory_, "restoring over its data directory");
+    cluster::require_no_running_server(directory_, "restoring over its data directory",
+                                       options_.witness, stop_);
   must_clear_ = check_in_place(directory_, *lineage_);
   if (!must_clear_ || on_paper_) return;
   require_confirmed();
@@ -347,7 +348,8 @@ std::vector<DiskNeed> Restore::measure_disk() const {
 
 void Restore::check_old_copy() {
   if (!is_copy_ || !options_.delta) return;
-  must_clear_ = check_delta_into(directory_, *lineage_, result_.plan.backup.data_directory);
+  must_clear_ = check_delta_into(directory_, *lineage_, result_.plan.backup.data_directory,
+                                 options_.witness, stop_);
   if (must_clear_ && !on_paper_) require_confirmed();
 }
 
@@ -687,6 +689,7 @@ void Restore::start() {
                       .restore_command = options_.restore_command,
                       .resume_command = options_.resume_command,
                       .server_settings = is_copy_ ? options_.server_settings : cluster::Settings(),
+                      .server_environment = options_.server_environment,
                       .commit_times = commit_times_of(repository_, *lineage_),
                       .find_end = end_finder(repository_, *lineage_),
                       .stand_ins = stand_ins_},
@@ -772,6 +775,9 @@ Preview Restore::preview() {
   if (!is_copy_) {
     if (std::optional<cluster::RunningServer> server = cluster::find_running_server(directory_))
       preview.running_server = server->pid;
+    else if (std::optional<Error> doubt = cluster::why_server_may_run(
+                 directory_, "restoring over its data directory", options_.witness, stop_))
+      preview.server_doubt = fmt::format("{}: {}", doubt->message(), doubt->detail());
     preview.unarchived = unarchived_wal(directory_, repo::WalArchive(repository_, *lineage_));
   }
   const recovery::Plan& plan = result_.plan;

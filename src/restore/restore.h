@@ -15,6 +15,7 @@
 
 #include "base/reporter.h"
 #include "base/time.h"
+#include "cluster/server_end.h"
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
 #include "restore/disk.h"
@@ -70,6 +71,10 @@ struct RestoreOptions {
   std::function<void(const recovery::Plan&)> on_plan = {};
   SandboxOptions sandbox = {};             // kInto with start
   cluster::Settings server_settings = {};  // kInto with start: given last on its command line
+  // Of the started server: what its restore_command needs beside the usual (ServerStart).
+  std::vector<std::pair<std::string, std::string>> server_environment = {};
+  // Whether the server of a directory that is written over has ended.
+  cluster::ServerWitness witness = {};
   // For the hints of a recovery that did not end: the command that goes on with it.
   std::string resume_command = "holdfast restore --resume";
   // resume(): another action than the restore's; unset: the same.
@@ -117,12 +122,13 @@ struct Preview {
   recovery::Plan plan;
   Where where = Where::kInto;
   std::string directory;
-  bool clears = false;                  // kInPlace: what is there goes
-  bool is_delta = false;                // then only what differs does
-  std::optional<int> running_server;    // kInPlace: its pid; it must be stopped first
-  std::vector<std::string> unarchived;  // kInPlace: WAL that would be saved first; it may lead
-                                        // recovery farther than the plan
-  uint64_t files = 0, bytes = 0;        // to be laid
+  bool clears = false;                      // kInPlace: what is there goes
+  bool is_delta = false;                    // then only what differs does
+  std::optional<int> running_server;        // kInPlace: its pid; it must be stopped first
+  std::optional<std::string> server_doubt;  // kInPlace: why it is not certain that it has ended
+  std::vector<std::string> unarchived;      // kInPlace: WAL that would be saved first; it may lead
+                                            // recovery farther than the plan
+  uint64_t files = 0, bytes = 0;            // to be laid
   std::vector<DiskNeed> disk;
   std::vector<std::pair<std::string, std::string>> tablespaces;  // recorded path, place
   std::vector<std::string> outside_files;                        // written outside

@@ -136,7 +136,8 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                      "configuration."});
   }
   const std::string directory = absolute_path(options.directory);
-  cluster::require_no_running_server(directory, "going on with its recovery");
+  cluster::require_no_running_server(directory, "going on with its recovery", options.witness,
+                                     stop);
   RestoredState state = require_restored(directory);
   require_that_place(state, options, directory);
   if (lstat_if_exists(join_path(directory, kMarkerName))) remove_marker(directory);
@@ -185,6 +186,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .restore_command = options.restore_command,
        .resume_command = options.resume_command,
        .server_settings = options.server_settings,
+       .server_environment = options.server_environment,
        .commit_times = commit_times_of(repository, lineage),
        .find_end = recovers ? end_finder(repository, lineage) : EndFinder(),
        .stand_ins = stand_ins},

@@ -190,10 +190,12 @@ void Check::connect() {
   pg::version_of(facts.major);  // throws for one that is not known
   settings_ = read_archive_settings(*connection_);
   facts_ = std::move(facts);
+  // Its number alone may be another process's here, when the server runs in a container.
   if (std::optional<struct stat> there = stat_if_exists(facts_->data_directory))
-    if (std::optional<cluster::PostmasterPid> file =
-            cluster::read_postmaster_pid(facts_->data_directory))
-      postmaster_ = file->pid;
+    if (std::optional<cluster::RunningServer> server =
+            cluster::find_running_server(facts_->data_directory);
+        server && server->is_postmaster)
+      postmaster_ = server->pid;
   add_ok("server", fmt::format("PostgreSQL {}, {}, timeline {}, system identifier {}",
                                facts_->version, facts_->in_recovery ? "standby" : "primary",
                                pg::to_string(facts_->timeline), facts_->system_identifier));
@@ -219,7 +221,8 @@ void Check::look_at_lineage() {
                                facts_->system_identifier, repo::to_string(newest.name),
                                newest.system_identifier),
          .hint = "After pg_upgrade or a new initdb run \"holdfast init --new-lineage\"; otherwise "
-                 "correct conninfo, or the cluster's name."});
+                 "correct conninfo, or the cluster's name." +
+                 cluster::environment_hint()});
   }
   if (found->wal_segment_bytes != facts_->wal_segment_size.bytes())
     throw Error({.code = ErrorCode::kWrongCluster,
@@ -246,11 +249,12 @@ void Check::look_at_data_directory() {
   list_directory(join_path(directory, "global"));
   pg::ControlFile control = cluster::read_control_file(directory).control;
   if (control.system_identifier != facts_->system_identifier)
-    throw Error({.code = ErrorCode::kWrongCluster,
-                 .message = fmt::format("data directory \"{}\" is not the server's", directory),
-                 .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
-                                       control.system_identifier, facts_->system_identifier),
-                 .hint = "Correct pgdata or conninfo in the configuration."});
+    throw Error(
+        {.code = ErrorCode::kWrongCluster,
+         .message = fmt::format("data directory \"{}\" is not the server's", directory),
+         .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
+                               control.system_identifier, facts_->system_identifier),
+         .hint = "Correct pgdata or conninfo in the configuration." + cluster::environment_hint()});
   for (const cluster::Tablespace& tablespace : facts_->tablespaces)
     if (!tablespace.location.empty()) list_directory(tablespace.location);
   add_ok("data directory", fmt::format("{}, readable by \"{}\"", directory, options_.user));

@@ -6,8 +6,27 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/connection.h"
+#include "cluster/data_directory.h"
 
 namespace holdfast::setup {
+
+namespace {
+
+void require_its_system(const std::string& directory, const cluster::ServerFacts& facts) {
+  pg::ControlFile control;
+  const std::optional<Error> unread =
+      error_of([&] { control = cluster::read_control_file(directory).control; });
+  if (unread || control.system_identifier == facts.system_identifier) return;
+  throw Error(
+      {.code = ErrorCode::kWrongCluster,
+       .message = fmt::format("data directory \"{}\" is not the server's", directory),
+       .detail = fmt::format("Its system identifier is {}, that of the server is {}.",
+                             control.system_identifier, facts.system_identifier),
+       .hint = "Correct pgdata or conninfo in the configuration." + cluster::environment_hint()});
+}
+
+}  // namespace
 
 void check_configured_directory(const std::string& configured, const cluster::ServerFacts& facts) {
   if (configured.empty()) return;
@@ -16,12 +35,13 @@ void check_configured_directory(const std::string& configured, const cluster::Se
   bool is_same = ours && servers
                      ? ours->st_dev == servers->st_dev && ours->st_ino == servers->st_ino
                      : absolute_path(configured) == absolute_path(facts.data_directory);
-  if (is_same) return;
+  if (is_same) return require_its_system(configured, facts);
   throw Error(
       {.code = ErrorCode::kWrongCluster,
        .message = fmt::format("\"{}\" is not the data directory of the server", configured),
        .detail = fmt::format("The server's data directory is \"{}\".", facts.data_directory),
-       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out."});
+       .hint = "Correct pgdata or conninfo in the configuration; pgdata may be left out." +
+               cluster::environment_hint()});
 }
 
 }  // namespace holdfast::setup

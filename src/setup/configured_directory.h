@@ -8,7 +8,8 @@
 namespace holdfast::setup {
 
 // Nothing to compare when `configured` is empty. By device and inode where both can be seen from
-// here, else by name. Throws kWrongCluster.
+// here, else by name; and by the system identifier in its pg_control, where that can be read: every
+// host has the same paths. Throws kWrongCluster.
 void check_configured_directory(const std::string& configured, const cluster::ServerFacts& facts);
 
 }  // namespace holdfast::setup

@@ -64,6 +64,7 @@ void add_places(Fields& lines, const restore::Preview& preview) {
   if (preview.running_server)
     lines.emplace_back("server", fmt::format("runs there as process {}; it must be stopped first",
                                              *preview.running_server));
+  if (preview.server_doubt) lines.emplace_back("server", *preview.server_doubt);
   for (const auto& [recorded, place] : preview.tablespaces)
     lines.emplace_back("tablespace",
                        recorded == place ? place : fmt::format("{} at {}", recorded, place));
@@ -170,6 +171,7 @@ Json json(const restore::Preview& preview) {
       .set("clears", preview.clears && !preview.is_delta)
       .set("delta", preview.is_delta)
       .set("running_server", preview.running_server ? Json(*preview.running_server) : Json())
+      .set("server_doubt", preview.server_doubt ? Json(*preview.server_doubt) : Json())
       .set("unarchived_wal", texts(preview.unarchived))
       .set("files", preview.files)
       .set("bytes", preview.bytes)

@@ -160,6 +160,9 @@ std::string text(const archive::SalvageResult& result) {
   if (result.unused > 0)
     lines.emplace_back("without WAL",
                        fmt::format("{}, kept by the server for reuse", result.unused));
+  if (result.unfinished > 0)
+    lines.emplace_back("left",
+                       fmt::format("{}, which the server may still write", result.unfinished));
   for (const archive::SalvageResult::Refused& refused : result.refused)
     lines.emplace_back("refused", fmt::format("{}: {}", refused.file, refused.reason));
   std::string out = fields(lines);
@@ -177,6 +180,10 @@ std::string text(const archive::SalvageResult& result) {
           "wal list\n",
           result.reach->missing_segments);
   }
+  if (result.server_doubt)
+    out += fmt::format("Only what the server has finished was looked at: {}. {}\nNext: {}\n",
+                       result.server_doubt->message(), result.server_doubt->detail(),
+                       result.server_doubt->hint());
   if (!result.refused.empty()) out += "Keep the directory: what was refused is nowhere else.\n";
   return out;
 }
@@ -201,6 +208,11 @@ Json json(const archive::SalvageResult& result) {
       .set("archived", std::move(pushed))
       .set("already_archived", result.already_archived)
       .set("unused", result.unused)
+      .set("unfinished", result.unfinished)
+      .set("server_doubt", result.server_doubt
+                               ? Json(fmt::format("{}: {}", result.server_doubt->message(),
+                                                  result.server_doubt->detail()))
+                               : Json())
       .set("refused", std::move(refused))
       .set("reach", std::move(reach));
 }

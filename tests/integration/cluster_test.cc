@@ -458,6 +458,7 @@ TEST_P(EachMajor, IsSeenRunningStoppedAndCrashed) {
   std::optional<RunningServer> running = find_running_server(server.data_directory());
   ASSERT_TRUE(running);
   EXPECT_TRUE(running->is_postmaster);
+  EXPECT_EQ(parent_of(server.connect().backend_pid()), server.pid());
   Error second = error_of([&] { server.start(); });
   EXPECT_EQ(second.code(), ErrorCode::kBusy) << second.message();
 
@@ -473,6 +474,8 @@ TEST_P(EachMajor, IsSeenRunningStoppedAndCrashed) {
   EXPECT_TRUE(server.process().exit_status()->signalled);
   EXPECT_TRUE(comes_true([&] { return !find_running_server(server.data_directory()); }));
   EXPECT_TRUE(stat_if_exists(server.data_directory() + "/postmaster.pid"));
+  // It has left its shared memory, which proves its end also where no process would be seen.
+  EXPECT_FALSE(find_unseen_server(server.data_directory(), {}));
   EXPECT_EQ(read_control_file(server.data_directory()).control.state,
             pg::ClusterState::kInProduction);
   server.start();  // over the stale postmaster.pid

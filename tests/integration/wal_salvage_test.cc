@@ -25,20 +25,29 @@ TEST(WalSalvageCommand, BringsTheLastCommitsOfADeadServerIntoTheArchive) {
   scene.server().sql("SELECT pg_switch_wal()");
   scene.server().sql("CREATE TABLE last AS SELECT 1 AS one");
 
-  // A running server archives by itself, by whatever name its WAL is called.
+  // While a server runs, by whatever name its WAL is called, only what it has finished is taken.
   const std::string data = scene.server().data_directory();
   const std::string elsewhere = scene.path("disk");
   std::filesystem::create_directory_symlink(join_path(data, "pg_wal"), elsewhere);
+  std::vector<std::string> finished;
   for (const std::string& named : {data, join_path(data, "pg_wal"), elsewhere}) {
-    const Captured busy = scene.run({"wal", "salvage", named});
+    const Captured busy = scene.run({"wal", "salvage", named, "--json"});
     EXPECT_EQ(busy.status.code, 5) << describe(busy);
+    const Json result = Json::parse(busy.out, "salvage");
+    EXPECT_FALSE(result.at("server_doubt").is_null()) << busy.out;
+    for (const Json& name : result.at("archived").items()) finished.push_back(name.as_string());
+  }
+  ASSERT_GE(finished.size(), 2U);
+  for (const std::string& name : finished) {
+    EXPECT_EQ(name.size(), 24U) << name;
+    EXPECT_TRUE(lstat_if_exists(join_path(data, "pg_wal/archive_status/" + name + ".ready")));
   }
 
   scene.crash();
   const std::vector<std::string> before = contents(join_path(scene.repository(), "clusters"));
   const Json paper = scene.must({"wal", "salvage", data, "--dry-run"});
   EXPECT_EQ(contents(join_path(scene.repository(), "clusters")), before);
-  ASSERT_GE(paper.at("archived").items().size(), 3U);
+  ASSERT_EQ(paper.at("archived").items().size(), 1U);
 
   // A pg_wal that was saved from the disk, alone.
   run_checked({.arguments = {"cp", "-a", join_path(data, "pg_wal"), scene.path("saved")}});

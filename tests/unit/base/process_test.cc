@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -89,6 +90,20 @@ TEST(Spawn, SetsEnvironmentAndDirectory) {
   options.environment = {{"HF_TEST_REPLACED", "new"}, {"HF_TEST_ADDED", "a=b"}};
   options.directory = "/proc";
   EXPECT_EQ(run(options).out, "kept new a=b\n/proc\n");
+}
+
+TEST(Spawn, GivesABareEnvironmentNothingThatIsNotNeeded) {
+  setenv("HF_TEST_SECRET", "secret", 1);
+  setenv("PGPASSWORD", "secret", 1);
+  SpawnOptions options{.arguments = {"env"},
+                       .environment = {{"HF_TEST_ADDED", "added"}, {"LC_ALL", "C"}},
+                       .bare_environment = true};
+  const std::string printed = run(options).out;
+  unsetenv("PGPASSWORD");
+  EXPECT_EQ(printed.find("secret"), std::string::npos) << printed;
+  EXPECT_NE(printed.find(fmt::format("PATH={}\n", std::getenv("PATH"))), std::string::npos);
+  EXPECT_NE(printed.find("HF_TEST_ADDED=added\n"), std::string::npos);
+  EXPECT_NE(printed.find("LC_ALL=C\n"), std::string::npos);
 }
 
 TEST(Spawn, AppendsOutputToFilesAndReadsInputFromOne) {

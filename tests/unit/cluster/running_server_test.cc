@@ -11,6 +11,8 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/time.h"
+#include "cluster/server_end.h"
 #include "support/error_of.h"
 
 namespace holdfast::cluster {
@@ -93,7 +95,6 @@ TEST_F(RunningServerTest, FindsNothingWhereNothingRuns) {
   write_file_durably(directory_ + "/postmaster.pid", {});
   EXPECT_FALSE(find_running_server(directory_));
   EXPECT_FALSE(find_running_server(directory_ + "/nowhere"));
-  require_no_running_server(directory_, "restoring over it");
 }
 
 TEST_F(RunningServerTest, FindsTheProcessThatTheFileNames) {
@@ -104,7 +105,9 @@ TEST_F(RunningServerTest, FindsTheProcessThatTheFileNames) {
   ASSERT_TRUE(found);
   EXPECT_EQ(found->pid, server.pid());
   EXPECT_TRUE(found->is_postmaster);
-  Error error = test::error_of([&] { require_no_running_server(directory_, "restoring over it"); });
+  // What is seen is stronger than any word.
+  Error error = test::error_of(
+      [&] { require_no_running_server(directory_, "restoring over it", {.declared_dead = true}); });
   EXPECT_EQ(error.code(), ErrorCode::kBusy);
   EXPECT_EQ(error.message(), "a PostgreSQL server is running on \"" + directory_ + "\"");
   EXPECT_TRUE(error.hint().starts_with("Stop it before restoring over it: ")) << error.hint();
@@ -140,6 +143,73 @@ class Segment {
  private:
   int id_;
 };
+
+// Nothing of the server is seen: what that proves depends on what would be.
+TEST_F(RunningServerTest, TakesAServerForEndedOnlyWhereItWouldBeSeen) {
+  const std::string file = directory_ + "/postmaster.pid";
+  const Sight everything{.all_processes = true, .own_file_system = true};
+  const Sight container{.all_processes = false, .own_file_system = true};
+  const Sight shared{.all_processes = true, .own_file_system = false};
+  for (const Sight& sight : {everything, container, shared})
+    EXPECT_FALSE(find_unseen_server(directory_, sight)) << "there is no postmaster.pid";
+
+  write_pid(getpid());
+  EXPECT_FALSE(find_unseen_server(directory_, everything));
+  const std::optional<UnseenServer> elsewhere = find_unseen_server(directory_, container);
+  ASSERT_TRUE(elsewhere);
+  EXPECT_EQ(elsewhere->file.value().pid, getpid());
+  EXPECT_NE(elsewhere->why.find("pid namespace"), std::string::npos) << elsewhere->why;
+  const std::optional<UnseenServer> abroad = find_unseen_server(directory_, shared);
+  ASSERT_TRUE(abroad);
+  EXPECT_NE(abroad->why.find("Another host"), std::string::npos) << abroad->why;
+
+  write_file_durably(file, {});  // as while a server starts
+  EXPECT_FALSE(find_unseen_server(directory_, everything));
+  const std::optional<UnseenServer> starting = find_unseen_server(directory_, container);
+  ASSERT_TRUE(starting);
+  EXPECT_FALSE(starting->file);
+}
+
+TEST_F(RunningServerTest, TakesAServerForEndedWhoseOwnMemoryIsHereAndUnused) {
+  const Segment segment;
+  const Sight nothing{};
+  const int64_t made = system_clock().now().time_since_epoch() / std::chrono::seconds(1);
+  const auto leave = [&](pid_t pid, int key, int64_t started) {
+    write_file_durably(directory_ + "/postmaster.pid",
+                       as_bytes(fmt::format("{}\n{}\n{}\n5432\n/tmp\n*\n {:9} {:9}\nready\n", pid,
+                                            directory_, started, key, segment.id())));
+  };
+  leave(getpid(), Segment::key(), made - 60);
+  EXPECT_FALSE(find_unseen_server(directory_, nothing));
+  leave(getpid(), Segment::key(), made + 60);  // an earlier server of this directory has left it
+  EXPECT_TRUE(find_unseen_server(directory_, nothing));
+  leave(getpid() + 1, Segment::key(), made - 60);
+  EXPECT_TRUE(find_unseen_server(directory_, nothing));
+  leave(getpid(), Segment::key() + 1, made - 60);
+  EXPECT_TRUE(find_unseen_server(directory_, nothing));
+
+  leave(getpid(), Segment::key(), made - 60);
+  void* const used = shmat(segment.id(), nullptr, SHM_RDONLY);
+  EXPECT_TRUE(find_unseen_server(directory_, nothing));
+  EXPECT_TRUE(find_running_server(directory_));
+  shmdt(used);
+  EXPECT_FALSE(find_unseen_server(directory_, nothing));
+}
+
+TEST(PostmasterPid, ReadsAKeyWithItsHighestBitSet) {
+  // The key is the directory's inode, as an int.
+  EXPECT_EQ(parse_postmaster_pid("1\n/d\n1\n0\n\n\n18446744073709551615  3\n").shared_memory_key,
+            0xFFFFFFFFU);
+}
+
+TEST(ParentOf, IsWhoStartedTheProcess) {
+  Process child({.arguments = {"sleep", "1000"}});
+  EXPECT_EQ(parent_of(child.pid()), getpid());
+  EXPECT_EQ(parent_of(getpid()), getppid());
+  child.signal(SIGKILL);
+  child.wait();
+  EXPECT_FALSE(parent_of(child.pid()));
+}
 
 TEST_F(RunningServerTest, RemovesTheSharedMemoryThatPostmasterPidNamesAndNoOther) {
   const Segment segment;
