@@ -212,7 +212,7 @@ class Getter {
   }
   // nullopt: the segment is not archived.
   std::optional<Answer> place_segment(const pg::SegmentName& segment) {
-    Placement placement(options_.destination);
+    Placement placement(options_.destination, cluster::file_mode_in(options_.data_directory));
     const std::optional<repo::WalSegmentInfo> info =
         read_into(placement, {.kind = pg::WalFileKind::kSegment, .segment = segment}, nullptr);
     if (!info) return std::nullopt;
@@ -442,7 +442,7 @@ class Getter {
                    .message = fmt::format("there are {} different files \"{}\" in the archive",
                                           digests.size(), options_.file_name),
                    .hint = "\"holdfast wal list\" shows them."});
-    Placement placement(options_.destination);
+    Placement placement(options_.destination, cluster::file_mode_in(options_.data_directory));
     if (!read_into(placement, {.kind = pg::WalFileKind::kPartial, .segment = segment},
                    digests.data()))
       return absent();

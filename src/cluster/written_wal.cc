@@ -15,7 +15,7 @@ namespace holdfast::cluster {
 namespace {
 
 // How much of a segment one question asks for; its answer is twice as long.
-constexpr uint64_t kPieceBytes = uint64_t{2} << 20;
+constexpr uint64_t kWalPieceBytes = uint64_t{2} << 20;
 
 }  // namespace
 
@@ -46,7 +46,7 @@ ReadWalFile wal_files_by_sql(Connection& connection) {
     Bytes content;
     for (;;) {
       const std::vector<Value> parameters = {"pg_wal/" + name, std::to_string(content.size()),
-                                             std::to_string(kPieceBytes)};
+                                             std::to_string(kWalPieceBytes)};
       const Row row = connection.query_row(
           "SELECT pg_catalog.encode(pg_catalog.pg_read_binary_file($1::pg_catalog.text, "
           "$2::pg_catalog.int8, $3::pg_catalog.int8, true), 'hex')",
@@ -58,7 +58,7 @@ ReadWalFile wal_files_by_sql(Connection& connection) {
                      .message = fmt::format("the server's answer for \"{}\" is no text of bytes",
                                             parameters[0].value_or(""))});
       content.insert(content.end(), piece->begin(), piece->end());
-      if (piece->size() < kPieceBytes) return content;
+      if (piece->size() < kWalPieceBytes) return content;
     }
   };
 }

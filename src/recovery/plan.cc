@@ -872,11 +872,10 @@ Plan Planner::make() {
 // Whether a way out of a refusal works is found by trying it.
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
                     const Target& target, const AskServer& ask_server) {
-  return !error_of({ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound,
-                    ErrorCode::kPermission, ErrorCode::kIo},
-                   [&] {
-                     Planner(repository, lineage, target, ask_server, Purpose::kTrial).make();
-                   });
+  return !error_of(
+      {ErrorCode::kTargetUnreachable, ErrorCode::kCorrupt, ErrorCode::kNotFound,
+       ErrorCode::kPermission, ErrorCode::kIo},
+      [&] { Planner(repository, lineage, target, ask_server, Purpose::kTrial).make(); });
 }
 
 }  // namespace

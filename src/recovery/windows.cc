@@ -290,8 +290,8 @@ class Looker {
     uint64_t first = UINT64_MAX;
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
     std::unique_ptr<CutPath> made;
-    if (const std::optional<Error> error =
-            unreadable_of([&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
+    if (const std::optional<Error> error = unreadable_of(
+            [&] { made = std::make_unique<CutPath>(sources_, history, first, left_); })) {
       sources_.on_damage(repo::wal_timeline_folder(archive_.lineage().name, history.timeline()),
                          *error);
       return;

@@ -30,8 +30,9 @@ void read_timelines(const repo::WalArchive& archive, LineageInfo& info) {
           LineageInfo::Timeline{.timeline = id, .first_segment = *first, .last_segment = *last});
       // What of it is damaged is told with the windows.
       damage_of([&] {
-        timeline.last = archive.segment_info({.kind = pg::WalFileKind::kSegment,
-                                            .segment = {.timeline = id, .segment_number = *last}});
+        timeline.last =
+            archive.segment_info({.kind = pg::WalFileKind::kSegment,
+                                  .segment = {.timeline = id, .segment_number = *last}});
       });
     });
 }
@@ -55,7 +56,7 @@ LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage
   recovery::WalPicture picture = recovery::look_at_wal(
       repository, lineage, [&](const std::string& object, const Error& error) {
         const bool is_shown =
-            std::ranges::any_of(info.unreadable, [&](const LineageInfo::Unreadable& backup) {
+            std::ranges::any_of(info.unreadable, [&](const repo::UnreadableBackup& backup) {
               return object == repo::backup_name(lineage.name, backup.id);
             });
         if (!is_shown)
