@@ -92,7 +92,7 @@ TEST_F(FindLoss, IsUnknownWhereWalIsMissingOrEndsEarly) {
 TEST(WalFilesOf, ReadsADirectoryAndKnowsWhatIsAbsent) {
   const TemporaryDirectory pg_wal;
   write_file_durably(join_path(pg_wal.path(), "000000010000000000000001"), as_bytes("wal"));
-  const ReadWalFile read = wal_files_of(pg_wal.path());
+  const ReadWalFile read = cluster::wal_files_of(pg_wal.path());
   EXPECT_EQ(read("000000010000000000000001"), to_bytes("wal"));
   EXPECT_EQ(read("000000010000000000000002"), std::nullopt);
 }

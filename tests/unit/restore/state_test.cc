@@ -23,6 +23,8 @@ RestoredState example() {
       .first_segment = 3,
       .last_segment = 9,
       .target_segment = "000000010000000000000009",
+      .end_record = {0x9000060},
+      .ends_in_tail = true,
       .command_line = {{"port", "5433"}, {"unix_socket_directories", "/srv/a, b"}},
       .only_in_sandbox = true,
       .sandbox = cluster::Sandbox{.program = {},
