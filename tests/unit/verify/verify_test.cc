@@ -101,7 +101,7 @@ TEST_F(VerifyTest, AWholeRepositoryIsGoodAndSaysWhatCanBeRecovered) {
   EXPECT_EQ(window.start_lsn, backup(first).stop_lsn);
   EXPECT_EQ(window.end_lsn, pg::end_lsn(12, world_.size()));
   EXPECT_EQ(window.backups, (std::vector<std::string>{first, second}));
-  EXPECT_GT(*window.end_time, backup(second).stop_time);
+  EXPECT_GT(window.end_time, backup(second).stop_time);
   // A good backup that was read whole says so from now on.
   EXPECT_TRUE(backup(first).marks.verified);
   EXPECT_TRUE(backup(second).marks.verified);
