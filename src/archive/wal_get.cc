@@ -551,8 +551,7 @@ bool is_data_directory(const std::string& directory) {
 
 std::string asking_data_directory(const std::string& destination, const std::string& configured) {
   const std::string folder = parent_path(absolute_path(destination));
-  if (base_name(folder) == "pg_wal" && is_data_directory(parent_path(folder)))
-    return parent_path(folder);
+  if (base_name(folder) == "pg_wal") return parent_path(folder);
   if (is_data_directory(".") || configured.empty() || !is_data_directory(configured)) return ".";
   return configured;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "repo/backup.h"
 
 namespace holdfast::archive {
 namespace {
@@ -44,10 +45,31 @@ class SetAside {
     for (const repo::WalArchive::Content& content :
          found.archive.contents(found.file, found.digest()))
       if (!content.aside) result.served = describe(found, content);
+    if (!result.served) tell_what_follows(found, result);
     return result;
   }
 
  private:
+  void tell_what_follows(const Found& found, SetAsideResult& result) const {
+    const pg::WalSegmentSize size = found.archive.segment_size();
+    const pg::TimelineId timeline = found.file.segment.timeline;
+    const uint64_t number = found.file.segment.segment_number;
+    if (found.file.kind == pg::WalFileKind::kSegment)
+      for (const std::string& id : repo::list_backup_ids(repository_, result.lineage)) {
+        const std::optional<repo::Backup> backup =
+            repo::read_backup_if_possible(repository_, result.lineage, id, [](const Error&) {});
+        if (backup && backup->stop_timeline == timeline &&
+            number >= pg::segment_of(backup->start_lsn, size) &&
+            number <= pg::last_segment_before_end(backup->stop_lsn, size))
+          result.broken_backups.push_back(id);
+      }
+    const pg::WalFileName history{.kind = pg::WalFileKind::kHistory,
+                                  .segment = {.timeline = timeline}};
+    if (timeline.value == 1 || found.archive.file_info(history)) return;
+    for (const pg::TimelineId there : found.archive.timelines())
+      if (there == timeline) result.still_there = found.archive.first_file(timeline);
+  }
+
   // In the newest lineage that has it.
   Found find() const {
     const std::vector<repo::Lineage> lineages = repository_.require_lineages(options_.cluster);

@@ -11,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/time.h"
 #include "repo/repository.h"
@@ -38,7 +39,11 @@ struct SetAsideResult {
     Time pushed = {};
   };
   std::optional<Content> changed = {};  // what was set aside, or is served again
-  std::optional<Content> served = {};   // from now on; nullopt: nothing is
+  // Backups that need it for their own WAL, now that nothing of it is served.
+  std::vector<std::string> broken_backups = {};
+  // Of a timeline whose history is not there: a file that still says that its number is taken.
+  std::optional<std::string> still_there = {};
+  std::optional<Content> served = {};  // from now on; nullopt: nothing is
 };
 
 // Throws kInvalidText (no name of a WAL file), kNotFound (nothing is archived under it) and

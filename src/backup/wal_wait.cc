@@ -17,8 +17,10 @@ constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{1000};
 constexpr std::chrono::seconds kWarningInterval{10};
 
+// `needed`: up to where the backup needs it.
 bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& file,
-                      const std::string& name) {
+                      const std::string& name, pg::Lsn needed) {
+  archive.look_again();
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
   if (!info) return false;
   if (info->system_identifier != archive.lineage().system_identifier)
@@ -32,6 +34,15 @@ bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& fi
                  .message = fmt::format("archived WAL segment \"{}\" is not whole", name),
                  .detail = fmt::format("It has {} of {} bytes.", info->bytes,
                                        archive.segment_size().bytes())});
+  if (info->readable_end < needed)
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("archived WAL segment \"{}\" can be read only up to {}",
+                                        name, pg::to_string(info->readable_end)),
+                 .detail = "The backup needs all of it, and could not be recovered, so there is no "
+                           "new backup.",
+                 .hint =
+                     "Take another one: it needs later WAL alone. \"holdfast verify\" says more "
+                     "of the segment."});
   return true;
 }
 
@@ -112,7 +123,8 @@ void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, cons
     pg::WalFileName file = pg::parse_wal_file_name(name, size);
     bool may_take_tail = number == last && wait.archive_tail;
     waiting.until(name, [&] {
-      if (is_whole_segment(archive, file, name)) return true;
+      const pg::Lsn needed_end = std::min(pg::end_lsn(number, size), needed.end_lsn);
+      if (is_whole_segment(archive, file, name, needed_end)) return true;
       return std::exchange(may_take_tail, false) && wait.archive_tail(name);
     });
   }

@@ -53,6 +53,7 @@ class WalChecker {
       const std::optional<std::string> served =
           is_amended ? archive_.served_object(file_of(name))
                      : std::optional(archive_.object_name(file_of(name)));
+      if (is_amended) check_set_aside(name);
       if (!served) {  // all that there was is set aside
         before.reset();
         continue;
@@ -89,6 +90,16 @@ class WalChecker {
     if (before && after && !repo::joins(*before, *after)) {
       const pg::SegmentName name{.timeline = chunk.timeline, .segment_number = expected};
       note_unjoined(name, archive_.object_name(file_of(name)), before);
+    }
+  }
+
+  // What was whole when it was set aside may be served again.
+  void check_set_aside(pg::SegmentName name) const {
+    for (const repo::WalArchive::Content& content : archive_.contents(file_of(name))) {
+      if (!content.aside || !content.aside->sha256) continue;
+      if (const std::optional<Error> error =
+              unreadable_of([&] { archive_.read_segment_of(content.object, [](ByteView) {}); }))
+        job_.findings.add(content.object, *error);
     }
   }
 

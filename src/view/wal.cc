@@ -37,6 +37,12 @@ std::string text(const archive::SetAsideResult& result) {
   lines.emplace_back("served now",
                      result.served ? content_words(*result.served) : "nothing: it is not there");
   std::string out = fields(lines);
+  for (const std::string& id : result.broken_backups)
+    out += fmt::format("Backup {} needs it, and cannot be recovered without it.\n", id);
+  if (result.still_there)
+    out +=
+        fmt::format("The number of its timeline is still taken. Next: holdfast wal set-aside {}\n",
+                    *result.still_there);
   if (result.was_so)
     out += result.off ? "Nothing of it was set aside.\n" : "Nothing of it was served.\n";
   else if (!result.off)
@@ -48,13 +54,17 @@ std::string text(const archive::SetAsideResult& result) {
 }
 
 Json json(const archive::SetAsideResult& result) {
+  Json broken = Json::array();
+  for (const std::string& id : result.broken_backups) broken.push(id);
   return Json::object()
       .set("schema", "holdfast.wal_set_aside.v1")
       .set("file", result.file)
       .set("lineage", repo::to_string(result.lineage))
       .set("off", result.off)
       .set("changed", content_json(result.changed))
-      .set("served", content_json(result.served));
+      .set("served", content_json(result.served))
+      .set("broken_backups", std::move(broken))
+      .set("still_there", result.still_there ? Json(*result.still_there) : Json());
 }
 
 std::string text(const archive::WalListing& listing) {

@@ -395,7 +395,11 @@ TEST(WalGetForPgRewind, FindsTheDataDirectoryAndLeavesItAlone) {
   scene.archive_current_segment();
   const std::unique_ptr<RestoredServer> promoted = scene.restore_into("new", {"--archive", "on"});
   promoted->connect().query("INSERT INTO public.kept VALUES (2)");
-  promoted->connect().query("CHECKPOINT");
+  run_checked(cluster::as_user(
+      {.arguments = {join_path(scene.server().installation().bin_directory, "pg_ctl"), "-D",
+                     promoted->directory(), "-m", "fast", "-w", "stop"},
+       .output = "/dev/null"},
+      server_user()));
   // The old one goes on by itself, and what it wrote first is left in the archive alone.
   for (int i = 0; i < 8; ++i) {
     scene.server().sql("INSERT INTO kept VALUES (3)");
@@ -409,19 +413,19 @@ TEST(WalGetForPgRewind, FindsTheDataDirectoryAndLeavesItAlone) {
   write_file_durably(
       conf, as_bytes(read_text_file(conf) +
                      fmt::format("restore_command = '{} --config {} wal get %f \"%p\" --read-ahead "
-                                 "8'\n",
-                                 holdfast_program(), scene.config_file())));
+                                 "8 --spool {}'\n",
+                                 holdfast_program(), scene.config_file(), scene.path("spool"))));
   give_to_server_user(old_data);
   const Captured rewound = run(cluster::as_user(
       {.arguments = {join_path(scene.server().installation().bin_directory, "pg_rewind"),
-                     "--restore-target-wal", "--target-pgdata", old_data, "--source-server",
-                     promoted->conninfo()},
+                     "--restore-target-wal", "--target-pgdata", old_data, "--source-pgdata",
+                     promoted->directory()},
        .directory = "/"},
       server_user()));
   EXPECT_EQ(rewound.status.code, 0) << describe(rewound);
   EXPECT_NE(rewound.err.find("rewinding from last common checkpoint"), std::string::npos)
       << rewound.err;
-  EXPECT_FALSE(lstat_if_exists(join_path(old_data, "pg_wal/holdfast_spool")));
+  EXPECT_FALSE(lstat_if_exists(scene.path("spool"))) << "nothing is read ahead for it";
 }
 
 }  // namespace

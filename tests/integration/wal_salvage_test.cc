@@ -155,7 +155,7 @@ TEST(WalSetAside, LetsRecoveriesPassByAWrongFile) {
   EXPECT_EQ(scene.must({"wal", "set-aside", file, "--off"}).at("served").at("number").as_i64(), 0);
   EXPECT_EQ(scene.run({"restore", "--into", scene.path("locked")}).status.code, 4);
   EXPECT_EQ(scene.run({"wal", "set-aside", "00000009.history"}).status.code, 1);
-  EXPECT_EQ(scene.run({"wal", "set-aside", "nonsense"}).status.code, 1);
+  EXPECT_EQ(scene.run({"wal", "set-aside", "nonsense"}).status.code, 2);
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ TEST_F(WalSetAside, FreesTheIdOfATimelineThatNeverWas) {
   server_.put(files[2], fork_.promoted.segment(2));
   for (const std::string& name : files) push(server_, name);
   EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kPlaced);
-  set_aside(files[0]);
+  EXPECT_EQ(set_aside(files[0]).still_there, files[1]);
   Error error = get_error(asking_, "00000002.history");
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_NE(error.hint().find("holdfast wal set-aside " + files[1]), std::string::npos)

@@ -18,7 +18,8 @@ using test::TestRepository;
 
 class WalWaitTest : public testing::Test {
  protected:
-  void put(uint64_t number, uint64_t system_identifier, uint32_t timeline = 1) {
+  void put(uint64_t number, uint64_t system_identifier, uint32_t timeline = 1,
+           uint64_t unreadable = 0) {
     pg::WalSegmentSize size = archive_.segment_size();
     pg::SegmentName segment{.timeline = {timeline}, .segment_number = number};
     Bytes content(size.bytes());
@@ -30,6 +31,7 @@ class WalWaitTest : public testing::Test {
     info.system_identifier = system_identifier;
     info.segment_bytes = size.bytes();
     info.start_lsn = pg::start_lsn(number, size);
+    info.readable_end = pg::end_lsn(number, size) - unreadable;
     ASSERT_TRUE(archive_.put_segment(pg::parse_wal_file_name(info.file_name, size), info,
                                      test::pieces_of(content)));
   }
@@ -62,6 +64,18 @@ class WalWaitTest : public testing::Test {
 TEST_F(WalWaitTest, EndsAtOnceWhenEverySegmentIsThere) {
   put(4);
   put(5);
+  wait(needed_);
+}
+
+TEST_F(WalWaitTest, RefusesWalThatEndsBeforeTheBackupDoes) {
+  put(4, stored_.lineage.system_identifier, 1, 100);
+  put(5);
+  const Error error = error_of([&] { wait(needed_); });
+  EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(error.message().find("can be read only up to 0/4FFFF9C"), std::string::npos)
+      << error.message();
+  // What lies behind the backup's end is not its business.
+  needed_.end_lsn = pg::Lsn{0x4FFFF00};
   wait(needed_);
 }
 

@@ -196,6 +196,64 @@ TEST_F(VerifyTest, DeepFindsWhatRottedAndTheNextRunDoesNotForgetIt) {
   }
 }
 
+// A standby with archive_mode = always closes the last segment of a timeline at its end.
+TEST_F(VerifyTest, ASegmentThatEndsWhereItsTimelineWasLeftIsWhole) {
+  world_.take_backup();
+  archive_up_to(4);
+  world_.write_wal(5);
+  const size_t last = world_.wal().segment_count() - 1;
+  world_.put_segment(last);
+  a_minute_passes();
+  const VerifyResult cut = run();
+  EXPECT_TRUE(cut.damaged());
+  const std::string text =
+      fmt::format("1\t{}\tno recovery target specified\n", pg::to_string(world_.wal().end_lsn()));
+  world_.archive.put_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = {2}}},
+                          {.file_name = "00000002.history",
+                           .bytes = text.size(),
+                           .sha256 = repo::wal_content_sha256(as_bytes(text)),
+                           .system_identifier = WholeRepository::kSystemIdentifier,
+                           .host = "db1",
+                           .pushed = world_.clock.now()},
+                          as_bytes(text));
+  a_minute_passes();
+  const VerifyResult whole = run();
+  EXPECT_FALSE(whole.damaged()) << words(whole);
+  EXPECT_EQ(whole.lineages.at(0).windows.front().end_lsn, world_.wal().end_lsn());
+}
+
+// An old file that a server kept for reuse under a name of the new timeline: of the right number,
+// with records that can be read.
+TEST_F(VerifyTest, AnOldFileUnderTheNameOfANewTimelineIsDamage) {
+  world_.take_backup();
+  archive_up_to(5);
+  const std::string text =
+      fmt::format("1\t{}\tx\n", pg::to_string(pg::start_lsn(4, world_.size()) + 64));
+  world_.archive.put_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = {2}}},
+                          {.file_name = "00000002.history",
+                           .bytes = text.size(),
+                           .sha256 = repo::wal_content_sha256(as_bytes(text)),
+                           .system_identifier = WholeRepository::kSystemIdentifier,
+                           .host = "db1",
+                           .pushed = world_.clock.now()},
+                          as_bytes(text));
+  const Bytes content = world_.wal().segment(4);
+  const pg::WalFileName file{.kind = pg::WalFileKind::kSegment,
+                             .segment = {.timeline = {2}, .segment_number = 5}};
+  world_.archive.put_segment(
+      file,
+      test::describe_segment(content, file,
+                             {.host = "db1", .pgdata = "/data", .pushed = world_.clock.now()}),
+      test::pieces_of(content));
+  a_minute_passes();
+  const VerifyResult result = run();
+  EXPECT_TRUE(result.damaged());
+  EXPECT_NE(words(result).find("It is of timeline 1: a server kept an old file"), std::string::npos)
+      << words(result);
+  EXPECT_NE(words(result).find("holdfast wal set-aside 000000020000000000000005"),
+            std::string::npos);
+}
+
 TEST_F(VerifyTest, RottenWalBehindTheBackupsIsNotForgottenEither) {
   world_.take_backup();
   archive_up_to(6);
