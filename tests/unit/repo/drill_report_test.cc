@@ -103,7 +103,9 @@ TEST(DrillReport, IsRefusedWhenAMemberIsMissingOrNoSuchThing) {
 TEST(DrillReports, AreListedInOrderAndFoundByTheirBeginning) {
   test::TestRepository test;
   const Repository& repository = test.repository;
-  EXPECT_TRUE(read_drill_reports(repository, "main", 10).empty());
+  std::vector<std::string> unreadable;
+  const auto tell = [&](const std::string& id, const Error&) { unreadable.push_back(id); };
+  EXPECT_TRUE(read_drill_reports(repository, "main", 10, tell).empty());
   EXPECT_EQ(test::error_of([&] { resolve_drill_report(repository, "main", "latest"); }).code(),
             ErrorCode::kNotFound);
   const std::vector<std::string> ids = {"20261122T082240Z-1f2e3d", "20261122T082241Z-aaaaaa",
@@ -111,10 +113,17 @@ TEST(DrillReports, AreListedInOrderAndFoundByTheirBeginning) {
   for (const std::string& id : ids) put_drill_report(repository, full_report(id));
   EXPECT_EQ(test::error_of([&] { put_drill_report(repository, full_report(ids[0])); }).code(),
             ErrorCode::kAlreadyExists);
-  const std::vector<DrillReport> newest = read_drill_reports(repository, "main", 2);
+  const std::vector<DrillReport> newest = read_drill_reports(repository, "main", 2, tell);
   ASSERT_EQ(newest.size(), 2U);
   EXPECT_EQ(newest[0].id, ids[1]);
   EXPECT_EQ(newest[1].id, ids[2]);
+  EXPECT_TRUE(unreadable.empty());
+  // One that cannot be read does not hide the others.
+  const auto flip = [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; };
+  test.store.edit(drill_name("main", ids[1]), flip);
+  EXPECT_EQ(read_drill_reports(repository, "main", 3, tell).size(), 2U);
+  EXPECT_EQ(unreadable, std::vector<std::string>{ids[1]});
+  test.store.edit(drill_name("main", ids[1]), flip);
   EXPECT_EQ(resolve_drill_report(repository, "main", "latest").id, ids[2]);
   EXPECT_EQ(resolve_drill_report(repository, "main", "20261122T082241").id, ids[1]);
   EXPECT_EQ(test::error_of([&] { resolve_drill_report(repository, "main", "20261122"); }).code(),
