@@ -348,7 +348,8 @@ ReadAheadResult run_read_ahead(const ReadAheadOptions& options, store::Store& so
   if (!server) return result;
 
   // One process to a spool.
-  std::optional<FileLock> lock = FileLock::try_lock(join_path(directory, kLock));
+  std::optional<FileLock> lock = FileLock::try_lock(join_path(directory, kLock), true,
+                                                    cluster::file_mode_in(options.data_directory));
   if (!lock) {
     result.was_busy = true;
     return result;

@@ -526,9 +526,9 @@ TemporaryDirectory::~TemporaryDirectory() {
   error_of(even_interrupted, [&] { remove_tree(path_); });
 }
 
-std::optional<FileLock> FileLock::try_lock(const std::string& path, bool exclusive) {
+std::optional<FileLock> FileLock::try_lock(const std::string& path, bool exclusive, mode_t mode) {
   for (;;) {
-    Fd fd = open_file(path, O_RDWR | O_CREAT);  // no link is followed
+    Fd fd = open_file(path, O_RDWR | O_CREAT, mode);  // no link is followed
     while (flock(fd.get(), (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) return std::nullopt;
       if (errno != EINTR) throw_errno("lock", path);

@@ -146,7 +146,8 @@ class TemporaryDirectory {
 // it. Released by the destructor.
 class FileLock {
  public:
-  static std::optional<FileLock> try_lock(const std::string& path, bool exclusive = true);
+  static std::optional<FileLock> try_lock(const std::string& path, bool exclusive = true,
+                                          mode_t mode = 0600);
 
  private:
   explicit FileLock(Fd fd) : fd_(std::move(fd)) {}

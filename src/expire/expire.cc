@@ -70,10 +70,16 @@ class LineageExpiry {
   void due_at(Time time) { result_.next_due = std::min(result_.next_due.value_or(time), time); }
 
   // A list that cannot be read protects whatever it names, and so everything: before anything goes
-  // each is read.
+  // each is read, and what is due is looked at.
   void require_readable_lists() const {
-    for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name))
-      if (!list.done) repo::read_doomed_list(repository_, lineage_.name, list.id);
+    for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name)) {
+      if (list.done) continue;
+      const std::optional<std::vector<std::string>> names =
+          repo::read_doomed_list(repository_, lineage_.name, list.id);
+      if (!names || list.put + options_.grace > now_) continue;
+      for (const std::string& name : *names)
+        if (parse(name)) repository_.store().info(name);
+    }
   }
 
   // A list is removed before its mark: a mark alone dooms nothing.

@@ -309,7 +309,11 @@ std::set<std::string> read_records(const Repository& repository, const LineageNa
 VerifiedRecords::VerifiedRecords(
     const Repository& repository, const LineageName& lineage,
     const std::function<void(const std::string& name, const Error& error)>& unreadable)
-    : lineage_(lineage), replaceable_(list_records(repository, lineage)) {
+    : lineage_(lineage) {
+  // Without records there is more to read, no more.
+  if (const std::optional<Error> error =
+          unreadable_of([&] { replaceable_ = list_records(repository, lineage); }))
+    unreadable(verified_folder(lineage), *error);
   const std::vector<std::string> all = replaceable_;
   read_records(
       repository, lineage, all, true,

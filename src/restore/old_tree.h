@@ -38,7 +38,9 @@ class Leftovers {
  public:
   explicit Leftovers(std::string data_directory) : directory_(std::move(data_directory)) {}
   TellFailure teller() {
-    return [this](const std::string& path, const Error& error) { left_.emplace_back(path, error); };
+    return [this](const std::string& path, const Error& error) {
+      if (!is_file_systems_own(base_name(path))) left_.emplace_back(path, error);
+    };
   }
   // Warns of each; throws when one is in the way.
   void settle(Reporter& reporter) const;

@@ -38,16 +38,16 @@ class Looker {
     groups_ = groups_of(owner_.user, owner_.group);
     report_.owner = user_name(owner_.user);
     report_.repair = fmt::format("chown -R --reference={0} {0}", shell_quote(root_.path()));
-    if (owner_.user != 0) walk("");  // root may do everything
+    if (owner_.user != 0) walk("", false);  // root may do everything
     return std::move(report_);
   }
 
  private:
-  void walk(const std::string& folder) {
+  void walk(const std::string& folder, bool is_noted) {
     const std::string path = root_.path_of(folder);
     const Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!directory.is_open()) {
-      if (errno == EACCES) note(path, "is closed to whoever runs this");
+      if (errno == EACCES && !is_noted) note(path, "is closed to whoever looks");
       return;
     }
     for (const DirectoryEntry& entry : list_directory(directory, path)) {
@@ -66,8 +66,9 @@ class Looker {
         if (!may(status, kRead)) note_status(name, status);
         continue;
       }
-      if (!may(status, kEverything)) note_status(name, status);
-      if (!is_uploads) walk(name);
+      const bool is_closed = !may(status, kEverything);
+      if (is_closed) note_status(name, status);
+      if (!is_uploads) walk(name, is_closed);
     }
   }
 

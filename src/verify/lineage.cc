@@ -387,6 +387,7 @@ void LineageVerifier::find_damaged_footers(Candidate& candidate, const Reference
     if (damage == damaged_packs_.end() || !damage->second.has_no_footer) continue;
     const std::string name = repo::pack_name(name_, used.pack);
     findings_.blame(name, candidate.id);
+    if (damage->second.is_unreadable) continue;  // whoever reads its extents says so
     lessen(candidate, fmt::format("the footer of pack {} is damaged", to_hex(used.pack.view())));
     candidate.is_unsound = true;
   }

@@ -60,7 +60,9 @@ class PackChecker {
                          .detail = summary(found),
                          .backups = {},
                          .files = {}});
-    PackDamage damage{.has_no_footer = error.has_value(), .ordinals = {}};
+    PackDamage damage{.has_no_footer = error.has_value(),
+                      .is_unreadable = error && !error->is_damage(),
+                      .ordinals = {}};
     for (const repo::PackCheck::BadExtent& bad : found.bad) damage.ordinals.insert(bad.ordinal);
     MutexLock lock(mutex_);
     damaged_.emplace(pack.id, std::move(damage));

@@ -15,6 +15,7 @@ struct PackDamage {
   bool is_missing = false;
   // Its header, footer or trailer does not hold, so which extents do has to be tried.
   bool has_no_footer = false;
+  bool is_unreadable = false;   // and may be whole: we were not let to it, or the disk gave nothing
   std::set<uint32_t> ordinals;  // of extents that do not hold
 };
 using DamagedPacks = std::map<Bytes16, PackDamage>;

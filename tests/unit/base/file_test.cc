@@ -151,6 +151,29 @@ TEST_F(Files, ReadsWholeFilesUpToTheLimit) {
   EXPECT_EQ(error_of([&] { read_file(directory_.path()); }).code(), ErrorCode::kIo);
 }
 
+// Whoever may write into a directory would choose the file that is made, cut or appended to.
+TEST_F(Files, WhatIsOpenedToBeMadeOrCutIsNotWhatALinkLeadsTo) {
+  const std::string link = path("link");
+  write_file_durably(path("victim"), as_bytes("kept"));
+  ASSERT_EQ(symlink(path("victim").c_str(), link.c_str()), 0);
+  for (int flags : {O_WRONLY | O_CREAT, O_WRONLY | O_TRUNC, O_WRONLY | O_CREAT | O_APPEND}) {
+    const Error error = error_of([&] { open_file(link, flags); });
+    EXPECT_EQ(error.code(), ErrorCode::kIo);
+    EXPECT_NE(error.hint().find("symbolic link"), std::string::npos) << error.hint();
+  }
+  EXPECT_EQ(error_of([&] { FileLock::try_lock(link); }).code(), ErrorCode::kIo);
+  EXPECT_EQ(read_text_file(link), "kept");
+}
+
+TEST_F(Files, ADirectoryInWhichTheFileSystemKeepsItsOwnIsEmpty) {
+  make_directory(path("mount"));
+  EXPECT_TRUE(is_empty_directory(path("mount")));
+  make_directory(path("mount/lost+found"));
+  EXPECT_TRUE(is_empty_directory(path("mount")));
+  write_file_durably(path("mount/x"), {});
+  EXPECT_FALSE(is_empty_directory(path("mount")));
+}
+
 TEST_F(Files, ReadsFilesThatTellNoSize) {
   // 0 by stat(2), some thousand bytes by read(2).
   EXPECT_TRUE(read_text_file("/proc/self/status").starts_with("Name:"));
@@ -342,6 +365,12 @@ TEST_F(RemoveTree, NamesWhatItCouldNotRemove) {
     ASSERT_EQ(seteuid(kNobody), 0);
   }
   const Error error = error_of([&] { remove_tree(path("tree")); });
+  // Who is told of it has the rest gone.
+  make_directories(path("tree/rest/deeper"));
+  std::vector<std::string> told;
+  remove_tree(path("tree"), [&](const std::string& at, const Error& failed) {
+    told.push_back(at + failed.hint());
+  });
   if (was_root) {
     ASSERT_EQ(seteuid(0), 0);
   }
@@ -349,6 +378,8 @@ TEST_F(RemoveTree, NamesWhatItCouldNotRemove) {
   EXPECT_EQ(error.code(), ErrorCode::kPermission);
   EXPECT_EQ(error.message(),
             "could not remove \"" + path("tree/locked/file") + "\": Permission denied");
+  EXPECT_EQ(told, std::vector<std::string>{path("tree/locked/file") + error.hint()});
+  EXPECT_EQ(names("tree"), std::vector<std::string>{"locked"});
 }
 
 TEST_F(Files, ListsDirectoriesSortedBytewiseWithTypes) {

@@ -62,6 +62,8 @@ TEST(BackupTreatment, FollowsTheServersListAndWhatOthersLearned) {
       {"sockets/.s.PGSQL.5432.lock", kFile, kSkip},
       {"lost+found", kDirectory, kSkip},
       {"lost+found/x", kFile, kSkip},
+      {"base/lost+found", kDirectory, kSkip},
+      {"pg_xact/lost+found/x", kFile, kSkip},
       {"pg_tblspc/16400/lost+found", kDirectory, kSkip},
       {".DS_Store", kFile, kSkip},
       {"base/5/pg_internal.init", kFile, kSkip},
