@@ -37,14 +37,6 @@ std::vector<std::string> environment() {
   return entries;
 }
 
-std::vector<std::string> environment_names(std::string_view prefix) {
-  std::vector<std::string> names;
-  for (const std::string& entry : environment())
-    if (entry.starts_with(prefix)) names.push_back(entry.substr(0, entry.find('=')));
-  std::ranges::sort(names);
-  return names;
-}
-
 EnvironmentWithout::EnvironmentWithout(std::string_view prefix) : lock_(guard()), whole_(environ) {
   if (!prefix.empty()) environ = list_without(prefix);
 }

@@ -15,8 +15,6 @@ namespace holdfast {
 
 // "NAME=value" of each variable.
 std::vector<std::string> environment();
-// The names of those that begin with `prefix`, sorted.
-std::vector<std::string> environment_names(std::string_view prefix);
 
 // While it lives getenv() finds no variable whose name begins with `prefix`; with an empty prefix
 // it finds all, and nobody hides any. One lives at a time: the next waits.

@@ -529,7 +529,16 @@ void require_libpq() { libpq(); }
 
 // By names alone: a value can be a password.
 std::string environment_hint() {
-  const std::vector<std::string> names = environment_names(kOfLibpq);
+  // Those of options; and what libpq reads beside them.
+  std::vector<std::string> names = {"PGDATESTYLE", "PGGEQO", "PGSERVICEFILE", "PGSYSCONFDIR",
+                                    "PGTZ"};
+  const std::unique_ptr<PQconninfoOption, OptionsDeleter> options = parse_conninfo("");
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option)
+    if (option->envvar != nullptr) names.emplace_back(option->envvar);
+  std::erase_if(names,
+                [](const std::string& name) { return std::getenv(name.c_str()) == nullptr; });
+  std::ranges::sort(names);
+  names.erase(std::ranges::unique(names).begin(), names.end());
   if (names.empty()) return "";
   return fmt::format(" libpq reads {} in the environment.", fmt::join(names, ", "));
 }
