@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "backup/configuration.h"
 #include "backup/data_copy.h"
 #include "backup/last_files.h"
 #include "backup/outside_files.h"
@@ -69,12 +70,6 @@ repo::Backup describe(const BackupOptions& options, const std::string& id,
     backup.tablespaces.push_back({.oid = link.oid, .path = link.target});
   backup.floors = repo::floors_of(control);
   return backup;
-}
-
-std::vector<std::string> configuration_files(const cluster::ServerFacts& facts) {
-  std::vector<std::string> files = facts.included_files;
-  files.insert(files.end(), {facts.config_file, facts.hba_file, facts.ident_file});
-  return files;
 }
 
 // pg_control has the owner and mode of the server's; the others are made here and are as private as
@@ -178,6 +173,9 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   reporter.note(fmt::format("backup {} starts at {}, timeline {}", id,
                             pg::to_string(online.start_lsn()), pg::to_string(facts.timeline)));
 
+  // What its configuration consists of: links to it are kept while the files are walked.
+  ConfigurationFiles configuration(facts, data_directory);
+
   // Copy the data directory, then what lies outside it.
   reporter.phase("copying", expected_bytes);
   DataCopyResult copied = copy_data_directory(
@@ -195,11 +193,15 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
                  online.from_standby() ? "SELECT pg_last_wal_replay_lsn()"
                                        : "SELECT pg_current_wal_insert_lsn()"));
            },
+       .take_link =
+           [&configuration](const std::string& path, const std::string& target) {
+             return configuration.take_link(path, target);
+           },
        .check_alive = [&online] { online.check_alive(); }},
       writer, reporter, stop);
   repo::ExtentWriter extents = writer.make_worker();
   OwnerIndex owners(writer.manifest());
-  OutsideFiles outside = keep_outside_files(configuration_files(facts), data_directory,
+  OutsideFiles outside = keep_outside_files(configuration.paths(), data_directory,
                                             control.block_bytes, writer, extents, owners, reporter);
 
   // pg_control last of all files, as basebackup.c does; the bytes kept are those whose CRC was
@@ -238,6 +240,11 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
 
   // Commit: from here on the backup exists.
   description.external_files = outside.kept;
+  description.configuration = configuration.describe();
+  for (const std::string& left_out : description.configuration->passed_over)
+    reporter.warning(fmt::format(
+        "\"{}\" of the server's configuration cannot be recorded and is not in the backup",
+        left_out));
   description.damaged_blocks = copied.damaged_blocks;
   description.damaged = copied.damaged_blocks > 0;
   description.finished = clock.now();

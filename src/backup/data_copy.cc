@@ -80,8 +80,9 @@ class DataCopy {
 
 DataCopyResult DataCopy::run() {
   start_workers();
-  cluster::walk_data_directory(source_.data_directory, reporter_,
-                               [this](const cluster::DataEntry& found) { take(found); });
+  cluster::walk_data_directory(
+      source_.data_directory, reporter_, [this](const cluster::DataEntry& found) { take(found); },
+      options_.take_link);
   window_.close();
   wait_until(&DataCopy::has_nothing_left);
   workers_.wait();

@@ -27,6 +27,7 @@
 
 #include "backup/region_copier.h"
 #include "base/reporter.h"
+#include "cluster/data_directory.h"
 #include "repo/backup.h"
 
 namespace holdfast::backup {
@@ -41,6 +42,8 @@ struct DataCopyOptions {
   size_t window_entries = kWindowEntries;
   // Up to where the server has written WAL: a page with a later LSN is damaged.
   std::function<pg::Lsn()> current_lsn = {};
+  // Links that are kept beside the files; called by the thread that walks.
+  cluster::TakeLink take_link = {};
   // Called about once a second; throws when the copy is worth nothing any more.
   std::function<void()> check_alive = {};
 };

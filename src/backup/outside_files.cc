@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cstring>
 #include <fcntl.h>
-#include <filesystem>
 #include <optional>
 #include <sys/stat.h>
 
 #include <fmt/format.h>
 
+#include "backup/configuration.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -17,29 +17,6 @@ namespace {
 
 // A configuration file beyond this is none.
 constexpr uint64_t kMaxConfigurationBytes = uint64_t{16} << 20;
-
-// With symbolic links resolved as far as the path exists and can be looked at.
-std::string resolved(const std::string& path) {
-  std::error_code error;
-  std::filesystem::path result = std::filesystem::weakly_canonical(path, error);
-  return error ? absolute_path(path) : result.string();
-}
-
-bool is_below(std::string_view path, std::string_view directory) {
-  return path.size() > directory.size() && path.starts_with(directory) &&
-         path[directory.size()] == '/';
-}
-
-// Under which path the file is kept; nullopt for one that the data directory's copy has.
-std::optional<std::string> path_outside(const std::string& path,
-                                        const std::string& data_directory) {
-  std::string absolute = absolute_path(path);
-  std::string folder = resolved(parent_path(absolute));
-  bool folder_is_inside = folder == data_directory || is_below(folder, data_directory);
-  if (!folder_is_inside) return absolute;
-  std::string target = resolved(absolute);
-  return is_below(target, data_directory) ? std::nullopt : std::optional(target);
-}
 
 struct OutsideFile {
   struct stat status{};
@@ -73,7 +50,7 @@ OutsideFiles keep_outside_files(const std::vector<std::string>& paths,
                                 const std::string& data_directory, uint32_t block_bytes,
                                 repo::BackupWriter& writer, repo::ExtentWriter& extents,
                                 OwnerIndex& owners, Reporter& reporter) {
-  std::string inside = resolved(data_directory);
+  std::string inside = resolve_links(data_directory);
   std::vector<std::string> wanted;
   for (const std::string& path : paths)
     if (!path.empty())

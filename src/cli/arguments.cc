@@ -425,7 +425,10 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                    "only what these backups need: ids, beginnings of ids, or latest")
       ->expected(0, -1);
 
-  CLI::App* finish = command(&app, "finish", "end a recovery that waits at its target");
+  CLI::App* finish =
+      command(&app, "finish", "end a recovery that waits at its target, or make a copy a server");
+  finish->add_flag("--production", arguments.production,
+                   "make a copy a production server: take out what keeps it apart");
   finish->add_option("DIR", arguments.words, "the restored data directory")
       ->expected(1)
       ->required();

@@ -60,6 +60,7 @@ struct Arguments {
   std::string archive;  // "on", "off" or empty
   bool start = false;
   bool resume = false;
+  bool production = false;
   std::string resume_command;  // that goes on with this restore
   bool yes = false;
   bool server_is_dead = false;  // wal salvage too

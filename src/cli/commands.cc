@@ -183,6 +183,7 @@ int run_restore(const Call& call) {
   options.action = arguments.action == "pause"      ? recovery::TargetAction::kPause
                    : arguments.action == "shutdown" ? recovery::TargetAction::kShutdown
                                                     : recovery::TargetAction::kPromote;
+  options.action_is_named = !arguments.action.empty();
   options.restore_command = restore_command(settings, opened.repository.id());
   for (const std::string& move : arguments.tablespaces)
     options.tablespaces.push_back(restore::parse_tablespace_move(move));
@@ -214,8 +215,9 @@ int run_restore(const Call& call) {
 }
 
 int run_finish(const Call& call) {
-  show(call,
-       restore::finish(absolute_path(call.arguments.words.front()), call.reporter, call.stop));
+  show(call, restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
+                              .production = call.arguments.production},
+                             call.reporter, call.stop));
   return 0;
 }
 

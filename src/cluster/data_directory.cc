@@ -52,10 +52,12 @@ using FileIdentity = std::pair<dev_t, ino_t>;
 
 class Walk {
  public:
-  Walk(std::string root, Reporter& reporter, const std::function<void(const DataEntry&)>& visit)
+  Walk(std::string root, Reporter& reporter, const std::function<void(const DataEntry&)>& visit,
+       const TakeLink& take_link)
       : root_(std::move(root)),
         reporter_(reporter),
         visit_(visit),
+        take_link_(take_link),
         version_directory_(pg::tablespace_version_directory(read_major(root_))) {
     note_tablespaces();
   }
@@ -81,6 +83,7 @@ class Walk {
   std::string root_;
   Reporter& reporter_;
   const std::function<void(const DataEntry&)>& visit_;
+  const TakeLink& take_link_;
   std::string version_directory_;
   std::set<FileIdentity> tablespace_directories_;
   WalkTotals totals_;
@@ -152,6 +155,9 @@ void Walk::look_at(const std::string& path) {
     case pg::BackupTreatment::kSkip:
       return;
     case pg::BackupTreatment::kSkipAndWarn:
+      if (type == pg::PathType::kSymbolicLink && take_link_ &&
+          take_link_(path, read_link(full_path(path))))
+        return;
       reporter_.warning(type == pg::PathType::kSymbolicLink
                             ? fmt::format("\"{}\" is a symbolic link and is left out; what it "
                                           "points to is not part of the backup",
@@ -271,8 +277,9 @@ std::vector<TablespaceLink> read_tablespace_links(const std::string& data_direct
 }
 
 WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
-                               const std::function<void(const DataEntry&)>& visit) {
-  return Walk(absolute_path(data_directory), reporter, visit).run();
+                               const std::function<void(const DataEntry&)>& visit,
+                               const TakeLink& take_link) {
+  return Walk(absolute_path(data_directory), reporter, visit, take_link).run();
 }
 
 mode_t file_mode_in(const std::string& data_directory) {

@@ -67,6 +67,10 @@ struct WalkTotals {
   uint64_t vanished_count = 0;
 };
 
+// What is to become of a symbolic link where a base backup expects none: true when `take_link`
+// keeps it (a file that the server reads), and else it is left out with a warning.
+using TakeLink = std::function<bool(const std::string& path, const std::string& target)>;
+
 // Calls `visit` for everything that a base backup keeps (pg/backup_exclusions.h), without the data
 // directory itself: a directory, all that is below it, then its next sibling, siblings in the order
 // of their bytes. global/pg_control comes among the rest (who backs up copies it last). Of a
@@ -76,7 +80,8 @@ struct WalkTotals {
 // directory or a tablespace is missing, kPermission for what cannot be read, kUnsupported for a
 // link in the place of data, and what `visit` throws.
 WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
-                               const std::function<void(const DataEntry&)>& visit);
+                               const std::function<void(const DataEntry&)>& visit,
+                               const TakeLink& take_link = {});
 
 // The mode of files that the server makes in a data directory of that mode: with group access the
 // group may read them (src/common/file_perm.c, PostgreSQL 11 and later). Directories have the data

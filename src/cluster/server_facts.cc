@@ -94,6 +94,21 @@ std::vector<std::string> included_files(Connection& connection, const ServerFact
   return {files.begin(), files.end()};
 }
 
+// A value behind which the session has put another one is the reset value.
+std::vector<std::pair<std::string, std::string>> command_line_settings(Connection& connection) {
+  const std::array<Value, 1> parameters = {kGivenSetting};
+  std::vector<std::pair<std::string, std::string>> settings;
+  for (Row& row : connection.query(
+           "SELECT name, reset_val FROM pg_settings "
+           "WHERE (source = 'command line' OR source = 'environment variable' AND name = 'port') "
+           "AND name NOT IN ('data_directory', 'config_file', 'hba_file', 'ident_file') "
+           "AND name <> ALL (string_to_array(coalesce(current_setting($1, true), ''), ',')) "
+           "ORDER BY name COLLATE \"C\"",
+           parameters))
+    settings.emplace_back(required(row, 0, "setting's name"), row[1].value_or(""));
+  return settings;
+}
+
 std::optional<std::string> owner_name(const std::string& path) {
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0)
@@ -113,6 +128,7 @@ void read_files(Connection& connection, const ServerSettings& settings, ServerFa
   facts.hba_file = settings.visible_text("hba_file", connection);
   facts.ident_file = settings.visible_text("ident_file", connection);
   facts.included_files = included_files(connection, facts);
+  facts.command_line = command_line_settings(connection);
   facts.unix_user = owner_name(facts.data_directory);
 }
 

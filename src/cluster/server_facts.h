@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <sys/types.h>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -41,6 +42,10 @@ struct ServerFacts {
   // three. Files that hba_file and ident_file include are known from 16 on (no server before has
   // them).
   std::vector<std::string> included_files;
+  // Settings that came with its command line (or, of the port, its environment): the next start has
+  // them only if it is given them again. By name, each in the unit in which the server counts it;
+  // without the names of files above, and without what holdfast gave it (kGivenSetting).
+  std::vector<std::pair<std::string, std::string>> command_line;
   // The owner of the data directory by this host's names; nullopt when the directory cannot be seen
   // from here.
   std::optional<std::string> unix_user;
@@ -81,6 +86,10 @@ struct ServerFacts {
   std::string unix_socket_directories;
   uint16_t port = 0;
 };
+
+// Names, joined by commas, of the settings that holdfast itself gave a server when it started it: a
+// setting without an effect, by which they are told from those that are the server's own.
+inline constexpr const char* kGivenSetting = "holdfast.given";
 
 // What pg_stat_archiver says.
 struct ArchiverStatus {

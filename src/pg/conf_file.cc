@@ -10,8 +10,18 @@ namespace holdfast::pg {
 
 namespace {
 
-constexpr std::string_view kBeginMarker = "# holdfast: begin";
-constexpr std::string_view kEndMarker = "# holdfast: end";
+struct Markers {
+  std::string_view begin, end;
+};
+constexpr Markers markers_of(ConfBlock block) {
+  return block == ConfBlock::kRecovery
+             ? Markers{.begin = "# holdfast: begin", .end = "# holdfast: end"}
+             : Markers{.begin = "# holdfast copy: begin", .end = "# holdfast copy: end"};
+}
+constexpr std::string_view kCopyComment =
+    "# This cluster is a copy that holdfast restored: these settings keep it apart from the "
+    "cluster it was copied from. \"holdfast finish --production\" takes them out.\n";
+constexpr std::string_view kCommentedOut = "# holdfast: ";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 // Bytes above 127 count as letters: names and words may be in any encoding.
@@ -264,23 +274,41 @@ size_t ConfFile::remove_settings(std::span<const ConfSetting> settings) {
   });
 }
 
-void ConfFile::set_block(std::span<const ConfSetting> settings) {
-  remove_block();
+std::vector<ConfSetting> ConfFile::comment_out(std::span<const std::string_view> names) {
+  std::vector<ConfSetting> settings;
+  for (ConfLine& line : lines_) {
+    if (line.kind != ConfLineKind::kSetting ||
+        std::ranges::none_of(names,
+                             [&](std::string_view name) { return same_name(line.name, name); }))
+      continue;
+    settings.push_back({.name = line.name, .value = line.value});
+    line = {.kind = ConfLineKind::kBlank,
+            .text = std::string(kCommentedOut) + line.text,
+            .name = {},
+            .value = {}};
+  }
+  return settings;
+}
+
+void ConfFile::set_block(std::span<const ConfSetting> settings, ConfBlock block) {
+  remove_block(block);
   if (!lines_.empty() && !lines_.back().text.ends_with('\n')) lines_.back().text.push_back('\n');
-  lines_.push_back(parse_line(fmt::format("{}\n", kBeginMarker)));
+  lines_.push_back(parse_line(fmt::format("{}\n", markers_of(block).begin)));
+  if (block == ConfBlock::kCopy) lines_.push_back(parse_line(kCopyComment));
   for (const ConfSetting& setting : settings) {
     lines_.push_back(
         parse_line(fmt::format("{} = {}\n", setting.name, quote_conf_value(setting.value))));
     HF_CHECK(lines_.back().kind == ConfLineKind::kSetting && lines_.back().value == setting.value);
   }
-  lines_.push_back(parse_line(fmt::format("{}\n", kEndMarker)));
+  lines_.push_back(parse_line(fmt::format("{}\n", markers_of(block).end)));
 }
 
-std::optional<std::vector<ConfSetting>> ConfFile::remove_block() {
+std::optional<std::vector<ConfSetting>> ConfFile::remove_block(ConfBlock block) {
+  const Markers markers = markers_of(block);
   // The last begin, and the end that follows it: an earlier marker that lost its other half is not
   // ours to widen the block to.
-  auto is_begin = [](const ConfLine& line) { return is_marker(line, kBeginMarker); };
-  auto is_end = [](const ConfLine& line) { return is_marker(line, kEndMarker); };
+  auto is_begin = [&](const ConfLine& line) { return is_marker(line, markers.begin); };
+  auto is_end = [&](const ConfLine& line) { return is_marker(line, markers.end); };
   auto last_begin = std::find_if(lines_.rbegin(), lines_.rend(), is_begin);
   if (last_begin == lines_.rend()) return std::nullopt;
   auto begin = last_begin.base() - 1;

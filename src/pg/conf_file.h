@@ -11,6 +11,8 @@
 //   recovery_target_time = '2026-11-22 08:22:39.544793+00'
 //   # holdfast: end
 //
+// A copy has a second block before that, "# holdfast copy: begin", which outlives its recovery.
+//
 // ALTER SYSTEM rewrites postgresql.auto.conf, keeps the settings and drops the comments, markers
 // included: remove_settings() takes settings out by name and value where the block is no longer to
 // be found.
@@ -50,6 +52,11 @@ struct ConfLine {
   std::string value;  // unquoted
 };
 
+enum class ConfBlock : uint8_t {
+  kRecovery,  // what a recovery needs
+  kCopy,      // what keeps a copy apart from production
+};
+
 // 'it''s': as a value that the server reads back exactly. Throws kInvalidText for a NUL byte, which
 // no setting can hold.
 std::string quote_conf_value(std::string_view value);
@@ -67,11 +74,13 @@ class ConfFile {
   size_t remove_names(std::span<const std::string_view> names);
   // Takes out assignments of exactly these values to these names.
   size_t remove_settings(std::span<const ConfSetting> settings);
+  // Makes comments of the assignments of these names, and returns what they were.
+  std::vector<ConfSetting> comment_out(std::span<const std::string_view> names);
   // Puts our block at the end, in place of an earlier one.
-  void set_block(std::span<const ConfSetting> settings);
+  void set_block(std::span<const ConfSetting> settings, ConfBlock block = ConfBlock::kRecovery);
   // Takes out our block with its markers, and nothing else; returns its settings, nullopt when
   // there is no whole block.
-  std::optional<std::vector<ConfSetting>> remove_block();
+  std::optional<std::vector<ConfSetting>> remove_block(ConfBlock block = ConfBlock::kRecovery);
 
   std::string to_text() const;
 

@@ -83,6 +83,7 @@ Json to_json(const Backup& backup) {
       .set("manifest",
            named_object(backup.manifest_object, backup.manifest_bytes, backup.manifest_sha256))
       .set("refs", named_object(backup.refs_object, backup.refs_bytes, backup.refs_sha256));
+  if (backup.configuration) body.set("configuration", to_json(*backup.configuration));
   if (!backup.origin.empty()) body.set("origin", backup.origin);
   return body;
 }
@@ -135,6 +136,8 @@ Backup backup_from_json(const Json& body) {
         {.oid = number_member<uint32_t>(item, "oid"), .path = item.at("path").as_string()});
   for (const Json& item : body.at("external_files").items())
     backup.external_files.push_back(item.as_string());
+  if (const Json* configuration = body.find("configuration"); configuration != nullptr)
+    backup.configuration = configuration_from_json(*configuration);
   backup.floors = floors_from_json(body.at("parameters"));
 
   backup.files = body.at("files").as_u64();

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "pg/lsn.h"
+#include "repo/configuration.h"
 #include "repo/manifest.h"
 #include "repo/marks.h"
 #include "repo/parameter_floors.h"
@@ -47,6 +48,8 @@ struct Backup {
   uint32_t data_mode = 0700;
   std::vector<Tablespace> tablespaces;
   std::vector<std::string> external_files;
+  // Absent in an imported backup: nobody could ask the server.
+  std::optional<Configuration> configuration = {};
   ParameterFloors floors;
   uint64_t files = 0, bytes = 0, stored_bytes = 0, new_bytes = 0, packs = 0;
   Bytes16 manifest_object;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
+#include "cluster/server_facts.h"
 #include "pg/wal_file_name.h"
 #include "restore/configuration.h"
 
@@ -18,8 +19,10 @@ namespace {
 // Servers from 15 on tell how far they are; once a second in place of every ten.
 constexpr int kFirstMajorWithProgress = 15;
 
+// The server's own settings first: ours win over them, and are told from them (kGivenSetting).
 cluster::Settings command_line(const Beginning& beginning, const RestoredState& state) {
   cluster::Settings settings = state.command_line;
+  settings.emplace_back("data_directory", beginning.directory);
   if (state.major >= kFirstMajorWithProgress)
     settings.emplace_back("log_startup_progress_interval", "1s");
   if (state.only_in_sandbox)
@@ -27,6 +30,10 @@ cluster::Settings command_line(const Beginning& beginning, const RestoredState& 
                                                  beginning.restore_command, state.target_segment));
   settings.insert(settings.end(), beginning.server_settings.begin(),
                   beginning.server_settings.end());
+  std::string given;
+  for (const auto& [name, value] : settings) given += (given.empty() ? "" : ",") + name;
+  settings.emplace_back(cluster::kGivenSetting, given);
+  settings.insert(settings.begin(), state.servers_own.begin(), state.servers_own.end());
   return settings;
 }
 
@@ -124,6 +131,8 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, 
   begun.moved_tablespaces = settle(directory, state, beginning.stand_ins, reporter);
   if (std::optional<cluster::PostmasterPid> file = cluster::read_postmaster_pid(directory)) {
     begun.socket_directory = file->socket_directory;
+    if (!begun.socket_directory.empty() && !begun.socket_directory.starts_with('/'))
+      begun.socket_directory = join_path(directory, begun.socket_directory);
     begun.port = file->port;
   }
   switch (begun.recovery.ended_by) {

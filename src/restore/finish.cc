@@ -33,9 +33,38 @@ std::string how_to_start(const std::string& directory) {
 
 }  // namespace
 
-FinishResult finish(const std::string& data_directory, Reporter& reporter, std::stop_token stop) {
-  const std::string directory = absolute_path(data_directory);
+namespace {
+
+// A server that runs: promoted, if it is not, and without what its recovery needed.
+void end_recovery(const std::string& directory, const cluster::RunningServer& server,
+                  pg::ClusterState before, Reporter& reporter, const std::stop_token& stop) {
+  if (before == pg::ClusterState::kInArchiveRecovery) {
+    reporter.phase("promoting", 0);
+    write_owned_file(join_path(directory, "promote"), {}, cluster::file_mode_in(directory),
+                     owner_of(directory));
+    if (kill(server.pid, SIGUSR1) != 0) throw_errno("signal the server on", directory);
+  }
+  wait_until_promoted(directory, stop);
+  if (remove_recovery_configuration(directory) && kill(server.pid, SIGHUP) != 0 && errno != ESRCH)
+    throw_errno("reload the configuration of", directory);
+  remove_state(directory);
+}
+
+void require_copy(const std::string& directory) {
+  if (lstat_if_exists(join_path(directory, kSavedCopySettingsName))) return;
+  throw Error({.code = ErrorCode::kConflict,
+               .message = fmt::format("\"{}\" is no copy that holdfast restored", directory),
+               .detail = fmt::format("It has no \"{}\": nothing keeps it apart from production.",
+                                     kSavedCopySettingsName),
+               .hint = "Name the data directory of a copy, as restore --into made it."});
+}
+
+}  // namespace
+
+FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop) {
+  const std::string directory = absolute_path(options.data_directory);
   const pg::ControlFile before = cluster::read_control_file(directory).control;
+  if (options.production) require_copy(directory);
   const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);
   const std::optional<cluster::UnseenServer> unseen =
       server ? std::nullopt : cluster::find_unseen_server(directory, cluster::sight_of(directory));
@@ -47,25 +76,26 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
                  .hint = "Run the command where the server runs. If it is dead: " +
                          how_to_start(directory)});
   }
-  if (!server || !server->is_postmaster) {
+  const bool runs = server && server->is_postmaster;
+  const bool has_recovered = before.state == pg::ClusterState::kShutDown && !read_state(directory);
+  if (!runs && !(options.production && has_recovered)) {
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = fmt::format("no server runs on \"{}\"", directory),
                  .detail = fmt::format("Its control file says: {}.", pg::to_string(before.state)),
                  .hint = how_to_start(directory)});
   }
-  if (before.state == pg::ClusterState::kInArchiveRecovery) {
-    reporter.phase("promoting", 0);
-    write_owned_file(join_path(directory, "promote"), {}, cluster::file_mode_in(directory),
-                     owner_of(directory));
-    if (kill(server->pid, SIGUSR1) != 0) throw_errno("signal the server on", directory);
+  FinishResult result{.directory = directory, .production = options.production};
+  if (runs) {
+    end_recovery(directory, *server, before.state, reporter, stop);
+    result.running_server = server->pid;
   }
-  wait_until_promoted(directory, stop);
-  if (remove_recovery_configuration(directory) && kill(server->pid, SIGHUP) != 0 && errno != ESRCH)
-    throw_errno("reload the configuration of", directory);
-  remove_state(directory);
-  const FinishResult result{.new_timeline = newest_timeline(directory)};
-  reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
-                            pg::to_string(result.new_timeline)));
+  result.new_timeline = newest_timeline(directory);
+  if (runs)
+    reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
+                              pg::to_string(result.new_timeline)));
+  if (options.production)
+    for (const pg::ConfSetting& setting : remove_copy_configuration(directory))
+      result.taken_out.emplace_back(setting.name, setting.value);
   return result;
 }
 

@@ -157,7 +157,10 @@ std::optional<Region> Regions::next() {
 std::shared_ptr<OpenFile> Regions::next_file() {
   while (std::optional<repo::ManifestEntry> entry = manifest_.next()) {
     Context laying("laying \"{}\"", entry->path);
-    if (entry->root == repo::ManifestRoot::kData && is_left_out(entry->path)) continue;
+    if (entry->root == repo::ManifestRoot::kData &&
+        (is_left_out(entry->path) ||
+         (entry->type != repo::EntryType::kDirectory && options_.left.contains(entry->path))))
+      continue;
     if (entry->root != repo::ManifestRoot::kData && entry->type == repo::EntryType::kFile) {
       held_.push_back(std::move(*entry));
       continue;

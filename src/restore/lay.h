@@ -44,6 +44,8 @@ struct LayOptions {
   bool delta = false;
   std::string tablespace_directory = {};
   std::set<std::string> keep = {};
+  // Files that are not laid: paths below the data directory.
+  std::set<std::string> left = {};
 };
 
 // A small file with its bytes.

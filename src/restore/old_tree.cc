@@ -25,9 +25,16 @@ void remove_entry(const std::string& directory, const DirectoryEntry& entry,
 
 void clear_directory(const std::string& directory, const std::set<std::string>& keep,
                      const TellFailure& failed) {
-  for (const DirectoryEntry& entry : list_directory(directory))
-    if (!keep.contains(entry.name) && !is_file_systems_own(entry.name))
+  for (const DirectoryEntry& entry : list_directory(directory)) {
+    if (keep.contains(entry.name) || is_file_systems_own(entry.name)) continue;
+    std::set<std::string> below;
+    for (const std::string& path : keep)
+      if (path.starts_with(entry.name + "/")) below.insert(path.substr(entry.name.size() + 1));
+    if (entry.type == DT_DIR && !below.empty())
+      clear_directory(join_path(directory, entry.name), below, failed);
+    else
       remove_entry(directory, entry, failed);
+  }
 }
 
 bool Leftovers::is_in_the_way(const std::string& path) const {

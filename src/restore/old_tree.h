@@ -28,7 +28,7 @@ namespace holdfast::restore {
 // remove_tree().
 void remove_entry(const std::string& directory, const DirectoryEntry& entry,
                   const TellFailure& failed = {});
-// Everything in a directory but the names to keep.
+// Everything in a directory but what is to be kept: names in it, and paths below it.
 void clear_directory(const std::string& directory, const std::set<std::string>& keep,
                      const TellFailure& failed = {});
 

@@ -29,6 +29,7 @@ constexpr std::string_view kMarkerText =
     "Run the same restore again.\n";
 // Before each directory that the restore fills outside.
 constexpr std::string_view kMarkerPlace = "tablespace ";
+constexpr std::string_view kMarkerKeeps = "configuration kept";
 constexpr size_t kMaxMarkerBytes = size_t{16} << 20;
 
 std::string marker_path(const std::string& directory) { return join_path(directory, kMarkerName); }
@@ -53,28 +54,35 @@ void set_mode(const std::string& path, mode_t mode) {
   if (chmod(path.c_str(), mode) != 0) throw_errno("change mode of", path);
 }
 
-std::set<std::string> marker_places(const std::string& directory) {
-  std::set<std::string> places;
+std::vector<std::string> marker_lines(const std::string& directory) {
+  std::vector<std::string> lines;
   const std::optional<Bytes> bytes = read_if_exists(marker_path(directory), kMaxMarkerBytes);
-  if (!bytes) return places;
+  if (!bytes) return lines;
   std::string_view text = as_text(*bytes);
   while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    lines.emplace_back(text.substr(0, text.find('\n')));
+    text.remove_prefix(std::min(text.size(), lines.back().size() + 1));
+  }
+  return lines;
+}
+
+std::set<std::string> marker_places(const std::string& directory) {
+  std::set<std::string> places;
+  for (const std::string& line : marker_lines(directory))
     if (line.starts_with(kMarkerPlace) && line.substr(kMarkerPlace.size()).starts_with('/'))
       places.emplace(line.substr(kMarkerPlace.size()));
-  }
   return places;
 }
 
 // What an earlier marker named stays named.
 void put_marker(const std::string& directory, const std::vector<TablespacePlace>& places,
-                const Owners& owners) {
+                const Owners& owners, bool keeps_configuration = false) {
   std::set<std::string> named = marker_places(directory);
   for (const TablespacePlace& place : places)
     if (place.is_moved) named.insert(place.place);
   std::string text(kMarkerText);
   for (const std::string& path : named) text += fmt::format("{}{}\n", kMarkerPlace, path);
+  if (keeps_configuration) text += fmt::format("{}\n", kMarkerKeeps);
   write_owned_file(marker_path(directory), as_bytes(text), cluster::file_mode_in(directory),
                    owners.of_cluster());
 }
@@ -193,6 +201,12 @@ bool looks_like_data_directory(const std::string& directory) {
 }
 
 }  // namespace
+
+bool may_keep_configuration(const std::string& directory) {
+  if (!is_unfinished_restore(directory)) return true;
+  const std::vector<std::string> lines = marker_lines(directory);
+  return std::ranges::find(lines, kMarkerKeeps) != lines.end();
+}
 
 std::set<std::string> own_places(const std::string& directory, bool is_copy, bool delta,
                                  const repo::Backup& backup) {
@@ -375,12 +389,13 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
     put_marker(directory, options.places, owners);
     return {};
   }
-  put_marker(directory, options.places, owners);
+  put_marker(directory, options.places, owners, !options.left.empty());
   if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
 
   Leftovers left(directory);
   std::vector<std::pair<std::string, std::string>> moved;
-  std::set<std::string> keep{kMarkerName};
+  std::set<std::string> keep = options.left;
+  keep.insert(kMarkerName);
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (is_directory(pg_wal)) {
     const std::optional<FileLock> spool = take_spool(pg_wal);
@@ -450,7 +465,7 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
   make_owned_directories(directory, backup.data_mode, owners.of_cluster());
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
-  put_marker(directory, options.clear.places, owners);
+  put_marker(directory, options.clear.places, owners, !options.clear.left.empty());
   // What a link leads to is not the copy's.
   if (const std::string global = parent_path(control_path(directory));
       options.is_copy && is_link(global))

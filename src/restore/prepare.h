@@ -31,6 +31,10 @@ namespace holdfast::restore {
 
 inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
 
+// Whether the configuration in the directory is the cluster's: not what an interrupted restore has
+// begun to lay, unless that one left it as it was.
+bool may_keep_configuration(const std::string& directory);
+
 // What prepare_into() refuses, without touching anything.
 void require_place_for_copy(const std::string& directory);
 
@@ -65,6 +69,8 @@ struct ClearOptions {
   std::vector<std::string> unsaved;  // names in pg_wal
   std::string aside;                 // where they go: "<directory>.holdfast-salvage-<time>"
   std::vector<TablespacePlace> places;
+  // The cluster's configuration, which stays: paths below the data directory.
+  std::set<std::string> left = {};
 };
 // Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
 // Throws kAlreadyExists when a tablespace directory that the old cluster did not link to holds

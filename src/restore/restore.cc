@@ -16,12 +16,15 @@
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
+#include "cluster/server_facts.h"
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
 #include "pg/version.h"
 #include "repo/wal_archive.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
+#include "restore/configuration_choice.h"
+#include "restore/configuration_places.h"
 #include "restore/hold.h"
 #include "restore/lay.h"
 #include "restore/owners.h"
@@ -35,7 +38,7 @@
 namespace holdfast::restore {
 namespace {
 
-constexpr const char* kSocketDirectory = "holdfast_socket";
+constexpr const char* kStandbySignal = "standby.signal";
 constexpr const char* kBackupLabel = "backup_label";
 constexpr const char* kTablespaceMap = "tablespace_map";
 constexpr int kCopyPort = 5432;
@@ -72,6 +75,9 @@ class Restore {
   void check_place();
   void plan();
   void check_old_copy();
+  void find_own_backup();
+  void choose_configuration();
+  void require_word_for_standby(const std::string& why) const;
   void place_tablespaces();
   void hold_off_deletion();
   void let_go();
@@ -92,6 +98,12 @@ class Restore {
   void require_confirmed() const;
   std::string recorded_directory() const;
   std::set<std::string> kept_paths() const;
+  std::vector<TablespaceMove> tablespace_moves() const;
+  ConfigurationPlaces make_places(MadeUpFiles made_up = {}) const;
+  bool keeps_configuration() const { return choice_->from == ConfigurationChoice::From::kThere; }
+  cluster::Settings servers_own() const;
+  bool archives(const std::map<std::string, std::string>& in_force) const;
+  void warn_of_archiving() const;
   Hold hold() const;
   const HeldFile* held(std::string_view path) const;
   void write_held(const HeldFile& file, ByteView content);
@@ -125,7 +137,13 @@ class Restore {
   std::unique_ptr<repo::ManifestReader> manifest_;
   std::optional<Owners> owners_;
   Laid laid_;
-  OutsideResult outside_;
+  ChoiceOptions choice_options_;
+  std::optional<repo::Backup> own_backup_;  // whose configuration is the cluster's own
+  std::optional<ConfigurationChoice> choice_;
+  ConfigurationFiles files_;       // the server's three, where they lie now
+  bool archives_ = true;           // as it is configured now
+  std::set<std::string> settled_;  // settings that no command line of the server's may change
+  std::string socket_directory_;
   CopySettings copy_;
   std::vector<NewTablespace> created_;
   Seclusion seclusion_;
@@ -160,14 +178,19 @@ void Restore::require_confirmed() const {
 // Where the cluster was when it was backed up: by the backup that is named, or by the newest that
 // can be read.
 std::string Restore::recorded_directory() const {
+  // Where a standby has its files, nobody knows the cluster's to be.
+  auto directory_of = [](const repo::Backup& backup) {
+    return backup.from_standby ? std::string() : backup.data_directory;
+  };
   if (!options_.target.backup.empty())
-    return repo::resolve_backup(repository_, lineage_->name, options_.target.backup).data_directory;
+    return directory_of(repo::resolve_backup(repository_, lineage_->name, options_.target.backup));
   const std::vector<std::string> ids = repo::list_backup_ids(repository_, lineage_->name);
   for (auto id = ids.rbegin(); id != ids.rend(); ++id)
     if (const std::optional<repo::Backup> backup =
-            repo::read_backup_if_possible(repository_, lineage_->name, *id, [](const Error&) {}))
-      return backup->data_directory;
-  return repo::resolve_backup(repository_, lineage_->name, "latest").data_directory;  // says why
+            repo::read_backup_if_possible(repository_, lineage_->name, *id, [](const Error&) {});
+        backup && !directory_of(*backup).empty())
+      return directory_of(*backup);
+  return directory_of(repo::resolve_backup(repository_, lineage_->name, "latest"));  // says why
 }
 
 // Elsewhere the place is looked at when it is made. In place what must be refused is refused now,
@@ -184,6 +207,7 @@ void Restore::check_place() {
   }
   directory_ = absolute_path(directory_);
   result_.directory = directory_;
+  result_.in_place = !is_copy_;
   if (is_copy_) {
     if (on_paper_ && !options_.delta) require_place_for_copy(directory_);
     return;
@@ -192,11 +216,74 @@ void Restore::check_place() {
     cluster::require_no_running_server(directory_, "restoring over its data directory",
                                        options_.witness, stop_);
   must_clear_ = check_in_place(directory_, *lineage_);
+  if (lstat_if_exists(join_path(directory_, kStandbySignal)))
+    require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
   if (!must_clear_ || on_paper_) return;
   require_confirmed();
   reporter_.phase("saving old WAL", 0);
   unsaved_ =
       salvage_wal(directory_, options_.salvage, pg::WalSegmentSize(lineage_->wal_segment_bytes));
+}
+
+// A restore in place ends with a primary. One that nobody has asked for writes a timeline of its
+// own into the archive, beside the primary that it followed.
+void Restore::require_word_for_standby(const std::string& why) const {
+  if (options_.action_is_named) return;
+  throw Error({.code = ErrorCode::kConflict,
+               .message = fmt::format("\"{}\" is the data directory of a standby", directory_),
+               .detail = fmt::format("{} A restore in place would make a primary of it, beside the "
+                                     "one that it followed, on a timeline of its own.",
+                                     why),
+               .hint = "To build the standby anew, run pg_basebackup --write-recovery-conf against "
+                       "its primary. To make it a primary, add --action promote to the command."});
+}
+
+void Restore::find_own_backup() {
+  const repo::Backup& backup = result_.plan.backup;
+  choice_options_ = {
+      .directory = directory_,
+      .is_copy = is_copy_,
+      .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value()};
+  if (!is_copy_ && backup.from_standby && is_of_this_server(backup, directory_))
+    require_word_for_standby(fmt::format("It was one when backup {} was taken.", backup.id));
+  own_backup_ = restore::find_own_backup(choice_options_, repository_, backup);
+}
+
+void Restore::choose_configuration() {
+  choice_ = restore::choose_configuration(choice_options_, repository_, result_.plan.backup,
+                                          own_backup_, reporter_);
+  result_.configuration = choice_->words();
+}
+
+// A standby has its tablespaces where it likes; in place they go where the cluster has its own.
+std::vector<TablespaceMove> Restore::tablespace_moves() const {
+  std::vector<TablespaceMove> moves = options_.tablespaces;
+  const repo::Backup& backup = result_.plan.backup;
+  if (is_copy_ || !backup.from_standby || is_of_this_server(backup, directory_)) return moves;
+  std::map<uint32_t, std::string> own;
+  if (own_backup_)
+    for (const repo::Tablespace& tablespace : own_backup_->tablespaces)
+      own[tablespace.oid] = tablespace.path;
+  if (is_directory(join_path(directory_, "pg_tblspc")))
+    for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory_))
+      if (link.target.starts_with('/')) own[link.oid] = link.target;
+  for (const repo::Tablespace& tablespace : backup.tablespaces) {
+    const std::string oid = std::to_string(tablespace.oid);
+    const bool is_named = std::ranges::any_of(
+        options_.tablespaces,
+        [&](const TablespaceMove& move) { return move.was == oid || move.was == tablespace.path; });
+    if (is_named || tablespace.path.empty()) continue;
+    const auto found = own.find(tablespace.oid);
+    if (found == own.end() || found->second.empty()) {
+      reporter_.warning(fmt::format(
+          "tablespace {} is laid at \"{}\", where the standby of {} has it; --tablespace {}=DIR "
+          "lays it elsewhere",
+          oid, tablespace.path, backup.host, oid));
+    } else if (found->second != tablespace.path) {
+      moves.push_back({.was = oid, .to = found->second});
+    }
+  }
+  return moves;
 }
 
 void Restore::plan() {
@@ -304,7 +391,7 @@ void Restore::place_tablespaces() {
   result_.tablespaces = restore::place_tablespaces(
       {.directory = directory_,
        .is_copy = is_copy_,
-       .moves = options_.tablespaces,
+       .moves = tablespace_moves(),
        .own = own_places(directory_, is_copy_, options_.delta, result_.plan.backup)},
       result_.plan.backup);
 }
@@ -369,7 +456,8 @@ void Restore::prepare() {
   const ClearOptions clear{
       .unsaved = unsaved_,
       .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
-      .places = result_.tablespaces};
+      .places = result_.tablespaces,
+      .left = keeps_configuration() ? choice_->left : std::set<std::string>()};
   if (options_.delta) {
     result_.moved_aside = prepare_delta(directory_, {.is_copy = is_copy_, .clear = clear}, backup,
                                         *owners_, reporter_);
@@ -414,6 +502,7 @@ std::string Restore::tablespace_target(const std::string& oid, const std::string
 // manifest names below pg_tblspc alone.
 std::set<std::string> Restore::kept_paths() const {
   std::set<std::string> kept = {kMarkerName};
+  if (keeps_configuration()) kept.insert(choice_->left.begin(), choice_->left.end());
   const std::string root = resolved_path(directory_) + "/";
   for (const TablespacePlace& place : result_.tablespaces)
     if (const std::string path = resolved_path(place.place);
@@ -433,7 +522,8 @@ void Restore::lay() {
       .bytes_per_second = options_.bytes_per_second,
       .delta = options_.delta,
       .tablespace_directory = pg::tablespace_version_directory(result_.plan.backup.major),
-      .keep = kept_paths()};
+      .keep = kept_paths(),
+      .left = choice_->left};
   const mode_t mode = result_.plan.backup.data_mode;
   if (is_copy_ && !result_.plan.backup.tablespaces.empty())
     make_owned_directories(join_path(directory_, kTablespacesDirectory), mode,
@@ -451,14 +541,15 @@ void Restore::lay() {
     make_owned_directories(join_path(directory_, name), mode, owners_->of_cluster());
 }
 
-// In the data directory, or, where its path is too long for a socket, in a directory of its own
-// below /tmp.
+// In the data directory, as its configuration says; where that path is too long for a socket the
+// server that we start has it in a directory of its own below /tmp.
 std::string Restore::make_socket_directory() {
-  std::string path = join_path(directory_, kSocketDirectory);
-  if (path.size() <= kMaxSocketDirectoryBytes) {
-    make_owned_directories(path, 0700, owners_->of_cluster());
-    return path;
-  }
+  std::string path = join_path(directory_, kSocketLink);
+  make_owned_directories(join_path(directory_, kSocketDirectory), 0700, owners_->of_cluster());
+  remove_tree(path);
+  if (symlink(kSocketDirectory, path.c_str()) != 0) throw_errno("create symbolic link", path);
+  set_owner(path, owners_->of_cluster());
+  if (path.size() <= kMaxSocketDirectoryBytes) return path;
   path = "/tmp/holdfast-XXXXXX";
   if (mkdtemp(path.data()) == nullptr) throw_errno("create directory", path);
   set_owner(path, owners_->of_cluster());
@@ -470,11 +561,12 @@ std::string Restore::make_socket_directory() {
 // Production's sockets, by what the laid configuration says: settled before it is changed.
 void Restore::leave_production_out() {
   std::vector<std::string> directories = options_.sandbox.socket_directories;
-  const std::map<std::string, std::string> in_force =
-      read_settings_in_force(outside_.files, directory_);
+  const std::map<std::string, std::string> in_force = read_settings_in_force(files_, directory_);
   auto configured = in_force.find("unix_socket_directories");
   std::string places =
       configured == in_force.end() ? "/tmp, /var/run/postgresql" : configured->second;
+  for (const auto& [name, value] : choice_->configuration.command_line)
+    if (name == "unix_socket_directories") places = value;
   places += ",";
   for (size_t at = 0, comma = 0; (comma = places.find(',', at)) != std::string::npos;
        at = comma + 1) {
@@ -498,30 +590,94 @@ void Restore::take_cautions(const std::map<std::string, std::string>& in_force) 
   }
 }
 
+ConfigurationPlaces Restore::make_places(MadeUpFiles made_up) const {
+  return {choice_->configuration,
+          choice_->outside,
+          {.directory = directory_,
+           .is_copy = is_copy_,
+           .is_foreign = choice_->from == ConfigurationChoice::From::kStandby,
+           .leaves_inner = keeps_configuration(),
+           .made_up = std::move(made_up)}};
+}
+
+// What was on the server's command line at the backup and may be on it again: not the places of
+// files, which are ours, not what the WAL needs otherwise, and not another server's addresses.
+cluster::Settings Restore::servers_own() const {
+  cluster::Settings settings;
+  for (const auto& [name, value] : choice_->configuration.command_line) {
+    const bool is_address = std::ranges::find(kAddressNames, name) != kAddressNames.end();
+    if (settled_.contains(name) || name == "external_pid_file" ||
+        (is_address && (is_copy_ || !choice_->is_own)))
+      continue;
+    settings.emplace_back(name, value);
+  }
+  return settings;
+}
+
+bool Restore::archives(const std::map<std::string, std::string>& in_force) const {
+  auto value = [&](const char* name) {
+    const auto found = in_force.find(name);
+    return found == in_force.end() ? std::string() : found->second;
+  };
+  const std::string mode = value("archive_mode");
+  for (const char* off : {"", "off", "false", "no", "0"})
+    if (mode == off) return false;
+  return !value("archive_command").empty() || !value("archive_library").empty();
+}
+
+// In place: a cluster that archived goes on with it, or whoever restored it knows.
+void Restore::warn_of_archiving() const {
+  if (is_copy_ || options_.archive == false || archives_) return;
+  // Without WAL in the archive there were no backup; a standby archives nothing itself.
+  const repo::Configuration& configuration = choice_->configuration;
+  if (!configuration.archives && choice_->is_own && !configuration.of_standby) return;
+  reporter_.warning(
+      fmt::format("THIS SERVER DOES NOT ARCHIVE: it did when backup {} was taken, and now its "
+                  "configuration ({}) has archive_mode off, or no archive_command. What is "
+                  "committed from here on is in no archive. Run \"holdfast init "
+                  "--configure-server\", restart the server, then \"holdfast check\" and "
+                  "\"holdfast backup\".",
+                  result_.plan.backup.id, files_.config_file));
+}
+
 // From here on the directory is configured for this recovery, but nothing starts on it yet.
 void Restore::configure() {
   const recovery::Plan& plan = result_.plan;
   reporter_.phase("configuring", 0);
-  outside_ = lay_outside_files(directory_, laid_.outside, is_copy_, *owners_, reporter_);
-  result_.outside_files = outside_.laid;
+  for (const HeldFile& file : choice_->inner) {
+    if (choice_->from != ConfigurationChoice::From::kOtherBackup) break;
+    const std::string path = join_path(directory_, file.entry.path);
+    make_owned_directories(parent_path(path), 0700, owners_->of_cluster());
+    write_owned_file(path, file.content, file.entry.mode, owners_->of_cluster());
+  }
+  const ConfigurationPlaces places = make_places();
+  const ConfigurationPlaces::Laid laid =
+      places.lay(*choice_->owners, owners_->of_cluster(), reporter_);
+  files_ = places.files();
+  result_.outside_files = laid.outside;
+  if (!is_copy_) reporter_.note(fmt::format("configuration {}", choice_->words()));
+  for (const pg::ConfSetting& setting : laid.not_taken_over)
+    reporter_.warning(fmt::format("{} = '{}' is the standby's and was not taken over", setting.name,
+                                  setting.value));
 
   ConfSettings lasting;
   if (is_copy_) {
-    copy_ = {.socket_directory = make_socket_directory(),
+    socket_directory_ = make_socket_directory();
+    copy_ = {.socket_directory = kSocketDirectory,
              .port = options_.port == 0 ? kCopyPort : options_.port,
              .archive = options_.archive.value_or(false),
              .major = plan.backup.major};
     lasting = copy_settings(copy_);
     if (is_secluded()) leave_production_out();
-    pin_file_places(directory_, plan.backup.data_directory, outside_, *owners_);
   } else if (options_.archive == false) {
     lasting.push_back({.name = "archive_mode", .value = "off"});
   }
 
-  const std::map<std::string, std::string> in_force =
-      read_settings_in_force(outside_.files, directory_);
-  if (is_copy_) take_cautions(in_force);
-  ConfSettings recovery = raised_to_floors(plan.floors, in_force);
+  std::map<std::string, std::string> in_force = read_settings_in_force(files_, directory_);
+  std::map<std::string, std::string> with_command_line = in_force;
+  for (const auto& [name, value] : servers_own()) with_command_line[name] = value;
+  if (is_copy_) take_cautions(with_command_line);
+  ConfSettings recovery = raised_to_floors(plan.floors, with_command_line);
   for (const pg::ConfSetting& raised : recovery)
     reporter_.note(
         fmt::format("{} is {} during recovery: the WAL needs it", raised.name, raised.value));
@@ -536,6 +692,16 @@ void Restore::configure() {
                                                                recovery::target_segment(plan)),
            options_.action))
     recovery.push_back({.name = name, .value = value});
+  for (const ConfSettings& ours : {lasting, recovery})
+    for (const pg::ConfSetting& setting : ours) settled_.insert(setting.name);
+  // Who starts it by hand gives it its settings himself, if he knows of them.
+  archives_ = archives(options_.start ? with_command_line : in_force);
+  // Names alone: a value may be a secret.
+  std::string by_hand;
+  for (const auto& [name, value] : servers_own()) by_hand += (by_hand.empty() ? "" : ", ") + name;
+  if (!by_hand.empty() && !is_copy_)
+    reporter_.warning(fmt::format(
+        "the server had settings on its command line; start it with them again: {}", by_hand));
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
   state_ = state();
   write_state(directory_, state_, owners_->of_cluster());
@@ -563,6 +729,7 @@ RestoredState Restore::state() const {
                             ? plan.last_record.value_or(pg::Lsn{})
                             : pg::Lsn{},
           .ends_in_tail = plan.tail.has_value(),
+          .servers_own = servers_own(),
           .command_line = command_line(),
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,
@@ -657,21 +824,21 @@ void Restore::lay_last() {
   remove_marker(directory_);
 }
 
-// What holds for a copy also when its files were changed: the command line wins over them.
+// What holds for a copy also when its files were changed: the command line wins over them. That it
+// is this directory which is started says whoever starts it.
 cluster::Settings Restore::command_line() const {
   cluster::Settings settings = cluster::readable_log_settings();
-  settings.emplace_back("data_directory", directory_);
   if (is_copy_) {
-    settings.emplace_back("hba_file", outside_.files.hba_file);
-    settings.emplace_back("ident_file", outside_.files.ident_file);
-    for (const pg::ConfSetting& setting : copy_settings(copy_))
-      settings.emplace_back(setting.name, setting.value);
+    CopySettings copy = copy_;
+    copy.socket_directory = socket_directory_;
+    for (const pg::ConfSetting& setting : copy_settings(copy))
+      if (setting.name != "log_destination") settings.emplace_back(setting.name, setting.value);
     settings.insert(settings.end(), cautions_.begin(), cautions_.end());
   } else {
-    if (outside_.files.outside) {
-      settings.emplace_back("config_file", outside_.files.config_file);
-      settings.emplace_back("hba_file", outside_.files.hba_file);
-      settings.emplace_back("ident_file", outside_.files.ident_file);
+    if (files_.outside) {
+      settings.emplace_back("config_file", files_.config_file);
+      settings.emplace_back("hba_file", files_.hba_file);
+      settings.emplace_back("ident_file", files_.ident_file);
     }
     if (options_.port != 0) settings.emplace_back("port", std::to_string(options_.port));
   }
@@ -717,6 +884,7 @@ void Restore::check() {
   plan();
   check_promotion();
   check_old_copy();
+  find_own_backup();
   if (options_.on_plan) options_.on_plan(result_.plan);
   place_tablespaces();
   seclude();
@@ -735,6 +903,7 @@ RestoreResult Restore::run() {
   // From here on the backup and its WAL stay, whoever expires.
   hold_off_deletion();
   open_manifest();
+  choose_configuration();
   if (lies_there_already()) {
     has_begun_ = true;
     result_.plan_time = lap();
@@ -758,6 +927,7 @@ RestoreResult Restore::run() {
 
   if (options_.start) start();
   let_go();
+  warn_of_archiving();
   return std::move(result_);
 }
 
@@ -765,6 +935,7 @@ RestoreResult Restore::run() {
 Preview Restore::preview() {
   check();
   open_manifest();
+  choose_configuration();
   Preview preview;
   preview.where = options_.where;
   preview.directory = directory_;
@@ -787,27 +958,18 @@ Preview Restore::preview() {
     preview.tablespaces.emplace_back(
         tablespace.path, tablespace_target(std::to_string(tablespace.oid), tablespace.path));
 
-  std::vector<HeldFile> outside;
+  preview.configuration = choice_->words();
   MadeUpFiles made_up;
-  for (HeldFile& file :
-       read_small_files(repository_, plan.backup, *manifest_, [](const repo::ManifestEntry& entry) {
-         return entry.root == repo::ManifestRoot::kOutside ||
-                (entry.root == repo::ManifestRoot::kData && entry.path.ends_with(".conf"));
-       })) {
-    if (file.entry.root == repo::ManifestRoot::kOutside)
-      outside.push_back(std::move(file));
-    else
-      made_up[join_path(directory_, file.entry.path)] = std::move(file.content);
-  }
-  const OutsideResult places = place_outside_files(directory_, outside, is_copy_);
-  for (const HeldFile& file : outside) {
-    const std::string& to = places.moved.at(file.entry.path);
-    const bool stays = places.left.contains(file.entry.path);
-    (stays ? preview.left_files : preview.outside_files).push_back(to);
-    if (!stays) made_up[to] = file.content;
-  }
-  for (const pg::ConfSetting& setting :
-       raised_to_floors(plan.floors, read_settings_in_force(places.files, directory_, made_up)))
+  for (HeldFile& file : choice_->inner)
+    made_up[join_path(directory_, file.entry.path)] = std::move(file.content);
+  const ConfigurationPlaces places = make_places(std::move(made_up));
+  for (const HeldFile& file : choice_->outside)
+    (places.is_left(file.entry.path) ? preview.left_files : preview.outside_files)
+        .push_back(places.of(file.entry.path));
+  std::map<std::string, std::string> in_force =
+      read_settings_in_force(places.files(), directory_, places.preview());
+  for (const auto& [name, value] : servers_own()) in_force[name] = value;
+  for (const pg::ConfSetting& setting : raised_to_floors(plan.floors, in_force))
     preview.raised.emplace_back(setting.name, setting.value);
   preview.command = recovery::command_for(options_.target);
   preview.plan = std::move(result_.plan);

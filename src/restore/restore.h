@@ -51,6 +51,9 @@ struct RestoreOptions {
                           // backup's)
   recovery::Target target;
   recovery::TargetAction action = recovery::TargetAction::kPromote;
+  // The caller was told that action in so many words: only then does the data directory of a
+  // standby become a primary's.
+  bool action_is_named = false;
   // Does the restored server archive? Unset: in place as its configuration says, elsewhere not.
   std::optional<bool> archive;
   std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
@@ -87,6 +90,7 @@ struct RestoreOptions {
 struct RestoreResult {
   recovery::Plan plan;
   std::string directory;
+  bool in_place = false;
   uint64_t files = 0, bytes = 0;
   struct Delta {
     uint64_t files_kept = 0;  // nothing in them was changed
@@ -96,6 +100,7 @@ struct RestoreResult {
   };
   std::optional<Delta> delta;
   std::vector<TablespacePlace> tablespaces;                      // where each lies now
+  std::string configuration;                                     // whose was laid, in words
   std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
   bool started = false;
@@ -131,6 +136,7 @@ struct Preview {
   uint64_t files = 0, bytes = 0;            // to be laid
   std::vector<DiskNeed> disk;
   std::vector<std::pair<std::string, std::string>> tablespaces;  // recorded path, place
+  std::string configuration;                                     // whose is laid, in words
   std::vector<std::string> outside_files;                        // written outside
   std::vector<std::string> left_files;  // outside, are there and stay as they are
   std::vector<std::pair<std::string, std::string>> raised;  // settings, to the WAL's floors
@@ -157,10 +163,20 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                     const Clock& clock, Reporter& reporter, std::stop_token stop);
 
 // Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the
-// configuration what restore put in.
-struct FinishResult {
-  pg::TimelineId new_timeline;
+// configuration what restore put in. With `production` a copy becomes a production server: what
+// kept it apart is taken out too, also where its recovery has ended long since and no server runs.
+struct FinishOptions {
+  std::string data_directory;
+  bool production = false;
 };
-FinishResult finish(const std::string& data_directory, Reporter& reporter, std::stop_token stop);
+struct FinishResult {
+  std::string directory;
+  pg::TimelineId new_timeline = {};
+  bool production = false;
+  std::optional<int> running_server =
+      {};  // its pid; it has the copy's settings until it is started anew
+  std::vector<std::pair<std::string, std::string>> taken_out = {};  // settings of the copy
+};
+FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop);
 
 }  // namespace holdfast::restore

@@ -65,8 +65,10 @@ void remove_stale_locks(const std::string& directory) {
   const std::optional<cluster::PostmasterPid> stale = cluster::read_postmaster_pid(directory);
   if (!stale) return;
   if (!stale->socket_directory.empty() && stale->port != 0) {
-    const std::string socket =
-        join_path(absolute_path(stale->socket_directory), fmt::format(".s.PGSQL.{}", stale->port));
+    const std::string socket = join_path(stale->socket_directory.starts_with('/')
+                                             ? stale->socket_directory
+                                             : join_path(directory, stale->socket_directory),
+                                         fmt::format(".s.PGSQL.{}", stale->port));
     const std::optional<Bytes> lock = read_if_exists(socket + ".lock");
     if (lock && as_text(*lock).starts_with(fmt::format("{}\n", stale->pid))) {
       remove_file_if_exists(socket);

@@ -40,6 +40,25 @@ Json texts(const std::vector<std::string>& list) {
   return array;
 }
 
+Json pairs(const cluster::Settings& settings) {
+  Json array = Json::array();
+  for (const auto& [name, value] : settings) array.push(Json::array().push(name).push(value));
+  return array;
+}
+
+cluster::Settings settings_from(const Json& array) {
+  cluster::Settings settings;
+  for (const Json& setting : array.items()) {
+    if (setting.items().size() != 2) {
+      throw Error({.code = ErrorCode::kCorrupt,
+                   .message = fmt::format("a setting in \"{}\" is no pair", kStateName),
+                   .hint = "Run the restore again."});
+    }
+    settings.emplace_back(setting.items()[0].as_string(), setting.items()[1].as_string());
+  }
+  return settings;
+}
+
 }  // namespace
 
 bool RestoredState::is_same_restore(const RestoredState& other) const {
@@ -49,9 +68,6 @@ bool RestoredState::is_same_restore(const RestoredState& other) const {
 }
 
 Json to_json(const RestoredState& state) {
-  Json command_line = Json::array();
-  for (const auto& [name, value] : state.command_line)
-    command_line.push(Json::array().push(name).push(value));
   Json sandbox;
   if (state.sandbox) {
     Json covers = Json::array();
@@ -86,7 +102,8 @@ Json to_json(const RestoredState& state) {
       .set("end_record",
            state.end_record.is_valid() ? Json(pg::to_string(state.end_record)) : Json())
       .set("ends_in_tail", state.ends_in_tail)
-      .set("command_line", std::move(command_line))
+      .set("servers_own", pairs(state.servers_own))
+      .set("command_line", pairs(state.command_line))
       .set("only_in_sandbox", state.only_in_sandbox)
       .set("sandbox", std::move(sandbox))
       .set("created", std::move(created))
@@ -119,14 +136,9 @@ RestoredState restored_state_from_json(const Json& json) {
     state.end_record = pg::parse_lsn(end->as_string());
     state.ends_in_tail = json.at("ends_in_tail").as_bool();
   }
-  for (const Json& setting : json.at("command_line").items()) {
-    if (setting.items().size() != 2) {
-      throw Error({.code = ErrorCode::kCorrupt,
-                   .message = fmt::format("a setting in \"{}\" is no pair", kStateName),
-                   .hint = "Run the restore again."});
-    }
-    state.command_line.emplace_back(setting.items()[0].as_string(), setting.items()[1].as_string());
-  }
+  if (const Json* own = json.find("servers_own"); own != nullptr)
+    state.servers_own = settings_from(*own);
+  state.command_line = settings_from(json.at("command_line"));
   state.only_in_sandbox = json.at("only_in_sandbox").as_bool();
   if (const Json& sandbox = json.at("sandbox"); !sandbox.is_null()) {
     state.sandbox.emplace();

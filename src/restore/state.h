@@ -42,6 +42,8 @@ struct RestoredState {
   // target. Whether it lies in an unfinished segment that was laid.
   pg::Lsn end_record;
   bool ends_in_tail = false;
+  // On its command line: the server's own at the backup, then ours, which win.
+  cluster::Settings servers_own = {};
   cluster::Settings command_line;
   bool only_in_sandbox = false;
   std::optional<cluster::Sandbox> sandbox;  // without the program

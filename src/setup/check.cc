@@ -271,7 +271,8 @@ void Check::look_at_wal_level() {
                       {.message = "wal_level is \"minimal\"",
                        .detail = "Such WAL cannot be recovered from; it must be \"replica\" or "
                                  "\"logical\".",
-                       .hint = std::string(kConfigure)}));
+                       .hint = level.on_command_line ? command_line_hint("wal_level", "replica")
+                                                     : std::string(kConfigure)}));
   if (level.running == "minimal")
     return add(
         failed("wal_level",
@@ -281,6 +282,7 @@ void Check::look_at_wal_level() {
   add({.name = "wal_level",
        .outcome = CheckOutcome::kWarning,
        .message = fmt::format("\"{}\", but \"minimal\" from the next restart on", level.running),
+       .detail = fmt::format("It is set in {}.", level.file),
        .hint = "Set wal_level = replica in the configuration before the server is restarted."});
 }
 
@@ -290,7 +292,9 @@ void Check::look_at_archive_mode() {
   if (is_off(running) && is_off(next))
     return add(failed("archive_mode", {.message = "archive_mode is \"off\"",
                                        .detail = "The server archives nothing.",
-                                       .hint = std::string(kConfigure)}));
+                                       .hint = settings_.archive_mode.on_command_line
+                                                   ? command_line_hint("archive_mode", "on")
+                                                   : std::string(kConfigure)}));
   if (is_off(running))
     return add(failed("archive_mode",
                       {.message = "archive_mode is \"off\" until the server is restarted",
@@ -300,6 +304,7 @@ void Check::look_at_archive_mode() {
     return add({.name = "archive_mode",
                 .outcome = CheckOutcome::kWarning,
                 .message = fmt::format("\"{}\", but \"off\" from the next restart on", running),
+                .detail = fmt::format("It is set in {}.", settings_.archive_mode.file),
                 .hint = "Set archive_mode = on in the configuration before the server is "
                         "restarted."});
   if (facts_->in_recovery && running == "on")
@@ -315,8 +320,10 @@ void Check::look_at_archive_library() {
              {.message = fmt::format("the server archives by the library \"{}\"",
                                      settings_.archive_library),
               .detail = "archive_command is not run while archive_library is set.",
-              .hint = "If Holdfast is to archive, run ALTER SYSTEM RESET archive_library, then "
-                      "SELECT pg_reload_conf()."}));
+              .hint = settings_.library_on_command_line
+                          ? command_line_hint("archive_library", "")
+                          : "If Holdfast is to archive, run ALTER SYSTEM RESET archive_library, "
+                            "then SELECT pg_reload_conf()."}));
 }
 
 void Check::look_at_archive_command() {
@@ -331,10 +338,14 @@ void Check::look_at_archive_command() {
                        .detail = fmt::format("The configuration files say \"{}\".", command.next()),
                        .hint = "Run SELECT pg_reload_conf()."}));
   if (command.running.empty())
-    return add(failed("archive_command", {.message = "archive_command is empty",
-                                          .detail = "The server keeps every segment in pg_wal, "
-                                                    "which fills its disk.",
-                                          .hint = "Run \"holdfast init --configure-server\"."}));
+    return add(failed("archive_command",
+                      {.message = "archive_command is empty",
+                       .detail = "The server keeps every segment in pg_wal, "
+                                 "which fills its disk.",
+                       .hint = command.on_command_line
+                                   ? command_line_hint("archive_command", options_.archive_command)
+                                   : "Run \"holdfast init "
+                                     "--configure-server\"."}));
   if (command.running != command.next())
     return add({.name = "archive_command",
                 .outcome = CheckOutcome::kWarning,
@@ -348,9 +359,11 @@ void Check::look_at_archive_command() {
        .outcome = CheckOutcome::kWarning,
        .message = fmt::format("not Holdfast's own: \"{}\"", command.running),
        .detail = "It is not tried by hand, since another tool's command may not be repeatable.",
-       .hint = fmt::format("If it does not call \"holdfast wal push\", {}. To keep both archives, "
-                           "let one command do both.",
-                           set_it)});
+       .hint = command.on_command_line
+                   ? command_line_hint("archive_command", options_.archive_command)
+                   : fmt::format("If it does not call \"holdfast wal push\", {}. To keep both "
+                                 "archives, let one command do both.",
+                                 set_it)});
 }
 
 ArchiverPlace Check::archiver_place() const {

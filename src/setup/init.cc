@@ -70,7 +70,10 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   pg::version_of(facts.major);  // throws for one that is not known
   check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
-  if (options.configure_server) refuse_foreign_archiving(settings, options.archive_command);
+  if (options.configure_server) {
+    refuse_foreign_archiving(settings, options.archive_command);
+    refuse_fixed_settings(settings, options.archive_command);
+  }
 
   if (options.make_place) options.make_place(facts.data_directory);
 

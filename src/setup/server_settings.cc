@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/process.h"
 
 namespace holdfast::setup {
 namespace {
@@ -14,15 +15,20 @@ SettingState read_setting(cluster::Connection& connection, std::string_view name
   const std::array<cluster::Value, 1> parameters = {std::string(name)};
   SettingState state;
   for (const cluster::Row& row :
-       connection.query("SELECT CASE name WHEN 'archive_command' THEN reset_val ELSE setting END "
-                        "FROM pg_settings WHERE name = $1",
-                        parameters))
+       connection.query("SELECT CASE name WHEN 'archive_command' THEN reset_val ELSE setting END, "
+                        "source = 'command line' FROM pg_settings WHERE name = $1",
+                        parameters)) {
     state.running = row.at(0).value_or("");
+    state.on_command_line = row.at(1) == "t";
+  }
   // The files are read anew by the view. Of several assignments the last counts.
   for (const cluster::Row& row : connection.query(
-           "SELECT setting FROM pg_file_settings WHERE name = $1 ORDER BY seqno DESC LIMIT 1",
-           parameters))
+           "SELECT setting, sourcefile, sourceline FROM pg_file_settings WHERE name = $1 "
+           "ORDER BY seqno DESC LIMIT 1",
+           parameters)) {
     state.configured = row.at(0);
+    state.file = fmt::format("\"{}\", line {}", row.at(1).value_or("?"), row.at(2).value_or("?"));
+  }
   return state;
 }
 
@@ -51,10 +57,12 @@ bool is_archiving(const std::string& archive_mode) {
 }  // namespace
 
 ArchiveSettings read_archive_settings(cluster::Connection& connection) {
+  const SettingState library = read_setting(connection, "archive_library");
   return {.wal_level = read_setting(connection, "wal_level"),
           .archive_mode = read_setting(connection, "archive_mode"),
           .archive_command = read_setting(connection, "archive_command"),
-          .archive_library = read_setting(connection, "archive_library").next()};
+          .archive_library = library.next(),
+          .library_on_command_line = library.on_command_line};
 }
 
 bool is_our_archive_command(std::string_view command) {
@@ -85,17 +93,49 @@ void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string
     throw Error({.code = ErrorCode::kConflict,
                  .message = "the server archives by a library already",
                  .detail = fmt::format("archive_library is \"{}\".", settings.archive_library),
-                 .hint = "If Holdfast is to archive instead, run ALTER SYSTEM RESET "
-                         "archive_library, reload, and try again."});
+                 .hint = settings.library_on_command_line
+                             ? command_line_hint("archive_library", "")
+                             : "If Holdfast is to archive instead, run ALTER SYSTEM RESET "
+                               "archive_library, reload, and try again."});
   const std::string& command = settings.archive_command.next();
   if (command.empty() || command == archive_command || is_our_archive_command(command)) return;
-  throw Error({.code = ErrorCode::kConflict,
-               .message = "the server archives by another command already",
-               .detail = fmt::format("archive_command is \"{}\".", command),
-               .hint = fmt::format("If Holdfast is to archive instead, run ALTER SYSTEM SET "
-                                   "archive_command = {}, then SELECT pg_reload_conf(). To keep "
-                                   "both archives, let one command do both.",
-                                   cluster::quote_literal(archive_command))});
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = "the server archives by another command already",
+       .detail = fmt::format("archive_command is \"{}\".", command),
+       .hint = settings.archive_command.on_command_line
+                   ? command_line_hint("archive_command", archive_command)
+                   : fmt::format("If Holdfast is to archive instead, run ALTER SYSTEM SET "
+                                 "archive_command = {}, then SELECT pg_reload_conf(). To keep "
+                                 "both archives, let one command do both.",
+                                 cluster::quote_literal(archive_command))});
+}
+
+std::string command_line_hint(const std::string& name, const std::string& wanted) {
+  const std::string change = wanted.empty()
+                                 ? std::string("Take it out there")
+                                 : fmt::format("Take it out there, or write {} in its place",
+                                               shell_quote(fmt::format("{}={}", name, wanted)));
+  return fmt::format(
+      "It stands on the server's command line (-c {}=...: in its service, its container's "
+      "\"command\", or pg_ctl's options), which wins over all configuration files and ALTER "
+      "SYSTEM. {}, start the server anew, and run this again.",
+      name, change);
+}
+
+void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command) {
+  for (const SettingChange& change : plan_settings(settings, archive_command).to_make) {
+    const SettingState& state = change.name == "wal_level"      ? settings.wal_level
+                                : change.name == "archive_mode" ? settings.archive_mode
+                                                                : settings.archive_command;
+    if (!state.on_command_line) continue;
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("{} is set on the server's command line", change.name),
+         .detail = fmt::format("It is \"{}\" there, and must be \"{}\". Nothing was changed.",
+                               change.before, change.after),
+         .hint = command_line_hint(change.name, change.after)});
+  }
 }
 
 void apply_changes(cluster::Connection& connection, const std::vector<SettingChange>& changes) {

@@ -24,8 +24,12 @@ struct SettingState {
   // The last assignment in the configuration files; nullopt when they have none, or none since the
   // server has read them.
   std::optional<std::string> configured;
+  std::string file = {};  // where that assignment stands: "/etc/.../postgresql.conf", line 7
+  // It stands on the server's command line, which wins over every file: only who starts the server
+  // can change it.
+  bool on_command_line = false;
   // What holds after the next restart.
-  const std::string& next() const { return configured ? *configured : running; }
+  const std::string& next() const { return configured && !on_command_line ? *configured : running; }
 };
 
 struct ArchiveSettings {
@@ -33,6 +37,7 @@ struct ArchiveSettings {
   SettingState archive_mode;
   SettingState archive_command;
   std::string archive_library;  // 15 and later; else empty
+  bool library_on_command_line = false;
 };
 ArchiveSettings read_archive_settings(cluster::Connection& connection);
 
@@ -49,6 +54,11 @@ SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& a
 
 // Throws kConflict when archiving is set up for something else, which is not ours to replace.
 void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string& archive_command);
+
+// Throws kConflict for a setting that is to be made and stands on the server's command line.
+void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command);
+// What to do about one that does.
+std::string command_line_hint(const std::string& name, const std::string& wanted);
 
 // ALTER SYSTEM for each, and a reload.
 void apply_changes(cluster::Connection& connection, const std::vector<SettingChange>& changes);

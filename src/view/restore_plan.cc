@@ -71,6 +71,8 @@ void add_places(Fields& lines, const restore::Preview& preview) {
   for (const repo::WalTablespace& made : preview.plan.tablespaces_created)
     if (!made.path.empty())
       lines.emplace_back("tablespace", fmt::format("{}, made by the WAL", made.path));
+  if (preview.where == restore::Where::kInPlace)
+    lines.emplace_back("configuration", preview.configuration);
   for (const std::string& file : preview.outside_files) lines.emplace_back("outside", file);
   for (const std::string& file : preview.left_files)
     lines.emplace_back("outside", file + ", is there and stays as it is");
@@ -178,6 +180,7 @@ Json json(const restore::Preview& preview) {
       .set("disk", std::move(disk))
       .set("tablespaces", std::move(tablespaces))
       .set("tablespaces_made_by_wal", std::move(made))
+      .set("configuration", preview.configuration)
       .set("outside_files", texts(preview.outside_files))
       .set("left_files", texts(preview.left_files))
       .set("raised", std::move(raised))

@@ -47,6 +47,13 @@ Json backup_json(const repo::Backup& backup) {
   Json out = Json::object();
   for (const auto& [key, value] : body.members())
     if (key != "self" && key != "manifest" && key != "refs") out.set(key, value);
+  if (backup.configuration) {
+    // Names alone: a value may be a secret.
+    Json names = Json::array();
+    for (const auto& [name, value] : backup.configuration->command_line) names.push(name);
+    Json shown = *out.find("configuration");
+    out.set("configuration", std::move(shown.set("command_line", std::move(names))));
+  }
   const repo::BackupMarks& marks = backup.marks;
   return out.set("damage", marks.damaged ? Json(marks.damaged->detail) : Json())
       .set("verified", marks.verified ? Json(to_rfc3339(marks.verified->at)) : Json());
@@ -357,6 +364,9 @@ std::string text(const repo::Backup& backup) {
   for (const repo::Tablespace& tablespace : backup.tablespaces)
     lines.emplace_back("tablespace", fmt::format("{} at {}", tablespace.oid, tablespace.path));
   for (const std::string& file : backup.external_files) lines.emplace_back("outside", file);
+  if (backup.configuration)
+    for (const auto& [name, value] : backup.configuration->command_line)
+      lines.emplace_back("command line", name);
   return fields(lines) +
          fmt::format("Restore it with: holdfast restore --into DIR --backup {}\n", backup.id);
 }
@@ -383,6 +393,7 @@ std::string text(const restore::RestoreResult& result) {
     if (tablespace.is_moved)
       lines.emplace_back("tablespace", fmt::format("{} (\"{}\") at \"{}\"", tablespace.oid,
                                                    tablespace.recorded, tablespace.place));
+  if (result.in_place) lines.emplace_back("configuration", result.configuration);
   for (const std::string& file : result.outside_files) lines.emplace_back("outside", file);
   for (const auto& [from, to] : result.moved_aside)
     lines.emplace_back("moved aside", fmt::format("{} to {}", from, to));
@@ -445,6 +456,7 @@ Json json(const restore::RestoreResult& result) {
                                        .set("removed", result.delta->removed)
                                  : Json())
       .set("tablespaces", std::move(tablespaces))
+      .set("configuration", result.configuration)
       .set("outside_files", std::move(outside))
       .set("moved_aside", std::move(moved))
       .set("started", result.started)
@@ -467,12 +479,33 @@ Json json(const restore::RestoreResult& result) {
 }
 
 std::string text(const restore::FinishResult& result) {
-  return fmt::format("Recovery is finished: the server is open for work on timeline {}.\n",
-                     pg::to_string(result.new_timeline));
+  if (!result.production)
+    return fmt::format("Recovery is finished: the server is open for work on timeline {}.\n",
+                       pg::to_string(result.new_timeline));
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const auto& [name, value] : result.taken_out)
+    lines.emplace_back("taken out", fmt::format("{} = '{}'", name, value));
+  return fields(lines) +
+         fmt::format(
+             "\"{}\" is no copy any more. {} as your server is started (pg_ctl restart "
+             "would keep the copy's settings), then run: holdfast init "
+             "--configure-server && holdfast backup\n",
+             result.directory,
+             result.running_server
+                 ? fmt::format("It still runs as one (process {}): stop it, then start it",
+                               *result.running_server)
+                 : "Start it");
 }
 
 Json json(const restore::FinishResult& result) {
-  return document("holdfast.finish.v1").set("new_timeline", result.new_timeline.value);
+  Json taken_out = Json::array();
+  for (const auto& [name, value] : result.taken_out)
+    taken_out.push(Json::object().set("name", name).set("value", value));
+  return document("holdfast.finish.v1")
+      .set("new_timeline", result.new_timeline.value)
+      .set("production", result.production)
+      .set("server_pid", result.running_server)
+      .set("taken_out", std::move(taken_out));
 }
 
 }  // namespace holdfast::view

@@ -154,6 +154,10 @@ inline repo::Backup make_backup(const repo::Repository& repository, const repo::
   backup.data_user = backup.data_group = "postgres";
   backup.tablespaces = {{.oid = 16400, .path = "/srv/fast"}};
   backup.external_files = {"/etc/postgresql/15/main/pg_hba.conf"};
+  backup.configuration = {.config_file = "/etc/postgresql/15/main/postgresql.conf",
+                          .hba_file = "/etc/postgresql/15/main/pg_hba.conf",
+                          .ident_file = "/etc/postgresql/15/main/pg_ident.conf",
+                          .data_directory = backup.data_directory};
   backup.floors.max_connections = 100;
   return writer.commit(backup);
 }

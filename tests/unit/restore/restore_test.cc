@@ -371,7 +371,8 @@ TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
       {"archive_mode", "off"},
       {"listen_addresses", ""},
       {"port", "5499"},
-      {"unix_socket_directories", join_path(into_, "holdfast_socket")},
+      {"unix_socket_directories", "pg_stat_tmp"},
+      {"unix_socket_group", ""},
       {"primary_conninfo", ""},
       {"max_logical_replication_workers", "0"},
       {"max_connections", "150"},
@@ -381,10 +382,9 @@ TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
       {"recovery_target_timeline", "1"},
       {"recovery_target_action", "promote"}};
   for (const auto& [name, value] : expected) EXPECT_EQ(conf.value(name), value) << name;
-  const pg::ConfFile main(text(join_path(into_, "postgresql.conf")));
-  EXPECT_EQ(main.value("data_directory"), into_);
-  EXPECT_EQ(main.value("hba_file"), join_path(into_, "pg_hba.conf"));
-  EXPECT_EQ(main.value("shared_buffers"), "128MB");
+  // Nothing names the directory itself: it can be moved and cloned.
+  EXPECT_EQ(text(join_path(into_, "postgresql.conf")), "shared_buffers = '128MB'\n");
+  EXPECT_EQ(conf.to_text().find(into_), std::string::npos);
   EXPECT_TRUE(is_directory(join_path(into_, "holdfast_socket")));
 
   RestoreOptions archiving = options();
@@ -411,21 +411,25 @@ TEST_F(RestoreTest, ACopyHasNoSettingThatActsOnTheLiving) {
   std::map<std::string, std::string> command_line;
   const RestoredState state = read_state(into_).value();
   for (const auto& [name, value] : state.command_line) command_line[name] = value;
-  const std::pair<const char*, std::string> expected[] = {
-      {"archive_mode", "off"},
-      {"archive_cleanup_command", ""},
-      {"recovery_end_command", ""},
-      {"primary_conninfo", ""},
-      {"primary_slot_name", ""},
-      {"synchronous_standby_names", ""},
-      {"max_logical_replication_workers", "0"},
-      {"listen_addresses", ""},
-      {"unix_socket_directories", join_path(into_, "holdfast_socket")}};
+  const std::pair<const char*, std::string> expected[] = {{"archive_mode", "off"},
+                                                          {"archive_cleanup_command", ""},
+                                                          {"recovery_end_command", ""},
+                                                          {"primary_conninfo", ""},
+                                                          {"primary_slot_name", ""},
+                                                          {"synchronous_standby_names", ""},
+                                                          {"max_logical_replication_workers", "0"},
+                                                          {"unix_socket_group", ""},
+                                                          {"bonjour", "off"},
+                                                          {"huge_pages", "off"},
+                                                          {"promote_trigger_file", ""},
+                                                          {"listen_addresses", ""}};
   for (const auto& [name, value] : expected) {
     EXPECT_EQ(conf.value(name), value) << name;
     ASSERT_TRUE(command_line.contains(name)) << name;
     EXPECT_EQ(command_line[name], value) << name;
   }
+  EXPECT_EQ(conf.value("unix_socket_directories"), "pg_stat_tmp");
+  EXPECT_EQ(command_line["unix_socket_directories"], join_path(into_, "holdfast_socket"));
 }
 
 TEST_F(RestoreTest, ADirectoryWithOtherFilesIsRefusedUntouched) {
@@ -563,6 +567,85 @@ TEST_F(RestoreTest, InPlaceSavesOldWalClearsTheRestAndKeepsWhatIsNotItsOwn) {
             std::nullopt);
 }
 
+// The four files of a server that is configured otherwise than it was at the backup.
+void put_configuration(const std::string& directory) {
+  const std::pair<const char*, const char*> files[] = {
+      {"postgresql.conf", "work_mem = 11MB\ninclude_dir 'conf.d'\n"},
+      {"conf.d/more.conf", "max_connections = 500\n"},
+      {"postgresql.auto.conf", "port = 6000\n"},
+      {"pg_hba.conf", "local all all peer\n"},
+      {"pg_ident.conf", ""}};
+  make_directories(directory + "/conf.d");
+  for (const auto& [name, content] : files)
+    write_file_durably(join_path(directory, name), as_bytes(content));
+}
+
+TEST_F(RestoreTest, InPlaceTheConfigurationThatIsThereStaysWhenItIsWhole) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  put_configuration(directory);
+  for (const bool delta : {false, true}) {
+    RestoreOptions made = in_place(directory);
+    made.delta = delta;
+    const RestoreResult result = run(made);
+    expect_laid(directory);
+    EXPECT_EQ(result.configuration, "as it is there");
+    EXPECT_EQ(text(join_path(directory, "postgresql.conf")),
+              "work_mem = 11MB\ninclude_dir 'conf.d'\n");
+    EXPECT_EQ(text(join_path(directory, "conf.d/more.conf")), "max_connections = 500\n");
+    const pg::ConfFile conf(text(join_path(directory, "postgresql.auto.conf")));
+    EXPECT_EQ(conf.value("port"), "6000");
+    EXPECT_EQ(conf.value("work_mem"), std::nullopt);
+    EXPECT_EQ(conf.value("max_connections"), std::nullopt);  // 500 is more than the WAL needs
+  }
+}
+
+TEST_F(RestoreTest, InPlaceAConfigurationThatIsNotWholeIsTheBackups) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  for (const char* lost : {"pg_hba.conf", "postgresql.auto.conf", "postgresql.conf", "conf.d"}) {
+    put_configuration(directory);
+    if (lost == std::string("conf.d")) {
+      // A line that the server would refuse.
+      write(join_path(directory, "conf.d/more.conf"), "max_connections = \n");
+    } else {
+      remove_file(join_path(directory, lost));
+    }
+    const RestoreResult result = run(in_place(directory));
+    EXPECT_NE(result.configuration, "as it is there") << lost;
+    EXPECT_EQ(text(join_path(directory, "postgresql.conf")), "shared_buffers = '128MB'\n") << lost;
+    EXPECT_FALSE(lstat_if_exists(join_path(directory, "conf.d"))) << lost;
+  }
+}
+
+// What it has begun to lay may be another server's; what it left as it was is not.
+TEST_F(RestoreTest, AnInterruptedRestoreKeepsTheConfigurationOnlyIfItHadKeptIt) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  for (const bool kept : {false, true}) {
+    put_configuration(directory);
+    remove_file_if_exists(join_path(directory, "global/pg_control"));
+    write(join_path(directory, kMarkerName),
+          kept ? "A restore is under way.\nconfiguration kept\n" : "A restore is under way.\n");
+    EXPECT_EQ(run(in_place(directory)).configuration == "as it is there", kept);
+  }
+}
+
+TEST_F(RestoreTest, TheDirectoryOfAStandbyBecomesAPrimarysOnlyByAWord) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  write(join_path(directory, "standby.signal"), "");
+  const Error refused = refusal(in_place(directory));
+  EXPECT_EQ(refused.code(), ErrorCode::kConflict);
+  EXPECT_EQ(refused.message(), fmt::format("\"{}\" is the data directory of a standby", directory));
+  EXPECT_NE(refused.hint().find("--action promote"), std::string::npos) << refused.hint();
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+  RestoreOptions made = in_place(directory);
+  made.action_is_named = true;
+  run(made);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, "standby.signal")));
+}
+
 TEST_F(RestoreTest, WithoutASalvageUnarchivedWalIsMovedAside) {
   take_backup();
   const RestoreResult result = run(in_place(make_old_directory()));
@@ -671,13 +754,11 @@ TEST_F(RestoreTest, ConfigurationFilesFromOutsideMoveIntoACopy) {
   run(options());
   const std::string conf = text(join_path(into_, "postgresql.conf"));
   const pg::ConfFile parsed(conf);
-  EXPECT_EQ(parsed.value("data_directory"), into_);
-  EXPECT_EQ(parsed.value("hba_file"), join_path(into_, "pg_hba.conf"));
-  EXPECT_EQ(parsed.value("external_pid_file"), join_path(into_, "external.pid"));
+  for (const char* place : {"data_directory", "hba_file", "external_pid_file"})
+    EXPECT_EQ(parsed.value(place), std::nullopt) << place;
   EXPECT_NE(conf.find("include_dir = 'conf.d'\n"), std::string::npos);
-  EXPECT_NE(conf.find(fmt::format("include '{}/conf.d/more.conf'\n", into_)), std::string::npos);
-  EXPECT_NE(conf.find(fmt::format("include '{}/holdfast_outside/etc/no-such-place/shared.conf'\n",
-                                  into_)),
+  EXPECT_NE(conf.find("include 'conf.d/more.conf'\n"), std::string::npos);
+  EXPECT_NE(conf.find("include 'holdfast_outside/etc/no-such-place/shared.conf'\n"),
             std::string::npos);
   EXPECT_EQ(text(join_path(into_, "conf.d/more.conf")), "max_connections = 500\n");
   EXPECT_EQ(text(join_path(into_, "pg_hba.conf")), "local all all peer\n");
@@ -766,10 +847,10 @@ TEST_F(RestoreTest, ADeltaWritesWhatDiffersByContentAndKeepsTheRest) {
   // files.
   EXPECT_GE(result.delta->bytes_written, 7U * kBlock);
   EXPECT_LT(result.delta->bytes_written, 9U * kBlock);
-  EXPECT_EQ(result.delta->files_kept, 2U);  // odd and the tablespace's
+  EXPECT_EQ(result.delta->files_kept, 3U);  // odd, the tablespace's, and postgresql.conf
 
   // Once more: nothing is left to be done but what a restore always writes.
-  EXPECT_EQ(run(made).delta->files_kept, 7U);
+  EXPECT_EQ(run(made).delta->files_kept, 8U);
   expect_laid(into_);
 }
 
@@ -866,7 +947,7 @@ TEST_F(RestoreTest, ADeltaMovesATablespaceAndKnowsItAgain) {
   made.tablespaces = {{.was = "16400", .to = path("disk/fast")}};
   run(made);  // into nothing: everything is written
   expect_laid(into_);
-  EXPECT_EQ(run(made).delta->files_kept, 7U);
+  EXPECT_EQ(run(made).delta->files_kept, 8U);
   expect_laid(into_);
   made.tablespaces.clear();
   run(made);

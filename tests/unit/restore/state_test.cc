@@ -25,6 +25,7 @@ RestoredState example() {
       .target_segment = "000000010000000000000009",
       .end_record = {0x9000060},
       .ends_in_tail = true,
+      .servers_own = {{"work_mem", "7MB"}},
       .command_line = {{"port", "5433"}, {"unix_socket_directories", "/srv/a, b"}},
       .only_in_sandbox = true,
       .sandbox = cluster::Sandbox{.program = {},
@@ -43,6 +44,7 @@ TEST(RestoredState, ReadsBackAllThatItWrites) {
   const std::optional<RestoredState> read = read_state(directory.path());
   ASSERT_TRUE(read);
   EXPECT_EQ(to_json(*read).dump(), to_json(state).dump());
+  EXPECT_EQ(read->servers_own, state.servers_own);
   EXPECT_EQ(read->command_line, state.command_line);
   EXPECT_EQ(read->sandbox->covers, state.sandbox->covers);
   EXPECT_EQ(read->archive, false);

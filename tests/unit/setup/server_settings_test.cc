@@ -69,6 +69,28 @@ TEST(PlanSettings, SeesThatAFileTurnsArchivingOffAtTheNextRestart) {
   }
 }
 
+// No file and no restart changes them: to say "restart the server" would be said for ever.
+TEST(RefuseFixedSettings, NamesASettingOfTheCommandLineAndTheWayToChangeIt) {
+  ArchiveSettings fixed = settings("replica", "off", "");
+  fixed.archive_mode.on_command_line = true;
+  fixed.archive_mode.configured = "on";
+  EXPECT_EQ(fixed.archive_mode.next(), "off");
+  EXPECT_TRUE(plan_settings(fixed, kOurs).to_restart.empty());
+  const Error error = error_of([&] { refuse_fixed_settings(fixed, kOurs); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "archive_mode is set on the server's command line");
+  EXPECT_NE(error.hint().find("-c archive_mode=..."), std::string::npos) << error.hint();
+  EXPECT_NE(error.hint().find("archive_mode=on"), std::string::npos) << error.hint();
+
+  fixed.archive_mode.running = "on";
+  refuse_fixed_settings(fixed, kOurs);
+  ArchiveSettings foreign = settings("replica", "on", "cp %p /there/%f");
+  foreign.archive_command.on_command_line = true;
+  EXPECT_EQ(
+      error_of([&] { refuse_foreign_archiving(foreign, kOurs); }).hint().find("ALTER SYSTEM SET"),
+      std::string::npos);
+}
+
 TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
   for (const char* ours :
        {"holdfast wal push %p", "/usr/local/bin/holdfast --repo /r wal push \"%p\"",

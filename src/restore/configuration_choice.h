@@ -1,0 +1,67 @@
+// configuration_choice.h: whose configuration a restored cluster gets.
+//
+// A copy has that of the backup. In place the cluster keeps the configuration of its own role:
+//
+//   1. what is there, when it is whole: the three files of the server, postgresql.auto.conf and all
+//      that they include
+//   2. that of the backup, when it is this server's own (same host, same data directory) or a
+//      primary's
+//   3. that of the newest other backup of which this is true
+//   4. a standby's, when there is no other: without its port, its addresses and its
+//   primary_conninfo
+//
+// A backup may have been taken on any server of the cluster; its data is the cluster's, its
+// configuration is that server's.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "repo/backup.h"
+#include "restore/lay.h"
+
+namespace holdfast::restore {
+
+struct ConfigurationChoice {
+  enum class From : uint8_t { kThere, kBackup, kOtherBackup, kStandby };
+  From from = From::kBackup;
+  repo::Configuration configuration = {};  // whose files, roles and command line count
+  std::string backup = {};                 // that it comes from; of kThere: whose roles these are
+  // Of this very server, or of a primary.
+  bool is_own = true;
+  // kOtherBackup: its files, of the data directory and from outside, and who owns them.
+  std::vector<HeldFile> inner = {}, outside = {};
+  std::optional<Owners> owners = {};
+  // Paths below the data directory that the backup's files are not laid over; of kThere they are
+  // not removed either.
+  std::set<std::string> left = {};
+
+  // "as it is there", "of backup ...: HOST:DIR (primary)".
+  std::string words() const;
+};
+
+struct ChoiceOptions {
+  std::string directory;  // the data directory
+  bool is_copy = false;
+  // Of a standby: its own configuration comes before a primary's.
+  bool is_standbys_place = false;
+};
+// A backup whose configuration is the cluster's own: `backup` itself, else the newest other one.
+// Commit objects alone are read.
+std::optional<repo::Backup> find_own_backup(const ChoiceOptions& options,
+                                            const repo::Repository& repository,
+                                            const repo::Backup& backup);
+// `own`: what that found. Reads the configuration files of the one or the other. Writes nothing.
+ConfigurationChoice choose_configuration(const ChoiceOptions& options,
+                                         const repo::Repository& repository,
+                                         const repo::Backup& backup,
+                                         const std::optional<repo::Backup>& own,
+                                         Reporter& reporter);
+
+// Whether the backup was taken on this host, of the server with that data directory.
+bool is_of_this_server(const repo::Backup& backup, const std::string& directory);
+
+}  // namespace holdfast::restore
