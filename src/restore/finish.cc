@@ -15,6 +15,7 @@
 #include "cluster/running_server.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
+#include "restore/hold.h"
 #include "restore/recover.h"
 #include "restore/restore.h"
 
@@ -62,8 +63,9 @@ FinishResult finish(const std::string& data_directory, Reporter& reporter, std::
   wait_until_promoted(directory, stop);
   if (remove_recovery_configuration(directory) && kill(server->pid, SIGHUP) != 0 && errno != ESRCH)
     throw_errno("reload the configuration of", directory);
+  const std::string claim = claim_of_recovery_in(directory);
   remove_state(directory);
-  const FinishResult result{.new_timeline = newest_timeline(directory)};
+  const FinishResult result{.new_timeline = newest_timeline(directory), .claim = claim};
   reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
                             pg::to_string(result.new_timeline)));
   return result;

@@ -55,13 +55,6 @@ class Restore {
         is_copy_(options.where == Where::kInto),
         on_paper_(on_paper) {}
 
-  // What was refused uses nothing.
-  ~Restore() {
-    if (intent_ && !has_begun_) intent_->end();
-  }
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-
   RestoreResult run();
   Preview preview();
 
@@ -74,6 +67,7 @@ class Restore {
   void check_old_copy();
   void place_tablespaces();
   void hold_off_deletion();
+  void hold_recovery(const std::string& old);
   void let_go();
   void open_manifest();
   void seclude();
@@ -121,7 +115,7 @@ class Restore {
   bool must_clear_ = false;
   std::vector<std::string> unsaved_;
   std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
-  bool has_begun_ = false;                    // to write into the directory
+  std::optional<RecoveryHold> recovery_;      // from when a server may be started on
   std::unique_ptr<repo::ManifestReader> manifest_;
   std::optional<Owners> owners_;
   Laid laid_;
@@ -228,16 +222,26 @@ Hold Restore::hold() const {
           .done = "restored",
           .backup = result_.plan.backup.id,
           .timeline = result_.plan.timeline,
-          .wal_from = result_.plan.backup.start_lsn};
+          .wal_from = result_.plan.backup.start_lsn,
+          .directory = directory_};
 }
 
 void Restore::hold_off_deletion() {
   intent_ = restore::hold_off_deletion(hold(), repository_, lineage_->name, clock_, reporter_);
 }
 
+// From here on a server on the directory asks for WAL, with this command or without it. `old`: the
+// claim of a recovery that ends with this.
+void Restore::hold_recovery(const std::string& old) {
+  if (intent_) recovery_.emplace(hold(), repository_, lineage_->name, clock_, reporter_);
+  end_recovery_hold(old, repository_, lineage_->name);
+  if (recovery_) state_.claim = recovery_->claim();
+  write_state(directory_, state_, owners_->of_cluster());
+}
+
 void Restore::let_go() {
-  restore::let_go(intent_.get(), hold(), result_.new_timeline.is_valid(), repository_,
-                  lineage_->name, clock_, reporter_);
+  if (recovery_ && result_.new_timeline.is_valid()) recovery_->end();
+  if (intent_) intent_->end();
 }
 
 void Restore::open_manifest() {
@@ -538,7 +542,6 @@ void Restore::configure() {
     recovery.push_back({.name = name, .value = value});
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
   state_ = state();
-  write_state(directory_, state_, owners_->of_cluster());
 }
 
 // What whoever goes on with the recovery needs to know.
@@ -653,6 +656,7 @@ void Restore::lay_last() {
     }
   }
   sync_file_system(directory_);
+  if (recovery_) recovery_->keep();
   write_held(*control, control->content);
   remove_marker(directory_);
 }
@@ -736,8 +740,9 @@ RestoreResult Restore::run() {
   hold_off_deletion();
   open_manifest();
   if (lies_there_already()) {
-    has_begun_ = true;
     result_.plan_time = lap();
+    hold_recovery(state_.claim);
+    if (recovery_) recovery_->keep();
     if (options_.start) start();
     let_go();
     return std::move(result_);
@@ -745,7 +750,8 @@ RestoreResult Restore::run() {
   require_disk(measure_disk(), reporter_);
   throw_if_stopped(stop_);
   result_.plan_time = lap();
-  has_begun_ = true;
+
+  const std::string old_claim = claim_of_recovery_in(directory_);
 
   // From here to lay_last() no server starts on the directory, and the same restore can be run
   // again.
@@ -753,6 +759,7 @@ RestoreResult Restore::run() {
   lay();
   configure();
   lay_tail();
+  hold_recovery(old_claim);
   lay_last();
   result_.lay_time = lap();
 

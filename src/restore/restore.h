@@ -160,6 +160,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
 // configuration what restore put in.
 struct FinishResult {
   pg::TimelineId new_timeline;
+  std::string claim = {};  // that kept the WAL of the recovery, and can end
 };
 FinishResult finish(const std::string& data_directory, Reporter& reporter, std::stop_token stop);
 
