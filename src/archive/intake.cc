@@ -15,6 +15,8 @@
 #include "codec/digest.h"
 #include "pg/control_file.h"
 #include "pg/wal_page.h"
+#include "repo/doomed.h"
+#include "repo/intent.h"
 #include "repo/wal_histories.h"
 
 namespace holdfast::archive {
@@ -329,6 +331,52 @@ OfferedFile Intake::as_partial(OfferedFile segment) const {
 
 // --- what is archived
 
+// What nobody needed was listed for removal, and now a server offers it: it stays like what is put
+// just now. False: it has been removed meanwhile.
+bool Intake::keep_listed(const OfferedFile& offered, const std::string& object) {
+  const repo::Repository& repository = archive_->repository();
+  const repo::LineageName& lineage = archive_->lineage().name;
+  if (!listed_) {
+    const std::string folder = repo::lineage_folder(lineage);
+    listed_ = repo::doomed_objects(repository, lineage, [&](const std::string& name) {
+      return name.starts_with(folder + "wal/") || name.starts_with(folder + "amended/");
+    });
+  }
+  if (!listed_->contains(object)) return true;
+
+  const pg::TimelineId timeline = offered.file.segment.timeline;
+  pg::Lsn from = pg::start_lsn(offered.file.segment.segment_number, archive_->segment_size());
+  if (offered.file.kind == pg::WalFileKind::kHistory) {
+    from = pg::Lsn{UINT64_MAX};  // one that is not understood leads nowhere
+    error_of({ErrorCode::kCorrupt}, [&] {
+      const pg::TimelineHistory history =
+          pg::parse_timeline_history(timeline, as_text(offered.small_content));
+      if (!history.ancestors().empty()) from = history.ancestors().back().switch_lsn;
+    });
+  }
+  if (const auto held = held_from_.find(timeline);
+      held == held_from_.end() || held->second > from) {
+    repo::put_intent(repository, lineage,
+                     {.what = "push",
+                      .timeline = timeline,
+                      .wal_from = from,
+                      .detail = offered.name,
+                      .host = source_.host,
+                      .pid = process_id(),
+                      .started = clock_->now(),
+                      .valid_until = repository.store().now() + repo::kIntentLife});
+    held_from_.insert_or_assign(timeline, from);
+  }
+  if (const std::optional<repo::Going> going = repo::find_going(
+          repository, lineage, [&](const std::string& name) { return name == object; }))
+    throw Error(
+        {.code = ErrorCode::kBusy,
+         .message = fmt::format("\"{}\" is archived, and about to be removed", offered.name),
+         .detail = fmt::format("An expiry is at work that has it in its list: {}.", going->by),
+         .hint = "Try again when it has ended."});
+  return repository.store().info(object).has_value();
+}
+
 Intake::Standing Intake::look(const OfferedFile& offered) const {
   using enum Standing::Kind;
   std::optional<Bytes16> partial;
@@ -357,6 +405,7 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
     }
     standing.number = number;
   }
+  if (served != contents.rend()) standing.object = served->object;
   if (standing.kind == kThere) {
     archive_->make_durable(offered.file, digest);
     return standing;
@@ -605,7 +654,10 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
   for (int tries = 0; tries < kTries; ++tries) {
     if (tries > 0) archive_->look_again();
     const Standing standing = look(offered);
-    if (standing.kind == Standing::Kind::kThere) return {.name = offered.name, .was_there = true};
+    if (standing.kind == Standing::Kind::kThere) {
+      if (!setting_.on_paper && !keep_listed(offered, standing.object)) continue;
+      return {.name = offered.name, .was_there = true};
+    }
     const bool is_segment = offered.file.kind == pg::WalFileKind::kSegment;
     if (is_segment && offered.segment.highest_page_timeline < offered.segment.timeline)
       refuse_foreign(offered);

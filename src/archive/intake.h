@@ -40,6 +40,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <sys/stat.h>
 #include <vector>
@@ -131,6 +132,7 @@ class Intake {
     Kind kind = Kind::kFree;
     uint64_t number = 0;           // the content to be put
     std::string archived_by = {};  // or set aside by whom
+    std::string object = {};       // of what is served
   };
   Standing look(const OfferedFile& offered) const;
   // Throws kConflict when something else is archived under its name: for who must not keep even a
@@ -155,6 +157,7 @@ class Intake {
   Accepted accept(OfferedFile offered);
 
  private:
+  bool keep_listed(const OfferedFile& offered, const std::string& object);
   static void hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
                         const std::function<void(const repo::CompressedPiece&)>& put_piece);
   bool is_in_production(const std::string& name) const;
@@ -183,6 +186,9 @@ class Intake {
   std::optional<pg::TimelineHistory> history_;  // of that; nullopt: timeline 1, or not understood
   IntakeSetting setting_;
   repo::SegmentPass pass_;
+  // The WAL that is listed for removal, when it was first asked; and from where on we hold it.
+  std::optional<std::set<std::string>> listed_;
+  std::map<pg::TimelineId, pg::Lsn> held_from_;
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;
 };

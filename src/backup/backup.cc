@@ -170,6 +170,8 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   description.from_standby = online.from_standby();
   check_control_file(cluster::read_control_file(data_directory).control, facts, data_directory,
                      online.start_lsn());
+  // A standby may be days behind, and what it starts from listed for removal.
+  writer.protect_wal(facts.timeline, online.start_lsn());
   reporter.note(fmt::format("backup {} starts at {}, timeline {}", id,
                             pg::to_string(online.start_lsn()), pg::to_string(facts.timeline)));
 
@@ -232,11 +234,12 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
           options.archive_tail(join_path(data_directory, "pg_wal"), segment);
       return end && *end >= description.stop_lsn;
     };
-  wait_for_wal(repo::WalArchive(repository, lineage),
-               {.timeline = description.stop_timeline,
-                .start_lsn = description.start_lsn,
-                .end_lsn = description.stop_lsn},
-               wait, clock, reporter, stop);
+  writer.protect_wal(description.stop_timeline, description.start_lsn);
+  const NeededWal needed{.timeline = description.stop_timeline,
+                         .start_lsn = description.start_lsn,
+                         .end_lsn = description.stop_lsn};
+  wait_for_expiry(repository, lineage, needed, options.archive_timeout, clock, reporter, stop);
+  wait_for_wal(repo::WalArchive(repository, lineage), needed, wait, clock, reporter, stop);
 
   // Commit: from here on the backup exists.
   description.external_files = outside.kept;

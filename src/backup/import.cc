@@ -16,6 +16,7 @@
 #include "backup/last_files.h"
 #include "backup/region_copier.h"
 #include "backup/tar_feed.h"
+#include "backup/wal_wait.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/locked_directory.h"
@@ -23,6 +24,7 @@
 #include "base/task_group.h"
 #include "codec/digest.h"
 #include "pg/version.h"
+#include "repo/backup_order.h"
 #include "repo/intent.h"
 #include "repo/layout.h"
 #include "repo/wal_archive.h"
@@ -108,7 +110,7 @@ class Import {
   void read_manifest(const std::function<size_t(std::span<std::byte>)>& read);
   void read_tars();
   void copy_regions(TarFeed& feed, repo::ExtentWriter& extents, const std::stop_token& stop);
-  BackupWal settle_wal();
+  BackupWal settle_wal(repo::HeldIntent& intent);
   std::string choose_id(Time start) const;
   void note_same_backup(const std::string& id) const;
   void warn_of_configuration();
@@ -229,8 +231,16 @@ void Import::read_tars() {
   plan_ = plan_import(parts_, lineage_, manifest_);
 }
 
-// From here on the archive has all WAL that the backup needs, and it was read.
-BackupWal Import::settle_wal() {
+// From here on the archive has all WAL that the backup needs, it was read, and it stays. What is
+// there already may have been listed for removal long ago, so it is claimed before it is looked
+// for.
+BackupWal Import::settle_wal(repo::HeldIntent& intent) {
+  intent.use_wal(plan_.label.start_timeline, plan_.label.start_lsn);
+  wait_for_expiry(repository_, lineage_,
+                  {.timeline = plan_.label.start_timeline,
+                   .start_lsn = plan_.label.start_lsn,
+                   .end_lsn = plan_.stop_lsn.value_or(pg::Lsn{UINT64_MAX})},
+                  options_.expiry_timeout, clock_, reporter_, stop_);
   if (wal_->has_segments()) {
     reporter_.phase("archiving WAL", 0);
     result_.archived_wal = options_.archive_wal(wal_->directory(), plan_.label.start_lsn);
@@ -246,10 +256,10 @@ BackupWal Import::settle_wal() {
 
 // Its digits are few, and backups that began at one checkpoint share the others.
 std::string Import::choose_id(Time start) const {
-  const std::vector<std::string> taken = repo::list_backup_ids(repository_, lineage_.name);
+  const std::vector<repo::CommitEntry> taken = repo::list_commits(repository_, lineage_.name);
   for (;;) {
     std::string id = repo::make_backup_id(start, repository_.random());
-    if (!std::ranges::binary_search(taken, id)) return id;
+    if (std::ranges::find(taken, id, &repo::CommitEntry::id) == taken.end()) return id;
   }
 }
 
@@ -294,7 +304,7 @@ repo::Backup Import::describe(const std::string& id, const BackupWal& wal) {
   backup.data_directory = options_.pgdata;
   if (backup.data_directory.empty()) {
     // A tar does not say it; the newest backup that can be read does.
-    const std::vector<std::string> ids = repo::list_backup_ids(repository_, lineage_.name);
+    const std::vector<std::string> ids = repo::backup_ids_in_order(repository_, lineage_.name);
     for (auto at = ids.rbegin(); at != ids.rend() && backup.data_directory.empty(); ++at)
       if (std::optional<repo::Backup> other =
               repo::read_backup_if_possible(repository_, lineage_.name, *at, [](const Error&) {}))
@@ -399,7 +409,7 @@ ImportResult Import::run() {
                           {.what = "import", .objects_from = repository_.store().now()}, clock_);
   reporter_.phase("importing", 0);
   read_tars();
-  BackupWal wal = settle_wal();
+  BackupWal wal = settle_wal(intent);
 
   // Now it is known when the backup was taken.
   reporter_.phase("finishing", 0);
@@ -407,6 +417,7 @@ ImportResult Import::run() {
   note_same_backup(id);
   warn_of_configuration();
   repo::BackupWriter writer(repository_, lineage_, id, options_.compression, clock_);
+  writer.protect_wal(plan_.label.start_timeline, plan_.label.start_lsn);
   intent.check();
   write_manifest(writer, wal);
   const uint64_t damaged_blocks = result_.backup.damaged_blocks;

@@ -12,10 +12,11 @@
 // from is the last commit in it. Only `started` and `finished` tell of the import.
 //
 // Sketch: memory per worker 16 MiB, a read buffer of 1 MiB and an open pack; 64 MiB for sorting.
-// Room below TMPDIR: for the WAL in the tars that is not archived yet, and about 200 bytes for each
+// Room below TMPDIR: for the WAL in the tars, and about 200 bytes for each
 // file. It is removed, of an import that was killed by the next one.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <stop_token>
 #include <string>
@@ -36,6 +37,8 @@ struct ImportOptions {
   int jobs = 2;
   codec::CompressionSetting compression;
   std::string tool_version;
+  // How long to wait for the end of an expiry that may be removing WAL which the backup needs.
+  std::chrono::seconds expiry_timeout{3600};
   // Archives the WAL files in `directory` from `from` on, and says which were new
   // (archive::take_wal).
   std::function<std::vector<std::string>(const std::string& directory, pg::Lsn from)> archive_wal;

@@ -110,8 +110,6 @@ void WalSpool::take(const TarEntry& entry, const std::string& name, TarReader& t
     std::optional<pg::Lsn> began = cluster::beginning_of(directory_, file.segment.timeline);
     if (!began) began = repo::WalHistories(archive_).beginning_of(file.segment.timeline);
     if (!pg::holds_segment(content_, file.segment, archive_.segment_size(), began)) return;
-    std::optional<repo::WalSegmentInfo> there = archive_.segment_info(file);
-    if (there && there->sha256 == repo::wal_content_sha256(content_)) return;
     has_segments_ = true;
   }
   const std::string path = join_path(directory_, name);

@@ -13,8 +13,9 @@
 
 namespace holdfast::backup {
 
-// Puts the WAL that stands in a tar into files of `directory`, but for what is archived already:
-// whose it is, and whether it belongs to the backup, is not known before the tar was read.
+// Puts the WAL that stands in a tar into files of `directory`: whose it is, and whether it belongs
+// to the backup, is not known before the tar was read; nor may the archive be asked whether it has
+// it, for until it is known from where on WAL is needed nothing keeps it there.
 class WalSpool {
  public:
   // `archive` must outlive it.

@@ -108,6 +108,31 @@ class Waiting {
 
 }  // namespace
 
+void wait_for_expiry(const repo::Repository& repository, const repo::Lineage& lineage,
+                     const NeededWal& needed, std::chrono::seconds timeout, const Clock& clock,
+                     Reporter& reporter, const std::stop_token& stop) {
+  const std::chrono::steady_clock::time_point started = clock.steady();
+  bool is_told = false;
+  for (std::chrono::milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+    throw_if_stopped(stop);
+    const std::optional<repo::Going> going = repo::find_going_wal(repository, lineage, needed);
+    if (!going) return;
+    if (clock.steady() - started >= timeout)
+      throw Error(
+          {.code = ErrorCode::kBusy,
+           .message = "an expiry may be removing WAL that the backup needs",
+           .detail = fmt::format("\"{}\" is in its list. It is {}.", going->object, going->by),
+           .hint = "Run the command again when it has ended. If it was killed: \"holdfast claims\" "
+                   "shows its claim, and \"holdfast claims --end ID\" ends it."});
+    if (!std::exchange(is_told, true))
+      reporter.note(
+          fmt::format("waiting for the end of an expiry ({}), which may be removing WAL "
+                      "that the backup needs",
+                      going->by));
+    wait_for(stop, pause);
+  }
+}
+
 void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, const WalWait& wait,
                   const Clock& clock, Reporter& reporter, const std::stop_token& stop) {
   Waiting waiting(wait, clock, reporter, stop);

@@ -11,16 +11,19 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_facts.h"
-#include "pg/lsn.h"
+#include "repo/needed_wal.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::backup {
 
-struct NeededWal {
-  pg::TimelineId timeline;
-  pg::Lsn start_lsn;  // [start_lsn, end_lsn)
-  pg::Lsn end_lsn;
-};
+using repo::NeededWal;
+
+// Until no run of expire can be removing anything of `needed`: one that was under way before the
+// caller put its intent on it does not know of that. What is there from then on stays. Throws kBusy
+// after `timeout`, kInterrupted.
+void wait_for_expiry(const repo::Repository& repository, const repo::Lineage& lineage,
+                     const NeededWal& needed, std::chrono::seconds timeout, const Clock& clock,
+                     Reporter& reporter, const std::stop_token& stop);
 
 struct WalWait {
   std::chrono::seconds timeout{3600};

@@ -329,9 +329,21 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   remove->add_flag("--delete-last", arguments.delete_last,
                    "also when no good backup of the cluster would be left");
 
+  CLI::App* undelete = command(backup, "undelete", "take the deletion of a backup back");
+  undelete->add_option("ID", arguments.words, "an id, or the beginning of one")
+      ->expected(1)
+      ->required();
+
   CLI::App* expire =
       command(&app, "expire", "remove what no backup uses, a grace period after it was listed");
   expire->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
+  expire->add_flag("--yes", arguments.yes, "do not ask when --grace shortens the grace period");
+
+  CLI::App* claims = command(&app, "claims", "who is at work and holds deletion off");
+  claims
+      ->add_option("--end", arguments.claim,
+                   "end one whose work is over, which cannot be proven from here")
+      ->type_name("CLAIM");
 
   CLI::App* repo = command(&app, "repo", "keys of a sealed repository");
   repo->require_subcommand(1, 1);

@@ -48,6 +48,8 @@ struct Arguments {
   bool dry_run = false;
   bool delete_last = false;
   bool off = false;  // backup pin
+  // claims
+  std::string claim;  // to be ended
   // repo change-key, repo add-key
   std::string new_key_file, new_passphrase_file;
   // restore

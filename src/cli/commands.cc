@@ -24,6 +24,8 @@
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
+#include "expire/claims.h"
+#include "repo/backup_order.h"
 #include "restore/restore.h"
 #include "setup/info.h"
 #include "setup/init.h"
@@ -120,12 +122,21 @@ int run_backup(const Call& call) {
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 
+// Whose commits stand, so that the deletion can be taken back.
+std::vector<std::pair<std::string, repo::Mark>> deleted_backups(const OpenRepository& opened) {
+  std::vector<std::pair<std::string, repo::Mark>> deleted;
+  for (const repo::Lineage& lineage : opened.lineages())
+    for (const auto& [id, mark] : repo::read_deletions(opened.repository, lineage.name))
+      if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, mark);
+  return deleted;
+}
+
 int run_backup_list(const Call& call) {
   const OpenRepository opened(call);
   std::vector<repo::Backup> backups;
   std::vector<repo::UnreadableBackup> unreadable;
   for (const repo::Lineage& lineage : opened.lineages())
-    for (const std::string& id : repo::list_backup_ids(opened.repository, lineage.name))
+    for (const std::string& id : repo::backup_ids_in_order(opened.repository, lineage.name))
       if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
               opened.repository, lineage.name, id, [&](const Error& error) {
                 unreadable.push_back({.id = id, .problem = error.message()});
@@ -133,8 +144,18 @@ int run_backup_list(const Call& call) {
                     fmt::format("backup {} is unreadable: {}", id, error.message()));
               }))
         backups.push_back(std::move(*backup));
-  print(call.arguments.json ? view::json(backups, unreadable).dump() + "\n"
-                            : view::text(backups, unreadable));
+  const std::vector<std::pair<std::string, repo::Mark>> deleted = deleted_backups(opened);
+  if (call.arguments.json) {
+    Json list = Json::array();
+    for (const auto& [id, mark] : deleted)
+      list.push(Json::object().set("id", id).set("deleted", to_rfc3339(mark.at)));
+    print(view::json(backups, unreadable).set("deleted", std::move(list)).dump() + "\n");
+    return 0;
+  }
+  print(view::text(backups, unreadable));
+  for (const auto& [id, mark] : deleted)
+    print(fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
+                      to_local(mark.at), id, id));
   return 0;
 }
 
@@ -215,9 +236,17 @@ int run_restore(const Call& call) {
 }
 
 int run_finish(const Call& call) {
-  show(call, restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
-                              .production = call.arguments.production},
-                             call.reporter, call.stop));
+  const restore::FinishResult result =
+      restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
+                       .production = call.arguments.production},
+                      call.reporter, call.stop);
+  // Where the repository is not at hand the claim of the recovery runs out by itself.
+  if (!result.claim.empty())
+    error_of([&] {
+      const OpenRepository opened(call);
+      expire::end_claim(opened.cluster, result.claim, opened.repository);
+    });
+  show(call, result);
   return 0;
 }
 
@@ -260,7 +289,9 @@ constexpr std::array kCommands = {
     Command{"backup import", run_backup_import},
     Command{"backup pin", run_backup_pin},
     Command{"backup delete", run_backup_delete},
+    Command{"backup undelete", run_backup_undelete},
     Command{"expire", run_expire},
+    Command{"claims", run_claims},
     Command{"repo list-keys", run_repo_list_keys},
     Command{"repo change-key", run_repo_change_key},
     Command{"repo add-key", run_repo_add_key},

@@ -1,5 +1,6 @@
 #include "cli/expire_commands.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <string_view>
@@ -10,16 +11,18 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "expire/change_key.h"
+#include "expire/claims.h"
 #include "expire/delete.h"
 #include "expire/expire.h"
 #include "repo/key_objects.h"
 #include "store/open_store.h"
+#include "view/claims.h"
 #include "view/expire.h"
 
 namespace holdfast::cli {
 namespace {
 
-Microseconds grace(const config::Settings& settings) {
+Microseconds grace_of(const config::Settings& settings) {
   const Microseconds grace = settings.duration("repo.grace");
   if (grace >= Microseconds{0}) return grace;
   throw Error({.code = ErrorCode::kConfiguration,
@@ -27,10 +30,17 @@ Microseconds grace(const config::Settings& settings) {
                .hint = "Give a duration such as 24h."});
 }
 
+// What holds without the command line: whoever names a shorter one there has an emergency.
+Microseconds configured_grace(const Call& call) {
+  config::Sources sources = call.arguments.sources;
+  std::erase_if(sources.options, [](const auto& option) { return option.first == "repo.grace"; });
+  return grace_of(config::Settings::load(sources));
+}
+
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm_deletion(const std::string& what) {
+void confirm_removal(std::string_view command, const std::string& what) {
   const Error refused({.code = ErrorCode::kUsage,
-                       .message = "backup delete was not confirmed",
+                       .message = fmt::format("{} was not confirmed", command),
                        .detail = "Nothing was changed.",
                        .hint = "Confirm it with --yes, or see with --dry-run what would go."});
   if (isatty(STDIN_FILENO) != 1) throw Error(refused);
@@ -117,19 +127,34 @@ int run_repo_add_key(const Call& call) { return change_key(call, true); }
 
 int run_backup_delete(const Call& call) {
   const OpenRepository opened(call);
-  const expire::Deletion deletion =
-      expire::plan_deletion({.cluster = call.settings.cluster(),
-                             .ids = call.arguments.words,
-                             .delete_last = call.arguments.delete_last},
-                            opened.repository);
+  expire::Deletion deletion = expire::plan_deletion({.cluster = call.settings.cluster(),
+                                                     .ids = call.arguments.words,
+                                                     .delete_last = call.arguments.delete_last},
+                                                    opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {
-    if (!call.arguments.yes) confirm_deletion(view::text(deletion, false));
-    expire::carry_out(deletion, opened.repository,
-                      *store::open_remover(call.settings.repository_url()));
+    if (!call.arguments.yes) confirm_removal("backup delete", view::text(deletion, false));
+    deletion = expire::carry_out(std::move(deletion), opened.repository,
+                                 *store::open_remover(call.settings.repository_url()));
   }
   print(call.arguments.json ? view::json(deletion, does).dump() + "\n"
                             : view::text(deletion, does));
+  if (deletion.left.empty()) return 0;
+  for (const expire::Deletion::Left& left : deletion.left)
+    call.reporter.warning(fmt::format("backup {} stays: {}{}", left.id, left.why.message(),
+                                      left.why.detail().empty() ? "" : ". " + left.why.detail()));
+  return exit_status(deletion.left.front().why.code());
+}
+
+int run_backup_undelete(const Call& call) {
+  const OpenRepository opened(call);
+  const repo::Backup backup =
+      expire::undelete(call.settings.cluster(), call.arguments.words.front(), opened.repository);
+  if (call.arguments.json)
+    print(Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id).dump() +
+          "\n");
+  else
+    print(fmt::format("Backup {} is there again, as if it had not been deleted.\n", backup.id));
   return 0;
 }
 
@@ -153,12 +178,35 @@ int run_backup_pin(const Call& call) {
   return 0;
 }
 
+int run_claims(const Call& call) {
+  const OpenRepository opened(call);
+  const std::string cluster = call.settings.cluster();
+  if (call.arguments.claim.empty()) {
+    const std::vector<expire::Claim> claims = expire::list_claims(cluster, opened.repository);
+    print(call.arguments.json ? view::json(claims).dump() + "\n" : view::text(claims));
+  } else {
+    const expire::Claim ended = expire::end_claim(cluster, call.arguments.claim, opened.repository);
+    print(call.arguments.json ? view::json(ended).dump() + "\n" : view::text(ended));
+  }
+  return 0;
+}
+
 int run_expire(const Call& call) {
   const OpenRepository opened(call);
   const std::string url = call.settings.repository_url();
+  const Microseconds grace = grace_of(call.settings), configured = configured_grace(call);
+  std::optional<Microseconds> shorter;
+  if (grace < configured) shorter = grace;
+  if (shorter && !call.arguments.yes && !call.arguments.dry_run)
+    confirm_removal("a shorter grace period",
+                    fmt::format("What nothing uses is removed {}, and what was deleted before that "
+                                "cannot be taken back.\n",
+                                *shorter == Microseconds{0} ? std::string("at once")
+                                                            : "after " + to_human(*shorter)));
   const expire::ExpireResult result =
       expire::expire({.cluster = call.settings.cluster(),
-                      .grace = grace(call.settings),
+                      .grace = std::max(grace, configured),
+                      .short_grace = shorter,
                       .dry_run = call.arguments.dry_run,
                       .sweep_uploads = [url] { return store::sweep_uploads(url); }},
                      opened.repository, *store::open_remover(url), call.reporter, call.stop);

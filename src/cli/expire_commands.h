@@ -1,5 +1,5 @@
 // expire_commands.h: the commands that remove: backup delete, expire, repo change-key; and with
-// them backup pin and repo add-key.
+// them backup pin, claims, backup undelete and repo add-key.
 #pragma once
 
 #include "cli/call.h"
@@ -7,7 +7,9 @@
 namespace holdfast::cli {
 
 int run_backup_delete(const Call& call);
+int run_backup_undelete(const Call& call);
 int run_backup_pin(const Call& call);
+int run_claims(const Call& call);
 int run_expire(const Call& call);
 int run_repo_list_keys(const Call& call);
 int run_repo_change_key(const Call& call);

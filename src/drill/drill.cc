@@ -21,6 +21,7 @@
 #include "drill/machine.h"
 #include "drill/verdict.h"
 #include "pg/timeline_history.h"
+#include "restore/hold.h"
 
 namespace holdfast::drill {
 namespace {
@@ -320,6 +321,9 @@ DrillResult Drill::run() {
     write_first();
   });
   if (failure) {
+    // The directory goes, and with it the recovery.
+    restore::end_recovery_hold(restore::claim_of_recovery_in(place_->data()), repository_,
+                               lineage_->name);
     // That it could not be carried out is evidence too.
     report_.error = words_of(*failure);
     report_.missed.push_back(fmt::format("It could not be carried out: {}.", failure->message()));

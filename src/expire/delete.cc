@@ -8,6 +8,7 @@
 #include "expire/living.h"
 #include "repo/intent.h"
 #include "repo/marks.h"
+#include "repo/needed_wal.h"
 #include "repo/refs.h"
 
 namespace holdfast::expire {
@@ -83,12 +84,81 @@ void refuse_used(const repo::Repository& repository, const Found& found) {
     throw Error(
         {.code = ErrorCode::kBusy,
          .message = fmt::format("backup \"{}\" is in use", found.id),
-         .detail = fmt::format("A {} uses it: process {} on host \"{}\", since {}.", intent.what,
-                               intent.pid, intent.host, to_local(intent.started)),
-         .hint = fmt::format("Wait for its end. If it was killed, its claim ends by itself "
-                             "at {}.",
-                             to_local(intent.valid_until))});
+         .detail = fmt::format("A {} uses it: {}.", intent.what, repo::owner_text(intent)),
+         .hint = fmt::format("Wait for its end. If its work is over, which cannot be proven from "
+                             "here: \"holdfast claims --end {}\", else its claim runs out at {}.",
+                             to_hex(intent.id.view()).substr(0, 8), to_local(intent.valid_until))});
   }
+}
+
+// Whether one that was named stays, as `deletion` then says.
+bool is_left(const repo::Repository& repository, const Found& found, Deletion& deletion) {
+  std::optional<Error> why = error_of({ErrorCode::kUsage, ErrorCode::kBusy}, [&] {
+    refuse_pinned(repository, found);
+    refuse_used(repository, found);
+  });
+  if (!why) return false;
+  deletion.left.push_back({.id = found.id, .why = *std::move(why)});
+  return true;
+}
+
+// Nothing at all is no deletion.
+void refuse_nothing(const Deletion& deletion) {
+  if (deletion.backups.empty() && !deletion.left.empty()) throw Error(deletion.left.front().why);
+}
+
+// What an expiry that did not see it has left of a backup that was taken back.
+void require_whole(const repo::Repository& repository, const repo::Lineage& lineage,
+                   const repo::Backup& backup) {
+  const repo::LineageName& name = lineage.name;
+  std::vector<std::string> objects = {repo::manifest_name(name, backup.id)};
+  for (const repo::PackRefs& pack :
+       repo::read_refs(repository, name, backup.id).value_or(std::vector<repo::PackRefs>{}))
+    objects.push_back(repo::pack_name(name, pack.pack));
+  objects.push_back(repo::refs_name(name, backup.id));
+  std::optional<std::string> missing = repo::find_missing_wal(repository, lineage,
+                                                              {.timeline = backup.stop_timeline,
+                                                               .start_lsn = backup.start_lsn,
+                                                               .end_lsn = backup.stop_lsn});
+  for (const std::string& object : objects)
+    if (!missing && !repository.store().info(object)) missing = object;
+  if (!missing) return;
+  const std::string detail = fmt::format("The object \"{}\" that it uses is missing.", *missing);
+  repo::put_mark(repository, name, backup.id, repo::MarkKind::kDamaged, detail);
+  throw Error({.code = ErrorCode::kCorrupt,
+               .message = fmt::format("backup \"{}\" is there again, and damaged", backup.id),
+               .detail = detail,
+               .hint = "\"holdfast verify\" tells what is left of it."});
+}
+
+struct Deleted {
+  repo::Lineage lineage;
+  std::string id;
+};
+// The one deleted backup of any lineage that `text` names.
+Deleted find_deleted(const repo::Repository& repository, const std::string& cluster,
+                     const std::string& text) {
+  const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
+  std::vector<Deleted> matches;
+  for (const repo::Lineage& lineage : lineages)
+    for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+      if (!text.empty() && id.starts_with(text) &&
+          repository.store().info(repo::backup_name(lineage.name, id)))
+        matches.push_back({lineage, id});
+  if (matches.size() == 1) return matches.front();
+  if (matches.size() > 1)
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("\"{}\" is the beginning of {} deleted backups", text,
+                                        matches.size()),
+                 .detail = fmt::format("Among them: \"{}\", \"{}\".", matches.front().id,
+                                       matches.back().id),
+                 .hint = "Give more of the id."});
+  throw Error(
+      {.code = ErrorCode::kNotFound,
+       .message = fmt::format("no backup \"{}\" is deleted and still there", text),
+       .detail = "A deletion can be taken back for a grace period; then an expiry removes "
+                 "the backup.",
+       .hint = "\"holdfast backup list\" shows what there is, and what can be taken back."});
 }
 
 void refuse_last(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
@@ -127,15 +197,19 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
 // objects were made plays no part: an intent that spares the newest lets go of them some day.
 void count_freed(const repo::Repository& repository, const repo::Lineage& lineage,
                  Deletion& deletion) {
-  std::set<std::string> deleted, damaged;
+  std::set<std::string> before_it, deleted, damaged;
+  for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+    before_it.insert(id);
   for (const Deletion::OneBackup& one : deletion.backups) {
     if (one.lineage != lineage.name) continue;
     deleted.insert(one.id);
     if (!one.backup) damaged.insert(one.id);
   }
   if (deleted.empty()) return;
+  before_it.insert(damaged.begin(), damaged.end());
+  deleted.insert(before_it.begin(), before_it.end());
   const Time now = repository.store().now();
-  const Living before(repository, lineage, now, Microseconds{0}, damaged);
+  const Living before(repository, lineage, now, Microseconds{0}, before_it);
   const Living after(repository, lineage, now, Microseconds{0}, deleted);
   for_each_candidate(
       repository, lineage, after, [&](const store::ListEntry& entry, const repo::ObjectName& name) {
@@ -159,25 +233,67 @@ Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& rep
   std::set<std::string> ids;
   for (const std::string& text : options.ids) {
     const Found found = find_backup(repository, lineages, text);
-    if (!ids.insert(found.id).second) continue;
-    refuse_pinned(repository, found);
-    refuse_used(repository, found);
+    if (!ids.insert(found.id).second || is_left(repository, found, deletion)) continue;
     deletion.backups.push_back(
         {.lineage = found.lineage, .id = found.id, .backup = read_if_whole(repository, found)});
   }
+  refuse_nothing(deletion);
   refuse_last(repository, lineages, options, deletion);
   for (const repo::Lineage& lineage : lineages) count_freed(repository, lineage, deletion);
   return deletion;
 }
 
-void carry_out(const Deletion& deletion, const repo::Repository& repository,
-               store::Remover& remover) {
-  for (const Deletion::OneBackup& one : deletion.backups) {
-    const Found found{one.lineage, one.id};
-    refuse_pinned(repository, found);
-    refuse_used(repository, found);
-    remover.remove(repo::backup_name(one.lineage, one.id));
-  }
+Deletion carry_out(Deletion deletion, const repo::Repository& repository, store::Remover& remover) {
+  std::erase_if(deletion.backups, [&](Deletion::OneBackup& one) {
+    if (is_left(repository, {one.lineage, one.id}, deletion)) return true;
+    one.is_final = !one.backup;
+    if (one.backup) {
+      // A full repository is what backups are deleted for.
+      const std::optional<Error> no_room = error_of({ErrorCode::kNoSpace}, [&] {
+        repo::put_mark(repository, one.lineage, one.id, repo::MarkKind::kDeleted,
+                       "Somebody said so.");
+      });
+      one.is_final = no_room.has_value();
+    }
+    if (one.is_final) remover.remove(repo::backup_name(one.lineage, one.id));
+    return false;
+  });
+  refuse_nothing(deletion);
+  return deletion;
+}
+
+repo::Backup undelete(const std::string& cluster, const std::string& id,
+                      const repo::Repository& repository) {
+  const auto [lineage, found] = find_deleted(repository, cluster, id);
+  const repo::LineageName& name = lineage.name;
+  const auto throw_gone = [&] {
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("backup \"{}\" has been removed", found),
+                 .detail = "Its grace period is over.",
+                 .hint = "\"holdfast backup list\" shows what there is."});
+  };
+  std::optional<repo::Backup> backup = repo::read_commit(repository, name, found);
+  if (!backup) throw_gone();
+
+  // From here on no run of expire that begins takes any of it.
+  const repo::HeldIntent claim(repository, name,
+                               {.what = "undelete",
+                                .uses = {found},
+                                .timeline = backup->start_timeline,
+                                .wal_from = backup->start_lsn},
+                               system_clock());
+  for (const repo::Intent& run : repo::running_expiries(repository, name))
+    throw Error({.code = ErrorCode::kBusy,
+                 .message = fmt::format("an expiry may be removing backup \"{}\"", found),
+                 .detail = fmt::format("It is {}.", repo::owner_text(run)),
+                 .hint = fmt::format(
+                     "Try again when it has ended: \"holdfast backup undelete {}\".", found)});
+  if (!repository.store().info(repo::backup_name(name, found))) throw_gone();
+  repo::put_mark(repository, name, found, repo::MarkKind::kUndeleted, "Somebody said so.");
+  backup = repo::read_backup(repository, name, found);
+  if (!backup) throw_gone();
+  require_whole(repository, lineage, *backup);
+  return *std::move(backup);
 }
 
 repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,

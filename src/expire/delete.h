@@ -1,14 +1,16 @@
-// delete.h: takes backups off, and pins those that must stay.
+// delete.h: takes backups off, and back; and pins those that must stay.
 //
-// A backup is gone when its commit object is; what it alone used becomes garbage, which expire()
-// removes after the grace period. So a deletion is one small removal for each backup, and a crash
-// leaves some of them deleted and the others as they were.
+// A backup that is deleted has a mark that says so, and for every reader it is gone; what it alone
+// used becomes garbage. Its commit object stands for a grace period more, and for so long the
+// deletion can be taken back. So a deletion is one small object for each backup, and a crash leaves
+// some of them deleted and the others as they were.
 #pragma once
 
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "repo/backup.h"
 #include "repo/repository.h"
 #include "store/remover.h"
@@ -27,8 +29,14 @@ struct Deletion {
     std::string id;
     // nullopt: its commit object or its references are damaged, and it can only be given up.
     std::optional<repo::Backup> backup;
+    bool is_final = false;  // it cannot be taken back
+  };
+  struct Left {
+    std::string id;
+    Error why;
   };
   std::vector<OneBackup> backups;
+  std::vector<Left> left;      // were named too, and stay: pinned, or in use
   uint64_t freed_objects = 0;  // that nothing else uses
   uint64_t freed_bytes = 0;
   uint64_t freed_wal_segments = 0;  // that no backup left needs
@@ -36,14 +44,22 @@ struct Deletion {
   bool leaves_no_good_backup = false;
 };
 
-// What deleting would take off; nothing is changed. Throws kNotFound and kUsage (an id of none or
-// of several; a pinned backup; the last good one without delete_last) and kBusy (a restore or mount
-// uses it: names host and process).
+// What deleting would take off; nothing is changed. One that is pinned, or in use by a restore or
+// mount, is left, and where every one is that is thrown (kUsage; kBusy, which names host and
+// process). Throws kNotFound and kUsage (an id of none or of several; the last good one without
+// delete_last).
 Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& repository);
 
-// Removes the commits, after looking once more whether somebody has begun to use them.
-void carry_out(const Deletion& deletion, const repo::Repository& repository,
-               store::Remover& remover);
+// Marks them as deleted, after looking once more whether somebody has begun to use them. What is
+// damaged beyond reading, and every one where the store has no room for a mark, is removed at once
+// and cannot be taken back. Returns what came of it; throws when nothing did.
+Deletion carry_out(Deletion deletion, const repo::Repository& repository, store::Remover& remover);
+
+// Takes the deletion of one back. Throws kNotFound (no such backup is deleted, or it has been
+// removed), kUsage (the beginning of several, or of one that is not deleted), kBusy while an expiry
+// is at work.
+repo::Backup undelete(const std::string& cluster, const std::string& id,
+                      const repo::Repository& repository);
 
 // Puts the mark that protects a backup from deletion, or takes its effect back. Returns the backup.
 repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,

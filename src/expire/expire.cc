@@ -1,18 +1,25 @@
 // Why nothing living is removed, whoever else is at work:
 //
-// - What is removed stood in a list for a grace period, and everybody who makes something living
-//   looks at the lists: a backup before its commit and after it.
-// - What was read before the first removal of a run stays true until its last. A new backup uses
-//   what it wrote itself, which is in no list, and what its parent uses; the parent has a commit,
-//   so that lived when we looked. A restore or mount reads its backup's commit again after it has
-//   put its intent, so that lived too.
+// - A run says that it is under way (an intent of its own) before it looks who uses what, and until
+//   its last removal. Of two runs one is refused. Where there is no room for that, only what has a
+//   name that nobody can begin to use goes before: all but WAL.
+// - Whoever begins to use what has been there for long, which is WAL, says so first (an intent) and
+//   looks for runs then. A run that begins later sees it; one that is under way is waited for when
+//   it has listed what is needed. What a run lists it does not remove: that is a later one's.
+// - A commit, which stands in no list, goes a grace period after its backup was deleted. Who takes
+//   the deletion back claims the backup first, and is refused while a run is under way.
+// - What else a new backup uses it wrote itself, which is in no list, or its parent uses, whose
+//   commit stood when we looked. A restore or mount reads its backup's commit again after it has
+//   put its intent, so that stood too.
 // - A backup that outlived its intent, slept through a whole grace period, and commits at this very
 //   moment finds a list or a missing object behind its commit and marks itself; if it is killed
 //   before that, we mark it.
 #include "expire/expire.h"
 
 #include <algorithm>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,6 +28,7 @@
 #include "expire/living.h"
 #include "repo/doomed.h"
 #include "repo/marks.h"
+#include "repo/needed_wal.h"
 #include "repo/refs.h"
 
 namespace holdfast::expire {
@@ -28,41 +36,221 @@ namespace {
 
 using repo::ObjectName;
 
+// Says that a run is under way. From then on whoever begins to use what is listed knows that it may
+// be too late.
+class Announcement {
+ public:
+  // Throws kBusy when another run is.
+  Announcement(const repo::Repository& repository, const repo::LineageName& lineage,
+               store::Remover& remover)
+      : lineage_(lineage),
+        remover_(remover),
+        intent_(repository, lineage, {.what = std::string(repo::kExpireIntent)}, system_clock(),
+                repo::kExpireIntentLife) {
+    const std::vector<Bytes16> ours = intent_.ids();
+    for (const repo::Intent& other : repo::running_expiries(repository, lineage)) {
+      if (std::ranges::find(ours, other.id) != ours.end()) continue;
+      end();  // no destructor does
+      throw Error(
+          {.code = ErrorCode::kBusy,
+           .message = "another expiry is at work",
+           .detail = fmt::format("It is {}.", repo::owner_text(other)),
+           .hint = "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
+                   "\"holdfast claims --end ID\" ends it."});
+    }
+  }
+  ~Announcement() {
+    error_of(even_interrupted, [&] { end(); });
+  }
+  Announcement(const Announcement&) = delete;
+  Announcement& operator=(const Announcement&) = delete;
+
+  void check() { intent_.check(); }
+  // Behind the last removal. Nothing is left of it.
+  void end() {
+    for (const Bytes16& id : intent_.hand_over()) remover_.remove(repo::intent_name(lineage_, id));
+  }
+
+ private:
+  const repo::LineageName lineage_;
+  store::Remover& remover_;
+  repo::HeldIntent intent_;
+};
+
+// Whose names are used again: what was removed may come to be, and be relied on, at any moment.
+bool is_wal(repo::ObjectKind kind) {
+  switch (kind) {
+    case repo::ObjectKind::kWalSegment:
+    case repo::ObjectKind::kWalPartial:
+    case repo::ObjectKind::kWalPiece:
+    case repo::ObjectKind::kBackupHistory:
+    case repo::ObjectKind::kTimelineHistory:
+      return true;
+    default:
+      return false;
+  }
+}
+
 class LineageExpiry {
  public:
   LineageExpiry(const ExpireOptions& options, const repo::Repository& repository,
                 const repo::Lineage& lineage, store::Remover& remover, Reporter& reporter,
                 const std::stop_token& stop)
       : options_(options),
+        grace_(options.short_grace.value_or(options.grace)),
+        at_once_(options.short_grace == Microseconds{0}),
         repository_(repository),
         lineage_(lineage),
         remover_(remover),
         reporter_(reporter),
-        stop_(stop),
-        now_(repository.store().now()),
-        living_(repository, lineage, now_, options.grace) {
+        stop_(stop) {
     result_.name = lineage.name;
-    result_.backups = living_.backups().size();
-    result_.intents = living_.intents().size();
-    result_.has_redirects = living_.has_redirects();
   }
 
   ExpiredLineage run() {
-    require_readable_lists();
-    for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name)) {
-      throw_if_stopped(stop_);
-      if (list.done)
-        remove_finished(list);
-      else if (list.put + options_.grace <= now_)
-        carry_out(list);
-      else
-        wait_for(list);
-    }
-    doom();
+    announce();
+    pass();
+    // Nothing that is listed now is removed by what was seen before it was listed.
+    if (at_once_ && !options_.dry_run) pass();
+    if (announcement_) announcement_->end();
     return std::move(result_);
   }
 
  private:
+  // Looks who uses what, and does what is due by that.
+  void pass() {
+    // Before anything of who uses what: a list that somebody else puts meanwhile is not ours.
+    const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
+    require_readable(lists);
+    look();
+    take_off_deleted();
+    living_.emplace(repository_, lineage_, now_, options_.grace);
+    tell();
+    for (const repo::DoomedList& list : lists) {
+      throw_if_stopped(stop_);
+      if (list.done)
+        remove_finished(list);
+      else if (is_due(list))
+        carry_out(list);
+      else
+        wait_for(list);
+    }
+    if (!deleted_.empty()) living_.emplace(repository_, lineage_, now_, options_.grace, deleted_);
+    doom();
+  }
+
+  // Without a grace period also what was put a moment ago, whatever the ticks of clocks.
+  bool is_due(const repo::DoomedList& list) const { return at_once_ || list.put + grace_ <= now_; }
+
+  void look() {
+    now_ = repository_.store().now();
+    intents_ = repo::read_valid_intents(repository_, lineage_.name, now_, options_.grace);
+    std::erase_if(intents_, [](const repo::Intent& i) { return i.what == repo::kExpireIntent; });
+    result_.intents = intents_.size();
+    result_.next_due.reset();
+    result_.doomed = {};
+    result_.deleted.clear();
+    result_.waiting = 0;
+    deleted_.clear();
+    listed_.clear();
+  }
+
+  void tell() {
+    result_.backups = living_->backups().size();
+    for (const repo::Backup& backup : living_->backups())
+      if (deleted_.contains(backup.id)) --result_.backups;
+    result_.has_redirects = living_->has_redirects();
+  }
+
+  // Where there is no room for it, some of what may go without it goes first.
+  void announce() {
+    while (!options_.dry_run && !announcement_) {
+      const std::optional<Error> no_room = error_of({ErrorCode::kNoSpace}, [&] {
+        announcement_ = std::make_unique<Announcement>(repository_, lineage_.name, remover_);
+      });
+      if (no_room && !make_room()) throw Error(*no_room);
+    }
+  }
+
+  bool make_room() {
+    if (std::exchange(may_sweep_, false) && options_.sweep_uploads && options_.sweep_uploads() > 0)
+      return true;
+    if (!dispensable_) {
+      const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
+      require_readable(lists);
+      look();
+      dispensable_.emplace();
+      living_.emplace(repository_, lineage_, now_, options_.grace);
+      for (const repo::DoomedList& list : lists)
+        if (!list.done && is_due(list))
+          for (std::string& name : repo::read_doomed_list(repository_, lineage_.name, list.id)
+                                       .value_or(std::vector<std::string>{}))
+            dispensable_->push_back(std::move(name));
+      if (at_once_)
+        for_each_candidate(repository_, lineage_, *living_,
+                           [&](const store::ListEntry& entry, const ObjectName&) {
+                             dispensable_->push_back(entry.name);
+                           });
+    }
+    while (!dispensable_->empty()) {
+      throw_if_stopped(stop_);
+      const std::string name = std::move(dispensable_->back());
+      dispensable_->pop_back();
+      const std::optional<ObjectName> parsed = parse(name);
+      if (!parsed || !is_candidate_kind(parsed->kind) || is_wal(parsed->kind)) continue;
+      const std::optional<store::ObjectInfo> info = repository_.store().info(name);
+      if (!info || !is_old(info->modified) || living_->is_living(*parsed, info->modified)) continue;
+      remove(name, info->bytes);
+      return true;
+    }
+    return false;
+  }
+
+  // What was made while we look is nobody's garbage, however short the grace period.
+  bool is_old(Time modified) const {
+    const Microseconds least = options_.short_grace ? store::kClockTicks : Microseconds{0};
+    return modified + std::max(grace_, least) <= now_;
+  }
+
+  void remove(const std::string& name, uint64_t bytes) {
+    if (!options_.dry_run) {
+      if (announcement_) announcement_->check();
+      remover_.remove(name);
+    }
+    ++result_.removed.objects;
+    result_.removed.bytes += bytes;
+    reporter_.amount(bytes);
+  }
+
+  // The commits whose deletion is a grace period old. A mark that cannot be read may say that it
+  // was taken back, if it is newer.
+  void take_off_deleted() {
+    for (const auto& deletion : repo::read_deletions(repository_, lineage_.name)) {
+      const std::string& id = deletion.first;
+      const repo::Mark& mark = deletion.second;
+      const Time due = std::max(mark.at, mark.put) + grace_;
+      const std::string commit = repo::backup_name(lineage_.name, id);
+      const std::optional<store::ObjectInfo> info = repository_.store().info(commit);
+      if (!info) continue;
+      const bool is_used = std::ranges::any_of(intents_, [&](const repo::Intent& intent) {
+        return intent.backup == id || std::ranges::find(intent.uses, id) != intent.uses.end();
+      });
+      const std::optional<Time> doubt =
+          repo::read_marks(repository_, lineage_.name, id).unreadable_put;
+      if (due > now_ || is_used || (doubt && *doubt >= mark.at)) {
+        deleted_.insert(id);
+        result_.deleted.emplace_back(id, due);
+        if (due > now_) due_at(due);
+        continue;
+      }
+      if (options_.dry_run)
+        deleted_.insert(id);
+      else
+        remove(commit, info->bytes);
+      result_.taken_off.push_back(id);
+    }
+  }
+
   std::optional<ObjectName> parse(const std::string& name) const {
     return repo::parse_object_name(lineage_.name, pg::WalSegmentSize(lineage_.wal_segment_bytes),
                                    name);
@@ -71,8 +259,8 @@ class LineageExpiry {
 
   // A list that cannot be read protects whatever it names, and so everything: before anything goes
   // each is read, and what is due is looked at.
-  void require_readable_lists() const {
-    for (const repo::DoomedList& list : repo::list_doomed(repository_, lineage_.name)) {
+  void require_readable(const std::vector<repo::DoomedList>& lists) const {
+    for (const repo::DoomedList& list : lists) {
       if (list.done) continue;
       const std::optional<std::vector<std::string>> names =
           repo::read_doomed_list(repository_, lineage_.name, list.id);
@@ -84,7 +272,7 @@ class LineageExpiry {
 
   // A list is removed before its mark: a mark alone dooms nothing.
   void remove_finished(const repo::DoomedList& list) {
-    if (*list.done + options_.grace > now_ || options_.dry_run) return;
+    if (*list.done + grace_ > now_ || options_.dry_run) return;
     remover_.remove(repo::doomed_name(lineage_.name, list.id));
     remover_.remove(repo::doomed_end_name(lineage_.name, list.id));
   }
@@ -95,7 +283,7 @@ class LineageExpiry {
     if (!names) return;
     result_.waiting += names->size();
     listed_.insert(names->begin(), names->end());
-    due_at(list.put + options_.grace);
+    due_at(list.put + grace_);
   }
 
   void carry_out(const repo::DoomedList& list) {
@@ -118,19 +306,16 @@ class LineageExpiry {
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info) {
         removed.insert(name);
-        has_lost = has_lost || living_.is_living(*parsed, Time::min());
+        has_lost = has_lost || living_->is_living(*parsed, Time::min());
         continue;
       }
-      if (living_.is_living(*parsed, info->modified)) {
+      if (living_->is_living(*parsed, info->modified)) {
         ++outcome.spared;
         continue;
       }
-      if (!options_.dry_run) remover_.remove(name);
+      remove(name, info->bytes);
       removed.insert(name);
       ++outcome.removed;
-      ++result_.removed.objects;
-      result_.removed.bytes += info->bytes;
-      reporter_.amount(info->bytes);
     }
     result_.spared += outcome.spared;
     if (options_.dry_run) {
@@ -145,8 +330,8 @@ class LineageExpiry {
   // all.
   void mark_damaged(const std::set<std::string>& removed, bool also_known) {
     if (removed.empty()) return;
-    const std::vector<repo::Backup>& known = living_.backups();
-    for (const std::string& id : repo::list_backup_ids(repository_, lineage_.name)) {
+    const std::vector<repo::Backup>& known = living_->backups();
+    for (const auto& [id, modified] : repo::list_commits(repository_, lineage_.name)) {
       if (!also_known && std::ranges::find(known, id, &repo::Backup::id) != known.end()) continue;
       const std::optional<std::string> missing = first_missing(id, removed);
       if (!missing || repo::read_marks(repository_, lineage_.name, id).damaged) continue;
@@ -168,7 +353,14 @@ class LineageExpiry {
     for (const repo::PackRefs& pack : *refs)
       if (std::string name = repo::pack_name(lineage_.name, pack.pack); removed.contains(name))
         return name;
-    return std::nullopt;
+    const std::optional<repo::Backup> backup = repo::read_backup(repository_, lineage_.name, id);
+    if (!backup) return std::nullopt;
+    const std::optional<std::string> wal =
+        repo::find_missing_wal(repository_, lineage_,
+                               {.timeline = backup->stop_timeline,
+                                .start_lsn = backup->start_lsn,
+                                .end_lsn = backup->stop_lsn});
+    return wal && removed.contains(*wal) ? wal : std::nullopt;
   }
 
   // What has been garbage for a grace period and stands in no list.
@@ -179,43 +371,71 @@ class LineageExpiry {
       if (!options_.dry_run) repo::put_doomed_list(repository_, lineage_.name, names, now_);
       names.clear();
     };
-    for_each_candidate(repository_, lineage_, living_,
+    for_each_candidate(repository_, lineage_, *living_,
                        [&](const store::ListEntry& entry, const ObjectName& name) {
                          throw_if_stopped(stop_);
-                         if (entry.modified + options_.grace > now_) return;
-                         if (living_.is_living(name, entry.modified)) return;
+                         if (!is_old(entry.modified)) return;
+                         if (living_->is_living(name, entry.modified)) return;
                          if (listed_.contains(entry.name)) return;
+                         if (at_once_ && !is_wal(name.kind)) return remove(entry.name, entry.bytes);
                          names.push_back(entry.name);
                          ++result_.doomed.objects;
                          result_.doomed.bytes += entry.bytes;
                          if (names.size() == repo::kDoomedPerList) put();
                        });
     put();
-    if (result_.doomed.objects > 0) due_at(now_ + options_.grace);
+    if (result_.doomed.objects > 0) due_at(now_ + grace_);
   }
 
   const ExpireOptions& options_;
+  const Microseconds grace_;
+  const bool at_once_;
   const repo::Repository& repository_;
   const repo::Lineage& lineage_;
   store::Remover& remover_;
   Reporter& reporter_;
   const std::stop_token& stop_;
-  const Time now_;
-  const Living living_;
-  std::set<std::string> listed_;  // in lists that are not due, or would be removed by now
+  std::unique_ptr<Announcement> announcement_;  // unset in a dry run
+  // What may go to make room for it, when there is none; taken from the end.
+  bool may_sweep_ = true;
+  std::optional<std::vector<std::string>> dispensable_;
+  // --- of a pass
+  Time now_;
+  std::vector<repo::Intent> intents_;
+  std::optional<Living> living_;
+  std::set<std::string> deleted_;  // whose commits stand
+  std::set<std::string> listed_;   // in lists that are not due, or would be removed by now
   ExpiredLineage result_;
 };
+
+// A grace period that is shortened protects nobody who is at work any more.
+void require_nobody_at_work(const repo::Repository& repository, const repo::LineageName& lineage,
+                            Microseconds grace) {
+  std::string who;
+  for (const repo::Intent& intent :
+       repo::read_valid_intents(repository, lineage, repository.store().now(), grace))
+    who += fmt::format("{}A {}: {} (claim {}).", who.empty() ? "" : " ", intent.what,
+                       repo::owner_text(intent), to_hex(intent.id.view()).substr(0, 8));
+  if (who.empty()) return;
+  throw Error({.code = ErrorCode::kBusy,
+               .message = "the grace period cannot be shortened while somebody is at work",
+               .detail = std::move(who),
+               .hint = "Wait for the end of that, or stop it. If its work is over, which cannot be "
+                       "proven from here: \"holdfast claims --end CLAIM\"."});
+}
 
 }  // namespace
 
 ExpireResult expire(const ExpireOptions& options, const repo::Repository& repository,
                     store::Remover& remover, Reporter& reporter, std::stop_token stop) {
   const std::vector<repo::Lineage> lineages = repository.require_lineages(options.cluster);
-  ExpireResult result{.grace = options.grace, .dry_run = options.dry_run};
+  ExpireResult result{.grace = options.short_grace.value_or(options.grace),
+                      .dry_run = options.dry_run};
   reporter.phase("removing what nothing uses", 0);
   for (const repo::Lineage& lineage : lineages) {
     Context expiring("expiring lineage \"{}\" of cluster \"{}\"", repo::to_string(lineage.name),
                      options.cluster);
+    if (options.short_grace) require_nobody_at_work(repository, lineage.name, options.grace);
     result.lineages.push_back(
         LineageExpiry(options, repository, lineage, remover, reporter, stop).run());
   }

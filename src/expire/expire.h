@@ -4,6 +4,9 @@
 //   run at t + grace   what is still garbage of that list is removed; the list is marked done
 //   run at t + 2 grace the list itself is removed
 //
+// The commit object of a backup that is deleted stands for a grace period, in which the deletion
+// can be taken back; what it alone used is listed meanwhile.
+//
 // Each run does what is due, and can be killed at any moment, fail on any call, or run beside
 // another: the next one does what is left. What lives is decided by living.h, and read again before
 // every removal. All times are the store's.
@@ -15,6 +18,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/reporter.h"
@@ -27,6 +31,9 @@ namespace holdfast::expire {
 struct ExpireOptions {
   std::string cluster = "main";
   Microseconds grace = std::chrono::hours(24);
+  // In an emergency, shorter: refused while anybody may be at work. With 0 all garbage goes at
+  // once.
+  std::optional<Microseconds> short_grace = {};
   bool dry_run = false;  // look, and change nothing
   // Takes away what killed writers left in the store's own places; returns how many. The engine's,
   // because only it knows them.
@@ -40,8 +47,12 @@ struct Amount {
 
 struct ExpiredLineage {
   repo::LineageName name;
-  uint64_t backups = 0;                      // kept
-  uint64_t intents = 0;                      // valid
+  uint64_t backups = 0;                     // kept
+  uint64_t intents = 0;                     // valid
+  std::vector<std::string> taken_off = {};  // deleted backups whose commits were removed; dry run:
+                                            // would be
+  // Deleted ones whose commits stand, and from when on they go.
+  std::vector<std::pair<std::string, Time>> deleted = {};
   Amount removed;                            // dry run: what would be
   uint64_t spared = 0;                       // were doomed, and live again
   Amount doomed;                             // listed by this run; dry run: what would be
@@ -58,8 +69,10 @@ struct ExpireResult {
   bool dry_run = false;
 };
 
-// Throws kNotFound (no such cluster), kCorrupt when it cannot be told what a kept backup or a valid
-// intent uses: then nothing is removed in its lineage.
+// Throws kNotFound (no such cluster), kBusy (another run; with a short grace period anybody),
+// kNoSpace (there is no room even to say that it is at work, and nothing that may go first),
+// kCorrupt when it cannot be told what a kept backup or a valid intent uses: then nothing is
+// removed in its lineage.
 ExpireResult expire(const ExpireOptions& options, const repo::Repository& repository,
                     store::Remover& remover, Reporter& reporter, std::stop_token stop);
 

@@ -108,11 +108,11 @@ std::set<pg::TimelineId> Living::timelines_with_objects() const {
 
 void Living::read_commits(const std::set<std::string>& excluded) {
   std::vector<repo::Backup> committed;
-  for (const std::string& id : repo::list_backup_ids(repository_, lineage_.name)) {
-    if (excluded.contains(id)) continue;
-    std::optional<repo::Backup> backup =
-        read_of_backup(id, [&] { return repo::read_backup(repository_, lineage_.name, id); });
-    if (backup) committed.push_back(std::move(*backup));  // else deleted at this moment
+  for (const repo::CommitEntry& commit : repo::list_commits(repository_, lineage_.name)) {
+    if (excluded.contains(commit.id)) continue;
+    std::optional<repo::Backup> backup = read_of_backup(
+        commit.id, [&] { return repo::read_commit(repository_, lineage_.name, commit.id); });
+    if (backup) committed.push_back(std::move(*backup));  // else removed at this moment
   }
   backups_ = kept_backups(std::move(committed));
 }
@@ -238,7 +238,8 @@ void Living::find_oldest_timeline() {
   };
   for (const auto& [timeline, first] : first_segments_) lives(timeline);
   for (const repo::Backup& backup : backups_) lives(backup.start_timeline);
-  for (const repo::Intent& intent : intents_) lives(intent.timeline.value_or(pg::TimelineId{0}));
+  for (const repo::Intent& intent : intents_)
+    if (intent.what != repo::kExpireIntent) lives(intent.timeline.value_or(pg::TimelineId{0}));
   if (!backups_.empty()) oldest_timeline_ = *oldest;
 }
 

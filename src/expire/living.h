@@ -31,7 +31,8 @@ std::vector<repo::Backup> kept_backups(std::vector<repo::Backup> committed);
 class Living {
  public:
   // Reads the intents, then the commits: an intent that has ended by then had its commit put
-  // before. `excluded` are ids that count as deleted. `repository` must outlive it. Throws kCorrupt
+  // before. A commit counts as long as it stands, also of a backup that is deleted: that may be
+  // taken back. `excluded` are ids that do not count. `repository` must outlive it. Throws kCorrupt
   // when what a kept backup uses cannot be told.
   Living(const repo::Repository& repository, const repo::Lineage& lineage, Time now,
          Microseconds grace, const std::set<std::string>& excluded = {});

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "repo/backup_order.h"
 
 namespace holdfast::recovery {
 
@@ -36,7 +37,7 @@ void Sources::find_backups() {
     backup_ids_ = {named.id};
     return;
   }
-  backup_ids_ = repo::list_backup_ids(repository_, lineage_.name);
+  backup_ids_ = repo::backup_ids_in_order(repository_, lineage_.name);
   if (backup_ids_.empty()) {
     throw Error(
         {.code = ErrorCode::kNotFound,

@@ -1,17 +1,20 @@
 #include "repo/backup.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/mutex.h"
+#include "repo/backup_order.h"
 #include "repo/doomed.h"
 #include "repo/fields.h"
 #include "repo/intent.h"
 #include "repo/layout.h"
 #include "repo/marks.h"
+#include "repo/needed_wal.h"
 
 namespace holdfast::repo {
 namespace {
@@ -85,6 +88,7 @@ Json to_json(const Backup& backup) {
       .set("refs", named_object(backup.refs_object, backup.refs_bytes, backup.refs_sha256));
   if (backup.configuration) body.set("configuration", to_json(*backup.configuration));
   if (!backup.origin.empty()) body.set("origin", backup.origin);
+  if (backup.committed) body.set("committed", to_json(*backup.committed));
   return body;
 }
 
@@ -104,6 +108,7 @@ Backup backup_from_json(const Json& body) {
   backup.catalog_version = number_member<uint32_t>(body, "catalog_version");
   backup.started = time_member(body, "started");
   backup.finished = time_member(body, "finished");
+  if (body.find("committed") != nullptr) backup.committed = time_member(body, "committed");
   backup.start_time = time_member(body, "start_time");
   backup.stop_time = time_member(body, "stop_time");
   backup.start_lsn = lsn_member(body, "start_lsn");
@@ -158,21 +163,30 @@ Backup backup_from_json(const Json& body) {
 
 // --- Finding ------------------------------------------------------------------------------------
 
-std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
+std::vector<CommitEntry> list_commits(const Repository& repository, const LineageName& lineage) {
   const std::string folder = backups_folder(lineage);
-  std::vector<std::string> ids;
+  std::vector<CommitEntry> commits;
   store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
     std::string_view name = std::string_view(entry.name).substr(folder.size());
     if (name.ends_with(kJsonSuffix)) {
       name.remove_suffix(kJsonSuffix.size());
-      if (is_backup_id(name)) ids.emplace_back(name);
+      if (is_backup_id(name))
+        commits.push_back({.id = std::string(name), .modified = entry.modified});
     }
     return true;
   });
+  return commits;
+}
+
+std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
+  std::vector<std::string> ids;
+  const std::map<std::string, Mark> deleted = read_deletions(repository, lineage);
+  for (CommitEntry& commit : list_commits(repository, lineage))
+    if (!deleted.contains(commit.id)) ids.push_back(std::move(commit.id));
   return ids;
 }
 
-std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
+std::optional<Backup> read_commit(const Repository& repository, const LineageName& lineage,
                                   const std::string& id) {
   if (!is_backup_id(id)) return std::nullopt;
   const std::string name = backup_name(lineage, id);
@@ -183,8 +197,16 @@ std::optional<Backup> read_backup(const Repository& repository, const LineageNam
   if (backup.id != id || backup.lineage != lineage)
     throw_damaged(name, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
                                     lineage_folder(backup.lineage)));
-  backup.marks = read_marks(repository, lineage, id);
-  if (backup.marks.damaged) backup.damaged = true;
+  return backup;
+}
+
+std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
+                                  const std::string& id) {
+  std::optional<Backup> backup = read_commit(repository, lineage, id);
+  if (!backup) return std::nullopt;
+  backup->marks = read_marks(repository, lineage, id);
+  if (backup->marks.deleted) return std::nullopt;
+  if (backup->marks.damaged) backup->damaged = true;
   return backup;
 }
 
@@ -214,24 +236,38 @@ std::string nearest_ids(const std::vector<std::string>& ids, std::string_view te
   return quoted_list(std::span(ids).subspan(first, std::min<size_t>(4, ids.size() - first)));
 }
 
+void refuse_deleted(const Repository& repository, const LineageName& lineage,
+                    std::string_view text) {
+  for (const auto& [id, mark] : read_deletions(repository, lineage))
+    if (id.starts_with(text))
+      throw Error({.code = ErrorCode::kNotFound,
+                   .message = fmt::format("backup \"{}\" is deleted", id),
+                   .detail = fmt::format("It was deleted at {}, on host \"{}\".", to_local(mark.at),
+                                         mark.by),
+                   .hint = fmt::format("\"holdfast backup undelete {}\" takes that back, until an "
+                                       "expiry has removed it.",
+                                       id)});
+}
+
 }  // namespace
 
 Backup resolve_backup(const Repository& repository, const LineageName& lineage,
                       std::string_view text) {
   const std::vector<std::string> ids = list_backup_ids(repository, lineage);
+  std::vector<std::string> matches;
+  if (text == "latest") {
+    if (!ids.empty()) matches.push_back(backup_ids_in_order(repository, lineage).back());
+  } else if (!text.empty()) {
+    for (const std::string& id : ids)
+      if (id.starts_with(text)) matches.push_back(id);
+    if (matches.empty()) refuse_deleted(repository, lineage, text);
+  }
   if (ids.empty())
     throw Error({.code = ErrorCode::kNotFound,
                  .message = fmt::format("cluster \"{}\" has no backup", lineage.cluster),
                  .detail = fmt::format("The repository at \"{}\" holds none of its lineage \"{}\".",
                                        repository.store().url(), to_string(lineage)),
                  .hint = "Take one with \"holdfast backup\"."});
-  std::vector<std::string> matches;
-  if (text == "latest") {
-    matches.push_back(ids.back());
-  } else if (!text.empty()) {
-    for (const std::string& id : ids)
-      if (id.starts_with(text)) matches.push_back(id);
-  }
   if (matches.empty())
     throw Error(
         {.code = ErrorCode::kNotFound,
@@ -292,6 +328,7 @@ struct BackupWriter::State {
   void put_refs(const std::vector<PackSummary>& all);
   std::optional<std::string> find_missing(const std::vector<PackSummary>& all) const;
   std::optional<std::string> find_doomed(const std::vector<PackSummary>& all) const;
+  std::string why_not_whole(const std::vector<PackSummary>& all, const Backup& backup) const;
 
   const Repository* repository;
   Lineage lineage;
@@ -301,6 +338,7 @@ struct BackupWriter::State {
   HeldIntent intent;
   ExtentWriter manifest_extents;
   ManifestWriter manifest;
+  std::optional<pg::TimelineId> wal_timeline;  // of the WAL that is protected
 
   bool is_sealed = false;  // then these hold
   ManifestWriter::Committed sealed_manifest;
@@ -321,6 +359,12 @@ BackupWriter::~BackupWriter() = default;
 
 const std::string& BackupWriter::id() const { return state_->id; }
 ManifestWriter& BackupWriter::manifest() { return state_->manifest; }
+
+void BackupWriter::protect_wal(pg::TimelineId timeline, pg::Lsn from) {
+  if (state_->wal_timeline == timeline) return;
+  state_->intent.use_wal(timeline, from);
+  state_->wal_timeline = timeline;
+}
 
 ExtentWriter BackupWriter::make_worker() {
   return ExtentWriter(*state_->repository, state_->lineage.name, state_->compression);
@@ -395,6 +439,24 @@ std::optional<std::string> BackupWriter::State::find_doomed(
   return repo::find_doomed(*repository, lineage.name, ours);
 }
 
+// Nothing that it names may be gone or be about to go; empty: so it is.
+std::string BackupWriter::State::why_not_whole(const std::vector<PackSummary>& all,
+                                               const Backup& backup) const {
+  if (std::optional<std::string> missing = find_missing(all))
+    return fmt::format("The object \"{}\" that it wrote is missing or cut short.", *missing);
+  if (std::optional<std::string> doomed = find_doomed(all))
+    return fmt::format("The object \"{}\" that it wrote is about to be removed.", *doomed);
+  if (!wal_timeline) return {};
+  const NeededWal needed{
+      .timeline = backup.stop_timeline, .start_lsn = backup.start_lsn, .end_lsn = backup.stop_lsn};
+  if (std::optional<Going> going = find_going_wal(*repository, lineage, needed))
+    return fmt::format("The WAL object \"{}\" that it needs is about to be removed.",
+                       going->object);
+  if (std::optional<std::string> missing = find_missing_wal(*repository, lineage, needed))
+    return fmt::format("The WAL object \"{}\" that it needs is missing.", *missing);
+  return {};
+}
+
 Backup BackupWriter::commit(Backup backup) {
   State& state = *state_;
   HF_CHECK(state.is_sealed);
@@ -429,22 +491,15 @@ Backup BackupWriter::commit(Backup backup) {
   backup.refs_bytes = state.sealed_refs.bytes;
   backup.refs_sha256 = state.sealed_refs.sha256;
 
-  // Nothing that it names may be gone or be about to go.
-  std::optional<std::string> missing = state.find_missing(all);
-  std::optional<std::string> doomed = missing ? std::nullopt : state.find_doomed(all);
-  if (missing || doomed)
-    throw Error(
-        {.code = ErrorCode::kConflict,
-         .message = fmt::format("backup \"{}\" cannot be completed", state.id),
-         .detail =
-             missing
-                 ? fmt::format("The object \"{}\" that it wrote is missing or cut short.", *missing)
-                 : fmt::format("The object \"{}\" that it wrote is about to be removed.", *doomed),
-         .hint = "Take the backup again. If its objects were removed by an expiry, it had run "
-                 "longer than "
-                 "deletion waits."});
+  if (const std::string why = state.why_not_whole(all, backup); !why.empty())
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("backup \"{}\" cannot be completed", state.id),
+                 .detail = why,
+                 .hint = "Take the backup again. If its objects were removed by an expiry, it had "
+                         "run longer than deletion waits."});
 
   // From here on the backup exists.
+  backup.committed = state.repository->store().now();
   const std::string name = backup_name(state.lineage.name, state.id);
   if (!state.repository->create_document("backup", name, to_json(backup)))
     throw Error({.code = ErrorCode::kAlreadyExists,
@@ -453,19 +508,15 @@ Backup BackupWriter::commit(Backup backup) {
 
   // A list of the doomed may have been put, and carried out, while the commit was: it did not see
   // the commit, this sees the list, or what is missing.
-  missing = state.find_missing(all);
-  doomed = missing ? std::nullopt : state.find_doomed(all);
-  if (!missing && !doomed) {
+  const std::string why = state.why_not_whole(all, backup);
+  if (why.empty()) {
     state.intent.end();
     return backup;
   }
-  const std::string detail =
-      missing ? fmt::format("The object \"{}\" is missing or cut short.", *missing)
-              : fmt::format("The object \"{}\" is about to be removed.", *doomed);
-  put_mark(*state.repository, state.lineage.name, state.id, MarkKind::kDamaged, detail);
+  put_mark(*state.repository, state.lineage.name, state.id, MarkKind::kDamaged, why);
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("backup \"{}\" was marked as damaged", state.id),
-               .detail = detail,
+               .detail = why,
                .hint = "Take the backup again."});
 }
 

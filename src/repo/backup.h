@@ -32,8 +32,9 @@ struct Backup {
   uint64_t system_identifier = 0;
   int major = 0;
   uint32_t catalog_version = 0;
-  Time started, finished;      // by our clock
-  Time start_time, stop_time;  // by the server's
+  Time started, finished;              // by our clock
+  std::optional<Time> committed = {};  // by the store's; nullopt: by a version that did not say it
+  Time start_time, stop_time;          // by the server's
   pg::Lsn start_lsn, stop_lsn, checkpoint_lsn;
   pg::TimelineId start_timeline, stop_timeline;
   std::string start_segment, stop_segment;  // file names
@@ -68,10 +69,21 @@ struct UnreadableBackup {
   std::string problem;  // a line
 };
 
-// Ids, oldest first, page by page; nothing is opened.
+// All commit objects, by their ids, page by page; nothing is opened. Also of backups that are
+// deleted.
+struct CommitEntry {
+  std::string id;
+  Time modified;  // by the store's clock
+};
+std::vector<CommitEntry> list_commits(const Repository& repository, const LineageName& lineage);
+// The ids of backups, in the order of names; which is older says backup_order.h.
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage);
-// The commit object, and its marks: `damaged` says what both come to. nullopt: there is none.
+// The commit object, and its marks: `damaged` says what both come to. nullopt: there is none, or
+// the backup is deleted.
 std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
+                                  const std::string& id);
+// The commit object alone, without marks; also of a backup that is deleted.
+std::optional<Backup> read_commit(const Repository& repository, const LineageName& lineage,
                                   const std::string& id);
 // The same, for who looks through all backups: one whose commit object cannot be read (it is
 // damaged, needs a newer version of this program, may not be read) is told to `unreadable` and
@@ -79,8 +91,8 @@ std::optional<Backup> read_backup(const Repository& repository, const LineageNam
 std::optional<Backup> read_backup_if_possible(
     const Repository& repository, const LineageName& lineage, const std::string& id,
     const std::function<void(const Error& error)>& unreadable);
-// "latest", an id, or a unique prefix of one. Throws kNotFound (naming the nearest ids) or kUsage
-// (prefix of several).
+// "latest", an id, or a unique prefix of one. Throws kNotFound (naming the nearest ids; of one that
+// is deleted how it comes back) or kUsage (prefix of several).
 Backup resolve_backup(const Repository& repository, const LineageName& lineage,
                       std::string_view text);
 // The lineage to look for that backup in: the newest of the cluster, unless `text` is the beginning
@@ -97,6 +109,9 @@ class BackupWriter {
   ~BackupWriter();
 
   const std::string& id() const;
+  // From here on nobody removes WAL from there on, on that timeline and its ancestors. Before any
+  // of it is looked for; again when it was another timeline.
+  void protect_wal(pg::TimelineId timeline, pg::Lsn from);
   // One for each worker; hand them back with finish_worker.
   ExtentWriter make_worker();
   void finish_worker(ExtentWriter worker);  // any thread
@@ -106,8 +121,8 @@ class BackupWriter {
 
   // Finishes what is open, puts manifest, copy and refs, all durable. After it: commit.
   void seal_contents();
-  // Fills files, bytes, stored_bytes, packs, manifest_* of `backup`, checks that every pack is
-  // there, and puts the commit object.
+  // Fills files, bytes, stored_bytes, packs, manifest_* of `backup`, checks that every pack, and
+  // the WAL that was protected, is there and stays, puts the commit object, and looks once more.
   Backup commit(Backup backup);
 
  private:

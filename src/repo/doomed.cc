@@ -82,18 +82,56 @@ std::optional<std::vector<std::string>> read_doomed_list(const Repository& repos
   return objects;
 }
 
-std::optional<std::string> find_doomed(const Repository& repository, const LineageName& lineage,
-                                       const std::set<std::string>& names) {
+namespace {
+
+// The first that `is_meant` in a list that is not done.
+std::optional<std::string> find_listed(const Repository& repository, const LineageName& lineage,
+                                       const std::function<bool(const std::string&)>& is_meant) {
   for (const DoomedList& list : list_doomed(repository, lineage)) {
     if (list.done) continue;
     const std::optional<std::vector<std::string>> objects =
         read_doomed_list(repository, lineage, list.id);
     if (!objects) continue;  // gone at this moment: it was carried out, and what it held is missing
-    auto found = std::ranges::find_if(
-        *objects, [&](const std::string& object) { return names.contains(object); });
+    auto found = std::ranges::find_if(*objects, is_meant);
     if (found != objects->end()) return *found;
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> find_doomed(const Repository& repository, const LineageName& lineage,
+                                       const std::set<std::string>& names) {
+  return find_listed(repository, lineage,
+                     [&](const std::string& object) { return names.contains(object); });
+}
+
+std::set<std::string> doomed_objects(const Repository& repository, const LineageName& lineage,
+                                     const std::function<bool(const std::string&)>& is_meant) {
+  std::set<std::string> found;
+  find_listed(repository, lineage, [&](const std::string& object) {
+    if (is_meant(object)) found.insert(object);
+    return false;
+  });
+  return found;
+}
+
+std::optional<Going> find_going(const Repository& repository, const LineageName& lineage,
+                                const std::function<bool(const std::string&)>& is_needed) {
+  const Intents intents =
+      read_intents(repository, lineage, repository.store().now(), Microseconds{0});
+  std::string by;
+  for (const Intent& intent : intents.standing)
+    if (intent.what == kExpireIntent && state_of_owner(repository, intent) != ProcessState::kDead)
+      by = owner_text(intent);
+  // It may be a run's.
+  for (const DamagedIntent& damaged : intents.damaged)
+    if (repository.store().now() <= damaged.put + kExpireIntentLife)
+      by = fmt::format("unknown: the intent \"{}\" is damaged", intent_name(lineage, damaged.id));
+  if (by.empty()) return std::nullopt;
+  const std::optional<std::string> object = find_listed(repository, lineage, is_needed);
+  if (!object) return std::nullopt;
+  return Going{.object = *object, .by = by};
 }
 
 }  // namespace holdfast::repo

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "repo/intent.h"
 #include "repo/repository.h"
 
 namespace holdfast::repo {
@@ -49,5 +50,19 @@ std::optional<std::vector<std::string>> read_doomed_list(const Repository& repos
 // gone, or lives.
 std::optional<std::string> find_doomed(const Repository& repository, const LineageName& lineage,
                                        const std::set<std::string>& names);
+
+// All that `is_meant` in lists that are not done.
+std::set<std::string> doomed_objects(const Repository& repository, const LineageName& lineage,
+                                     const std::function<bool(const std::string&)>& is_meant);
+
+// The first object that `is_needed` in a list that is not done, while a run of expire is under way:
+// it may have looked for who uses it before the caller said so, and removes what is listed. For who
+// has an intent on it already; a list that nobody carries out dooms nothing then.
+struct Going {
+  std::string object;
+  std::string by;  // owner_text() of the run
+};
+std::optional<Going> find_going(const Repository& repository, const LineageName& lineage,
+                                const std::function<bool(const std::string&)>& is_needed);
 
 }  // namespace holdfast::repo

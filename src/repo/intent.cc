@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -10,6 +11,7 @@
 #include "base/mutex.h"
 #include "base/process.h"
 #include "base/task_group.h"
+#include "codec/digest.h"
 #include "repo/fields.h"
 #include "repo/layout.h"
 
@@ -18,6 +20,8 @@ namespace {
 
 constexpr std::string_view kEndedSuffix = ".ended.json";
 constexpr std::chrono::minutes kLookEvery{1};
+
+constexpr std::string_view kMachineDigest = "holdfast machine 1";
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
@@ -29,7 +33,47 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json
            "Its name was drawn at random: the random source of this system cannot be trusted."});
 }
 
+Json process_to_json(const ProcessIdentity& process) {
+  return Json::object()
+      .set("machine", process.machine)
+      .set("boot", process.boot)
+      .set("namespaces", process.namespaces)
+      .set("pid", process.pid)
+      .set("start", std::to_string(process.start));
+}
+
+ProcessIdentity process_from_json(const Json& body) {
+  return {.machine = body.at("machine").as_string(),
+          .boot = body.at("boot").as_string(),
+          .namespaces = body.at("namespaces").as_string(),
+          .pid = body.at("pid").as_i64(),
+          .start = text_number_member(body, "start")};
+}
+
+// Not the id itself, which is the machine's secret.
+std::string machine_digest(const Repository& repository, const std::string& machine_id) {
+  const Bytes16 repository_id = repository.id();
+  codec::Sha256 digest;
+  digest.update(as_bytes(kMachineDigest));
+  digest.update(repository_id.view());
+  digest.update(as_bytes(machine_id));
+  return to_hex(digest.finish().view().first(16));
+}
+
 }  // namespace
+
+std::optional<ProcessIdentity> intent_owner(const Repository& repository) {
+  std::optional<ProcessIdentity> process = this_process();
+  if (process) process->machine = machine_digest(repository, process->machine);
+  return process;
+}
+
+ProcessState state_of_owner(const Repository& repository, const Intent& intent) {
+  if (!intent.process || intent.host != host_name()) return ProcessState::kUnknown;
+  const std::optional<ProcessIdentity> here = intent_owner(repository);
+  if (!here) return ProcessState::kUnknown;
+  return state_of(*intent.process, *here);
+}
 
 Json to_json(const Intent& intent) {
   Json uses = Json::array();
@@ -41,8 +85,10 @@ Json to_json(const Intent& intent) {
       .set("objects_from", intent.objects_from ? to_json(*intent.objects_from) : Json())
       .set("timeline", intent.timeline ? Json(intent.timeline->value) : Json())
       .set("wal_from", intent.wal_from ? to_json(*intent.wal_from) : Json())
+      .set("detail", text_or_null(intent.detail))
       .set("host", intent.host)
       .set("pid", intent.pid)
+      .set("process", intent.process ? process_to_json(*intent.process) : Json())
       .set("started", to_json(intent.started))
       .set("valid_until", to_json(intent.valid_until));
 }
@@ -62,6 +108,10 @@ Intent intent_from_json(const Json& body) {
   if (!body.at("wal_from").is_null()) intent.wal_from = lsn_member(body, "wal_from");
   if (intent.wal_from && !intent.timeline)
     throw_member("timeline", "It is absent, and \"wal_from\" is not.");
+  if (const Json* detail = body.find("detail"); detail != nullptr && !detail->is_null())
+    intent.detail = detail->as_string();
+  if (const Json* process = body.find("process"); process != nullptr && !process->is_null())
+    intent.process = process_from_json(*process);
   intent.host = body.at("host").as_string();
   intent.pid = body.at("pid").as_i64();
   intent.started = time_member(body, "started");
@@ -84,42 +134,77 @@ bool put_intent_end(const Repository& repository, const LineageName& lineage,
 
 // Whether an intent protects is asked of its own document first, and only of one that would: so an
 // end that comes to be while we read is either seen, or comes after everything that we read later.
-std::vector<Intent> read_valid_intents(const Repository& repository, const LineageName& lineage,
-                                       Time now, Microseconds grace) {
+Intents read_intents(const Repository& repository, const LineageName& lineage, Time now,
+                     Microseconds grace) {
   const std::string folder = intents_folder(lineage);
-  std::vector<Intent> valid;
+  Intents found;
   store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
     std::string_view name = std::string_view(entry.name).substr(folder.size());
     if (!name.ends_with(kJsonSuffix) || name.ends_with(kEndedSuffix)) return true;
     name.remove_suffix(kJsonSuffix.size());
     const std::optional<Bytes16> id = parse_hex_array<16>(name);
     if (!id) return true;
-    // A damaged note that has run out stands in nobody's way.
-    const std::optional<Error> damage =
-        error_of({ErrorCode::kCorrupt, ErrorCode::kPermission, ErrorCode::kIo}, [&] {
-          const std::optional<Json> body = repository.read_document("intent", entry.name);
-          if (!body) return;  // removed at this moment: it had run out
-          Intent intent = intent_from_json(*body);
-          if (now > intent.valid_until + grace) return;
-          if (repository.read_document("intent", intent_end_name(lineage, *id))) return;
-          intent.id = *id;
-          valid.push_back(std::move(intent));
-        });
-    if (damage && now <= entry.modified + kLongestIntentLife + grace)
-      throw Error(
-          {.code = damage->code(),
-           .message = fmt::format("{} intent \"{}\"",
-                                  damage->is_damage() ? "damaged" : "unreadable", entry.name),
-           .detail = fmt::format("{}. What it protects cannot be told, so nothing "
-                                 "can be removed before {}.",
-                                 damage->message(),
-                                 to_rfc3339(entry.modified + kLongestIntentLife + grace)),
-           .hint = damage->hint().empty()
-                       ? "Take the object from a copy of the repository, or wait."
-                       : damage->hint()});
+    auto has_ended = [&] {
+      return repository.read_document("intent", intent_end_name(lineage, *id)).has_value();
+    };
+    // A damaged note that has run out, or that somebody has ended, stands in nobody's way.
+    const auto tolerated = {ErrorCode::kCorrupt, ErrorCode::kPermission, ErrorCode::kIo};
+    const std::optional<Error> damage = error_of(tolerated, [&] {
+      const std::optional<Json> body = repository.read_document("intent", entry.name);
+      if (!body) return;  // removed at this moment: it had run out
+      Intent intent = intent_from_json(*body);
+      const Microseconds longer = intent.what == kExpireIntent ? Microseconds{0} : grace;
+      if (now > intent.valid_until + longer || has_ended()) return;
+      intent.id = *id;
+      found.standing.push_back(std::move(intent));
+    });
+    if (!damage) return true;
+    const Time until = entry.modified + kLongestIntentLife + grace;
+    bool is_over = now > until;
+    if (!is_over) error_of(tolerated, [&] { is_over = has_ended(); });
+    if (!is_over)
+      found.damaged.push_back({.id = *id, .error = *damage, .put = entry.modified, .until = until});
     return true;
   });
-  return valid;
+  return found;
+}
+
+std::vector<Intent> read_valid_intents(const Repository& repository, const LineageName& lineage,
+                                       Time now, Microseconds grace) {
+  Intents found = read_intents(repository, lineage, now, grace);
+  for (const DamagedIntent& damaged : found.damaged)
+    throw Error(
+        {.code = damaged.error.code(),
+         .message =
+             fmt::format("{} intent \"{}\"", damaged.error.is_damage() ? "damaged" : "unreadable",
+                         intent_name(lineage, damaged.id)),
+         .detail = fmt::format("{}. What it protects cannot be told, so nothing can be removed "
+                               "before {}.",
+                               damaged.error.message(), to_rfc3339(damaged.until)),
+         .hint = damaged.error.hint().empty()
+                     ? fmt::format("Take the object from a copy of the repository, or wait. If "
+                                   "nobody is at work: \"holdfast claims --end {}\".",
+                                   to_hex(damaged.id.view()))
+                     : damaged.error.hint()});
+  std::erase_if(found.standing, [&](const Intent& intent) {
+    return state_of_owner(repository, intent) == ProcessState::kDead;
+  });
+  return std::move(found.standing);
+}
+
+std::vector<Intent> running_expiries(const Repository& repository, const LineageName& lineage) {
+  std::vector<Intent> running =
+      read_intents(repository, lineage, repository.store().now(), Microseconds{0}).standing;
+  std::erase_if(running, [&](const Intent& intent) {
+    return intent.what != kExpireIntent ||
+           state_of_owner(repository, intent) == ProcessState::kDead;
+  });
+  return running;
+}
+
+std::string owner_text(const Intent& intent) {
+  return fmt::format("process {} on host \"{}\", since {}", intent.pid, intent.host,
+                     to_local(intent.started));
 }
 
 // --- HeldIntent ---------------------------------------------------------------------------------
@@ -132,18 +217,27 @@ struct HeldIntent::State {
     intent.valid_until = repository.store().now() + life;
     ids.push_back(put_intent(repository, lineage, intent));
   }
+  [[noreturn]] void throw_lost(std::string detail, std::string hint) HF_REQUIRES(mutex) {
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("this {} has lost the protection of its objects", intent.what),
+         .detail = std::move(detail),
+         .hint = std::move(hint)});
+  }
   void renew_when_due() HF_REQUIRES(mutex) {
     if (ended) return;
     const Time now = repository.store().now();
     if (now > intent.valid_until)
-      throw Error(
-          {.code = ErrorCode::kConflict,
-           .message = fmt::format("this {} has lost the protection of its objects", intent.what),
-           .detail = fmt::format("Its intent ended at {}, before it could be renewed; "
-                                 "expiry may have removed what it needs.",
-                                 to_rfc3339(intent.valid_until)),
-           .hint = "Run the command again."});
+      throw_lost(fmt::format("Its intent ended at {}, before it could be renewed; "
+                             "expiry may have removed what it needs.",
+                             to_rfc3339(intent.valid_until)),
+                 "Run the command again.");
     if (now + life / 2 > intent.valid_until) put();
+  }
+  void end_all() HF_REQUIRES(mutex) {
+    if (std::exchange(ended, true)) return;
+    const Time now = repository.store().now();
+    for (const Bytes16& id : ids) put_intent_end(repository, lineage, id, now);
   }
 
   const Repository& repository;
@@ -161,6 +255,7 @@ HeldIntent::HeldIntent(const Repository& repository, const LineageName& lineage,
   HF_CHECK(life <= kLongestIntentLife);
   intent.host = host_name();
   intent.pid = process_id();
+  intent.process = intent_owner(repository);
   intent.started = clock.now();
   state_ = std::make_unique<State>(repository, lineage, std::move(intent), life);
   {
@@ -180,7 +275,7 @@ HeldIntent::HeldIntent(const Repository& repository, const LineageName& lineage,
   });
 }
 
-HeldIntent::~HeldIntent() = default;
+HeldIntent::~HeldIntent() { end(); }
 
 void HeldIntent::use(const std::string& backup_id) {
   MutexLock lock(state_->mutex);
@@ -188,9 +283,36 @@ void HeldIntent::use(const std::string& backup_id) {
   state_->put();
 }
 
-void HeldIntent::check() {
+void HeldIntent::use_wal(pg::TimelineId timeline, pg::Lsn from) {
   MutexLock lock(state_->mutex);
-  state_->renew_when_due();
+  state_->intent.timeline = timeline;
+  state_->intent.wal_from = from;
+  state_->put();
+}
+
+// What the newest note says is what is held: the older ones say less.
+void HeldIntent::check() {
+  State& state = *state_;
+  MutexLock lock(state.mutex);
+  state.renew_when_due();
+  if (state.ended) return;
+  const std::string end = intent_end_name(state.lineage, state.ids.back());
+  if (state.repository.store().info(end))
+    state.throw_lost(
+        "Somebody has ended its claim; expiry may have removed what it needs.",
+        "Run the command again. A claim whose work goes on is not to be ended (holdfast claims).");
+}
+
+std::vector<Bytes16> HeldIntent::ids() const {
+  MutexLock lock(state_->mutex);
+  return state_->ids;
+}
+
+std::vector<Bytes16> HeldIntent::hand_over() {
+  state_->keeper.request_stop();
+  MutexLock lock(state_->mutex);
+  state_->ended = true;
+  return state_->ids;
 }
 
 void HeldIntent::end() {
@@ -199,10 +321,7 @@ void HeldIntent::end() {
   // while.
   const std::optional<Error> error = error_of(even_interrupted, [&] {
     MutexLock lock(state_->mutex);
-    state_->ended = true;
-    const Time now = state_->repository.store().now();
-    for (const Bytes16& id : state_->ids)
-      put_intent_end(state_->repository, state_->lineage, id, now);
+    state_->end_all();
   });
   if (error) log_debug("could not end an intent: {}", error->message());
 }

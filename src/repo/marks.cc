@@ -12,7 +12,8 @@
 namespace holdfast::repo {
 namespace {
 
-constexpr std::array<std::string_view, 4> kWords = {"pinned", "unpinned", "damaged", "verified"};
+constexpr std::array<std::string_view, 6> kWords = {"pinned",   "unpinned", "damaged",
+                                                    "verified", "deleted",  "undeleted"};
 
 // nullopt for a fact that only a later version of this program knows.
 std::optional<Mark> mark_from(const Json& body, const std::string& name,
@@ -25,12 +26,33 @@ std::optional<Mark> mark_from(const Json& body, const std::string& name,
   return Mark{.what = static_cast<MarkKind>(word - kWords.begin()),
               .at = time_member(body, "at"),
               .by = body.at("by").as_string(),
-              .detail = body.at("detail").as_string()};
+              .detail = body.at("detail").as_string(),
+              .put = {}};
 }
 
 // Takes the newest of its kind.
 void take(std::optional<Mark>& newest, const Mark& mark) {
   if (!newest || newest->at <= mark.at) newest = mark;
+}
+
+// The time of the newest mark of that kind, or of the one that says the contrary.
+std::optional<Time> newest_of_pair(const Repository& repository, const LineageName& lineage,
+                                   const std::string& backup_id, MarkKind what) {
+  std::optional<Time> newest;
+  store::for_each_entry(
+      repository.store(), {.prefix = marks_folder(lineage, backup_id)},
+      [&](const store::ListEntry& entry) {
+        // One that cannot be read orders nothing.
+        error_of([&] {
+          const std::optional<Json> body = repository.read_document("mark", entry.name);
+          if (!body) return;
+          const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
+          if (mark && static_cast<int>(mark->what) / 2 == static_cast<int>(what) / 2)
+            newest = std::max(newest.value_or(mark->at), mark->at);
+        });
+        return true;
+      });
+  return newest;
 }
 
 }  // namespace
@@ -39,8 +61,14 @@ std::string_view to_string(MarkKind kind) { return kWords[static_cast<size_t>(ki
 
 Mark put_mark(const Repository& repository, const LineageName& lineage,
               const std::string& backup_id, MarkKind what, std::string detail) {
-  Mark mark{
-      .what = what, .at = repository.store().now(), .by = host_name(), .detail = std::move(detail)};
+  Mark mark{.what = what,
+            .at = repository.store().now(),
+            .by = host_name(),
+            .detail = std::move(detail),
+            .put = {}};
+  // Clocks have ticks, and go back.
+  if (const std::optional<Time> newest = newest_of_pair(repository, lineage, backup_id, what))
+    mark.at = std::max(mark.at, *newest + Microseconds{1});
   Json body = Json::object();
   body.set("backup", backup_id)
       .set("what", to_string(what))
@@ -60,11 +88,12 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
 BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                        const std::string& backup_id) {
   BackupMarks marks;
-  std::optional<Mark> unpinned;
+  std::optional<Mark> unpinned, undeleted;
   // One mark that cannot be read must not keep a backup from being used; it is told.
-  const auto tell = [&](const std::string& name, const std::optional<Error>& error) {
+  const auto tell = [&](const std::string& name, const std::optional<Error>& error, Time put) {
     if (!error) return;
     marks.unreadable.push_back(name);
+    marks.unreadable_put = std::max(marks.unreadable_put.value_or(put), put);
     if (!error->is_damage()) marks.refused = error;
   };
   const std::string folder = marks_folder(lineage, backup_id);
@@ -74,21 +103,44 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                tell(entry.name, unreadable_of([&] {
                       const std::optional<Json> body = repository.read_document("mark", entry.name);
                       if (!body) return;
-                      const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
+                      std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
                       if (!mark) return;
-                      take(mark->what == MarkKind::kPinned     ? marks.pinned
-                           : mark->what == MarkKind::kUnpinned ? unpinned
-                           : mark->what == MarkKind::kDamaged  ? marks.damaged
-                                                               : marks.verified,
+                      mark->put = entry.modified;
+                      take(mark->what == MarkKind::kPinned      ? marks.pinned
+                           : mark->what == MarkKind::kUnpinned  ? unpinned
+                           : mark->what == MarkKind::kDamaged   ? marks.damaged
+                           : mark->what == MarkKind::kDeleted   ? marks.deleted
+                           : mark->what == MarkKind::kUndeleted ? undeleted
+                                                                : marks.verified,
                            *mark);
-                    }));
+                    }),
+                    entry.modified);
                return true;
              });
-       }));
+       }),
+       Time::max());
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
   if (marks.damaged && marks.verified)
     (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();
+  if (marks.pinned || (marks.deleted && undeleted && undeleted->at >= marks.deleted->at))
+    marks.deleted.reset();
   return marks;
+}
+
+std::map<std::string, Mark> read_deletions(const Repository& repository,
+                                           const LineageName& lineage) {
+  std::map<std::string, Mark> deleted;
+  const std::string folder = lineage_folder(lineage) + "marks/";
+  store::for_each_entry(
+      repository.store(), {.prefix = folder, .folders = true}, [&](const store::ListEntry& entry) {
+        std::string id = entry.name.substr(folder.size());
+        if (id.ends_with('/')) id.pop_back();
+        if (!is_backup_id(id)) return true;
+        if (std::optional<Mark> mark = read_marks(repository, lineage, id).deleted)
+          deleted.emplace(std::move(id), *std::move(mark));
+        return true;
+      });
+  return deleted;
 }
 
 }  // namespace holdfast::repo

@@ -1,11 +1,13 @@
-// marks.h: what was found out about a backup after its commit: pinned, damaged, verified.
+// marks.h: what was found out about a backup after its commit: pinned, damaged, verified, deleted.
 //
 // A commit object never changes, so later facts are objects of their own, each put once. The newest
-// of two that contradict each other counts, by the store's clock; of two at one moment "damaged".
+// of two that contradict each other counts, by the store's clock; of two at one moment "damaged",
+// "pinned" and "undeleted".
 // Normative: docs/design/repository-format.md, "Commit objects".
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,14 +17,16 @@
 
 namespace holdfast::repo {
 
-enum class MarkKind : uint8_t { kPinned, kUnpinned, kDamaged, kVerified };
+// In pairs of which the one says the contrary of the other.
+enum class MarkKind : uint8_t { kPinned, kUnpinned, kDamaged, kVerified, kDeleted, kUndeleted };
 std::string_view to_string(MarkKind kind);  // "pinned"
 
 struct Mark {
   MarkKind what = MarkKind::kVerified;
-  Time at;             // by the store's clock
+  Time at;             // by the store's clock; later than all of its pair that were there
   std::string by;      // the host
   std::string detail;  // a sentence
+  Time put = {};       // the object's time of modification
 };
 
 // All marks of one backup, and what they come to.
@@ -30,11 +34,13 @@ struct BackupMarks {
   std::optional<Mark> pinned;    // unless it was unpinned since
   std::optional<Mark> damaged;   // unless it was verified since
   std::optional<Mark> verified;  // unless it was found damaged since
+  std::optional<Mark> deleted;   // unless that was taken back since, or it is pinned
   // Names of marks that cannot be read, or of the folder of all. They hold nothing up: what a
   // restore reads is checked anyway.
   std::vector<std::string> unreadable;
   // Of one that may be whole, and may say that the backup must stay: we were not let to read it.
   std::optional<Error> refused;
+  std::optional<Time> unreadable_put = {};  // when the newest of these was; of a folder: unknown
 };
 
 // Puts a mark under a fresh name, with the store's time and this host's name. Durable when it
@@ -45,5 +51,8 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
 // One listing, and a small read for each mark.
 BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                        const std::string& backup_id);
+// The marks of those that are deleted, by backup. One listing of all that have marks.
+std::map<std::string, Mark> read_deletions(const Repository& repository,
+                                           const LineageName& lineage);
 
 }  // namespace holdfast::repo

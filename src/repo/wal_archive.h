@@ -34,6 +34,7 @@ class WalArchive {
  public:
   WalArchive(const Repository& repository, const Lineage& lineage);
 
+  const Repository& repository() const { return *repository_; }
   const Lineage& lineage() const { return lineage_; }
   store::Store& store() const { return repository_->store(); }
   pg::WalSegmentSize segment_size() const;

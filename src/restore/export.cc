@@ -304,7 +304,8 @@ ExportResult Export::run() {
                          .done = "exported",
                          .backup = backup_.id,
                          .timeline = backup_.start_timeline,
-                         .wal_from = backup_.start_lsn},
+                         .wal_from = backup_.start_lsn,
+                         .directory = options_.directory},
                         repository_, backup_.lineage, clock_, reporter_);
 
   if (options_.directory.empty()) {
@@ -329,7 +330,6 @@ ExportResult Export::run() {
   base_->tar().finish();
   for (auto& [oid, output] : tablespaces_) result_.files.push_back(output->commit());
   result_.files.push_back(base_->commit());
-  if (held) held->end();
   result_.backup = backup_;
   if (!result_.outside.empty())
     reporter_.warning(

@@ -15,6 +15,7 @@
 #include "cluster/running_server.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
+#include "restore/hold.h"
 #include "restore/recover.h"
 #include "restore/restore.h"
 
@@ -85,6 +86,7 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
                  .hint = how_to_start(directory)});
   }
   FinishResult result{.directory = directory, .production = options.production};
+  result.claim = claim_of_recovery_in(directory);
   if (runs) {
     end_recovery(directory, *server, before.state, reporter, stop);
     result.running_server = server->pid;

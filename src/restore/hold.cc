@@ -5,7 +5,9 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/process.h"
+#include "restore/state.h"
 
 namespace holdfast::restore {
 namespace {
@@ -15,6 +17,7 @@ repo::Intent intent_of(const Hold& hold, const Clock& clock) {
           .uses = hold.backup.empty() ? std::vector<std::string>() : std::vector{hold.backup},
           .timeline = hold.timeline,
           .wal_from = hold.wal_from,
+          .detail = hold.directory,
           .host = host_name(),
           .pid = process_id(),
           .started = clock.now()};
@@ -45,23 +48,46 @@ std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
   return held;
 }
 
-void let_go(repo::HeldIntent* held, const Hold& hold, bool recovered,
-            const repo::Repository& repository, const repo::LineageName& lineage,
-            const Clock& clock, Reporter& reporter) {
-  if (held == nullptr) return;
-  if (recovered) return held->end();
-  // What was to be done is done, and is not called interrupted.
-  const std::optional<Error> error = error_of(even_interrupted, [&] {
+RecoveryHold::RecoveryHold(const Hold& hold, const repo::Repository& repository,
+                           const repo::LineageName& lineage, const Clock& clock, Reporter& reporter)
+    : repository_(repository), lineage_(lineage) {
+  const std::optional<Error> error = error_of([&] {
     repo::Intent recovery = intent_of(hold, clock);
     recovery.what = "recovery";
     recovery.uses.clear();
     recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
-    repo::put_intent(repository, lineage, recovery);
-    held->end();
+    claim_ = to_hex(repo::put_intent(repository, lineage, recovery).view());
   });
   if (error)
-    reporter.warning(fmt::format("the WAL to be replayed is kept from expiry for {} only: {}",
-                                 to_human(repo::kIntentLife), error->message()));
+    reporter.warning(
+        fmt::format("the WAL to be replayed is kept from expiry only until this command ends: {}",
+                    error->message()));
+}
+
+RecoveryHold::~RecoveryHold() {
+  if (!is_kept_) end();
+}
+
+void RecoveryHold::end() { end_recovery_hold(std::exchange(claim_, {}), repository_, lineage_); }
+
+std::string claim_of_recovery_in(const std::string& directory) {
+  std::string claim;
+  // What is damaged names none, and the restore that replaces it goes on.
+  error_of([&] {
+    if (const std::optional<RestoredState> state = read_state(directory)) claim = state->claim;
+  });
+  return claim;
+}
+
+void end_recovery_hold(const std::string& claim, const repo::Repository& repository,
+                       const repo::LineageName& lineage) {
+  const std::optional<Bytes16> id = parse_hex_array<16>(claim);
+  if (!id) return;
+  // What was to be done is done, and is not called interrupted. The claim runs out by itself.
+  const std::optional<Error> error = error_of(even_interrupted, [&] {
+    repo::put_intent_end(repository, lineage, *id, repository.store().now());
+  });
+  if (error) log_debug("could not end an intent: {}", error->message());
 }
 
 }  // namespace holdfast::restore

@@ -17,21 +17,44 @@ struct Hold {
   std::string backup;  // empty: only WAL is used
   pg::TimelineId timeline;
   pg::Lsn wal_from;
+  std::string directory;  // for whoever looks through the claims
 };
-// Until end() is called on what is returned, or a day behind the end of this process. nullptr, with
-// a warning, where the repository cannot be written to. Throws kNotFound when the backup has been
-// deleted meanwhile.
+// Until end() is called on what is returned, or it is destroyed. nullptr, with a warning, where the
+// repository cannot be written to. Throws kNotFound when the backup has been deleted meanwhile.
 std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
                                                     const repo::Repository& repository,
                                                     const repo::LineageName& lineage,
                                                     const Clock& clock, Reporter& reporter);
 
-// The backup is laid. `recovered`: so is its WAL, and nothing is used any more; else the recovery
-// goes on, or begins, without us, nobody tells when, and the WAL of `hold` is kept for a week. A
-// store that fails is a warning: a restore that is done does not fail for its note. `held` may be
-// nullptr.
-void let_go(repo::HeldIntent* held, const Hold& hold, bool recovered,
-            const repo::Repository& repository, const repo::LineageName& lineage,
-            const Clock& clock, Reporter& reporter);
+// A recovery goes on without the command that began it: a server replays for days, waits at its
+// target, or is started next week. Its WAL is held by no process, for a week from now on.
+class RecoveryHold {
+ public:
+  // `repository` must outlive it. What cannot be put is a warning: a restore does not fail for it.
+  RecoveryHold(const Hold& hold, const repo::Repository& repository,
+               const repo::LineageName& lineage, const Clock& clock, Reporter& reporter);
+  // Ends it, unless keep() was called: no server can have been started.
+  ~RecoveryHold();
+  RecoveryHold(const RecoveryHold&) = delete;
+  RecoveryHold& operator=(const RecoveryHold&) = delete;
+
+  // For the state of the recovery (state.h); empty: it could not be put.
+  const std::string& claim() const { return claim_; }
+  void keep() { is_kept_ = true; }
+  // The recovery has come to its end.
+  void end();
+
+ private:
+  const repo::Repository& repository_;
+  const repo::LineageName lineage_;
+  std::string claim_;
+  bool is_kept_ = false;
+};
+
+// That of the recovery that a data directory is in, by its state; empty: there is none.
+std::string claim_of_recovery_in(const std::string& directory);
+// Ends it by its name; an empty one is fine.
+void end_recovery_hold(const std::string& claim, const repo::Repository& repository,
+                       const repo::LineageName& lineage);
 
 }  // namespace holdfast::restore

@@ -58,13 +58,6 @@ class Restore {
         is_copy_(options.where == Where::kInto),
         on_paper_(on_paper) {}
 
-  // What was refused uses nothing.
-  ~Restore() {
-    if (intent_ && !has_begun_) intent_->end();
-  }
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-
   RestoreResult run();
   Preview preview();
 
@@ -80,6 +73,7 @@ class Restore {
   void require_word_for_standby(const std::string& why) const;
   void place_tablespaces();
   void hold_off_deletion();
+  void hold_recovery(const std::string& old);
   void let_go();
   void open_manifest();
   void seclude();
@@ -133,7 +127,7 @@ class Restore {
   bool must_clear_ = false;
   std::vector<std::string> unsaved_;
   std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
-  bool has_begun_ = false;                    // to write into the directory
+  std::optional<RecoveryHold> recovery_;      // from when a server may be started on
   std::unique_ptr<repo::ManifestReader> manifest_;
   std::optional<Owners> owners_;
   Laid laid_;
@@ -315,16 +309,26 @@ Hold Restore::hold() const {
           .done = "restored",
           .backup = result_.plan.backup.id,
           .timeline = result_.plan.timeline,
-          .wal_from = result_.plan.backup.start_lsn};
+          .wal_from = result_.plan.backup.start_lsn,
+          .directory = directory_};
 }
 
 void Restore::hold_off_deletion() {
   intent_ = restore::hold_off_deletion(hold(), repository_, lineage_->name, clock_, reporter_);
 }
 
+// From here on a server on the directory asks for WAL, with this command or without it. `old`: the
+// claim of a recovery that ends with this.
+void Restore::hold_recovery(const std::string& old) {
+  if (intent_) recovery_.emplace(hold(), repository_, lineage_->name, clock_, reporter_);
+  end_recovery_hold(old, repository_, lineage_->name);
+  if (recovery_) state_.claim = recovery_->claim();
+  write_state(directory_, state_, owners_->of_cluster());
+}
+
 void Restore::let_go() {
-  restore::let_go(intent_.get(), hold(), result_.new_timeline.is_valid(), repository_,
-                  lineage_->name, clock_, reporter_);
+  if (recovery_ && result_.new_timeline.is_valid()) recovery_->end();
+  if (intent_) intent_->end();
 }
 
 void Restore::open_manifest() {
@@ -704,7 +708,6 @@ void Restore::configure() {
         "the server had settings on its command line; start it with them again: {}", by_hand));
   write_recovery_configuration(directory_, lasting, recovery, *owners_, reporter_);
   state_ = state();
-  write_state(directory_, state_, owners_->of_cluster());
 }
 
 // What whoever goes on with the recovery needs to know.
@@ -820,6 +823,7 @@ void Restore::lay_last() {
     }
   }
   sync_file_system(directory_);
+  if (recovery_) recovery_->keep();
   write_held(*control, control->content);
   remove_marker(directory_);
 }
@@ -905,8 +909,9 @@ RestoreResult Restore::run() {
   open_manifest();
   choose_configuration();
   if (lies_there_already()) {
-    has_begun_ = true;
     result_.plan_time = lap();
+    hold_recovery(state_.claim);
+    if (recovery_) recovery_->keep();
     if (options_.start) start();
     let_go();
     return std::move(result_);
@@ -914,7 +919,8 @@ RestoreResult Restore::run() {
   require_disk(measure_disk(), reporter_);
   throw_if_stopped(stop_);
   result_.plan_time = lap();
-  has_begun_ = true;
+
+  const std::string old_claim = claim_of_recovery_in(directory_);
 
   // From here to lay_last() no server starts on the directory, and the same restore can be run
   // again.
@@ -922,6 +928,7 @@ RestoreResult Restore::run() {
   lay();
   configure();
   lay_tail();
+  hold_recovery(old_claim);
   lay_last();
   result_.lay_time = lap();
 

@@ -176,6 +176,7 @@ struct FinishResult {
   std::optional<int> running_server =
       {};  // its pid; it has the copy's settings until it is started anew
   std::vector<std::pair<std::string, std::string>> taken_out = {};  // settings of the copy
+  std::string claim = {};  // that kept the WAL of the recovery, and can end
 };
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop);
 

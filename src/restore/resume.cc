@@ -1,6 +1,7 @@
 // Goes on with the recovery of a directory that a restore laid. Nothing is laid: what the server
 // has replayed is in its files, and where it is to go on is in its pg_control.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/core.h>
 
@@ -165,9 +166,17 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                   .done = "replayed",
                   .backup = "",
                   .timeline = state.timeline,
-                  .wal_from = pg::start_lsn(state.first_segment, control.wal_segment_size)};
+                  .wal_from = pg::start_lsn(state.first_segment, control.wal_segment_size),
+                  .directory = directory};
   const std::unique_ptr<repo::HeldIntent> held =
       hold_off_deletion(hold, repository, lineage.name, clock, reporter);
+  std::optional<RecoveryHold> recovery;
+  if (held) {
+    recovery.emplace(hold, repository, lineage.name, clock, reporter);
+    recovery->keep();
+    end_recovery_hold(std::exchange(state.claim, recovery->claim()), repository, lineage.name);
+    write_state(directory, state, owners.of_cluster());
+  }
   reporter.note(recovers ? fmt::format("going on at {} of the recovery to {}",
                                        pg::to_string(control.redo_lsn), state.target)
                          : "the recovery has ended already; what it needed is taken out of the "
@@ -194,8 +203,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
        .stand_ins = stand_ins},
       state, clock, reporter, stop);
   result.recovery = begun.recovery;
-  let_go(held.get(), hold, begun.recovery.ended_by == recovery::TargetAction::kPromote, repository,
-         lineage.name, clock, reporter);
+  if (recovery && begun.recovery.ended_by == recovery::TargetAction::kPromote) recovery->end();
   if (begun.recovery.ended_by == recovery::TargetAction::kPromote &&
       !result.recovery.new_timeline.is_valid())
     result.recovery.new_timeline = newest_timeline(directory);

@@ -107,7 +107,8 @@ Json to_json(const RestoredState& state) {
       .set("only_in_sandbox", state.only_in_sandbox)
       .set("sandbox", std::move(sandbox))
       .set("created", std::move(created))
-      .set("made_here", texts(state.made_here));
+      .set("made_here", texts(state.made_here))
+      .set("claim", state.claim.empty() ? Json() : Json(state.claim));
 }
 
 RestoredState restored_state_from_json(const Json& json) {
@@ -153,6 +154,8 @@ RestoredState restored_state_from_json(const Json& json) {
                              .lsn = pg::parse_lsn(created.at("lsn").as_string()),
                              .place = created.at("place").as_string()});
   for (const Json& made : json.at("made_here").items()) state.made_here.push_back(made.as_string());
+  if (const Json* claim = json.find("claim"); claim != nullptr && !claim->is_null())
+    state.claim = claim->as_string();
   return state;
 }
 

@@ -49,6 +49,7 @@ struct RestoredState {
   std::optional<cluster::Sandbox> sandbox;  // without the program
   std::vector<NewTablespace> created;
   std::vector<std::string> made_here;  // directories of the host, made for the WAL's tablespaces
+  std::string claim = {};              // the intent that keeps its WAL, as RecoveryHold names it
 
   // Of one backup, to one target, in one way: laid by the same command.
   bool is_same_restore(const RestoredState& other) const;

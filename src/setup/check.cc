@@ -21,6 +21,7 @@
 #include "pg/version.h"
 #include "recovery/wal_path.h"
 #include "repo/backup.h"
+#include "repo/backup_order.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
@@ -671,7 +672,7 @@ void Check::look_at_pages() {
 }
 
 void Check::look_at_backups() {
-  std::vector<std::string> ids = repo::list_backup_ids(*repository_, lineage_->name);
+  std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
   size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
   for (size_t i = 0; i < looked_at; ++i) {
     const std::string& id = ids[ids.size() - 1 - i];

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "repo/backup_order.h"
 #include "repo/layout.h"
 
 namespace holdfast::setup {
@@ -40,7 +41,7 @@ void read_timelines(const repo::WalArchive& archive, LineageInfo& info) {
 LineageInfo lineage_info(const repo::Repository& repository, const repo::Lineage& lineage) {
   LineageInfo info{.lineage = lineage};
   std::vector<std::string> ids;
-  attempt(info, [&] { ids = repo::list_backup_ids(repository, lineage.name); });
+  attempt(info, [&] { ids = repo::backup_ids_in_order(repository, lineage.name); });
   info.backup_count = ids.size();
   size_t shown = std::min(ids.size(), kShownBackups);
   for (size_t at = ids.size() - shown; at < ids.size(); ++at)

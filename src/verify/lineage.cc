@@ -11,6 +11,7 @@
 #include "base/task_group.h"
 #include "pg/timeline_history.h"
 #include "recovery/windows.h"
+#include "repo/backup_order.h"
 #include "repo/layout.h"
 #include "repo/object_check.h"
 #include "repo/pack.h"
@@ -207,7 +208,7 @@ void LineageVerifier::read_commits() {
   for (const auto& [id, objects] : inventory_.backups)
     if (objects.has_commit) chosen.push_back(id);
   if (is_scoped()) {
-    const std::vector<std::string> all = std::move(chosen);
+    const std::vector<std::string> all = repo::backup_ids_in_order(repository_, name_);
     chosen.clear();
     for (const std::string& word : options_.backups) {
       for (const std::string& id : all)

@@ -31,6 +31,8 @@ std::string text(const expire::Deletion& deletion, bool done) {
                        one.backup ? fmt::format("{}, {}, recovers from {}", one.id,
                                                 one.backup->type, to_local(one.backup->stop_time))
                                   : fmt::format("{}, damaged beyond reading", one.id));
+  for (const expire::Deletion::Left& left : deletion.left)
+    lines.emplace_back("stays", fmt::format("{}", left.why.message()));
   lines.emplace_back(
       "frees", fmt::format("{}, used by no other backup", to_human_bytes(deletion.freed_bytes)));
   lines.emplace_back("WAL", deletion.freed_wal_bytes == 0
@@ -41,8 +43,15 @@ std::string text(const expire::Deletion& deletion, bool done) {
   std::string out = fields(lines);
   if (deletion.leaves_no_good_backup)
     out += "No good backup is left: nothing of the cluster can be recovered.\n";
-  out += done ? "Next: \"holdfast expire\" frees the space, after its grace period.\n"
-              : "Nothing was changed. Next: run it without --dry-run.\n";
+  if (!done) return out + "Nothing was changed. Next: run it without --dry-run.\n";
+  const bool is_final =
+      std::ranges::all_of(deletion.backups, &expire::Deletion::OneBackup::is_final);
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    if (one.is_final && one.backup)
+      out += fmt::format("The repository is full: {} is gone at once.\n", one.id);
+  out += is_final ? "Next: \"holdfast expire\" frees the space, after its grace period.\n"
+                  : "Next: \"holdfast expire\" frees the space, after its grace period. Until then "
+                    "\"holdfast backup undelete ID\" takes it back.\n";
   return out;
 }
 
@@ -52,11 +61,16 @@ Json json(const expire::Deletion& deletion, bool done) {
     backups.push(Json::object()
                      .set("id", one.id)
                      .set("lineage", repo::to_string(one.lineage))
-                     .set("readable", one.backup.has_value()));
+                     .set("readable", one.backup.has_value())
+                     .set("final", one.is_final));
+  Json left = Json::array();
+  for (const expire::Deletion::Left& stays : deletion.left)
+    left.push(Json::object().set("id", stays.id).set("reason", stays.why.message()));
   return Json::object()
       .set("schema", "holdfast.backup_delete.v1")
       .set("deleted", done)
       .set("backups", std::move(backups))
+      .set("left", std::move(left))
       .set("freed_objects", deletion.freed_objects)
       .set("freed_bytes", deletion.freed_bytes)
       .set("freed_wal_segments", deletion.freed_wal_segments)
@@ -79,6 +93,13 @@ std::string text(const expire::ExpireResult& result) {
       lines.emplace_back("waiting", fmt::format("{} objects listed before", lineage.waiting));
     if (lineage.spared > 0)
       lines.emplace_back("spared", fmt::format("{} objects that are used again", lineage.spared));
+    for (const std::string& id : lineage.taken_off)
+      lines.emplace_back(result.dry_run ? "to take off" : "taken off",
+                         fmt::format("{}: its deletion is a grace period old", id));
+    for (const auto& [id, due] : lineage.deleted)
+      lines.emplace_back("deleted", fmt::format("{}: goes at {}; \"holdfast backup undelete {}\" "
+                                                "takes it back",
+                                                id, to_local(due), id));
     for (const std::string& id : lineage.damaged_backups)
       lines.emplace_back("damaged", fmt::format("{}: it uses what was removed", id));
     if (lineage.has_redirects)
@@ -102,7 +123,10 @@ std::string text(const expire::ExpireResult& result) {
 Json json(const expire::ExpireResult& result) {
   Json lineages = Json::array();
   for (const expire::ExpiredLineage& lineage : result.lineages) {
-    Json damaged = Json::array();
+    Json damaged = Json::array(), taken_off = Json::array(), deleted = Json::array();
+    for (const auto& [id, due] : lineage.deleted)
+      deleted.push(Json::object().set("id", id).set("due", to_rfc3339(due)));
+    for (const std::string& id : lineage.taken_off) taken_off.push(id);
     for (const std::string& id : lineage.damaged_backups) damaged.push(id);
     lineages.push(
         Json::object()
@@ -110,6 +134,8 @@ Json json(const expire::ExpireResult& result) {
             .set("lineage", repo::to_string(lineage.name))
             .set("backups", lineage.backups)
             .set("intents", lineage.intents)
+            .set("taken_off", std::move(taken_off))
+            .set("deleted", std::move(deleted))
             .set("removed", amount_json(lineage.removed))
             .set("doomed", amount_json(lineage.doomed))
             .set("waiting", lineage.waiting)

@@ -436,8 +436,9 @@ TEST_F(BackupImport, IsVerifiedExportedDrilledDeletedAndExpiredLikeAnyOther) {
   const Captured gone = scene.run({"backup", "show", first});
   EXPECT_NE(gone.status.code, 0) << describe(gone);
   // One lists what the first alone had used, the next removes it.
-  scene.must({"expire", "--grace", "0s"});
-  scene.must({"expire", "--grace", "0s"});
+  scene.configure_grace("0s");
+  scene.must({"expire"});
+  scene.must({"expire"});
   const Captured verified = scene.run({"verify", "--deep"});
   EXPECT_EQ(verified.status.code, 0) << describe(verified);
   make_directory(scene.path("drills"));

@@ -146,7 +146,8 @@ TEST_F(CrashPoints, OfABackupLeaveTheEarlierOnesAndTheNextRunWorks) {
 }
 
 TEST_F(CrashPoints, OfDeletionAndExpiryLeaveWhatLivesAndTheNextRunWorks) {
-  const std::vector<std::string> command = {"expire", "--grace", "0s"};
+  scene_.configure_grace("0s");
+  const std::vector<std::string> command = {"expire"};
   const std::string first = backups().front();
   scene_.must({"backup"});
   const std::set<std::string> whole = kept(clusters());

@@ -193,6 +193,29 @@ TEST_F(FullDisk, EndsARestoreThatLeavesNothingToStart) {
   EXPECT_TRUE(lstat_if_exists(join_path(into, "global/pg_control")));
 }
 
+// What to type then, and that it helps.
+TEST_F(FullDisk, IsFreedAtOnceByDeletingAndAnExpiryWithoutGrace) {
+  scene_.server().sql(
+      "CREATE TABLE gone AS SELECT g, md5(g::text) FROM generate_series(1, 20000) g");
+  must({"backup"});
+  const std::string newest = backups().back();
+  scene_.server().sql("DROP TABLE gone");
+  must({"backup"});
+  const Captured asked = run({"expire", "--grace", "0"});
+  EXPECT_EQ(asked.status.code, 2) << describe(asked);
+  const Filler filler(0);
+  EXPECT_NE(run({"backup"}).status.code, 0);
+  must({"backup", "delete", newest, "--yes"});
+  // What was written a moment ago may be somebody's who is not to be seen yet.
+  EXPECT_TRUE(comes_true([&] {
+    const Captured expired = run({"expire", "--grace", "0", "--yes", "--json"});
+    EXPECT_EQ(expired.status.code, 0) << describe(expired);
+    return free_bytes(repository_) > (1 << 20);
+  }));
+  EXPECT_EQ(backups().size(), 2U);
+  for (const std::string& id : backups()) expect_restorable(id);
+}
+
 TEST_F(FullDisk, OfTheRepositoryDoesNotKeepARestoreElsewhereFromIt) {
   const std::string into = scene_.path("restored");
   const Filler filler(0);

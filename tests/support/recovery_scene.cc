@@ -161,6 +161,14 @@ RecoveryScene::RecoveryScene(const Options& options) {
   must(words);
 }
 
+void RecoveryScene::configure_grace(const std::string& grace) const {
+  std::string text = read_text_file(config_file());
+  const std::string section = "[repo]\n";
+  text.replace(text.find(section), section.size(),
+               fmt::format("{}grace = \"{}\"\n", section, grace));
+  write_file_durably(config_file(), as_bytes(text));
+}
+
 RecoveryScene::~RecoveryScene() { end_processes_below(directory()); }
 
 std::string RecoveryScene::path(const std::string& name) const {

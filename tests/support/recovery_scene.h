@@ -68,6 +68,8 @@ class RecoveryScene {
   };
   // Makes and starts the cluster, and runs "init".
   explicit RecoveryScene(const Options& options);
+  // The grace period of its configuration; to be shorter than that is an emergency.
+  void configure_grace(const std::string& grace) const;
   ~RecoveryScene();
 
   PostgresServer& server() { return *server_; }

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "archive/intake.h"
+#include "repo/doomed.h"
+#include "repo/intent.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -54,6 +56,31 @@ TEST_F(WalPush, AnswersTheSameContentAgainFromAnyServer) {
   standby.put(wal_, 2, 2);
   EXPECT_TRUE(push(standby, segment_name(1, 2)).was_there);
   EXPECT_EQ(archived(), Names{segment_name(1, 2)});
+}
+
+// Nothing needed it, so it was listed for removal; now a server offers it.
+TEST_F(WalPush, AnswersAlreadyThereOnlyOfWhatStays) {
+  const std::string name = segment_name(1, 2);
+  push(server_, name);
+  repo::put_doomed_list(repository_, lineage_.name, {object_of(name)}, clock_.now());
+  auto claims = [&] {
+    return repo::read_valid_intents(repository_, lineage_.name, clock_.now(), Microseconds{0});
+  };
+  {
+    repo::HeldIntent expiry(repository_, lineage_.name, {.what = std::string(repo::kExpireIntent)},
+                            clock_);
+    const Error error = push_error(server_, name);
+    EXPECT_EQ(error.code(), ErrorCode::kBusy);
+    EXPECT_EQ(error.message(), "\"" + name + "\" is archived, and about to be removed");
+  }
+  EXPECT_TRUE(push(server_, name).was_there);
+  const std::vector<repo::Intent> held = claims();
+  ASSERT_FALSE(held.empty());
+  EXPECT_EQ(held[0].what, "push");
+  EXPECT_EQ(held[0].wal_from, pg::start_lsn(2, kSize));
+  // Removed between the question and the answer, it is put again.
+  store_.remove(object_of(name));
+  EXPECT_FALSE(push(server_, name).was_there);
 }
 
 TEST_F(WalPush, RefusesOtherContentUnderATakenNameAndKeepsTheFirst) {

@@ -3,10 +3,12 @@
 #include "backup/import.h"
 
 #include <algorithm>
+#include <atomic>
 #include <fcntl.h>
 #include <map>
 #include <optional>
 #include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -16,8 +18,11 @@
 #include "backup/import_wal.h"
 #include "base/locked_directory.h"
 #include "base/process.h"
+#include "base/task_group.h"
 #include "codec/digest.h"
 #include "pg/crc32c.h"
+#include "repo/doomed.h"
+#include "repo/needed_wal.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
 #include "support/fault_store.h"
@@ -238,6 +243,66 @@ TEST_F(ImportTest, KeepsEveryFileAndTellsWhatTheBackupIs) {
   EXPECT_EQ(entries["pg_wal"].type, repo::EntryType::kDirectory);
   EXPECT_FALSE(entries.contains("pg_stat_tmp/global.stat"));
   EXPECT_FALSE(entries.contains("postmaster.pid"));
+}
+
+// Nothing needed the WAL of an old base backup, so it was listed; an expiry that had looked before
+// the import is removing it while the import finds it archived.
+TEST_F(ImportTest, RestsOnNoWalThatAnExpiryIsRemoving) {
+  put_segments(wal_);
+  make_tar();
+  const std::string wal = join_path(root_.path(), "wal");
+  make_directories(join_path(wal, "pg_wal"));
+  std::vector<std::string> objects;
+  for (size_t index = 0; index < wal_.segment_count(); ++index) {
+    const std::string name = pg::segment_file_name(wal_.name(index), size());
+    write_file_durably(join_path(wal, "pg_wal/" + name), wal_.segment(index));
+    append_to_tar(wal, {"pg_wal/" + name});
+    objects.push_back(
+        archive().object_name({.kind = pg::WalFileKind::kSegment, .segment = wal_.name(index)}));
+  }
+  const Bytes16 list = repo::put_doomed_list(repository(), lineage().name, objects, {});
+  repo::HeldIntent expiry(repository(), lineage().name, {.what = std::string(repo::kExpireIntent)},
+                          system_clock());
+  ImportResult result;
+  std::atomic<bool> has_ended = false;
+  TaskGroup group;
+  group.start([&](std::stop_token) {
+    const struct AtEnd {
+      std::atomic<bool>& flag;
+      ~AtEnd() { flag = true; }
+    } at_end{has_ended};
+    result = import();
+  });
+  auto waits = [&] {
+    return std::ranges::any_of(reporter_.notes(), [](const std::string& note) {
+      return note.starts_with("waiting for the end of an expiry");
+    });
+  };
+  while (!waits() && !has_ended) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(waits());
+  for (const std::string& object : objects) store().remove(object);
+  repo::put_doomed_end(repository(), lineage().name, list, {.removed = objects.size()}, {});
+  expiry.end();
+  group.wait();
+  EXPECT_FALSE(repo::find_missing_wal(
+      repository(), lineage(),
+      {.timeline = {1}, .start_lsn = result.backup.start_lsn, .end_lsn = result.backup.stop_lsn}));
+}
+
+TEST_F(ImportTest, WaitsForAnExpiryNoLongerThanItMay) {
+  put_segments(wal_);
+  make_tar();
+  const std::string object =
+      archive().object_name({.kind = pg::WalFileKind::kSegment, .segment = wal_.name(1)});
+  repo::put_doomed_list(repository(), lineage().name, {object}, {});
+  const repo::HeldIntent expiry(repository(), lineage().name,
+                                {.what = std::string(repo::kExpireIntent)}, system_clock());
+  ImportOptions impatient = options();
+  impatient.expiry_timeout = {};
+  const Error error = error_of([&] { import_backup(impatient, repository(), reporter_, {}); });
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_EQ(error.message(), "an expiry may be removing WAL that the backup needs");
+  EXPECT_TRUE(repo::list_backup_ids(repository(), lineage().name).empty());
 }
 
 TEST_F(ImportTest, MakesUpDirectoriesAndLeavesOutForksOfUnloggedRelations) {

@@ -48,7 +48,9 @@ TEST_F(DeleteBackup, TellsWhatWouldGoAndChangesNothingBeforeItIsCarriedOut) {
 
   carry_out(deletion, target.repository, target.store);
   EXPECT_EQ(ids(), std::vector<std::string>{second});
-  EXPECT_TRUE(has(repo::refs_name(lineage(), first))) << "only the commit goes at once";
+  EXPECT_TRUE(has(repo::refs_name(lineage(), first)));
+  EXPECT_TRUE(has(repo::backup_name(lineage(), first))) << "nothing goes at once";
+  EXPECT_FALSE(repo::read_backup(target.repository, lineage(), first));
 }
 
 TEST_F(DeleteBackup, TakesSeveralByTheirBeginningsEachOnce) {
@@ -118,6 +120,78 @@ TEST_F(DeleteBackup, RefusesOneThatIsInUseAndNamesByWhom) {
   intent.end();
   remove({first});
   EXPECT_EQ(ids().size(), 1u);
+}
+
+TEST_F(DeleteBackup, LeavesThoseThatMustStayAndTakesTheOthers) {
+  const std::string pinned = backup({pack(1)});
+  const std::string used = backup({pack(2)});
+  const std::string free = backup({pack(3)});
+  const std::string last = backup({pack(4)});
+  pin("main", pinned, true, target.repository);
+  const repo::HeldIntent intent(target.repository, lineage(), {.what = "restore", .uses = {used}},
+                                target.clock);
+  const Deletion deletion = plan({pinned, used, free});
+  ASSERT_EQ(deletion.left.size(), 2u);
+  EXPECT_EQ(deletion.left[0].id, pinned);
+  EXPECT_EQ(deletion.left[0].why.code(), ErrorCode::kUsage);
+  EXPECT_EQ(deletion.left[1].id, used);
+  EXPECT_EQ(deletion.left[1].why.code(), ErrorCode::kBusy);
+  carry_out(deletion, target.repository, target.store);
+  EXPECT_EQ(ids(), (std::vector<std::string>{pinned, used, last}));
+  EXPECT_EQ(plan_error({used}).code(), ErrorCode::kBusy) << "of nothing at all it is an error";
+}
+
+TEST_F(DeleteBackup, CanBeTakenBackWhole) {
+  put_segment(1, 4);
+  const std::string first = backup({pack(1)});
+  const std::string second = backup({pack(2)});
+  remove({first});
+  const Error gone = plan_error({first});
+  EXPECT_EQ(gone.code(), ErrorCode::kNotFound);
+  EXPECT_EQ(gone.message(), "backup \"" + first + "\" is deleted");
+  EXPECT_NE(gone.hint().find("holdfast backup undelete " + first), std::string::npos);
+  EXPECT_EQ(plan({"latest"}, true).backups[0].id, second);
+
+  EXPECT_EQ(undelete("main", first.substr(0, 20), target.repository).id, first);
+  EXPECT_EQ(ids(), (std::vector<std::string>{first, second}));
+  EXPECT_EQ(error_of([&] { undelete("main", first, target.repository); }).code(),
+            ErrorCode::kNotFound);
+  target.clock.advance(1h);
+  remove({first});  // and again
+  EXPECT_EQ(ids(), std::vector<std::string>{second});
+}
+
+TEST_F(DeleteBackup, IsNotTakenBackWhileAnExpiryMayBeRemovingIt) {
+  put_segment(1, 4);
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  remove({first});
+  {
+    const repo::HeldIntent expiry(target.repository, lineage(),
+                                  {.what = std::string(repo::kExpireIntent)}, target.clock);
+    EXPECT_EQ(error_of([&] { undelete("main", first, target.repository); }).code(),
+              ErrorCode::kBusy);
+  }
+  EXPECT_EQ(undelete("main", first, target.repository).id, first);
+}
+
+// Who deletes to make room has none.
+TEST_F(DeleteBackup, OfAFullRepositoryTakesTheBackupOffAtOnce) {
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  class Full : public test::FaultStore {
+   public:
+    using FaultStore::FaultStore;
+    bool create(const std::string& name, ByteView) override {
+      throw Error({.code = ErrorCode::kNoSpace, .message = "no room for " + name});
+    }
+  } full(target.store, {.first = 1'000'000});
+  const repo::Repository opened =
+      repo::Repository::open(full, target.key, std::nullopt, target.random);
+  const Deletion deletion =
+      carry_out(plan_deletion({.ids = {first}}, opened), opened, target.store);
+  EXPECT_TRUE(deletion.backups[0].is_final);
+  EXPECT_FALSE(has(repo::backup_name(lineage(), first)));
 }
 
 TEST_F(DeleteBackup, GivesUpOneThatIsDamagedBeyondReading) {

@@ -1,12 +1,16 @@
 #include "expire/expire.h"
 
+#include <memory>
+
 #include <gtest/gtest.h>
 
 #include "expire/living.h"
 #include "repo/marks.h"
+#include "repo/needed_wal.h"
 #include "support/closed_store.h"
 #include "support/deletion_world.h"
 #include "support/error_of.h"
+#include "support/fault_store.h"
 
 namespace holdfast::expire {
 namespace {
@@ -399,6 +403,285 @@ TEST_F(Expire, MarksABackupThatCameToBeWhileItsObjectsWereRemoved) {
       expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
   EXPECT_EQ(result.lineages.at(0).damaged_backups, std::vector<std::string>{late});
   EXPECT_TRUE(repo::read_marks(target.repository, lineage(), late).damaged);
+}
+
+// Calls `then` once, before the first removal.
+class AtFirstRemoval : public store::Remover {
+ public:
+  AtFirstRemoval(store::Remover& below, std::function<void()> then)
+      : below_(below), then_(std::move(then)) {}
+  bool remove(const std::string& name) override {
+    if (then_) std::exchange(then_, nullptr)();
+    return below_.remove(name);
+  }
+
+ private:
+  store::Remover& below_;
+  std::function<void()> then_;
+};
+
+// WAL that nothing needed was listed, and is needed by now: by an import, or a backup of a standby
+// that is days behind.
+TEST_F(Expire, NeverRemovesWalBehindTheBackOfWhoeverHasClaimedIt) {
+  put_backup({pack(1)}, 9);
+  for (uint64_t segment = 3; segment <= 9; ++segment) put_segment(1, segment);
+  const repo::NeededWal needed{.timeline = {1},
+                               .start_lsn = pg::start_lsn(4, segment_size()) + 0x28,
+                               .end_lsn = pg::end_lsn(5, segment_size())};
+  auto is_going = [&] {
+    return repo::find_going_wal(target.repository, target.lineage, needed).has_value();
+  };
+  auto is_missing = [&] {
+    return repo::find_missing_wal(target.repository, target.lineage, needed).has_value();
+  };
+  auto claim = [&] {
+    return std::make_unique<repo::HeldIntent>(
+        target.repository, lineage(),
+        repo::Intent{.what = "import", .timeline = pg::TimelineId{1}, .wal_from = needed.start_lsn},
+        target.clock);
+  };
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  // Claimed before a run: it sees the claim.
+  auto held = claim();
+  EXPECT_FALSE(is_going());
+  EXPECT_FALSE(is_missing());
+  EXPECT_EQ(run().spared, 5u);
+  EXPECT_FALSE(is_missing());
+  held.reset();
+  run();
+  pass(kGrace);
+  // Claimed while a run is removing: the claimant sees the run, and waits.
+  bool was_going = false, was_missing = true;
+  AtFirstRemoval remover(target.store, [&] {
+    held = claim();
+    was_going = is_going();
+    was_missing = is_missing();
+  });
+  expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
+  EXPECT_TRUE(was_going);
+  EXPECT_FALSE(was_missing) << "all that looking for it would have shown";
+  EXPECT_FALSE(is_going());
+  EXPECT_TRUE(is_missing());
+}
+
+TEST_F(Expire, RefusesASecondRunBesideTheFirstAndLeavesNothingOfEither) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  remove_commit(gone);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  std::optional<Error> second;
+  AtFirstRemoval remover(target.store, [&] { second = error_of([&] { run(); }); });
+  expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->code(), ErrorCode::kBusy);
+  EXPECT_EQ(second->message(), "another expiry is at work");
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_TRUE(repo::running_expiries(target.repository, lineage()).empty());
+}
+
+// Stopped for longer than others wait for it, it must not go on with what it has seen.
+TEST_F(Expire, EndsWhenItSleptPastItsOwnClaim) {
+  const std::string gone = put_backup({pack(3)});
+  put_backup({pack(1)});
+  remove_commit(gone);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  AtFirstRemoval remover(target.store, [&] { pass(repo::kExpireIntentLife + 1s); });
+  EXPECT_EQ(error_of([&] {
+              expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
+            }).code(),
+            ErrorCode::kConflict);
+}
+
+// Behind a claim that ran out: nobody is told in time, so whoever was committed is marked.
+TEST_F(Expire, MarksABackupWhoseWalItHasRemoved) {
+  put_backup({pack(1)}, 9);
+  for (uint64_t segment = 3; segment <= 9; ++segment) put_segment(1, segment);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  const std::string late = new_id();
+  AtFirstRemoval remover(target.store, [&] {
+    put_pack(pack(4));
+    put_contents(late, {{.pack = pack(4), .extents = 1, .runs = {}}});
+    put_commit(late, 1, 5);
+  });
+  const ExpireResult result =
+      expire({.grace = kGrace}, target.repository, remover, silent_reporter(), {});
+  EXPECT_EQ(result.lineages.at(0).damaged_backups, std::vector<std::string>{late});
+}
+
+// The same as if its commit had gone at once, but for the way back.
+TEST_F(Expire, RemovesADeletedBackupAGracePeriodAfterItsDeletion) {
+  put_backup({pack(1), pack(2)});
+  pass(1h);
+  const std::string gone = put_backup({pack(2), pack(3)});
+  pass(kGrace);
+  repo::put_mark(target.repository, lineage(), gone, repo::MarkKind::kDeleted, "");
+  const ExpiredLineage listed = run();
+  EXPECT_EQ(listed.backups, 1u);
+  EXPECT_EQ(listed.doomed.objects, 4u);  // pack 3, manifest, copy, refs
+  EXPECT_TRUE(listed.taken_off.empty());
+  pass(kGrace - 1s);
+  run();
+  EXPECT_TRUE(has(repo::backup_name(lineage(), gone)));
+  EXPECT_TRUE(has(pack_object(3)));
+  pass(1s);
+  const ExpiredLineage removed = run();
+  EXPECT_EQ(removed.taken_off, std::vector<std::string>{gone});
+  EXPECT_FALSE(has(repo::backup_name(lineage(), gone)));
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_TRUE(has(pack_object(2)));
+}
+
+TEST_F(Expire, SparesABackupWhoseDeletionWasTakenBack) {
+  put_backup({pack(1)}, 9);
+  const std::string back = put_backup({pack(3)}, 4);
+  put_segment(1, 5);
+  pass(kGrace);
+  repo::put_mark(target.repository, lineage(), back, repo::MarkKind::kDeleted, "");
+  EXPECT_EQ(run().doomed.objects, 5u);
+  pass(kGrace / 2);
+  repo::put_mark(target.repository, lineage(), back, repo::MarkKind::kUndeleted, "");
+  pass(kGrace / 2);
+  EXPECT_EQ(run().spared, 5u);
+  EXPECT_TRUE(has(pack_object(3)));
+  EXPECT_TRUE(has(wal_name(1, 5)));
+  EXPECT_TRUE(repo::read_backup(target.repository, lineage(), back));
+}
+
+TEST_F(Expire, LeavesADeletedBackupThatIsInUseOrMayHaveBeenTakenBack) {
+  put_backup({pack(1)});
+  const std::string used = put_backup({pack(3)});
+  const std::string doubtful = put_backup({pack(4)});
+  for (const std::string& id : {used, doubtful})
+    repo::put_mark(target.repository, lineage(), id, repo::MarkKind::kDeleted, "");
+  pass(1s);
+  repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kUndeleted, "");
+  repo::HeldIntent intent(target.repository, lineage(), {.what = "restore", .uses = {used}},
+                          target.clock);
+  for (const store::ListEntry& mark :
+       target.store.list({.prefix = repo::marks_folder(lineage(), doubtful)}).entries)
+    if (target.repository.read_document("mark", mark.name)->at("what").as_string() == "undeleted")
+      target.store.edit(mark.name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  for (int i = 0; i < 7; ++i) {
+    pass(kGrace / 3);
+    intent.check();
+    EXPECT_TRUE(run().taken_off.empty());
+  }
+  for (const std::string& id : {used, doubtful}) {
+    EXPECT_TRUE(has(repo::backup_name(lineage(), id)));
+    EXPECT_TRUE(has(repo::refs_name(lineage(), id)));
+  }
+  // Said once more, it is meant.
+  repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kDeleted, "");
+  pass(kGrace);
+  EXPECT_EQ(run().taken_off, std::vector<std::string>{doubtful});
+}
+
+class ExpireAtOnce : public Expire {
+ protected:
+  ExpiredLineage run_at_once(const repo::Repository& repository) {
+    return expire({.grace = kGrace, .short_grace = 0s}, repository, target.store, silent_reporter(),
+                  {})
+        .lineages.at(0);
+  }
+  ExpiredLineage run_at_once() { return run_at_once(target.repository); }
+};
+
+TEST_F(ExpireAtOnce, FreesAllThatNothingUsesInOneRun) {
+  put_backup({pack(1)}, 9);
+  const std::string gone = put_backup({pack(3)}, 4);
+  for (uint64_t segment = 3; segment <= 9; ++segment) put_segment(1, segment);
+  pass(1min);
+  repo::put_mark(target.repository, lineage(), gone, repo::MarkKind::kDeleted, "");
+  const std::string young = put_pack(pack(7));
+  const ExpiredLineage result = run_at_once();
+  EXPECT_EQ(result.taken_off, std::vector<std::string>{gone});
+  EXPECT_FALSE(has(pack_object(3)));
+  for (uint64_t segment = 3; segment <= 9; ++segment)
+    EXPECT_EQ(has(wal_name(1, segment)), segment >= 9) << segment;
+  EXPECT_TRUE(has(pack_object(1)));
+  EXPECT_TRUE(has(young)) << "it may have been made while the run was looking";
+  pass(1min);
+  run_at_once();
+  EXPECT_FALSE(has(young));
+}
+
+TEST_F(ExpireAtOnce, IsRefusedWhileAnybodyMayBeAtWork) {
+  const std::string kept = put_backup({pack(1)});
+  const std::string garbage = put_pack(pack(7));
+  pass(1h);
+  repo::Intent unknown{.what = "restore"};
+  unknown.uses = {kept};
+  unknown.host = "db9";
+  unknown.started = target.clock.now();
+  unknown.valid_until = target.clock.now() + 1h;
+  const Bytes16 id = repo::put_intent(target.repository, lineage(), unknown);
+  const Error error = error_of([&] { run_at_once(); });
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_NE(error.detail().find("A restore: process 0 on host \"db9\""), std::string::npos);
+  EXPECT_NE(error.hint().find("holdfast claims --end"), std::string::npos);
+  EXPECT_TRUE(has(garbage));
+  repo::put_intent_end(target.repository, lineage(), id, target.clock.now());
+  run_at_once();
+  EXPECT_FALSE(has(garbage));
+}
+
+// Who claims WAL while the run is at it is either seen by its second look, or sees its list.
+TEST_F(ExpireAtOnce, TakesNoWalFromWhoeverClaimsItMeanwhile) {
+  put_backup({pack(1)}, 9);
+  put_pack(pack(3));  // garbage: removed before the second look
+  for (uint64_t segment = 3; segment <= 9; ++segment) put_segment(1, segment);
+  pass(1h);
+  std::unique_ptr<repo::HeldIntent> held;
+  AtFirstRemoval remover(target.store, [&] {
+    held = std::make_unique<repo::HeldIntent>(
+        target.repository, lineage(),
+        repo::Intent{.what = "import",
+                     .timeline = pg::TimelineId{1},
+                     .wal_from = pg::start_lsn(5, segment_size())},
+        target.clock);
+  });
+  expire({.grace = kGrace, .short_grace = 0s}, target.repository, remover, silent_reporter(), {});
+  for (uint64_t segment = 3; segment <= 9; ++segment)
+    EXPECT_EQ(has(wal_name(1, segment)), segment >= 5) << segment;
+}
+
+// A repository without room for a single object more, until something is removed.
+class FullStore : public test::FaultStore {
+ public:
+  FullStore(store::MemoryStore& below, size_t objects)
+      : FaultStore(below, {.first = 1'000'000'000}), below_(below), objects_(objects) {}
+  bool create(const std::string& name, ByteView bytes) override {
+    if (test::object_names(below_).size() >= objects_)
+      throw Error({.code = ErrorCode::kNoSpace, .message = "no room for " + name});
+    return FaultStore::create(name, bytes);
+  }
+
+ private:
+  store::MemoryStore& below_;
+  size_t objects_;
+};
+
+TEST_F(ExpireAtOnce, WorksOnARepositoryThatHasNoRoomForAnObjectMore) {
+  put_backup({pack(1)}, 9);
+  put_pack(pack(3));
+  put_pack(pack(4));
+  put_segment(1, 3);
+  pass(1h);
+  FullStore full(target.store, test::object_names(target.store).size());
+  const repo::Repository opened =
+      repo::Repository::open(full, target.key, std::nullopt, target.random);
+  run_at_once(opened);
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_FALSE(has(wal_name(1, 3)));
+  EXPECT_TRUE(has(pack_object(1)));
 }
 
 TEST_F(Expire, CanBeStoppedAndGoesOnWithTheNextRun) {

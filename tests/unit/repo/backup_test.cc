@@ -7,6 +7,7 @@
 #include "codec/digest.h"
 #include "repo/intent.h"
 #include "repo/marks.h"
+#include "support/deletion_world.h"
 #include "support/error_of.h"
 #include "support/test_repository.h"
 
@@ -222,6 +223,30 @@ TEST(BackupCommit, MarksItselfDamagedWhenItWasDoomedAtThatMoment) {
             "damaged");
 }
 
+// Takes the WAL away at the moment at which a commit is put, as an expiry does that saw neither the
+// claim nor the commit.
+TEST(BackupCommit, MarksItselfDamagedWhenItsWalWasRemovedAtThatMoment) {
+  test::FakeClock clock;
+  DoomingStore store(clock);
+  Repository repository = Repository::create(store, {}, clock);
+  const Lineage lineage = repository.create_lineage(test::test_lineage());
+  const std::string wal = WalArchive(repository, lineage)
+                              .object_name({.kind = pg::WalFileKind::kSegment,
+                                            .segment = {.timeline = {1}, .segment_number = 4}});
+  store.create(wal, as_bytes("segment"));
+  store.at_commit = [&] { store.remove(wal); };
+  BackupWriter writer(repository, lineage, kFirst, {}, clock);
+  writer.protect_wal({1}, pg::Lsn{0x4000028});
+  writer.seal_contents();
+  Backup backup;
+  backup.start_lsn = pg::Lsn{0x4000028};
+  backup.stop_lsn = pg::Lsn{0x4000138};
+  backup.start_timeline = backup.stop_timeline = {1};
+  EXPECT_EQ(error_of([&] { writer.commit(backup); }).detail(),
+            "The WAL object \"" + wal + "\" that it needs is missing.");
+  EXPECT_TRUE(read_marks(repository, lineage.name, kFirst).damaged);
+}
+
 // Takes a pack away at the moment at which a commit is put, as an expiry does that saw no commit.
 TEST(BackupCommit, MarksItselfDamagedWhenAPackWasRemovedAtThatMoment) {
   test::FakeClock clock;
@@ -235,8 +260,46 @@ TEST(BackupCommit, MarksItselfDamagedWhenAPackWasRemovedAtThatMoment) {
   };
   Error error = error_of([&] { make_backup(repository, lineage, kFirst, sample_files(1), clock); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
-  EXPECT_EQ(error.detail(), "The object \"" + taken + "\" is missing or cut short.");
+  EXPECT_EQ(error.detail(), "The object \"" + taken + "\" that it wrote is missing or cut short.");
   EXPECT_TRUE(read_marks(repository, lineage.name, kFirst).damaged);
+}
+
+// Of one whose WAL was told: segment 4.
+class BackupWithWal : public testing::Test, protected test::DeletionWorld {
+ protected:
+  Backup make(const std::string& id) {
+    BackupWriter writer(target.repository, target.lineage, id, {}, target.clock);
+    writer.protect_wal({1}, pg::start_lsn(4, segment_size()) + 0x28);
+    ExtentWriter worker = writer.make_worker();
+    test::write_files(sample_files(1), worker, writer.manifest(), 8192);
+    writer.finish_worker(std::move(worker));
+    writer.seal_contents();
+    return writer.commit(commit_of(id, 1, 4));
+  }
+};
+
+TEST_F(BackupWithWal, IsRefusedWithoutItAndWhereItIsAboutToGo) {
+  const std::string needed = wal_name(1, 4);
+  EXPECT_EQ(error_of([&] { make(kFirst); }).detail(),
+            "The WAL object \"" + needed + "\" that it needs is missing.");
+  put_segment(1, 4);
+  put_doomed_list(target.repository, lineage(), {needed}, target.clock.now());
+  {
+    HeldIntent expiry(target.repository, lineage(), {.what = std::string(kExpireIntent)},
+                      target.clock);
+    EXPECT_EQ(error_of([&] { make(kSecond); }).detail(),
+              "The WAL object \"" + needed + "\" that it needs is about to be removed.");
+  }
+  EXPECT_TRUE(list_backup_ids(target.repository, lineage()).empty());
+  make(kThird);  // the list is nobody's now, and whoever comes for it sees the claim
+}
+
+TEST_F(BackupWithWal, ClaimsItBeforeItIsLookedFor) {
+  BackupWriter writer(target.repository, target.lineage, kFirst, {}, target.clock);
+  writer.protect_wal({1}, pg::Lsn{0x4000028});
+  const std::vector<Intent> valid =
+      read_valid_intents(target.repository, lineage(), target.clock.now(), kGrace);
+  EXPECT_EQ(std::ranges::count(valid, pg::Lsn{0x4000028}, &Intent::wal_from), 1);
 }
 
 TEST_P(BackupIn, LetsGoOfItsObjectsWhenItIsDone) {

@@ -1,5 +1,7 @@
 #include "repo/intent.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "base/process.h"
@@ -69,11 +71,66 @@ TEST_P(IntentIn, ProtectsNothingAnyMoreOnceItsOwnerIsDone) {
   EXPECT_EQ(valid().size(), 1u);
 }
 
-TEST_P(IntentIn, ProtectsAfterACrash) {
-  {
-    HeldIntent held = hold();
-  }
+// An owner that says nothing of its process, which may be of any host.
+Intent left_behind(const TestRepository& target) {
+  Intent intent = sample();
+  intent.host = host_name();
+  intent.started = target.clock.now();
+  intent.valid_until = target.clock.now() + kIntentLife;
+  return intent;
+}
+
+TEST_P(IntentIn, ProtectsAfterACrashThatNobodyCanProve) {
+  put_intent(target.repository, target.lineage.name, left_behind(target));
   EXPECT_EQ(valid().size(), 1u);
+  Intent elsewhere = left_behind(target);
+  elsewhere.process = intent_owner(target.repository).value();
+  elsewhere.process->machine = "another";
+  elsewhere.process->start += 1;
+  put_intent(target.repository, target.lineage.name, elsewhere);
+  EXPECT_EQ(valid().size(), 2u);
+}
+
+TEST_P(IntentIn, ProtectsNothingOnceItsProcessIsProvenToHaveEnded) {
+  Intent crashed = left_behind(target);
+  crashed.process = intent_owner(target.repository).value();
+  put_intent(target.repository, target.lineage.name, crashed);
+  EXPECT_EQ(valid().size(), 1u);
+  crashed.process->start += 1;  // the id is another process's by now
+  put_intent(target.repository, target.lineage.name, crashed);
+  EXPECT_EQ(valid().size(), 1u);
+}
+
+TEST_P(IntentIn, NeverTellsTheIdOfItsMachine) {
+  const HeldIntent held = hold();
+  ASSERT_EQ(valid().size(), 1u);
+  EXPECT_EQ(valid()[0].process->machine.size(), 32u);
+  EXPECT_NE(valid()[0].process->machine, this_process()->machine);
+}
+
+TEST_P(IntentIn, EndsWithItsWorkAlsoWhereThatFails) {
+  EXPECT_EQ(error_of([&] {
+              const HeldIntent held = hold();
+              throw Error({.code = ErrorCode::kInterrupted, .message = "interrupted"});
+            }).code(),
+            ErrorCode::kInterrupted);
+  EXPECT_TRUE(valid().empty());
+}
+
+TEST_P(IntentIn, StopsItsOwnerWhenSomebodyHasEndedIt) {
+  HeldIntent held = hold();
+  held.check();
+  put_intent_end(target.repository, target.lineage.name, held.ids().back(), target.clock.now());
+  EXPECT_EQ(error_of([&] { held.check(); }).detail(),
+            "Somebody has ended its claim; expiry may have removed what it needs.");
+}
+
+TEST_P(IntentIn, ClaimsWalAsSoonAsItIsKnownFromWhereOn) {
+  HeldIntent held = hold({.what = "backup"});
+  EXPECT_FALSE(valid().at(0).wal_from);
+  held.use_wal({2}, pg::Lsn{0x5000000});
+  const std::vector<Intent> found = valid();
+  EXPECT_EQ(std::ranges::count(found, pg::Lsn{0x5000000}, &Intent::wal_from), 1);
 }
 
 TEST_P(IntentIn, IsRenewedWhenHalfOfItHasPassedAndEndsWithAllItsNotes) {
@@ -118,9 +175,7 @@ TEST_P(IntentIn, DoesNotFailWorkThatIsDoneForItsNote) {
 }
 
 TEST_P(IntentIn, ThatIsDamagedStopsDeletionForAsLongAsItMayBeValid) {
-  {
-    HeldIntent held = hold();
-  }
+  const HeldIntent held = hold();
   const std::string name =
       target.store.list({.prefix = intents_folder(target.lineage.name)}).entries.at(0).name;
   target.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });

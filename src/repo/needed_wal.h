@@ -1,0 +1,36 @@
+// needed_wal.h: whether the WAL that something is recovered by is in the archive, and stays.
+//
+// WAL has names that are used again: a backup may need segments that were archived long before it,
+// and that stand in a list of the doomed. So whoever relies on WAL that is there puts an intent on
+// it first, and only then looks:
+//
+//   1. the intent                    every run of expire that begins later reads it
+//   2. is a run of expire under way  it may have looked before: what is listed may go
+//   3. is the WAL there              what earlier runs have removed is gone by now
+//
+// Normative: docs/design/repository-format.md, section 12.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "pg/lsn.h"
+#include "repo/doomed.h"
+#include "repo/repository.h"
+
+namespace holdfast::repo {
+
+struct NeededWal {
+  pg::TimelineId timeline;
+  pg::Lsn start_lsn;  // [start_lsn, end_lsn)
+  pg::Lsn end_lsn;
+};
+
+// Step 2: an object of it, or the timeline's history, that a run of expire may be removing.
+std::optional<Going> find_going_wal(const Repository& repository, const Lineage& lineage,
+                                    const NeededWal& needed);
+// Step 3: the first object of it that is not there; of the last segment a partial one will do.
+std::optional<std::string> find_missing_wal(const Repository& repository, const Lineage& lineage,
+                                            const NeededWal& needed);
+
+}  // namespace holdfast::repo
