@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <map>
 #include <pwd.h>
 #include <sstream>
@@ -52,9 +53,10 @@ void give_own_system_identifier(const std::string& data_directory) {
   const std::string wal = join_path(data_directory, "pg_wal");
   for (const DirectoryEntry& entry : list_directory(wal)) {
     if (entry.name.size() != 24) continue;  // archive_status
-    Bytes segment = read_file(join_path(wal, entry.name));
-    std::memcpy(segment.data() + 24, &identifier, sizeof identifier);
-    write_file_durably(join_path(wal, entry.name), segment);
+    const std::string path = join_path(wal, entry.name);
+    const Fd segment = open_file(path, O_WRONLY);
+    if (pwrite(segment.get(), &identifier, sizeof identifier, 24) != sizeof identifier)
+      throw_errno("write", path);
   }
 }
 
