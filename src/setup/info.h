@@ -26,7 +26,7 @@ struct LineageInfo {
   std::vector<recovery::Window> windows = {};
   std::vector<recovery::Gap> gaps = {};
   std::vector<std::string> unreadable_wal = {};  // lines
-  std::vector<std::string> problems = {};  // what else could not be read: lines
+  std::vector<std::string> problems = {};        // what else could not be read: lines
 };
 struct RepositoryInfo {
   std::string url;

@@ -20,7 +20,7 @@ using test::sample_files;
 using test::Sealing;
 using test::TestRepository;
 
-const std::string kBackup = "20261122T082239Z-1f2e3d";
+const std::string kSealedBackup = "20261122T082239Z-1f2e3d";
 
 bool contains(ByteView bytes, std::string_view text) {
   return as_text(bytes).find(text) != std::string_view::npos;
@@ -55,7 +55,7 @@ TEST(SealedRepository, ShowsNoTextOfTheClusterInAnyObject) {
   for (const char* compression : {"none", "zstd"}) {
     TestRepository target(Sealing::kKeyFile);
     {
-      BackupWriter writer(target.repository, target.lineage, kBackup,
+      BackupWriter writer(target.repository, target.lineage, kSealedBackup,
                           codec::parse_compression(compression), target.clock);
       ExtentWriter worker = writer.make_worker();
       test::write_files(files, worker, writer.manifest(), 8192);
@@ -81,7 +81,7 @@ TEST(SealedRepository, ShowsNoTextOfTheClusterInAnyObject) {
       EXPECT_FALSE(contains(bytes, as_text(target.repository.keyring().data_key->view()))) << name;
       EXPECT_FALSE(contains(bytes, to_hex(target.repository.keyring().data_key->view()))) << name;
     }
-    expect_backup_holds(target.repository, target.lineage.name, kBackup, files);
+    expect_backup_holds(target.repository, target.lineage.name, kSealedBackup, files);
   }
 }
 
@@ -105,7 +105,7 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
     // Everything of one backup is put in the place of the other's, object by object.
     const std::string other = "20261123T082239Z-aaaaaa";
     TestRepository target(sealing);
-    make_backup(target.repository, target.lineage, kBackup, sample_files(1), target.clock);
+    make_backup(target.repository, target.lineage, kSealedBackup, sample_files(1), target.clock);
     const std::vector<std::string> before = object_names(target.store);
     make_backup(target.repository, target.lineage, other, sample_files(2), target.clock);
     const std::string folder = lineage_folder(target.lineage.name);
@@ -119,8 +119,8 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
     };
     const LineageName& lineage = target.lineage.name;
     std::vector<std::pair<std::string, std::string>> swaps = {
-        {backup_name(lineage, kBackup), backup_name(lineage, other)},
-        {manifest_name(lineage, kBackup), manifest_name(lineage, other)},
+        {backup_name(lineage, kSealedBackup), backup_name(lineage, other)},
+        {manifest_name(lineage, kSealedBackup), manifest_name(lineage, other)},
     };
     const std::vector<std::string> first_packs = packs_of(true), other_packs = packs_of(false);
     ASSERT_EQ(first_packs.size(), other_packs.size());
@@ -129,9 +129,9 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
     if (first_packs.size() > 1) swaps.emplace_back(first_packs[0], first_packs[1]);
 
     // Without its copy, which would heal a manifest.
-    target.store.remove(manifest_copy_name(lineage, kBackup));
+    target.store.remove(manifest_copy_name(lineage, kSealedBackup));
     auto read_first = [&] {
-      expect_backup_holds(target.repository, lineage, kBackup, sample_files(1));
+      expect_backup_holds(target.repository, lineage, kSealedBackup, sample_files(1));
     };
     for (const auto& [a, b] : swaps) {
       const Bytes bytes_a = object_bytes(target.store, a), bytes_b = object_bytes(target.store, b);
@@ -148,14 +148,14 @@ TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
   // anybody.
   TestRepository target(Sealing::kKeyFile);
   TestRepository attacker(Sealing::kNone);
-  make_backup(target.repository, target.lineage, kBackup, sample_files(1), target.clock);
+  make_backup(target.repository, target.lineage, kSealedBackup, sample_files(1), target.clock);
   const LineageName& lineage = target.lineage.name;
   Keyring planter = attacker.repository.keyring();
   planter.repository_id = target.repository.id();
 
   // A commit.
   const std::string planted_id = "20261124T000000Z-000000";
-  const Backup real = *read_backup(target.repository, lineage, kBackup);
+  const Backup real = *read_backup(target.repository, lineage, kSealedBackup);
   Backup forged = real;
   forged.id = planted_id;
   const std::string commit = backup_name(lineage, planted_id);
@@ -176,7 +176,7 @@ TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
     });
   }
   EXPECT_EQ(error_of([&] {
-              expect_backup_holds(target.repository, lineage, kBackup, sample_files(1));
+              expect_backup_holds(target.repository, lineage, kSealedBackup, sample_files(1));
             }).code(),
             ErrorCode::kCorrupt);
 
@@ -198,15 +198,15 @@ TEST(SealedRepository, RefusesWhatSomebodyWithoutTheKeyPlants) {
 TEST(AnyRepository, ACopyInAnotherPlaceIsTheSameRepository) {
   for (Sealing sealing : {Sealing::kNone, Sealing::kKeyFile}) {
     TestRepository target(sealing);
-    make_backup(target.repository, target.lineage, kBackup, sample_files(1), target.clock);
+    make_backup(target.repository, target.lineage, kSealedBackup, sample_files(1), target.clock);
     store::MemoryStore copy;
     for (const std::string& name : object_names(target.store))
       copy.create(name, object_bytes(target.store, name));
     Repository repository = Repository::open(copy, target.key);
     EXPECT_EQ(repository.clusters(), std::vector<std::string>{"main"});
     const LineageName lineage = repository.newest_lineage("main")->name;
-    EXPECT_EQ(resolve_backup(repository, lineage, "latest").id, kBackup);
-    expect_backup_holds(repository, lineage, kBackup, sample_files(1));
+    EXPECT_EQ(resolve_backup(repository, lineage, "latest").id, kSealedBackup);
+    expect_backup_holds(repository, lineage, kSealedBackup, sample_files(1));
   }
 }
 
