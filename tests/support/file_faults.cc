@@ -21,9 +21,9 @@ std::string preloaded_library() {
   return library;
 }
 
-SpawnOptions command(const RecoveryScene& scene, const std::vector<std::string>& words) {
+SpawnOptions command(const std::string& config_file, const std::vector<std::string>& words) {
   forget_outer_settings();
-  SpawnOptions options{.arguments = {holdfast_program(), "--config", scene.config_file()},
+  SpawnOptions options{.arguments = {holdfast_program(), "--config", config_file},
                        .environment = {{"LD_PRELOAD", preloaded_library()}}};
   options.arguments.insert(options.arguments.end(), words.begin(), words.end());
   return options;
@@ -31,12 +31,12 @@ SpawnOptions command(const RecoveryScene& scene, const std::vector<std::string>&
 
 }  // namespace
 
-HeldCommand::HeldCommand(const RecoveryScene& scene, const std::vector<std::string>& words,
-                         const std::string& held_at) {
+HeldCommand::HeldCommand(const std::string& directory, const std::string& config_file,
+                         const std::vector<std::string>& words, const std::string& held_at) {
   static std::atomic<int> count = 0;
-  directory_ = scene.path(fmt::format("held.{}", ++count));
+  directory_ = join_path(directory, fmt::format("held.{}", ++count));
   make_directory(directory_);
-  SpawnOptions options = command(scene, words);
+  SpawnOptions options = command(config_file, words);
   options.environment.insert(options.environment.end(),
                              {{"HF_PAUSE_AT", held_at}, {"HF_PAUSE_DIRECTORY", directory_}});
   options.output = join_path(directory_, "out");
@@ -68,7 +68,7 @@ Captured HeldCommand::wait() {
 
 Captured run_with_unreadable(const RecoveryScene& scene, const std::vector<std::string>& words,
                              const UnreadablePart& part) {
-  SpawnOptions options = command(scene, words);
+  SpawnOptions options = command(scene.config_file(), words);
   options.environment.insert(options.environment.end(),
                              {{"HF_EIO_AT", part.path_end},
                               {"HF_EIO_FROM", fmt::format("{}", part.from)},

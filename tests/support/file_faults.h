@@ -21,7 +21,11 @@ class HeldCommand {
  public:
   // Returns when the program is held. Throws when it ends before.
   HeldCommand(const RecoveryScene& scene, const std::vector<std::string>& words,
-              const std::string& held_at);
+              const std::string& held_at)
+      : HeldCommand(scene.directory(), scene.config_file(), words, held_at) {}
+  // The same elsewhere; what is needed for it is put into `directory`.
+  HeldCommand(const std::string& directory, const std::string& config_file,
+              const std::vector<std::string>& words, const std::string& held_at);
   ~HeldCommand();
   HeldCommand(const HeldCommand&) = delete;
   HeldCommand& operator=(const HeldCommand&) = delete;

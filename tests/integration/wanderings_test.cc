@@ -1,0 +1,310 @@
+// Wanderings: random walks over a few servers and one repository, and the short ways into what has
+// once been wrong.
+//
+// A walk is drawn from a seed: what people, tools and accidents do to the servers, one step after
+// the other, and after each what must be true (tests/support/walk_world.h). A gambit is a fixed
+// opening of the same steps that leads straight to a place where rows were once lost, archiving
+// stood still, or something untrue was said; walks begin with one now and then.
+//
+// A walk that fails prints its seed, its steps, and the line that walks it again:
+//
+//   HOLDFAST_WALK_SEED=7 HOLDFAST_WALK_STEPS=40 HOLDFAST_WALK_MAJOR=15
+//
+// How the processes of servers and programs come to meet is not drawn: a fault that needs a race
+// may need the line several times. HOLDFAST_WALK_LOG prints the steps of walks that did not fail
+// too. The long suite walks with new seeds for HOLDFAST_WALK_MINUTES (8) on each major, from
+// HOLDFAST_WALK_SEED on if that is set.
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <random>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "codec/digest.h"
+#include "pg/timeline_history.h"
+#include "support/file_faults.h"
+#include "support/holdfast_command.h"
+#include "support/postgres_server.h"
+#include "support/walk_world.h"
+
+namespace holdfast::test {
+namespace {
+
+using cluster::ShutdownMode;
+using Server = WalkWorld::Server;
+using Role = WalkWorld::Role;
+using Point = WalkWorld::Point;
+
+// --- Gambits ------------------------------------------------------------------------------------
+
+// A backup of a standby leaves the beginning of a segment in the archive; the standby has more of
+// it by the time it restarts without its primary.
+void restart_behind_an_archived_beginning(WalkWorld& world, bool crash) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2");
+  world.write(3);
+  world.checkpoint();
+  world.wait_for_standby(n2);
+  world.back_up(n2);
+  world.synchronize_with("n2");
+  world.write(5);
+  world.destroy(n1);
+  if (crash)
+    world.kill(n2);
+  else
+    world.stop(n2, ShutdownMode::kFast);
+  world.start(n2);
+  world.promote(n2);
+}
+void standby_crashes(WalkWorld& world) { restart_behind_an_archived_beginning(world, true); }
+void standby_restarts(WalkWorld& world) { restart_behind_an_archived_beginning(world, false); }
+
+// The same beginning, and a standby that archives all that it restores.
+void standby_archives_a_beginning(WalkWorld& world) {
+  Server& n2 = world.server("n2");
+  world.archive_always(n2, true);
+  world.wait_for_standby(n2);
+  world.write(3);
+  world.checkpoint();
+  world.wait_for_standby(n2);
+  world.back_up(n2);
+  world.write(2);
+  const uint64_t growing = world.current_segment(*world.primary());
+  world.stop(n2, ShutdownMode::kFast);
+  world.start(n2);
+  world.write(2);
+  comes_true([&] { return world.is_archived(1, growing); }, std::chrono::seconds(2));
+}
+
+// Somebody archives the segment that is being written.
+void growing_segment_is_pushed(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.write(3);
+  world.push(n1, world.segment_name(1, world.current_segment(n1)));
+  world.write(3);
+}
+
+// Of two standbys one was promoted, and is gone; the other has not heard of it, and is promoted
+// while the repository is away for a while.
+void promotion_in_an_outage(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2"), &n3 = world.server("n3");
+  world.write(2);
+  world.wait_for_standby(n2);
+  world.wait_for_standby(n3);
+  world.stop(n3, ShutdownMode::kFast);
+  world.destroy(n1);
+  world.promote(n2);
+  world.write();
+  world.expect_archiving(n2);
+  world.destroy(n2);
+  world.take_repository_away();
+  world.start(n3);
+  world.promote_in_outage(n3, std::chrono::seconds(6));
+}
+
+// Recovered to too late a moment; again, to one before the first recovery's.
+void recovery_before_the_last_one(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.write(2);
+  const Point early = world.restore_point();
+  world.write(2);
+  const Point late = world.restore_point();
+  world.write(2);
+  world.expect_archiving(n1);
+  world.stop(n1, ShutdownMode::kFast);
+  world.restore_in_place(n1, WalkWorld::by_name(late));
+  world.write();
+  world.expect_archiving(n1);
+  world.kill(n1);
+  world.restore_in_place(n1, WalkWorld::by_name(early));
+  world.write();
+  world.expect_archiving(n1);
+  world.back_up(n1);
+  world.write();
+  world.kill(n1);
+  world.restore_in_place(n1, WalkWorld::latest());
+}
+
+// A file of a timeline without its history lies in the pg_wal that is salvaged.
+void salvage_of_a_stray_file(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.back_up(n1);
+  world.stop(n1, ShutdownMode::kFast);
+  const std::string wal = join_path(n1.data, "pg_wal");
+  std::string stray;
+  for (const DirectoryEntry& entry : list_directory(wal))
+    if (entry.name.ends_with(".backup")) stray = entry.name;
+  write_file_durably(join_path(wal, "00000002" + stray.substr(8)),
+                     read_file(join_path(wal, stray)));
+  world.salvage(n1);
+  world.expect_recovery(WalkWorld::latest());
+  if (!world.restore_in_place(n1, WalkWorld::latest()))
+    world.complain("the end of a healthy cluster cannot be reached");
+}
+
+// What a server recycles at a promotion keeps its content: under which name of the new timeline it
+// comes to lie is chance, which is made here: each under its own number.
+void recycle(WalkWorld& world, const Server& server) {
+  const uint32_t timeline = world.history().line(server.line).timeline;
+  const std::string wal = join_path(server.data, "pg_wal");
+  const uint64_t last = *world.archived(1).rbegin();
+  uint64_t own = pg::segment_of(world.history().line(server.line).fork, world.segment_size());
+  for (const WalkRow& row : world.history().line(server.line).rows)
+    own = pg::segment_of(row.end, world.segment_size());
+  for (uint64_t segment = own + 1; segment <= last; ++segment) {
+    const std::string from = world.segment_name(1, segment),
+                      to = world.segment_name(timeline, segment);
+    const Captured got =
+        world.run(server, {"wal", "get", from, "pg_wal/" + to, "--read-ahead", "0"}, server.data);
+    if (!got.status.ok()) world.complain(describe(got));
+  }
+}
+void recover_before_empty_segments(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.write(2);
+  const Point point = world.restore_point();
+  for (int i = 0; i < 5; ++i) {
+    world.write();
+    world.switch_wal();
+  }
+  world.expect_archiving(n1);
+  world.stop(n1, ShutdownMode::kFast);
+  world.restore_in_place(n1, WalkWorld::by_name(point));
+  world.write();
+  world.kill(n1);
+  recycle(world, n1);
+}
+void recycled_segments_before_a_recovery(WalkWorld& world) {
+  recover_before_empty_segments(world);
+  Server& n1 = world.server("n1");
+  if (!world.restore_in_place(n1, WalkWorld::latest()))
+    world.complain("acknowledged rows are given up");
+}
+void recycled_segments_are_salvaged(WalkWorld& world) {
+  recover_before_empty_segments(world);
+  Server& n1 = world.server("n1");
+  world.salvage(n1);
+  world.start(n1);
+  for (int i = 0; i < 6; ++i) {
+    world.write();
+    world.switch_wal();
+  }
+}
+
+// A standby that archives always closes the timeline that its primary has left.
+void follower_closes_a_timeline(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2"), &n3 = world.server("n3");
+  world.archive_always(n3, true);
+  world.write(3);
+  world.wait_for_standby(n2);
+  world.wait_for_standby(n3);
+  world.destroy(n1);
+  world.hold_archiving(n2);
+  world.promote(n2);
+  world.follow(n3);
+  world.write();
+  world.wait_for_standby(n3);
+  world.release_archiving(n2);
+  world.expect_archiving(n2);
+}
+
+// Restored by somebody who cannot see the server's processes.
+void restore_from_another_container(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.write();
+  const Captured ran =
+      run({.arguments = {"unshare", "--user", "--map-current-user", "--pid", "--ipc", "--fork",
+                         "--mount-proc", holdfast_program(), "-q", "--config",
+                         world.config_file(n1), "restore", "--in-place", "--yes"}});
+  world.note(
+      fmt::format("holdfast restore --in-place in another pid namespace: {}", ran.status.code));
+  if (ran.status.code != 5) world.complain(describe(ran));
+}
+
+// The owner of a standby rebuilds it with the tool that is there.
+void standby_is_restored_in_place(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2");
+  world.write();
+  world.expect_archiving(n1);
+  world.stop(n2, ShutdownMode::kFast);
+  Captured ran = world.run(n2, {"restore", "--in-place", "--yes", "--start"});
+  const bool was_refused = !ran.status.ok();
+  if (was_refused)
+    ran = world.run(n2, {"restore", "--in-place", "--yes", "--start", "--action", "promote"});
+  if (ran.status.ok()) {
+    world.adopt_stray(n2);
+    world.stop(n2, ShutdownMode::kFast);
+  }
+  world.write();
+  world.expect_archiving(n1);
+  world.kill(n1);
+  if (!world.restore_in_place(n1, WalkWorld::latest()))
+    world.complain("acknowledged rows are given up");
+  if (!was_refused) world.complain("a standby was made a primary by a restore without a word");
+}
+
+struct Gambit {
+  const char* name;
+  int servers;
+  void (*play)(WalkWorld&);
+};
+void PrintTo(const Gambit& gambit, std::ostream* out) { *out << gambit.name; }
+constexpr Gambit kGambits[] = {
+    {"AStandbyCrashesBehindAnArchivedBeginning", 2, standby_crashes},
+    {"AStandbyRestartsBehindAnArchivedBeginning", 2, standby_restarts},
+    {"AStandbyArchivesABeginning", 2, standby_archives_a_beginning},
+    {"AGrowingSegmentIsPushed", 1, growing_segment_is_pushed},
+    {"APromotionInAnOutage", 3, promotion_in_an_outage},
+    {"ARecoveryToBeforeTheLastOne", 1, recovery_before_the_last_one},
+    {"AStrayFileIsSalvaged", 1, salvage_of_a_stray_file},
+    {"RecycledSegmentsBeforeARecovery", 1, recycled_segments_before_a_recovery},
+    {"RecycledSegmentsAreSalvaged", 1, recycled_segments_are_salvaged},
+    {"AFollowerClosesATimeline", 3, follower_closes_a_timeline},
+    {"ARestoreFromAnotherContainer", 1, restore_from_another_container},
+    {"AStandbyIsRestoredInPlace", 2, standby_is_restored_in_place},
+};
+
+// --- Playing ------------------------------------------------------------------------------------
+
+// What went wrong, with the way there; empty when nothing did.
+std::string play(WalkWorld& world, const std::function<void()>& steps) {
+  try {
+    steps();
+    if (std::getenv("HOLDFAST_WALK_LOG") != nullptr)
+      std::cout << fmt::format("  {}\n", fmt::join(world.log(), "\n  "));
+    return {};
+  } catch (const Error& error) {
+    return fmt::format("{}\n{}\nThe way there:\n  {}\n", error.message(), error.detail(),
+                       fmt::join(world.log(), "\n  "));
+  }
+}
+
+void expect_promises_kept(const Gambit& gambit, int major) {
+  WalkWorld world(major, gambit.servers);
+  const std::string wrong = play(world, [&] {
+    gambit.play(world);
+    world.expect_all_is_well();
+    if (Server* one = world.primary(); one != nullptr && one->is_running) {
+      world.expect_backup_restores(world.backups().back());
+      world.expect_recovery(WalkWorld::latest(), world.history().line(one->line).timeline);
+    }
+  });
+  EXPECT_TRUE(wrong.empty()) << wrong;
+}
+
+class WanderingGambits : public testing::TestWithParam<Gambit> {};
+INSTANTIATE_TEST_SUITE_P(Each, WanderingGambits, testing::ValuesIn(kGambits),
+                         [](const testing::TestParamInfo<Gambit>& tested) {
+                           return tested.param.name;
+                         });
+TEST_P(WanderingGambits, KeepsWhatWasPromised) { expect_promises_kept(GetParam(), 15); }
+
+}  // namespace
+}  // namespace holdfast::test
