@@ -20,6 +20,7 @@
 #include "pg/control_file.h"
 #include "pg/tablespace_map.h"
 #include "pg/version.h"
+#include "repo/backup_order.h"
 #include "repo/wal_archive.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
@@ -178,7 +179,7 @@ std::string Restore::recorded_directory() const {
   };
   if (!options_.target.backup.empty())
     return directory_of(repo::resolve_backup(repository_, lineage_->name, options_.target.backup));
-  const std::vector<std::string> ids = repo::list_backup_ids(repository_, lineage_->name);
+  const std::vector<std::string> ids = repo::backup_ids_in_order(repository_, lineage_->name);
   for (auto id = ids.rbegin(); id != ids.rend(); ++id)
     if (const std::optional<repo::Backup> backup =
             repo::read_backup_if_possible(repository_, lineage_->name, *id, [](const Error&) {});

@@ -718,7 +718,7 @@ void Check::look_at_continuity() {
                  .detail = "Without it no recovery follows the server to its timeline.",
                  .hint = "Look into the server's log for what archive_command said of it."});
   std::optional<repo::Backup> newest;
-  const std::vector<std::string> ids = repo::list_backup_ids(*repository_, lineage_->name);
+  const std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
   for (size_t i = 0; i < std::min(ids.size(), kBackupsLookedAt) && !newest; ++i) {
     std::optional<repo::Backup> backup = repo::read_backup_if_possible(
         *repository_, lineage_->name, ids[ids.size() - 1 - i], [](const Error&) {});
