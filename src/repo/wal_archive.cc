@@ -609,31 +609,26 @@ std::optional<uint64_t> WalArchive::first_segment(pg::TimelineId timeline) const
 }
 
 std::optional<uint64_t> WalArchive::last_segment(pg::TimelineId timeline) const {
-  std::vector<uint64_t> high_parts;  // one to 4 GiB of WAL
+  std::vector<std::string> folders;  // one to 4 GiB of WAL
   const std::string root = wal_timeline_folder(lineage_.name, timeline);
-  store::for_each_entry(
-      repository_->store(), {.prefix = root, .folders = true, .empty_folders = true},
-      [&](const store::ListEntry& folder) {
-        // "<root>/0000000100000002/" -> 2; a first segment of that name tells.
-        std::string name = folder.name.substr(root.size());
-        if (!folder.is_folder() || name.size() != 17) return true;
-        pg::WalFileName segment =
-            pg::parse_wal_file_name(name.substr(0, 16) + "00000000", segment_size());
-        if (segment.kind == pg::WalFileKind::kSegment)
-          high_parts.push_back(segment.segment.segment_number);
-        else if (name.substr(8, 8) == "00000000")
-          high_parts.push_back(0);  // segment 0 is never used
-        return true;
-      });
-  // From the end: a folder may hold other files alone.
-  const uint64_t in_folder = segment_size().segments_per_high_part();
-  for (size_t i = high_parts.size(); i-- > 0;) {
+  store::for_each_entry(repository_->store(),
+                        {.prefix = root, .folders = true, .empty_folders = true},
+                        [&](const store::ListEntry& folder) {
+                          if (folder.is_folder()) folders.push_back(folder.name);
+                          return true;
+                        });
+  // From the end: a folder may hold other files alone, or nothing.
+  for (size_t i = folders.size(); i-- > 0;) {
     std::optional<uint64_t> last;
-    for_each_segment(timeline, high_parts[i], [&](uint64_t segment_number, uint64_t) {
-      if (segment_number >= high_parts[i] + in_folder) return false;
-      last = segment_number;
-      return true;
-    });
+    store::for_each_entry(
+        repository_->store(), {.prefix = folders[i], .folders = true},
+        [&](const store::ListEntry& entry) {
+          const pg::WalFileName file = pg::parse_wal_file_name(
+              std::string_view(entry.name).substr(folders[i].size()), segment_size());
+          if (file.kind == pg::WalFileKind::kSegment && file.segment.timeline == timeline)
+            last = file.segment.segment_number;
+          return true;
+        });
     if (last) return last;
   }
   return std::nullopt;
