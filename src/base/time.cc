@@ -529,6 +529,7 @@ std::string to_human(Microseconds duration) {
 
 Microseconds parse_duration(std::string_view text) {
   constexpr auto kHighest = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  if (text == "0") return Microseconds{0};  // of any unit
   uint64_t total = 0;
   uint64_t previous_unit = std::numeric_limits<uint64_t>::max();
   Scanner scan(text);

@@ -26,7 +26,7 @@ std::vector<Placed> read_places(const Repository& repository, const LineageName&
     Placed placed{.id = entry.id, .counts_from = entry.modified, .timeline = {}, .stop_lsn = {}};
     std::optional<Backup> backup;
     // One that cannot be read has a place too.
-    damage_of([&] { backup = read_commit(repository, lineage, entry.id); });
+    unreadable_of([&] { backup = read_commit(repository, lineage, entry.id); });
     if (backup) {
       placed.counts_from = backup->committed.value_or(std::min(backup->finished, entry.modified));
       placed.timeline = backup->stop_timeline;
@@ -51,7 +51,7 @@ std::map<pg::TimelineId, pg::TimelineHistory> read_lines(const Repository& repos
   for (const Placed& placed : all) {
     if (!placed.timeline.is_valid() || lines.contains(placed.timeline)) continue;
     pg::TimelineHistory history(placed.timeline);
-    damage_of([&] {
+    unreadable_of([&] {
       if (const std::optional<Bytes> text = archive.read_file(
               {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = placed.timeline}}))
         history = pg::parse_timeline_history(placed.timeline, as_text(*text));

@@ -131,15 +131,19 @@ std::map<std::string, Mark> read_deletions(const Repository& repository,
                                            const LineageName& lineage) {
   std::map<std::string, Mark> deleted;
   const std::string folder = lineage_folder(lineage) + "marks/";
-  store::for_each_entry(
-      repository.store(), {.prefix = folder, .folders = true}, [&](const store::ListEntry& entry) {
-        std::string id = entry.name.substr(folder.size());
-        if (id.ends_with('/')) id.pop_back();
-        if (!is_backup_id(id)) return true;
-        if (std::optional<Mark> mark = read_marks(repository, lineage, id).deleted)
-          deleted.emplace(std::move(id), *std::move(mark));
-        return true;
-      });
+  // A mark that cannot be read counts for nothing: the backup is there.
+  unreadable_of([&] {
+    store::for_each_entry(
+        repository.store(), {.prefix = folder, .folders = true},
+        [&](const store::ListEntry& entry) {
+          std::string id = entry.name.substr(folder.size());
+          if (id.ends_with('/')) id.pop_back();
+          if (!is_backup_id(id)) return true;
+          if (std::optional<Mark> mark = read_marks(repository, lineage, id).deleted)
+            deleted.emplace(std::move(id), *std::move(mark));
+          return true;
+        });
+  });
   return deleted;
 }
 

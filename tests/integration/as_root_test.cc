@@ -104,8 +104,8 @@ TEST_F(AsRoot, EveryCommandLeavesTheRepositoryToItsOwner) {
                             {"restore", "--into", scene_.path("restored")},
                             {"backup", "pin", "latest", "--off"},
                             {"backup", "delete", "latest", "--yes"},
-                            {"expire", "--grace", "0s"},
-                            {"expire", "--grace", "0s"},
+                            {"expire", "--grace", "0s", "--yes"},
+                            {"expire", "--grace", "0s", "--yes"},
                             {"drill"}};
   for (const Words& words : commands) {
     SCOPED_TRACE(fmt::format("{}", fmt::join(words, " ")));
@@ -298,7 +298,7 @@ TEST(ClosedFolders, HoldUpNobodyWhoDoesNotNeedThem) {
 
   // What cannot be read protects everything that it could name.
   const Words before = listing(lineage + "/packs");
-  const Captured expired = scene.run({"expire", "--grace", "0s"});
+  const Captured expired = scene.run({"expire", "--grace", "0s", "--yes"});
   EXPECT_FALSE(expired.status.ok()) << describe(expired);
   EXPECT_EQ(listing(lineage + "/packs"), before);
   closing.reset();

@@ -880,7 +880,11 @@ HINT:  Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR.
 TEST_F(BadState, OfWalGetIsAlways200) {
   const std::string data = scene_.server().data_directory();
   const std::string segment = scene_.archive_current_segment();
-  EXPECT_EQ(scene_.say({"wal", "get", segment, "x"}, scene_.directory()),
+  // Neither the destination nor the working directory nor the configuration leads to one.
+  const std::string nowhere = scene_.path("nowhere.toml");
+  write_file_durably(nowhere, as_bytes(fmt::format("[repo]\nurl = \"{}\"\n\n[cluster.main]\n",
+                                                   scene_.repository())));
+  EXPECT_EQ(scene_.say({"--config", nowhere, "wal", "get", segment, "x"}, scene_.directory()),
             (Said{200, R"(ERROR:  "$DIR" is not a data directory
 DETAIL:  It has no file "global/pg_control".
 HINT:  Check the path. wal push and wal get run in the server's data directory, as the server itself runs them.
@@ -910,10 +914,16 @@ TEST_F(BadState, OfPermissionsIsToldWithThePath) {
   constexpr const char* kHint =
       "HINT:  Check its owner and mode, those of the directories above it, and which user runs "
       "this command.\n";
+  const auto expect_closed = [](const Said& said, const std::string& what) {
+    EXPECT_EQ(said.status, 1);
+    EXPECT_TRUE(said.text.starts_with("ERROR:  could not open " + what + ": Permission denied\n"))
+        << said.text;
+    EXPECT_NE(said.text.find("the repository belongs to"), std::string::npos) << said.text;
+    EXPECT_NE(said.text.find("Give its owner back what he may do: chmod -R u+rwX $DIR/repo\n"),
+              std::string::npos)
+        << said.text;
+  };
   const std::string repo_json = join_path(scene_.repository(), "repo.json");
-  const Said closed{1, fmt::format("ERROR:  could not open \"$DIR/repo/repo.json\": Permission "
-                                   "denied\n{}",
-                                   kHint)};
   for (const std::vector<std::string>& words :
        std::vector<std::vector<std::string>>{{"info"},
                                              {"backup"},
@@ -922,15 +932,12 @@ TEST_F(BadState, OfPermissionsIsToldWithThePath) {
                                              {"restore", "--into", "$DIR/new"},
                                              {"restore", "--in-place", "--yes"},
                                              {"wal", "push", "$DIR/data/pg_wal/" + segment}}) {
-    EXPECT_EQ(with_mode(repo_json, 0, words), closed) << words.front();
+    expect_closed(with_mode(repo_json, 0, words), "\"$DIR/repo/repo.json\"");
   }
   const std::string cluster = join_path(scene_.repository(), "clusters/main");
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
            {"backup", "list"}, {"restore", "--into", "$DIR/new"}}) {
-    EXPECT_EQ(with_mode(cluster, 0, words),
-              (Said{1, fmt::format("ERROR:  could not open directory \"$DIR/repo/clusters/main\": "
-                                   "Permission denied\n{}",
-                                   kHint)}));
+    expect_closed(with_mode(cluster, 0, words), "directory \"$DIR/repo/clusters/main\"");
   }
   const std::string locked = scene_.path("locked");
   make_directory(locked);

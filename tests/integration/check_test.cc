@@ -339,7 +339,8 @@ TEST(CheckRepository, ThatCannotTakeASegmentIsToldInTheWordsOfWalPush) {
     EXPECT_EQ(found.cause(), "proof") << scene.said();
     EXPECT_TRUE(found.item("proof").message.starts_with(push + "could not create \"" + uploads))
         << scene.said();
-    EXPECT_NE(found.item("proof").hint.find("Check its owner and mode"), std::string::npos);
+    EXPECT_NE(found.item("proof").hint.find("Give its owner back what he may do: chmod"),
+              std::string::npos);
   }
   {
     SCOPED_TRACE("it is not there");

@@ -472,8 +472,9 @@ TEST(DrillBesideProduction, ChangesNothingOfIt) {
   EXPECT_EQ(listing(late), late_before);
   EXPECT_EQ(scene.archived_segments(), archived_before);
   EXPECT_EQ(scene.archived_segments(2), std::vector<std::string>{});
-  // The drill's own document, the intent that kept others from expiring what it read, and its end.
-  EXPECT_EQ(contents(scene.repository()).size(), objects_before + 3);
+  // The drill's own document; the intents that kept others from expiring what it read and what its
+  // recovery asked for; and their ends.
+  EXPECT_EQ(contents(scene.repository()).size(), objects_before + 5);
   EXPECT_TRUE(is_empty_directory(scene.path("drills")));
   production.restart();
   EXPECT_EQ(production.value("SELECT count(*) FROM in_it"), "9");

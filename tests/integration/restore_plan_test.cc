@@ -182,21 +182,15 @@ TEST_F(RestorePlan, RefusesWhatTheRestoreWouldRefuseAndTheHintsCommandWorks) {
   }
 }
 
-TEST_F(RestorePlan, ATargetBehindTheLastCommitRunsToTheEndAndSaysSo) {
+TEST_F(RestorePlan, ATimeThatTheArchiveDoesNotReachIsRefusedWithTheWayToTheEnd) {
   scene_.must({"backup"});
   scene_.server().sql("CREATE TABLE later AS SELECT 1 AS one");
   scene_.archive_current_segment();
   const Captured text = scene_.run(
       {"restore", "--dry-run", "--into", scene_.path("copy"), "--to", "2100-01-01 00:00:00Z"});
-  EXPECT_EQ(text.status.code, 0) << describe(text);
-  EXPECT_TRUE(std::regex_search(text.out, std::regex("\ntarget: +the end of the archived WAL\n")))
-      << text.out;
-  EXPECT_NE(text.out.find("recovery goes to the end of the archived WAL\n"), std::string::npos)
-      << text.out;
-  EXPECT_TRUE(dry_run({"--into", scene_.path("copy"), "--to", "2100-01-01 00:00:00Z"})
-                  .at("plan")
-                  .at("ran_to_the_end")
-                  .as_bool());
+  EXPECT_EQ(text.status.code, 4) << describe(text);
+  EXPECT_NE(text.err.find("SELECT pg_switch_wal()"), std::string::npos) << text.err;
+  EXPECT_NE(text.err.find("--to-latest"), std::string::npos) << text.err;
 }
 
 }  // namespace

@@ -106,9 +106,7 @@ class StoreFaults : public testing::Test {
   static constexpr const char* kGoneHint =
       "HINT:  Check the path, and that the file system which holds it is mounted.";
   static constexpr const char* kClosedHint =
-      "HINT:  Check its owner and mode, those of the directories above it, and which user runs "
-      "this "
-      "command.";
+      "HINT:  Give its owner back what he may do: chmod -R u+rwX ";
 
   RecoveryScene scene_;
 };

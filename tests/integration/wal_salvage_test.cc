@@ -107,7 +107,10 @@ TEST(WalSalvageCommand, ASegmentThatIsNotUnderstoodIsNeverDeleted) {
   const Captured ran = scene.run({"wal", "salvage", data});
   EXPECT_EQ(ran.status.code, 1) << describe(ran);
   EXPECT_NE(ran.out.find(segment), std::string::npos) << ran.out;
-  const Captured restored = scene.run({"restore", "--in-place", "--yes"});
+  // What is missing is told before anything is cleared, and only an earlier target is gone to.
+  EXPECT_EQ(scene.run({"restore", "--in-place", "--yes"}).status.code, 4);
+  EXPECT_EQ(read_file(path), content);
+  const Captured restored = scene.run({"restore", "--in-place", "--yes", "--to-immediate"});
   EXPECT_EQ(restored.status.code, 0) << describe(restored);
   std::vector<std::string> kept;
   for (const DirectoryEntry& entry : list_directory(parent_path(data)))
