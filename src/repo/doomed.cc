@@ -118,20 +118,22 @@ std::set<std::string> doomed_objects(const Repository& repository, const Lineage
 
 std::optional<Going> find_going(const Repository& repository, const LineageName& lineage,
                                 const std::function<bool(const std::string&)>& is_needed) {
-  const Intents intents =
-      read_intents(repository, lineage, repository.store().now(), Microseconds{0});
-  std::string by;
-  for (const Intent& intent : intents.standing)
-    if (intent.what == kExpireIntent && state_of_owner(repository, intent) != ProcessState::kDead)
-      by = owner_text(intent);
-  // It may be a run's.
-  for (const DamagedIntent& damaged : intents.damaged)
-    if (repository.store().now() <= damaged.put + kExpireIntentLife)
-      by = fmt::format("unknown: the intent \"{}\" is damaged", intent_name(lineage, damaged.id));
-  if (by.empty()) return std::nullopt;
+  // Lists first, for there is seldom one: what stands in none now, behind the caller's intent,
+  // comes into none that a run carries out without having read that intent.
   const std::optional<std::string> object = find_listed(repository, lineage, is_needed);
   if (!object) return std::nullopt;
-  return Going{.object = *object, .by = by};
+  const Time now = repository.store().now();
+  const Intents intents = read_intents(repository, lineage, now, Microseconds{0});
+  for (const Intent& intent : intents.standing)
+    if (intent.what == kExpireIntent && state_of_owner(repository, intent) != ProcessState::kDead)
+      return Going{.object = *object, .by = owner_text(intent)};
+  // It may be a run's.
+  for (const DamagedIntent& damaged : intents.damaged)
+    if (now <= damaged.put + kExpireIntentLife)
+      return Going{.object = *object,
+                   .by = fmt::format("unknown: the intent \"{}\" is damaged",
+                                     intent_name(lineage, damaged.id))};
+  return std::nullopt;
 }
 
 }  // namespace holdfast::repo

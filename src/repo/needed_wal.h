@@ -4,9 +4,10 @@
 // and that stand in a list of the doomed. So whoever relies on WAL that is there puts an intent on
 // it first, and only then looks:
 //
-//   1. the intent                    every run of expire that begins later reads it
-//   2. is a run of expire under way  it may have looked before: what is listed may go
-//   3. is the WAL there              what earlier runs have removed is gone by now
+//   1. the intent            every run of expire that begins later reads it
+//   2. is the WAL listed,    one that is under way may have looked before, and remove what it
+//      and a run under way   has listed; what is in no list now is in none of its
+//   3. is the WAL there      what earlier runs have removed is gone by now
 //
 // Normative: docs/design/repository-format.md, section 12.
 #pragma once
