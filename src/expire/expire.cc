@@ -47,17 +47,12 @@ class Announcement {
         remover_(remover),
         intent_(repository, lineage, {.what = std::string(repo::kExpireIntent)}, system_clock(),
                 repo::kExpireIntentLife) {
-    const std::vector<Bytes16> ours = intent_.ids();
-    for (const repo::Intent& other : repo::running_expiries(repository, lineage)) {
-      if (std::ranges::find(ours, other.id) != ours.end()) continue;
-      end();  // no destructor does
-      throw Error(
-          {.code = ErrorCode::kBusy,
-           .message = "another expiry is at work",
-           .detail = fmt::format("It is {}.", repo::owner_text(other)),
-           .hint = "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
-                   "\"holdfast claims --end ID\" ends it."});
-    }
+    // No destructor takes its note back when this throws.
+    const std::optional<Error> refused =
+        error_of(even_interrupted, [&] { refuse_beside_another(repository); });
+    if (!refused) return;
+    end();
+    throw Error(*refused);
   }
   ~Announcement() {
     error_of(even_interrupted, [&] { end(); });
@@ -72,6 +67,19 @@ class Announcement {
   }
 
  private:
+  void refuse_beside_another(const repo::Repository& repository) const {
+    const std::vector<Bytes16> ours = intent_.ids();
+    for (const repo::Intent& other : repo::running_expiries(repository, lineage_)) {
+      if (std::ranges::find(ours, other.id) != ours.end()) continue;
+      throw Error(
+          {.code = ErrorCode::kBusy,
+           .message = "another expiry is at work",
+           .detail = fmt::format("It is {}.", repo::owner_text(other)),
+           .hint = "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
+                   "\"holdfast claims --end ID\" ends it."});
+    }
+  }
+
   const repo::LineageName lineage_;
   store::Remover& remover_;
   repo::HeldIntent intent_;
@@ -264,7 +272,7 @@ class LineageExpiry {
       if (list.done) continue;
       const std::optional<std::vector<std::string>> names =
           repo::read_doomed_list(repository_, lineage_.name, list.id);
-      if (!names || list.put + options_.grace > now_) continue;
+      if (!names || list.put + grace_ > repository_.store().now()) continue;
       for (const std::string& name : *names)
         if (parse(name)) repository_.store().info(name);
     }

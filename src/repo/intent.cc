@@ -181,7 +181,7 @@ std::vector<Intent> read_valid_intents(const Repository& repository, const Linea
          .detail = fmt::format("{}. What it protects cannot be told, so nothing can be removed "
                                "before {}.",
                                damaged.error.message(), to_rfc3339(damaged.until)),
-         .hint = damaged.error.hint().empty()
+         .hint = damaged.error.is_damage() || damaged.error.hint().empty()
                      ? fmt::format("Take the object from a copy of the repository, or wait. If "
                                    "nobody is at work: \"holdfast claims --end {}\".",
                                    to_hex(damaged.id.view()))
