@@ -284,9 +284,12 @@ TEST(WalPushDiverged, TheSecondOfTwoRestoresPromotedToOneTimelineIsRefusedAtItsF
       lines.push_back(pid_file.substr(at, end - at));
       at = end + 1;
     }
+    // A copy names its socket's directory as seen from its data directory.
+    const std::string host =
+        lines.at(4).starts_with('/') ? lines.at(4) : join_path(clone.directory, lines.at(4));
     return Connection::connect(
         {.conninfo = fmt::format("{} port={} user=postgres dbname=postgres",
-                                 cluster::conninfo_pair("host", lines.at(4)), lines.at(3))},
+                                 cluster::conninfo_pair("host", host), lines.at(3))},
         {});
   };
   for (const char* name : {"one", "two"}) {
