@@ -91,6 +91,30 @@ void growing_segment_is_pushed(WalkWorld& world) {
   world.write(3);
 }
 
+// A failover while the archive lags: the new timeline's history is archived, and WAL before it not.
+void history_without_what_leads_to_it(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2");
+  world.hold_archiving(n1);
+  for (int i = 0; i < 3; ++i) {
+    world.write(2);
+    world.switch_wal();
+  }
+  world.write();
+  world.wait_for_standby(n2);
+  world.kill(n1);
+  world.promote(n2);
+  comes_true([&] { return world.wal_object("00000002.history").has_value(); });
+  world.kill(n2);
+  world.expect_truthful_get();
+  world.expect_recovery(WalkWorld::latest());
+  world.expect_truthful_words();
+  world.release_archiving(n1);
+  world.salvage(n1);
+  world.start(n2);
+  world.expect_archiving(n2);
+  world.expect_recovery(WalkWorld::latest(), 2);
+}
+
 // Of two standbys one was promoted, and is gone; the other has not heard of it, and is promoted
 // while the repository is away for a while.
 void promotion_in_an_outage(WalkWorld& world) {
@@ -198,6 +222,26 @@ void recycled_segments_are_salvaged(WalkWorld& world) {
   }
 }
 
+// The recovery that went to the wrong moment is done again at once.
+void recovery_after_a_recovery(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.write();
+  const Point point = world.restore_point();
+  for (int i = 0; i < 10; ++i) {
+    world.write();
+    world.switch_wal();
+  }
+  world.expect_archiving(n1);
+  world.stop(n1, ShutdownMode::kFast);
+  // On a slow repository somebody still reads ahead when the recovery is over.
+  world.set_environment(environment_of({.path = world.repository(), .slow_us = 20000}, ""));
+  world.restore_in_place(n1, WalkWorld::by_name(point));
+  world.set_environment({});
+  world.stop(n1, ShutdownMode::kFast);
+  if (!world.restore_in_place(n1, WalkWorld::latest()))
+    world.complain("acknowledged rows are given up");
+}
+
 // A standby that archives always closes the timeline that its primary has left.
 void follower_closes_a_timeline(WalkWorld& world) {
   Server &n1 = world.server("n1"), &n2 = world.server("n2"), &n3 = world.server("n3");
@@ -213,6 +257,22 @@ void follower_closes_a_timeline(WalkWorld& world) {
   world.wait_for_standby(n3);
   world.release_archiving(n2);
   world.expect_archiving(n2);
+}
+
+// An archived segment is lost.
+void segment_is_lost(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  for (int i = 0; i < 5; ++i) {
+    world.write(2);
+    world.switch_wal();
+  }
+  world.expect_archiving(n1);
+  const uint64_t lost = *world.archived(1).rbegin() - 3;
+  world.note("a segment is lost: " + world.segment_name(1, lost));
+  remove_file(world.wal_object(world.segment_name(1, lost)).value());
+  world.expect_truthful_info();
+  world.expect_truthful_words();
+  world.back_up(n1);
 }
 
 // Restored by somebody who cannot see the server's processes.
@@ -250,6 +310,39 @@ void standby_is_restored_in_place(WalkWorld& world) {
   if (!was_refused) world.complain("a standby was made a primary by a restore without a word");
 }
 
+// A moment ago.
+void copy_as_of_a_moment_ago(WalkWorld& world) {
+  world.write(3);
+  const Point before = world.restore_point();
+  world.write();
+  world.expect_recovery(WalkWorld::by_time(before));
+}
+
+// The first page of a segment that waits is lost in the crash.
+void waiting_segment_is_damaged(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  world.hold_archiving(n1);
+  world.write(2);
+  const std::string name = world.segment_name(1, world.current_segment(n1));
+  world.switch_wal();
+  world.write();
+  world.kill(n1);
+  const std::string file = join_path(n1.data, "pg_wal/" + name);
+  Bytes bytes = read_file(file);
+  std::fill_n(bytes.begin(), 4096, std::byte{0});
+  write_file_durably(file, bytes);
+  world.note(fmt::format("the first page of {} is zeros", name));
+  const Captured salvaged = world.salvage(n1);
+  if (salvaged.status.ok()) world.complain(describe(salvaged));
+  const Captured ran = world.run(n1, {"restore", "--in-place", "--yes"});
+  bool is_kept = false;
+  for (const std::string& one : contents(world.path("")))
+    is_kept = is_kept ||
+              (one.find(name) != one.npos && one.ends_with(to_hex(codec::sha256(bytes).view())));
+  if (!is_kept) world.complain(fmt::format("{} is deleted: {}", name, describe(ran)));
+  world.destroy(n1);
+}
+
 struct Gambit {
   const char* name;
   int servers;
@@ -261,14 +354,19 @@ constexpr Gambit kGambits[] = {
     {"AStandbyRestartsBehindAnArchivedBeginning", 2, standby_restarts},
     {"AStandbyArchivesABeginning", 2, standby_archives_a_beginning},
     {"AGrowingSegmentIsPushed", 1, growing_segment_is_pushed},
+    {"AHistoryIsArchivedWithoutWhatLeadsToIt", 2, history_without_what_leads_to_it},
     {"APromotionInAnOutage", 3, promotion_in_an_outage},
     {"ARecoveryToBeforeTheLastOne", 1, recovery_before_the_last_one},
     {"AStrayFileIsSalvaged", 1, salvage_of_a_stray_file},
     {"RecycledSegmentsBeforeARecovery", 1, recycled_segments_before_a_recovery},
     {"RecycledSegmentsAreSalvaged", 1, recycled_segments_are_salvaged},
+    {"ARecoveryRightAfterARecovery", 1, recovery_after_a_recovery},
     {"AFollowerClosesATimeline", 3, follower_closes_a_timeline},
+    {"ASegmentIsLost", 1, segment_is_lost},
     {"ARestoreFromAnotherContainer", 1, restore_from_another_container},
     {"AStandbyIsRestoredInPlace", 2, standby_is_restored_in_place},
+    {"ACopyAsOfAMomentAgo", 1, copy_as_of_a_moment_ago},
+    {"AWaitingSegmentIsDamaged", 1, waiting_segment_is_damaged},
 };
 
 // --- Playing ------------------------------------------------------------------------------------
