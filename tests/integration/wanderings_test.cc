@@ -115,6 +115,41 @@ void history_without_what_leads_to_it(WalkWorld& world) {
   world.expect_recovery(WalkWorld::latest(), 2);
 }
 
+// A base backup from outside is taken in while the WAL that it brings is being removed.
+void import_meets_expire(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  const std::string old = world.backups().front().id;
+  const std::string tar = world.take_tar(n1);
+  world.write(2);
+  world.switch_wal();
+  world.back_up(n1);
+  world.delete_backup(old);
+  world.make_objects_older();
+  world.must(n1, {"expire"});
+  world.make_objects_older();
+  std::string doomed;
+  const std::string clusters = join_path(world.repository(), "clusters/main");
+  for (const DirectoryEntry& lineage : list_directory(clusters))
+    for (const DirectoryEntry& list :
+         list_directory_if_exists(join_path(join_path(clusters, lineage.name), "doomed"))
+             .value_or(std::vector<DirectoryEntry>{}))
+      doomed = "doomed/" + list.name;
+  if (doomed.empty()) world.complain("the walk itself is wrong: nothing is to be removed");
+  HeldCommand expire(world.path(""), world.config_file(n1), {"-q", "expire"}, doomed);
+  // It may wait for the other one.
+  Process import({.arguments = {holdfast_program(), "-q", "--config", world.config_file(n1),
+                                "backup", "import", "--tar", tar},
+                  .output = world.path("import.log"),
+                  .error = "&1"});
+  import.wait(std::chrono::seconds(3));
+  const Captured expired = expire.release();
+  if (!expired.status.ok()) world.complain(describe(expired));
+  const ExitStatus imported = import.wait();
+  world.note(fmt::format("an import, while expire removes what it had found before: {}",
+                         to_string(imported)));
+  if (!imported.ok()) world.note(read_text_file(world.path("import.log")));
+}
+
 // Of two standbys one was promoted, and is gone; the other has not heard of it, and is promoted
 // while the repository is away for a while.
 void promotion_in_an_outage(WalkWorld& world) {
@@ -355,6 +390,7 @@ constexpr Gambit kGambits[] = {
     {"AStandbyArchivesABeginning", 2, standby_archives_a_beginning},
     {"AGrowingSegmentIsPushed", 1, growing_segment_is_pushed},
     {"AHistoryIsArchivedWithoutWhatLeadsToIt", 2, history_without_what_leads_to_it},
+    {"AnImportMeetsExpire", 1, import_meets_expire},
     {"APromotionInAnOutage", 3, promotion_in_an_outage},
     {"ARecoveryToBeforeTheLastOne", 1, recovery_before_the_last_one},
     {"AStrayFileIsSalvaged", 1, salvage_of_a_stray_file},
