@@ -257,6 +257,45 @@ void recycled_segments_are_salvaged(WalkWorld& world) {
   }
 }
 
+// A copy that was put into its final place.
+void copy_is_renamed(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  const Json made = world.must(n1, {"restore", "--into", world.path("made"), "--start"});
+  const cluster::Installation installation = test_installation(world.major());
+  const auto pg_ctl = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {installation.program("pg_ctl"), "-w"});
+    const Captured ran = run({.arguments = words});
+    if (!ran.status.ok())
+      world.complain(fmt::format("{}: {}", fmt::join(words, " "), describe(ran)));
+  };
+  pg_ctl({"-D", world.path("made"), "-m", "fast", "stop"});
+  rename_path(world.path("made"), world.path("final"));
+  pg_ctl({"-D", world.path("final"), "-l", world.path("final.log"), "-o",
+          fmt::format("-c unix_socket_directories={} -p 6699", world.path("")), "start"});
+  cluster::Connection there = cluster::Connection::connect(
+      {.conninfo = fmt::format("host={} port=6699 user=postgres", world.path(""))}, {});
+  const std::string data = there.query_value("SHOW data_directory");
+  pg_ctl({"-D", world.path("final"), "-m", "immediate", "stop"});
+  if (absolute_path(data) != absolute_path(world.path("final")))
+    world.complain(fmt::format("started on \"final\", the server runs on \"{}\"", data));
+}
+
+// The newest backup is a standby's.
+void primary_from_a_backup_of_a_standby(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2");
+  world.write(2);
+  world.checkpoint();
+  world.wait_for_standby(n2);
+  world.back_up(n2);
+  world.write();
+  world.kill(n1);
+  if (!world.restore_in_place(n1, WalkWorld::latest()))
+    world.complain("acknowledged rows are given up");
+  const std::string command = world.value(n1, "SHOW archive_command");
+  if (command.find("n1.toml") == command.npos)
+    world.complain(fmt::format("n1 archives as \"{}\"", command));
+}
+
 // The recovery that went to the wrong moment is done again at once.
 void recovery_after_a_recovery(WalkWorld& world) {
   Server& n1 = world.server("n1");
@@ -396,6 +435,8 @@ constexpr Gambit kGambits[] = {
     {"AStrayFileIsSalvaged", 1, salvage_of_a_stray_file},
     {"RecycledSegmentsBeforeARecovery", 1, recycled_segments_before_a_recovery},
     {"RecycledSegmentsAreSalvaged", 1, recycled_segments_are_salvaged},
+    {"ACopyIsRenamed", 1, copy_is_renamed},
+    {"APrimaryFromABackupOfAStandby", 2, primary_from_a_backup_of_a_standby},
     {"ARecoveryRightAfterARecovery", 1, recovery_after_a_recovery},
     {"AFollowerClosesATimeline", 3, follower_closes_a_timeline},
     {"ASegmentIsLost", 1, segment_is_lost},
