@@ -417,6 +417,36 @@ void waiting_segment_is_damaged(WalkWorld& world) {
   world.destroy(n1);
 }
 
+// In a disaster people are root.
+void root_recovers(WalkWorld& world) {
+  Server& n1 = world.server("n1");
+  const auto must_as_root = [&](const std::vector<std::string>& words) {
+    const Captured ran = world.run_as_root(n1, words);
+    if (!ran.status.ok()) world.complain(describe(ran));
+  };
+  world.write(2);
+  world.stop(n1, ShutdownMode::kImmediate);
+  must_as_root({"restore", "--in-place", "--yes", "--start"});
+  world.adopt(n1);
+  make_directory(world.path("drills"));
+  world.write();  // or a drill has nothing to compare
+  world.expect_archiving(n1);
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"verify"},
+                                             {"drill", "--drill-directory", world.path("drills")},
+                                             {"backup", "--label", "by root"},
+                                             {"backup", "pin", "latest"},
+                                             {"restore", "--into", world.path("of_root")},
+                                             {"expire"}}) {
+    must_as_root(words);
+    world.expect_archiving(n1);
+  }
+  const uid_t owner = lstat_if_exists(world.repository())->st_uid;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(world.repository()))
+    if (lstat_if_exists(entry.path().string())->st_uid != owner)
+      world.complain(fmt::format("\"{}\" is root's", entry.path().string()));
+}
+
 struct Gambit {
   const char* name;
   int servers;
@@ -444,6 +474,7 @@ constexpr Gambit kGambits[] = {
     {"AStandbyIsRestoredInPlace", 2, standby_is_restored_in_place},
     {"ACopyAsOfAMomentAgo", 1, copy_as_of_a_moment_ago},
     {"AWaitingSegmentIsDamaged", 1, waiting_segment_is_damaged},
+    {"RootRecovers", 1, root_recovers},
 };
 
 // --- Playing ------------------------------------------------------------------------------------
