@@ -477,6 +477,366 @@ constexpr Gambit kGambits[] = {
     {"RootRecovers", 1, root_recovers},
 };
 
+// --- Wandering ----------------------------------------------------------------------------------
+
+// Draws one step after the other, of those that are possible.
+class Wanderer {
+ public:
+  Wanderer(WalkWorld& world, uint64_t seed) : world_(world), engine_(seed) {}
+
+  void walk(int steps) {
+    for (int i = 1; i <= steps; ++i) {
+      step();
+      if (i % 5 == 0)
+        world_.expect_all_is_well();
+      else
+        world_.expect_all_rows();
+      if (i % 7 == 0) look_elsewhere();
+    }
+    come_home();
+  }
+
+ private:
+  struct Step {
+    int weight;
+    bool (Wanderer::*take)();  // false: not possible now
+  };
+
+  uint64_t draw(uint64_t below) { return engine_() % below; }
+  template <typename T>
+  const T& one_of(const std::vector<T>& all) {
+    return all[draw(all.size())];
+  }
+  Server* running_primary() {
+    Server* one = world_.primary();
+    return one != nullptr && one->is_running ? one : nullptr;
+  }
+
+  void step() {
+    static constexpr Step kSteps[] = {
+        {12, &Wanderer::write},
+        {5, &Wanderer::switch_wal},
+        {4, &Wanderer::note_a_point},
+        {1, &Wanderer::checkpoint},
+        {3, &Wanderer::back_up},
+        {2, &Wanderer::hold_or_release},
+        {2, &Wanderer::lose_or_find_repository},
+        {2, &Wanderer::restart_primary},
+        {2, &Wanderer::restart_standby},
+        {2, &Wanderer::fail_over},
+        {2, &Wanderer::switch_over},
+        {4, &Wanderer::old_primary},
+        {4, &Wanderer::make_standby},
+        {1, &Wanderer::archive_always},
+        {4, &Wanderer::restore_in_place},
+        {1, &Wanderer::salvage},
+        {2, &Wanderer::push_by_hand},
+        {2, &Wanderer::import_or_export},
+        {2, &Wanderer::delete_and_expire},
+        {2, &Wanderer::synchronize},
+        {1, &Wanderer::drill},
+    };
+    uint64_t all = 0;
+    for (const Step& one : kSteps) all += static_cast<uint64_t>(one.weight);
+    for (;;) {
+      uint64_t at = draw(all);
+      const Step* drawn = kSteps;
+      while (at >= static_cast<uint64_t>(drawn->weight))
+        at -= static_cast<uint64_t>((drawn++)->weight);
+      if ((this->*drawn->take)()) return;
+    }
+  }
+
+  // --- Steps ---
+
+  bool write() {
+    if (running_primary() == nullptr) return false;
+    const bool is_large = draw(4) == 0;
+    world_.write(1 + static_cast<int>(draw(is_large ? 3 : 6)), is_large ? 300 : 0);
+    return true;
+  }
+  bool switch_wal() {
+    if (running_primary() == nullptr) return false;
+    world_.switch_wal();
+    return true;
+  }
+  bool note_a_point() {
+    if (running_primary() == nullptr) return false;
+    world_.restore_point();
+    return true;
+  }
+  bool checkpoint() {
+    if (running_primary() == nullptr) return false;
+    world_.checkpoint();
+    return true;
+  }
+  // It waits for the archive, and one of a standby for its primary's archiving.
+  bool back_up() {
+    Server* primary = running_primary();
+    if (primary == nullptr || world_.is_repository_away() || primary->is_held) return false;
+    const std::vector<Server*> standbys = world_.having(Role::kStandby, true);
+    if (standbys.empty() || draw(2) == 0) {
+      world_.back_up(*primary);
+      return true;
+    }
+    Server& standby = *one_of(standbys);
+    if (standby.line != primary->line) return false;
+    world_.checkpoint();
+    world_.wait_for_standby(standby);
+    world_.back_up(standby);
+    return true;
+  }
+  bool hold_or_release() {
+    Server* primary = running_primary();
+    if (primary == nullptr) return false;
+    if (primary->is_held)
+      world_.release_archiving(*primary);
+    else
+      world_.hold_archiving(*primary);
+    return true;
+  }
+  bool lose_or_find_repository() {
+    if (world_.is_repository_away())
+      world_.bring_repository_back();
+    else
+      world_.take_repository_away();
+    return true;
+  }
+  void end(Server& server) {
+    switch (draw(3)) {
+      case 0:
+        world_.kill(server);
+        break;
+      case 1:
+        world_.stop(server, ShutdownMode::kImmediate);
+        break;
+      default:
+        world_.stop(server, ShutdownMode::kFast);
+        break;
+    }
+  }
+  bool restart_primary() {
+    Server* primary = world_.primary();
+    if (primary == nullptr) return false;
+    if (primary->is_running) end(*primary);
+    world_.start(*primary);
+    return true;
+  }
+  bool restart_standby() {
+    const std::vector<Server*> standbys = world_.having(Role::kStandby);
+    if (standbys.empty()) return false;
+    Server& standby = *one_of(standbys);
+    if (standby.is_running) end(standby);
+    world_.start(standby);
+    return true;
+  }
+  // The one that has the most.
+  Server* best_standby() {
+    const Server* primary = world_.primary();
+    Server* best = nullptr;
+    pg::Lsn most;
+    for (Server* one : world_.having(Role::kStandby, true)) {
+      if (primary != nullptr && one->line != primary->line) continue;
+      const pg::Lsn has = world_.received(*one);
+      if (best == nullptr || has > most) best = one, most = has;
+    }
+    return best;
+  }
+  void others_follow() {
+    Server& primary = *world_.primary();
+    for (Server* one : world_.having(Role::kStandby)) {
+      if (one->line == primary.line) continue;
+      // Not who has what the new line does not.
+      if (one->is_running && draw(3) != 0 &&
+          world_.received(*one) <= world_.history().line(primary.line).fork)
+        world_.follow(*one);
+      else if (draw(2) == 0)
+        world_.clone(*one);
+      else
+        world_.destroy(*one);
+    }
+  }
+  bool fail_over() {
+    Server* primary = world_.primary();
+    if (primary == nullptr || world_.is_repository_away()) return false;
+    Server* standby = best_standby();
+    if (standby == nullptr) return false;
+    if (draw(3) == 0)
+      world_.destroy(*primary);
+    else if (primary->is_running)
+      world_.kill(*primary);
+    if (draw(3) == 0) {
+      end(*standby);
+      world_.start(*standby);
+    }
+    world_.promote(*standby);
+    others_follow();
+    return true;
+  }
+  bool switch_over() {
+    Server* primary = running_primary();
+    if (primary == nullptr || world_.is_repository_away()) return false;
+    Server* standby = best_standby();
+    if (standby == nullptr) return false;
+    world_.wait_for_standby(*standby);
+    const int before = primary->line;
+    world_.stop(*primary, ShutdownMode::kFast);
+    world_.promote(*standby);
+    if (ids_of(world_.history().rows(before, pg::Lsn{UINT64_MAX})) !=
+        ids_of(world_.history().rows(standby->line, pg::Lsn{UINT64_MAX})))
+      world_.complain("a switchover has lost rows");
+    others_follow();
+    return true;
+  }
+  bool old_primary() {
+    Server* primary = running_primary();
+    const std::vector<Server*> old = world_.having(Role::kOld);
+    if (primary == nullptr || old.empty() || world_.is_repository_away()) return false;
+    Server& one = *one_of(old);
+    // What it had not archived is nowhere else.
+    if (draw(4) != 0) world_.salvage(one);
+    switch (draw(3)) {
+      case 0:
+        world_.destroy(one);
+        break;
+      case 1:
+        world_.clone(one);
+        break;
+      default:
+        world_.rewind(one);
+        break;
+    }
+    return true;
+  }
+  bool make_standby() {
+    const std::vector<Server*> gone = world_.having(Role::kGone);
+    if (running_primary() == nullptr || gone.empty() || world_.is_repository_away()) return false;
+    Server& one = *one_of(gone);
+    if (draw(2) == 0)
+      world_.clone(one);
+    else
+      world_.restore_as_standby(one);
+    return true;
+  }
+  bool archive_always() {
+    const std::vector<Server*> standbys = world_.having(Role::kStandby);
+    if (standbys.empty()) return false;
+    Server& one = *one_of(standbys);
+    world_.archive_always(one, !one.archives_always);
+    return true;
+  }
+  WalkWorld::Target draw_target() {
+    if (world_.points().empty() || draw(3) == 0) return WalkWorld::latest();
+    const Point& point = one_of(world_.points());
+    switch (draw(3)) {
+      case 0:
+        return WalkWorld::by_name(point);
+      case 1:
+        return WalkWorld::by_lsn(point);
+      default:
+        return WalkWorld::by_time(point);
+    }
+  }
+  bool restore_in_place() {
+    Server* primary = world_.primary();
+    if (primary == nullptr || world_.is_repository_away()) return false;
+    if (primary->is_running) end(*primary);
+    if (!world_.restore_in_place(*primary, draw_target())) world_.start(*primary);
+    return true;
+  }
+  bool salvage() {
+    Server* primary = running_primary();
+    if (primary == nullptr || world_.is_repository_away()) return false;
+    end(*primary);
+    world_.salvage(*primary);
+    world_.start(*primary);
+    return true;
+  }
+  bool push_by_hand() {
+    std::vector<Server*> there = world_.having(Role::kPrimary);
+    for (Server* one : world_.having(Role::kStandby)) there.push_back(one);
+    if (there.empty() || world_.is_repository_away()) return false;
+    const Server& server = *one_of(there);
+    std::vector<std::string> names;
+    for (const DirectoryEntry& entry : list_directory(join_path(server.data, "pg_wal")))
+      if (entry.name.size() >= 16 && entry.name.starts_with("0000")) names.push_back(entry.name);
+    if (names.empty()) return false;
+    std::ranges::sort(names);
+    world_.push(server, one_of(names));
+    return true;
+  }
+  bool import_or_export() {
+    Server* primary = running_primary();
+    if (primary == nullptr || world_.is_repository_away() || primary->is_held) return false;
+    if (tars_.empty() || draw(2) == 0) {
+      tars_.push_back(world_.take_tar(*primary));
+    } else {
+      world_.import_tar(tars_.back());
+      tars_.pop_back();
+    }
+    return true;
+  }
+  bool delete_and_expire() {
+    if (world_.is_repository_away()) return false;
+    const std::vector<WalkWorld::Backup> backups = world_.backups();
+    if (backups.size() > 2) world_.delete_backup(one_of(backups).id);
+    world_.expire();
+    return true;
+  }
+  bool synchronize() {
+    Server* primary = running_primary();
+    if (primary == nullptr) return false;
+    std::vector<std::string> names = {""};
+    for (const Server* one : world_.having(Role::kStandby, true))
+      if (one->line == primary->line) names.push_back(one->name);
+    const std::string& name = one_of(names);
+    if (!name.empty()) world_.wait_for_standby(world_.server(name));
+    world_.synchronize_with(name);
+    return true;
+  }
+  bool drill() {
+    const Server* primary = running_primary();
+    if (primary == nullptr || primary->is_held || world_.is_repository_away()) return false;
+    world_.drill();
+    return true;
+  }
+
+  // Of what the archive promises, one thing.
+  void look_elsewhere() {
+    if (world_.is_repository_away()) return;
+    const std::vector<WalkWorld::Backup> backups = world_.backups();
+    if (draw(2) == 0)
+      world_.expect_backup_restores(one_of(backups));
+    else
+      world_.expect_recovery(
+          draw_target(),
+          draw(2) == 0 ? std::nullopt
+                       : std::optional(world_.history()
+                                           .line(static_cast<int>(draw(
+                                               static_cast<uint64_t>(world_.history().count()))))
+                                           .timeline));
+  }
+
+  // The repository is there, the primary runs and archives: then everything is well.
+  void come_home() {
+    if (world_.is_repository_away()) world_.bring_repository_back();
+    Server* primary = world_.primary();
+    if (primary == nullptr) return;
+    if (!primary->is_running) world_.start(*primary);
+    if (primary->is_held) world_.release_archiving(*primary);
+    world_.expect_all_is_well();
+    world_.back_up(*primary);
+    world_.write();
+    world_.expect_archiving(*primary);
+    for (const WalkWorld::Backup& backup : world_.backups()) world_.expect_backup_restores(backup);
+    world_.expect_recovery(WalkWorld::latest(), world_.history().line(primary->line).timeline);
+  }
+
+  WalkWorld& world_;
+  std::mt19937_64 engine_;
+  std::vector<std::string> tars_;
+};
+
 // --- Playing ------------------------------------------------------------------------------------
 
 // What went wrong, with the way there; empty when nothing did.
@@ -511,6 +871,69 @@ INSTANTIATE_TEST_SUITE_P(Each, WanderingGambits, testing::ValuesIn(kGambits),
                            return tested.param.name;
                          });
 TEST_P(WanderingGambits, KeepsWhatWasPromised) { expect_promises_kept(GetParam(), 15); }
+
+// --- Walks --------------------------------------------------------------------------------------
+
+uint64_t number_from(const char* variable, uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text != nullptr && *text != '\0' ? std::stoull(text) : otherwise;
+}
+
+struct Walk {
+  int major;
+  uint64_t seed;
+  int steps;
+};
+
+void expect_walk_keeps_promises(const Walk& walk) {
+  WalkWorld world(walk.major, walk.seed % 3 == 0 ? 2 : 3);
+  Wanderer wanderer(world, walk.seed);
+  const std::string wrong = play(world, [&] { wanderer.walk(walk.steps); });
+  EXPECT_TRUE(wrong.empty())
+      << wrong
+      << fmt::format(
+             "To walk it again:\n  HOLDFAST_WALK_SEED={} "
+             "HOLDFAST_WALK_STEPS={} HOLDFAST_WALK_MAJOR={} make integration "
+             "INTEGRATION_OPTIONS=--gtest_filter='*/Wanderings.*'\n",
+             walk.seed, walk.steps, walk.major);
+}
+
+std::vector<Walk> short_walks() {
+  if (const uint64_t seed = number_from("HOLDFAST_WALK_SEED", 0); seed != 0)
+    return {{.major = static_cast<int>(number_from("HOLDFAST_WALK_MAJOR", 15)),
+             .seed = seed,
+             .steps = static_cast<int>(number_from("HOLDFAST_WALK_STEPS", 40))}};
+  return {{15, 1, 15}, {15, 2, 15}, {17, 3, 15}, {17, 4, 15}};
+}
+void PrintTo(const Walk& walk, std::ostream* out) {
+  *out << walk.steps << " steps of seed " << walk.seed << " on PostgreSQL " << walk.major;
+}
+class Wanderings : public testing::TestWithParam<Walk> {};
+INSTANTIATE_TEST_SUITE_P(Each, Wanderings, testing::ValuesIn(short_walks()),
+                         [](const testing::TestParamInfo<Walk>& tested) {
+                           return fmt::format("Seed{}", tested.param.seed);
+                         });
+TEST_P(Wanderings, KeepEveryPromise) { expect_walk_keeps_promises(GetParam()); }
+
+class LongWanderings : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, LongWanderings, testing::ValuesIn(test_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return fmt::format("PostgreSQL{}", tested.param);
+                         });
+TEST_P(LongWanderings, KeepEveryPromise) {
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::minutes(number_from("HOLDFAST_WALK_MINUTES", 8));
+  for (const Gambit& gambit : kGambits) {
+    SCOPED_TRACE(gambit.name);
+    expect_promises_kept(gambit, GetParam());
+  }
+  uint64_t seed = number_from("HOLDFAST_WALK_SEED", std::random_device()() % 1000000);
+  int walked = 0;
+  for (; std::chrono::steady_clock::now() < end && !HasFailure(); ++seed, ++walked)
+    expect_walk_keeps_promises({.major = GetParam(), .seed = seed, .steps = 40});
+  std::cout << fmt::format("{} walks on PostgreSQL {}, the last of seed {}\n", walked, GetParam(),
+                           seed - 1);
+}
 
 }  // namespace
 }  // namespace holdfast::test
