@@ -619,17 +619,21 @@ std::optional<uint64_t> WalArchive::last_segment(pg::TimelineId timeline) const 
                         });
   // From the end: a folder may hold other files alone, or nothing.
   for (size_t i = folders.size(); i-- > 0;) {
-    std::optional<uint64_t> last;
+    std::vector<pg::WalFileName> segments;
     store::for_each_entry(
         repository_->store(), {.prefix = folders[i], .folders = true},
         [&](const store::ListEntry& entry) {
           const pg::WalFileName file = pg::parse_wal_file_name(
               std::string_view(entry.name).substr(folders[i].size()), segment_size());
           if (file.kind == pg::WalFileKind::kSegment && file.segment.timeline == timeline)
-            last = file.segment.segment_number;
+            segments.push_back(file);
           return true;
         });
-    if (last) return last;
+    // One that is set aside is not there.
+    for (auto file = segments.rbegin(); file != segments.rend(); ++file)
+      if (std::ranges::any_of(contents(*file, nullptr),
+                              [](const Content& content) { return !content.aside; }))
+        return file->segment.segment_number;
   }
   return std::nullopt;
 }

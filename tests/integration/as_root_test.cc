@@ -104,8 +104,8 @@ TEST_F(AsRoot, EveryCommandLeavesTheRepositoryToItsOwner) {
                             {"restore", "--into", scene_.path("restored")},
                             {"backup", "pin", "latest", "--off"},
                             {"backup", "delete", "latest", "--yes"},
-                            {"expire", "--grace", "0s", "--yes"},
-                            {"expire", "--grace", "0s", "--yes"},
+                            {"expire"},
+                            {"expire"},
                             {"drill"}};
   for (const Words& words : commands) {
     SCOPED_TRACE(fmt::format("{}", fmt::join(words, " ")));

@@ -72,7 +72,7 @@ class FlipTest : public testing::TestWithParam<Sealing> {
     world_.switch_segment();
     world_.archive_wal();
     world_.add_every_kind(backup_);
-    EXPECT_FALSE(outcome().damaged);
+    EXPECT_FALSE(outcome().damaged) << outcome().words;
     world_.clock.advance(std::chrono::minutes(1));
     whole_ = test::object_names(world_.store);
     for (const std::string& name : whole_) contents_[name] = test::object_bytes(world_.store, name);

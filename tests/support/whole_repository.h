@@ -148,7 +148,15 @@ class WholeRepository {
     const std::string amended = folder + "amended/00000001/";
     put_sections(kFurtherSegment, amended + "000000010000000000000009/1");
     put_sections(kFurtherFile, amended + "000000010000000000000009.00000028.backup/1");
-    put_document("set-aside", amended + "000000010000000000000009/" + id + ".json");
+    put_document("set-aside", amended + "000000010000000000000009/" + id + ".json",
+                 Json::object()
+                     .set("file", "000000010000000000000009")
+                     .set("content", "1")
+                     .set("sha256", Json())
+                     .set("what", "served")
+                     .set("at", to_rfc3339(clock.now()))
+                     .set("by", "db1")
+                     .set("detail", "for the test"));
     put_sections(kRedirect, fmt::format("{}redirects/{}/{}", folder, id, id));
     put_sections(kWalIndex, fmt::format("{0}index/00000001/{1}-{1}.1.{2}", folder,
                                         "000000010000000000000002", hex8));
@@ -210,8 +218,9 @@ class WholeRepository {
                       .pushed = clock.now()},
                      as_bytes(text));
   }
-  void put_document(std::string_view kind, const std::string& name) {
-    HF_CHECK(repository.create_document(kind, name, Json::object().set("sample", true)));
+  void put_document(std::string_view kind, const std::string& name,
+                    Json body = Json::object().set("sample", true)) {
+    HF_CHECK(repository.create_document(kind, name, std::move(body)));
   }
   void put_sections(repo::ObjectKind kind, const std::string& name) {
     const repo::KindOfObject* row = repo::kind_of_object(name);
