@@ -153,7 +153,7 @@ class WholeRepository {
                      .set("file", "000000010000000000000009")
                      .set("content", "1")
                      .set("sha256", Json())
-                     .set("what", "served")
+                     .set("what", "set aside")
                      .set("at", to_rfc3339(clock.now()))
                      .set("by", "db1")
                      .set("detail", "for the test"));
