@@ -107,7 +107,8 @@ void ConfigurationFiles::add_debian_files() {
       directory, std::filesystem::directory_options::skip_permission_denied, error);
   for (size_t found = 0; !error && at != std::filesystem::end(at) && found < kMaxDebianFiles;
        at.increment(error)) {
-    const std::optional<struct stat> status = stat_if_exists(at->path().string());
+    // Not what a link leads to, such as the server's log.
+    const std::optional<struct stat> status = lstat_if_exists(at->path().string());
     if (!status || !S_ISREG(status->st_mode)) continue;
     add(at->path().string());
     ++found;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/task_group.h"
 #include "cluster/written_wal.h"
+#include "pg/wal_page.h"
 
 namespace holdfast::restore {
 namespace {
@@ -34,8 +35,12 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
   if (answer.production->timeline != question.timeline)
     return unproven(fmt::format("The server that conninfo leads to is on timeline {}.",
                                 pg::to_string(answer.production->timeline)));
-  const pg::Lsn inserted =
+  pg::Lsn inserted =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
+  // At the beginning of a page the server says where behind its header the next record will stand
+  // (XLogBytePosToRecPtr, xlog.c): nothing has been inserted there yet.
+  const uint64_t header = inserted.value % lineage.wal_segment_bytes < pg::kWalBlockBytes ? 40 : 24;
+  if (inserted.value % pg::kWalBlockBytes == header) inserted = inserted - header;
   for (int attempt = 0; answer.production->flushed < inserted && attempt < kFlushAttempts;
        ++attempt) {
     wait_for(stop, kFlushPause);

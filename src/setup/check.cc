@@ -707,6 +707,7 @@ void Check::look_at_backups() {
 // Archiving that works now is no use behind a hole: from the newest good backup on the server's
 // timeline everything must be there.
 void Check::look_at_continuity() {
+  if (repo::list_backup_ids(*repository_, lineage_->name).empty()) return;  // told already
   const repo::WalArchive archive(*repository_, *lineage_);
   std::vector<pg::TimelineHistory> histories = recovery::read_histories(archive, {});
   const auto history =
@@ -726,7 +727,6 @@ void Check::look_at_continuity() {
       newest = std::move(backup);
   }
   if (!newest) {
-    if (ids.empty()) return;  // told already
     return add(failed("continuity",
                       {.message = fmt::format("no good backup leads to timeline {}, on which the "
                                               "server is",
