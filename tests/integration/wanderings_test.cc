@@ -865,12 +865,12 @@ void expect_promises_kept(const Gambit& gambit, int major) {
   EXPECT_TRUE(wrong.empty()) << wrong;
 }
 
-class WanderingGambits : public testing::TestWithParam<Gambit> {};
-INSTANTIATE_TEST_SUITE_P(Each, WanderingGambits, testing::ValuesIn(kGambits),
+class LongWanderingGambits : public testing::TestWithParam<Gambit> {};
+INSTANTIATE_TEST_SUITE_P(Each, LongWanderingGambits, testing::ValuesIn(kGambits),
                          [](const testing::TestParamInfo<Gambit>& tested) {
                            return tested.param.name;
                          });
-TEST_P(WanderingGambits, KeepsWhatWasPromised) { expect_promises_kept(GetParam(), 15); }
+TEST_P(LongWanderingGambits, KeepsWhatWasPromised) { expect_promises_kept(GetParam(), 15); }
 
 // --- Walks --------------------------------------------------------------------------------------
 
@@ -908,12 +908,12 @@ std::vector<Walk> short_walks() {
 void PrintTo(const Walk& walk, std::ostream* out) {
   *out << walk.steps << " steps of seed " << walk.seed << " on PostgreSQL " << walk.major;
 }
-class Wanderings : public testing::TestWithParam<Walk> {};
-INSTANTIATE_TEST_SUITE_P(Each, Wanderings, testing::ValuesIn(short_walks()),
+class LongWanderingSeeds : public testing::TestWithParam<Walk> {};
+INSTANTIATE_TEST_SUITE_P(Each, LongWanderingSeeds, testing::ValuesIn(short_walks()),
                          [](const testing::TestParamInfo<Walk>& tested) {
                            return fmt::format("Seed{}", tested.param.seed);
                          });
-TEST_P(Wanderings, KeepEveryPromise) { expect_walk_keeps_promises(GetParam()); }
+TEST_P(LongWanderingSeeds, KeepEveryPromise) { expect_walk_keeps_promises(GetParam()); }
 
 class LongWanderings : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(EachMajor, LongWanderings, testing::ValuesIn(test_majors()),
