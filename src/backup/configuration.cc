@@ -43,7 +43,7 @@ std::string resolve_links(const std::string& path) {
 }
 
 std::optional<std::string> path_outside(const std::string& path, const std::string& inside) {
-  const std::string absolute = absolute_path(path);
+  std::string absolute = absolute_path(path);
   const std::string folder = resolve_links(parent_path(absolute));
   if (folder == inside || is_below(folder, inside)) {
     std::string target = resolve_links(absolute);

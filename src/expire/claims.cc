@@ -60,7 +60,9 @@ std::vector<Claim> list_claims(const std::string& cluster, const repo::Repositor
   std::vector<Claim> claims;
   for (const repo::Lineage& lineage : repository.require_lineages(cluster))
     list_lineage(repository, lineage.name, claims);
-  std::ranges::stable_sort(claims, {}, [](const Claim& claim) { return claim.intent.started; });
+  std::ranges::sort(claims, {}, [](const Claim& claim) {
+    return std::pair(claim.intent.started, claim.intent.id);
+  });
   return claims;
 }
 

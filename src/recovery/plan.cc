@@ -890,7 +890,7 @@ ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId time
                       .segment = pg::segment_file_name(segment, archive.segment_size()),
                       .segment_number = segment.segment_number};
   };
-  const ArchiveEnd as_it_was = end_in({.timeline = timeline, .segment_number = number}, known);
+  ArchiveEnd as_it_was = end_in({.timeline = timeline, .segment_number = number}, known);
   if (history == histories.end()) return as_it_was;
   const WalPath path(archive, *history, number);
   std::optional<PathSegment> last;

@@ -40,7 +40,7 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
   const std::optional<Range> range = range_of(needed, archive.segment_size());
   if (!range) return std::nullopt;
   if (needed.timeline.value > 1) {
-    const std::string history = archive.object_name(
+    std::string history = archive.object_name(
         {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = needed.timeline}});
     if (!repository.store().info(history)) return history;
   }

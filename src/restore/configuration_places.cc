@@ -102,11 +102,11 @@ std::string ConfigurationPlaces::role_place(const std::string& path) const {
 }
 
 std::string ConfigurationPlaces::place_of_outside(const std::string& path) const {
-  const std::string apart = fmt::format("{}/{}{}", options_.directory, kOutsideDirectory, path);
+  std::string apart = fmt::format("{}/{}{}", options_.directory, kOutsideDirectory, path);
   if (!options_.is_copy) return left_.contains(path) || can_write(path) ? path : apart;
   if (std::string role = role_place(path); !role.empty()) return role;
   for (const repo::Configuration::Link& link : configuration_.links) {
-    const std::string place = join_path(options_.directory, link.path);
+    std::string place = join_path(options_.directory, link.path);
     if (path == link.leads_to) return place;
     if (const std::optional<std::string> rest = rest_below(path, link.leads_to))
       return join_path(place, *rest);
