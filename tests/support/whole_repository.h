@@ -135,10 +135,11 @@ class WholeRepository {
     const std::string id = to_hex(random.bytes16().view());
     const std::string hex8 = id.substr(0, 8);
     repo::put_mark(repository, name, backup_id, repo::MarkKind::kPinned, "for the test");
+    const pg::Lsn left_at = wal_.end_lsn();  // behind it a history would prove that WAL is missing
     wal_.add_filler(5000);
     put_segment(wal_.bytes().size() / kSegmentBytes, true);
     put_small({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = {2}}},
-              fmt::format("1\t{}\tno reason\n", pg::to_string(wal_.end_lsn() - 2000)));
+              fmt::format("1\t{}\tno reason\n", pg::to_string(left_at)));
     put_small({.kind = pg::WalFileKind::kBackupHistory,
                .segment = {.timeline = {1}, .segment_number = 2},
                .offset = 40},
