@@ -147,11 +147,11 @@ class WholeRepository {
     const std::string wal_part = segment_object(9) + ".part/00000000-00002000." + id;
     put_sections(kWalPiece, wal_part);
     const std::string amended = folder + "amended/00000001/";
-    put_sections(kFurtherSegment, amended + "000000010000000000000009/1");
-    put_sections(kFurtherFile, amended + "000000010000000000000009.00000028.backup/1");
-    put_document("set-aside", amended + "000000010000000000000009/" + id + ".json",
+    put_sections(kFurtherSegment, amended + "000000010000000000000002/1");
+    put_sections(kFurtherFile, amended + "000000010000000000000002.00000028.backup/1");
+    put_document("set-aside", amended + "000000010000000000000002/" + id + ".json",
                  Json::object()
-                     .set("file", "000000010000000000000009")
+                     .set("file", "000000010000000000000002")
                      .set("content", "1")
                      .set("sha256", Json())
                      .set("what", "set aside")
