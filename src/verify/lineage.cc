@@ -472,26 +472,25 @@ void LineageVerifier::check_other(const ListedObject& object) {
   auto require = [&](bool present) {
     if (!present) repo::throw_damaged(object.name, "It disappeared while it was read.");
   };
+  // What is not served is asked for by nobody.
+  auto check_small = [&](const pg::WalFileName& file) {
+    if (archive_.served_object(file) != object.name) return;
+    const std::optional<Bytes> content = archive_.read_file_of(object.name);
+    require(content.has_value());
+    if (file.kind == pg::WalFileKind::kHistory)
+      pg::parse_timeline_history(file.segment.timeline, as_text(*content));
+  };
   switch (object.kind->kind) {
-    case repo::ObjectKind::kTimelineHistory: {
-      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
-      if (!archive_.served_object(file)) return;  // set aside
-      const std::optional<Bytes> text = archive_.read_file(file);
-      require(text.has_value());
-      pg::parse_timeline_history(file.segment.timeline, as_text(*text));
-      return;
-    }
-    case repo::ObjectKind::kBackupHistory: {
-      const pg::WalFileName file = pg::parse_wal_file_name(base, size);
-      return require(!archive_.served_object(file) || archive_.read_file(file).has_value());
-    }
-    // One that is not served is asked for by nobody.
+    case repo::ObjectKind::kTimelineHistory:
+    case repo::ObjectKind::kBackupHistory:
+      return check_small(pg::parse_wal_file_name(base, size));
     case repo::ObjectKind::kFurtherSegment:
     case repo::ObjectKind::kFurtherFile: {
       const std::string_view folder =
           std::string_view(object.name).substr(0, object.name.size() - base.size() - 1);
       const pg::WalFileName file =
           pg::parse_wal_file_name(folder.substr(folder.rfind('/') + 1), size);
+      if (file.kind != pg::WalFileKind::kSegment) return check_small(file);
       if (archive_.served_object(file) == object.name)
         repo::check_object(repository_, *object.kind, object.name);
       return;

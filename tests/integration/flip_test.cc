@@ -97,9 +97,17 @@ class FlipTest : public testing::TestWithParam<Sealing> {
       test::RecordingReporter reporter;
       const VerifyResult result = verify({.cluster = "main", .jobs = 1}, repository, reporter, {});
       std::string words;
-      for (const LineageResult& lineage : result.lineages)
-        for (const Finding& finding : lineage.findings)
-          words += finding.object + ": " + finding.detail + "\n";
+      auto tell = [&](const Finding& finding) {
+        words += finding.object + ": " + finding.detail + "\n";
+      };
+      std::ranges::for_each(result.common, tell);
+      for (const LineageResult& lineage : result.lineages) {
+        std::ranges::for_each(lineage.findings, tell);
+        for (const Gap& gap : lineage.gaps)
+          words += fmt::format("{} to {}: {}\n", gap.first_segment, gap.last_segment, gap.problem);
+        for (const BackupVerdict& backup : lineage.backups)
+          words += backup.id + ": " + backup.reason + "\n";
+      }
       return {.damaged = result.damaged(), .words = words};
     } catch (const Error& error) {
       EXPECT_TRUE(error.code() == ErrorCode::kCorrupt || error.code() == ErrorCode::kUnsupported ||

@@ -57,7 +57,10 @@ class WholeRepository {
       if (!left_out.contains(wal_.name(archived_).segment_number)) put_segment(archived_);
   }
   void put_segment(size_t index, bool partial = false) {
-    const Bytes content = wal_.segment(index);
+    put_content(index, wal_.segment(index), partial);
+  }
+  // `number`: of the content; 0: the object in wal/.
+  void put_content(size_t index, ByteView content, bool partial, uint64_t number = 0) {
     const pg::WalFileName file{
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
         .segment = wal_.name(index)};
@@ -65,7 +68,7 @@ class WholeRepository {
         file,
         test::describe_segment(content, file,
                                {.host = "db1", .pgdata = "/data", .pushed = clock.now()}),
-        test::pieces_of(content));
+        test::pieces_of(content), {}, number);
   }
   std::string segment_object(uint64_t number) const {
     return archive.object_name({.kind = pg::WalFileKind::kSegment,
@@ -144,16 +147,21 @@ class WholeRepository {
                .segment = {.timeline = {1}, .segment_number = 2},
                .offset = 40},
               "START WAL LOCATION: 0/200028\n");
+    put_small({.kind = pg::WalFileKind::kBackupHistory,
+               .segment = {.timeline = {1}, .segment_number = 3},
+               .offset = 40},
+              "START WAL LOCATION: 0/300028\n", 1);
     const std::string wal_part = segment_object(9) + ".part/00000000-00002000." + id;
     put_sections(kWalPiece, wal_part);
-    const std::string amended = folder + "amended/00000001/";
-    put_sections(kFurtherSegment, amended + "000000010000000000000002/1");
-    put_sections(kFurtherFile, amended + "000000010000000000000002.00000028.backup/1");
-    put_document("set-aside", amended + "000000010000000000000002/" + id + ".json",
+    const std::string segment = pg::segment_file_name(wal_.name(0), size());
+    Bytes wrong = wal_.segment(0);
+    wrong.back() ^= std::byte{1};
+    put_content(0, wrong, false, 1);
+    put_document("set-aside", fmt::format("{}amended/00000001/{}/{}.json", folder, segment, id),
                  Json::object()
-                     .set("file", "000000010000000000000002")
+                     .set("file", segment)
                      .set("content", "1")
-                     .set("sha256", Json())
+                     .set("sha256", to_hex(repo::wal_content_sha256(wrong).view()))
                      .set("what", "set aside")
                      .set("at", to_rfc3339(clock.now()))
                      .set("by", "db1")
@@ -209,7 +217,7 @@ class WholeRepository {
     store_le(control.data() + 288, pg::crc32c(ByteView(control).first(288)));
     return control;
   }
-  void put_small(const pg::WalFileName& file, std::string_view text) {
+  void put_small(const pg::WalFileName& file, std::string_view text, uint64_t number = 0) {
     archive.put_file(file,
                      {.file_name = "",
                       .bytes = text.size(),
@@ -217,7 +225,7 @@ class WholeRepository {
                       .system_identifier = kSystemIdentifier,
                       .host = "db1",
                       .pushed = clock.now()},
-                     as_bytes(text));
+                     as_bytes(text), number);
   }
   void put_document(std::string_view kind, const std::string& name,
                     Json body = Json::object().set("sample", true)) {
