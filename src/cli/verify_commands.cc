@@ -20,7 +20,8 @@ int run_verify(const Call& call) {
   const std::string text =
       call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
   std::fwrite(text.data(), 1, text.size(), stdout);
-  return result.damaged() ? exit_status(ErrorCode::kCorrupt) : 0;
+  if (result.damaged()) return exit_status(ErrorCode::kCorrupt);
+  return result.misses_wal() ? exit_status(ErrorCode::kTargetUnreachable) : 0;
 }
 
 }  // namespace holdfast::cli

@@ -243,6 +243,7 @@ class Looker {
       throw_if_stopped(sources_.stop);
       look_at(history);
     }
+    find_newer_backups(histories);
     return std::move(picture_);
   }
 
@@ -371,7 +372,8 @@ class Looker {
             .after = {},
             .before = way.first_commit_from(here.last + 1),
             .problem = std::string(word_of(here.cut)),
-            .backups = {}};
+            .backups = {},
+            .is_hole = here.cut == Cut::kMissing || here.cut == Cut::kShort};
     if (gap.segment_count > 0)
       gap.last_segment = pg::segment_file_name(
           {.timeline = here.first.timeline, .segment_number = here.last}, size_);
@@ -382,6 +384,47 @@ class Looker {
         for (const repo::Backup* backup : found->second) gap.backups.push_back(backup->id);
     }
     picture_.gaps.push_back(std::move(gap));
+  }
+
+  void find_newer_backups(const std::vector<pg::TimelineHistory>& histories) {
+    std::vector<const repo::Backup*> good;
+    for (const repo::Backup& backup : backups_)
+      if (sources_.restorable.contains(backup.id) && !picture_.broken.contains(backup.id))
+        good.push_back(&backup);
+    std::ranges::sort(good, {}, [](const repo::Backup* backup) {
+      return std::pair(backup->stop_lsn, backup->id);
+    });
+    for (Gap& gap : picture_.gaps) {
+      const std::optional<Time> last_archived = when_last_archived(gap.timeline);
+      const auto history =
+          std::ranges::find(histories, gap.timeline, &pg::TimelineHistory::timeline);
+      const auto is_newer = [&](const repo::Backup* backup) {
+        if (backup->stop_timeline == gap.timeline) return backup->start_lsn >= gap.end_lsn;
+        // One of an ancestor leads up to the hole, whenever it was taken in.
+        if (history != histories.end() &&
+            history->is_ancestor(backup->stop_timeline, backup->stop_lsn))
+          return false;
+        return last_archived && backup->committed.value_or(backup->finished) > *last_archived;
+      };
+      if (const auto found = std::ranges::find_if(good, is_newer); found != good.end())
+        gap.newer_backup = (*found)->id;
+    }
+  }
+
+  // By the store's clock; nullopt: nobody knows.
+  std::optional<Time> when_last_archived(pg::TimelineId timeline) const {
+    std::optional<Time> when;
+    const std::optional<uint64_t> last = archive_.last_segment(timeline);
+    if (!last) return when;
+    const pg::WalFileName file{.kind = pg::WalFileKind::kSegment,
+                               .segment = {.timeline = timeline, .segment_number = *last}};
+    unreadable_of([&] {
+      const std::optional<std::string> object = archive_.served_object(file);
+      if (!object) return;
+      if (const std::optional<store::ObjectInfo> info = archive_.store().info(*object))
+        when = info->modified;
+    });
+    return when;
   }
 
   const WindowSources& sources_;

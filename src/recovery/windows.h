@@ -29,6 +29,11 @@ struct Window {
 };
 
 // Segments that are missing, or cannot be read, in the way of a recovery.
+//
+// A hole is a gap in which nothing is damaged: WAL was never archived, or was taken away. It is of
+// the past where a good backup is newer: one behind it on its timeline, or one of another timeline
+// that was taken after the last segment of this one was archived, so that nobody writes on it any
+// more. Only one that no backup stands behind costs what is committed now.
 struct Gap {
   pg::TimelineId timeline;
   std::string first_segment, last_segment;
@@ -37,6 +42,9 @@ struct Gap {
   std::optional<Time> after, before;  // the commits nearest to it
   std::string problem;                // "missing", "damaged", "does not join", "cut short"
   std::vector<std::string> backups;   // whose recovery ends before it
+  bool is_hole = false;
+  std::string newer_backup = {};  // the first good one that is newer; empty: there is none
+  bool costs() const { return is_hole && newer_backup.empty(); }
 };
 
 // What reading the segments found.

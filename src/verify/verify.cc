@@ -106,10 +106,17 @@ void check_chosen(const VerifyOptions& options, const repo::Repository& reposito
 
 bool VerifyResult::damaged() const {
   return !common.empty() || std::ranges::any_of(lineages, [](const LineageResult& lineage) {
-    return lineage.finding_count > 0 || !lineage.gaps.empty() ||
+    return lineage.finding_count > 0 ||
+           std::ranges::any_of(lineage.gaps, [](const Gap& gap) { return !gap.is_hole; }) ||
            std::ranges::any_of(lineage.backups, [](const BackupVerdict& backup) {
              return backup.verdict == Verdict::kDamaged || backup.verdict == Verdict::kUsable;
            });
+  });
+}
+
+bool VerifyResult::misses_wal() const {
+  return std::ranges::any_of(lineages, [](const LineageResult& lineage) {
+    return std::ranges::any_of(lineage.gaps, &Gap::costs);
   });
 }
 

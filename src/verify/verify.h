@@ -95,7 +95,10 @@ struct VerifyResult {
   std::vector<LineageResult> lineages = {};
   // Why neither marks nor the record were kept; empty: they were.
   std::string not_kept = {};
+  // Something is not as it was written. Holes in WAL are no damage: nothing that is there is wrong.
   bool damaged() const;
+  // WAL is missing, and no good backup is newer: what was committed behind the hole is lost.
+  bool misses_wal() const;
 };
 
 // Throws kNotFound when the repository has no such cluster or backup, and whatever a store that

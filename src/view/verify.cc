@@ -1,5 +1,7 @@
 #include "view/verify.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -44,12 +46,14 @@ std::string text(const std::vector<verify::Finding>& findings) {
 }
 
 std::string text(const verify::Gap& gap) {
-  std::string out = fmt::format("gap: {}\n", line(gap));
+  std::string out = fmt::format("{}: {}\n", gap.is_hole ? "hole" : "gap", line(gap));
   if (gap.after) out += fmt::format("    the last commit before it: {}\n", to_local(*gap.after));
   if (gap.before) out += fmt::format("    the first commit behind it: {}\n", to_local(*gap.before));
   if (!gap.backups.empty())
     out += fmt::format("    backups whose recovery ends before it: {}\n",
                        fmt::join(gap.backups, ", "));
+  if (!gap.newer_backup.empty())
+    out += fmt::format("    backup {} is newer: the hole is of the past\n", gap.newer_backup);
   return out;
 }
 
@@ -136,6 +140,9 @@ Json json(const verify::LineageResult& lineage) {
 
 // One line that a tired person can act on.
 std::string last_line(const verify::VerifyResult& result) {
+  if (!result.damaged() && result.misses_wal())
+    return "Nothing is damaged, but WAL is missing: what was committed behind the hole cannot be "
+           "recovered. Next: run \"holdfast backup\".\n";
   if (!result.damaged()) return "No damage: everything is as it was written.\n";
   uint64_t unreadable = 0, others = 0;
   auto count = [&](const std::vector<verify::Finding>& findings) {
@@ -145,7 +152,7 @@ std::string last_line(const verify::VerifyResult& result) {
   count(result.common);
   for (const verify::LineageResult& lineage : result.lineages) {
     count(lineage.findings);
-    others += lineage.gaps.size();
+    others += static_cast<uint64_t>(std::ranges::count(lineage.gaps, false, &verify::Gap::is_hole));
   }
   if (others == 0)
     return fmt::format(
@@ -185,6 +192,7 @@ Json json(const verify::VerifyResult& result) {
       .set("url", result.url)
       .set("deep", result.deep)
       .set("damaged", result.damaged())
+      .set("misses_wal", result.misses_wal())
       .set("findings", json(result.common))
       .set("lineages", std::move(lineages))
       .set("not_kept", result.not_kept.empty() ? Json() : Json(result.not_kept));

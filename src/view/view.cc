@@ -159,8 +159,9 @@ std::string recoverable(const setup::LineageInfo& lineage) {
     out += "  recoverable: nothing yet. Next: run \"holdfast backup\".\n";
   for (const recovery::Gap& gap : lineage.gaps)
     out += fmt::format(
-        "  HOLE: {}{}\n", line(gap),
-        gap.backups.empty() ? "" : ": no recovery of the backups before it gets past it");
+        "  {}: {}{}{}\n", gap.newer_backup.empty() ? "HOLE" : "hole of the past", line(gap),
+        gap.backups.empty() ? "" : ": no recovery of the backups before it gets past it",
+        gap.newer_backup.empty() ? "" : fmt::format("; backup {} is newer", gap.newer_backup));
   return out;
 }
 

@@ -51,7 +51,9 @@ Json json(const recovery::Gap& gap) {
       .set("end_lsn", pg::to_string(gap.end_lsn))
       .set("last_commit_before", commit_time(gap.after))
       .set("first_commit_behind", commit_time(gap.before))
-      .set("backups", names(gap.backups));
+      .set("backups", names(gap.backups))
+      .set("hole", gap.is_hole)
+      .set("newer_backup", gap.newer_backup.empty() ? Json() : Json(gap.newer_backup));
 }
 
 }  // namespace holdfast::view

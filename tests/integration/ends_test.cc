@@ -73,8 +73,8 @@ TEST(Ends, AHistoryThatLeftBehindTheArchivedWalIsAHoleForEveryCommand) {
                 .size(),
             1U);
   const Captured verified = scene.run({"verify"});
-  EXPECT_EQ(verified.status.code, 3) << describe(verified);
-  EXPECT_TRUE(says(verified, "gap: 3 WAL segments are missing: " + missing)) << verified.out;
+  EXPECT_EQ(verified.status.code, 4) << describe(verified);
+  EXPECT_TRUE(says(verified, "hole: 3 WAL segments are missing: " + missing)) << verified.out;
 }
 
 // Segments that went elsewhere for a while: archiving works again, and nothing behind the hole can

@@ -174,13 +174,19 @@ TEST_F(Verify, AGapIsNamedAndTheWindowsBesideItCanBeRecovered) {
   const std::string missing = scene->archive_current_segment();
   scene->server().sql("CREATE TABLE public.behind AS SELECT 1 AS a");
   scene->archive_current_segment();
+  fs::rename(*scene->wal_object(missing), scene->path("withheld"));
+  const Verified open = verify(*scene);
+  EXPECT_EQ(open.status, 4) << "what is committed now cannot be recovered";
+  EXPECT_FALSE(open.result.at("damaged").as_bool());
+  EXPECT_TRUE(open.result.at("misses_wal").as_bool());
   const std::string second = back_up(*scene);
   scene->server().sql("CREATE TABLE public.after AS SELECT 1 AS a");
   scene->archive_current_segment();
-  fs::rename(*scene->wal_object(missing), scene->path("withheld"));
 
   const Verified verified = verify(*scene);
-  EXPECT_EQ(verified.status, 3);
+  EXPECT_EQ(verified.status, 0) << "a newer backup stands behind it";
+  EXPECT_FALSE(verified.result.at("damaged").as_bool());
+  EXPECT_FALSE(verified.result.at("misses_wal").as_bool());
   EXPECT_EQ(verified.verdict(first), "good");
   EXPECT_EQ(verified.verdict(second), "good");
   ASSERT_EQ(verified.lineage().at("gaps").items().size(), 1u) << verified.result.dump();
@@ -188,6 +194,7 @@ TEST_F(Verify, AGapIsNamedAndTheWindowsBesideItCanBeRecovered) {
   EXPECT_EQ(gap.at("first_segment").as_string(), missing);
   EXPECT_EQ(gap.at("problem").as_string(), "missing");
   EXPECT_EQ(ids(gap.at("backups")), std::vector<std::string>{first});
+  EXPECT_EQ(gap.at("newer_backup").as_string(), second);
   const Json::Array& windows = verified.lineage().at("recoverable").items();
   ASSERT_EQ(windows.size(), 2u);
   EXPECT_EQ(ids(windows[0].at("backups")), std::vector<std::string>{first});

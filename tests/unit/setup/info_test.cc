@@ -51,15 +51,16 @@ class InfoTest : public testing::Test {
                       .pushed = stored_.clock.now()},
                      as_bytes(text));
   }
-  std::string put_backup(Time stopped, bool damaged = false) {
+  std::string put_backup(Time stopped, bool damaged = false, pg::TimelineId timeline = {1},
+                         pg::Lsn stop = {0x4000028}) {
     stored_.clock.advance(std::chrono::seconds(1));
     std::string id = repo::make_backup_id(stored_.clock.now(), stored_.random);
     repo::BackupWriter writer(stored_.repository, stored_.lineage, id, {}, stored_.clock);
     writer.seal_contents();
     repo::Backup backup;
     backup.started = backup.start_time = backup.stop_time = backup.finished = stopped;
-    backup.start_lsn = backup.checkpoint_lsn = backup.stop_lsn = {0x4000028};
-    backup.start_timeline = backup.stop_timeline = {1};
+    backup.start_lsn = backup.checkpoint_lsn = backup.stop_lsn = stop;
+    backup.start_timeline = backup.stop_timeline = timeline;
     backup.damaged = damaged;
     writer.commit(backup);
     return id;
@@ -141,8 +142,29 @@ TEST_F(InfoTest, CommitsBehindAHoleCannotBeRecoveredAndTheHoleIsTold) {
   EXPECT_EQ(found.gaps[0].after, at(20));
   EXPECT_EQ(found.gaps[0].before, at(30));
   EXPECT_EQ(found.gaps[0].backups, std::vector{backup});
+  EXPECT_TRUE(found.gaps[0].costs());
   put_segment(5, std::nullopt);
   EXPECT_EQ(lineage().windows.at(0).end_time, at(30));
+}
+
+// A timeline that was left is nobody's present: a backup of another one, taken after all that was
+// archived of it, is newer. One that leads to the hole is not, whenever it was taken in.
+TEST_F(InfoTest, AHoleOfATimelineThatWasLeftIsOfThePast) {
+  const std::string before = put_backup(at(10));
+  put_segment(4, at(20));
+  put_segment(6, at(30));
+  put_history(2, "1\t0/4000100\tx\n");
+  put_segment(4, at(40), 2);
+  stored_.clock.advance(std::chrono::minutes(1));
+  put_backup(at(11));
+  EXPECT_TRUE(lineage().gaps.at(0).costs());
+  const std::string newer = put_backup(at(50), false, {2}, {0x4000200});
+  ASSERT_EQ(lineage().gaps.size(), 1u);
+  EXPECT_EQ(lineage().gaps[0].newer_backup, newer);
+  // Its server lives: what it writes now cannot be recovered.
+  stored_.clock.advance(std::chrono::minutes(1));
+  put_segment(7, at(60));
+  EXPECT_TRUE(lineage().gaps.at(0).costs());
 }
 
 // The archive ends where it ends; that the WAL went on is what the history says.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "repo/marks.h"
 #include "repo/verified_objects.h"
 #include "support/closed_store.h"
 #include "support/counting_store.h"
@@ -412,7 +413,8 @@ TEST_F(VerifyTest, AGapIsNamedWithTheBackupsBeforeItAndTheWindowsThatAreLeft) {
   archive_up_to(11);
   for (uint64_t missing : {5, 6}) world_.store.remove(world_.segment_object(missing));
   const VerifyResult result = run();
-  EXPECT_TRUE(result.damaged());
+  EXPECT_FALSE(result.damaged()) << words(result);
+  EXPECT_FALSE(result.misses_wal()) << "a backup stands behind it";
   EXPECT_EQ(of(result, first).verdict, Verdict::kGood);
   EXPECT_EQ(of(result, second).verdict, Verdict::kGood);
   const LineageResult& lineage = result.lineages.at(0);
@@ -425,6 +427,8 @@ TEST_F(VerifyTest, AGapIsNamedWithTheBackupsBeforeItAndTheWindowsThatAreLeft) {
   EXPECT_EQ(gap.start_lsn, pg::start_lsn(5, world_.size()));
   EXPECT_EQ(gap.end_lsn, pg::end_lsn(6, world_.size()));
   EXPECT_EQ(gap.backups, std::vector<std::string>{first});
+  EXPECT_TRUE(gap.is_hole);
+  EXPECT_EQ(gap.newer_backup, second);
   ASSERT_TRUE(gap.after && gap.before);
   EXPECT_LT(*gap.after, *gap.before);
   ASSERT_EQ(lineage.windows.size(), 2u);
@@ -442,6 +446,34 @@ TEST_F(VerifyTest, AGapIsNamedWithTheBackupsBeforeItAndTheWindowsThatAreLeft) {
   EXPECT_NE(of(worse, second).reason.find("000000010000000000000009"), std::string::npos);
   EXPECT_TRUE(backup(second).damaged);
   ASSERT_EQ(worse.lineages.at(0).windows.size(), 1u);
+  EXPECT_TRUE(worse.damaged());
+  EXPECT_TRUE(worse.misses_wal()) << "what stands behind it is no good backup any more";
+}
+
+// Nothing that is there is wrong: it is told apart from damage, and costs what is committed until a
+// good backup is newer.
+TEST_F(VerifyTest, AHoleIsNoDamageAndAlarmsUntilAGoodBackupIsNewer) {
+  const std::string first = world_.take_backup(1);
+  archive_up_to(8);
+  world_.store.remove(world_.segment_object(5));
+  const VerifyResult open = run();
+  EXPECT_FALSE(open.damaged()) << words(open);
+  EXPECT_TRUE(open.misses_wal());
+  ASSERT_EQ(open.lineages.at(0).gaps.size(), 1u);
+  EXPECT_EQ(open.lineages.at(0).gaps.front().newer_backup, "");
+  a_minute_passes();
+  const std::string second = world_.take_backup(2);
+  a_minute_passes();
+  const VerifyResult past = run();
+  EXPECT_FALSE(past.damaged()) << words(past);
+  EXPECT_FALSE(past.misses_wal());
+  EXPECT_EQ(past.lineages.at(0).gaps.at(0).newer_backup, second);
+  // One that is damaged is no recovery's beginning.
+  repo::put_mark(world_.repository, world_.lineage.name, second, repo::MarkKind::kDamaged, "Test.");
+  const recovery::WalPicture listed = recovery::look_at_wal(
+      world_.repository, world_.lineage, [](const std::string&, const Error&) {});
+  ASSERT_EQ(listed.gaps.size(), 1u);
+  EXPECT_TRUE(listed.gaps.front().costs());
 }
 
 TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
