@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -27,6 +28,7 @@
 #include "repo/backup_order.h"
 #include "repo/intent.h"
 #include "repo/layout.h"
+#include "repo/marks.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::backup {
@@ -254,12 +256,17 @@ BackupWal Import::settle_wal(repo::HeldIntent& intent) {
                          stop_);
 }
 
-// Its digits are few, and backups that began at one checkpoint share the others.
+// Its digits are few, and backups that began at one checkpoint share the others: also with an
+// import that failed, and with one that was deleted.
 std::string Import::choose_id(Time start) const {
-  const std::vector<repo::CommitEntry> taken = repo::list_commits(repository_, lineage_.name);
+  const std::map<std::string, repo::Mark> deleted =
+      repo::read_deletions(repository_, lineage_.name);
   for (;;) {
     std::string id = repo::make_backup_id(start, repository_.random());
-    if (std::ranges::find(taken, id, &repo::CommitEntry::id) == taken.end()) return id;
+    if (!deleted.contains(id) &&
+        !repository_.store().info(repo::manifest_name(lineage_.name, id)) &&
+        !repository_.store().info(repo::backup_name(lineage_.name, id)))
+      return id;
   }
 }
 
