@@ -394,13 +394,14 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
     standing.kind = kThere;
   } else if (served != contents.rend()) {
     const uint64_t number = standing.number;
-    const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
+    const std::optional<Error> unread = unreadable_of([&] {
       standing = is_wal(offered.file.kind) ? look_at_segment(offered, *served)
                                            : look_at_file(offered, *served);
     });
-    if (damage) {
-      reporter_->warning(fmt::format("what is archived under \"{}\" is damaged, and is amended: {}",
-                                     offered.name, damage->message()));
+    if (unread) {
+      reporter_->warning(
+          fmt::format("what is archived under \"{}\" {}, and is amended: {}", offered.name,
+                      unread->is_damage() ? "is damaged" : "cannot be read", unread->message()));
       standing.kind = kAmends;
     }
     standing.number = number;

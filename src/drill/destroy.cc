@@ -307,7 +307,7 @@ DestroyResult Destruction::run() {
     report_.passed = false;
     report_.missed.push_back(fmt::format("It could not be carried out: {}.", error->message()));
     report_.finished = clock_.now();
-    error_of([&] {
+    error_of(even_interrupted, [&] {
       if (!report_.id.empty()) repo::put_drill_report(repository_, report_);
     });
     throw_with_way_back(*error);

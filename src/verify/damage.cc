@@ -44,6 +44,7 @@ void Findings::add(Finding finding) {
     return;
   }
   Finding& there = found->second;
+  if (there.problem == kUnreadableObject) there.problem = finding.problem;
   if (there.detail.size() < kMaxDetailBytes && there.detail != finding.detail)
     there.detail += (there.detail.empty() ? "" : " ") + finding.detail;
   for (const std::string& backup : finding.backups) push_new(there.backups, backup);

@@ -223,11 +223,14 @@ class BackupFiles {
       if (entry->type != repo::EntryType::kFile) continue;
       const std::optional<Error> error = unreadable_of([&] { checker.check(*entry); });
       if (!error) continue;
-      const bool is_of_pack = damaged_.contains(checker.last_pack());
-      note(fmt::format("file \"{}\": {}", entry->path,
-                       error->detail().empty() ? error->message() : error->detail()),
-           is_of_pack ? repo::pack_name(job_.lineage.name, checker.last_pack()) : manifest_name_,
-           entry->path, is_of_pack);
+      const Bytes16& pack = checker.last_pack();
+      const bool is_of_pack = damaged_.contains(pack);
+      const std::string object = is_of_pack || is_unread(*error)
+                                     ? repo::pack_name(job_.lineage.name, pack)
+                                     : manifest_name_;
+      if (!is_of_pack && is_unread(*error)) job_.findings.add(object, *error);
+      note(fmt::format("file \"{}\": {}", entry->path, words(*error)), object, entry->path,
+           is_of_pack || is_unread(*error));
     }
   }
 
@@ -245,10 +248,15 @@ class BackupFiles {
     return entry;
   }
 
+  // What is not given to us may be whole: no mark of damage comes of it.
+  static bool is_unread(const Error& error) { return !error.is_damage(); }
+  static const std::string& words(const Error& error) {
+    return error.detail().empty() || is_unread(error) ? error.message() : error.detail();
+  }
   void note_manifest(const Error& error) {
-    note(fmt::format("its list of files cannot be read: {}",
-                     error.detail().empty() ? error.message() : error.detail()),
-         manifest_name_, {}, {});
+    if (is_unread(error)) job_.findings.add(manifest_name_, error);
+    note(fmt::format("its list of files cannot be read: {}", words(error)), manifest_name_, {},
+         is_unread(error));
   }
 
   // `is_told`: the object has its finding already.

@@ -1,6 +1,7 @@
 #include "archive/wal_set_aside.h"
 
 #include "archive/wal_list.h"
+#include "support/closed_store.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -113,6 +114,18 @@ TEST_F(WalSetAside, ADamagedContentIsFilledAgain) {
   store_.edit(object_of(segment_name(1, 1)), [](Bytes& bytes) { bytes[150] ^= std::byte{1}; });
   EXPECT_FALSE(push(server_, segment_name(1, 1)).was_there);
   EXPECT_EQ(got(segment_name(1, 1)), wal_.segment(0));
+}
+
+// What the disk or its owner does not give holds no archiver up either.
+TEST_F(WalSetAside, AContentThatMayNotBeReadIsFilledAgain) {
+  test::ClosedStore closed(store_);
+  closed.close(object_of(segment_name(1, 2)));
+  const repo::Repository behind = repo::Repository::open(closed, {});
+  const PushResult pushed =
+      archive::push(push_options(server_, segment_name(1, 2)), behind, reporter_, {}, clock_);
+  EXPECT_FALSE(pushed.was_there);
+  EXPECT_NE(reporter_.warnings().back().find("cannot be read, and is amended"), std::string::npos);
+  EXPECT_EQ(got(segment_name(1, 2)), wal_.segment(1));
 }
 
 TEST_F(WalSetAside, APartialSegmentIsNamedByItsDigestWhereThereAreSeveral) {

@@ -317,6 +317,24 @@ TEST_F(VerifyTest, WhatCannotBeReadIsUnreadableAndTheRestIsVerified) {
   EXPECT_FALSE(run(true).damaged());
 }
 
+// The same for one call in hundreds that the disk fails.
+TEST_F(VerifyTest, ACallThatFailsMakesNothingDamaged) {
+  const std::string id = world_.take_backup();
+  test::FaultStore counting(world_.store, {.first = test::Fault::kAllFurther});
+  run_on(counting, true);
+  for (uint64_t nth = 1; nth <= counting.calls(); nth += 5) {
+    SCOPED_TRACE(nth);
+    test::FaultStore store(world_.store, {.first = nth, .count = 1, .code = ErrorCode::kIo});
+    VerifyResult result;
+    const std::optional<Error> error = holdfast::error_of([&] { result = run_on(store, true); });
+    if (error || result.lineages.empty()) continue;
+    EXPECT_NE(of(result, id).verdict, Verdict::kDamaged) << words(result);
+    EXPECT_FALSE(backup(id).marks.damaged);
+    for (const Finding& finding : result.lineages.front().findings)
+      EXPECT_EQ(finding.problem, kUnreadableObject) << words(result);
+  }
+}
+
 TEST_F(VerifyTest, APackWhoseFooterIsLostLeavesTheBackupUsableAsFarAsItsExtentsHold) {
   const std::string id = world_.take_backup();
   const std::string pack = object_of(ObjectKind::kPack);
