@@ -19,8 +19,8 @@
 namespace holdfast::archive {
 namespace {
 
-// What a file's refusal is, and what is a failure of the whole: a store or disk that does not work
-// refuses everything.
+// What a file's refusal is, and what is a failure of the whole: a store that does not work refuses
+// everything. A file that the disk does not give, or that we may not read, is refused too.
 constexpr std::initializer_list<ErrorCode> kRefusals = {
     ErrorCode::kConflict, ErrorCode::kCorrupt,     ErrorCode::kWrongCluster,
     ErrorCode::kNotFound, ErrorCode::kUnsupported, ErrorCode::kInvalidText};
@@ -86,7 +86,12 @@ class Salvager {
 
   void take(const std::string& name, const pg::WalFileName& file) {
     // One file that is refused does not keep the others from being saved.
-    const std::optional<Error> error = error_of(kRefusals, [&] {
+    is_reading_ = true;
+    const auto is_refusal = [this](const Error& error) {
+      return (is_reading_ && error.is_unreadable()) ||
+             std::ranges::find(kRefusals, error.code()) != kRefusals.end();
+    };
+    const std::optional<Error> error = error_of(is_refusal, [&] {
       if (file.kind == pg::WalFileKind::kSegment)
         take_segment(name, file);
       else
@@ -124,6 +129,7 @@ class Salvager {
   }
 
   void push(OfferedFile offered) {
+    is_reading_ = false;
     const repo::WalSegmentInfo segment = offered.segment;
     Intake::Accepted accepted = intake_.accept(std::move(offered));
     if (accepted.was_there)
@@ -136,6 +142,7 @@ class Salvager {
   Intake& intake_;
   const repo::WalHistories histories_;
   SalvageResult& result_;
+  bool is_reading_ = true;  // the file at hand; else the store is at work
 };
 
 }  // namespace

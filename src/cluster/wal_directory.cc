@@ -84,9 +84,12 @@ std::vector<WalDirectoryFile> list_wal_directory(const std::string& pg_wal,
                                                  pg::WalSegmentSize size) {
   std::vector<WalDirectoryFile> files;
   for (const DirectoryEntry& entry : list_directory(pg_wal)) {
-    if (pg::parse_wal_file_name(entry.name, size).kind == pg::WalFileKind::kOther) continue;
-    if (std::optional<WalDirectoryFile> file = read_wal_file(pg_wal, entry.name, size))
-      files.push_back(std::move(*file));
+    const pg::WalFileName parsed = pg::parse_wal_file_name(entry.name, size);
+    if (parsed.kind == pg::WalFileKind::kOther) continue;
+    std::optional<WalDirectoryFile> file;
+    if (unreadable_of([&] { file = read_wal_file(pg_wal, entry.name, size); }))
+      file = {.name = entry.name, .parsed = parsed, .status = status_of(pg_wal, entry.name)};
+    if (file) files.push_back(std::move(*file));
   }
   return files;
 }

@@ -33,7 +33,7 @@ struct WalDirectoryFile {
   pg::WalFileName parsed = {};  // a segment, a .partial, a history file or a backup history file
   uint64_t bytes = 0;
   ArchiveStatus status = ArchiveStatus::kNone;
-  Bytes front;            // of a segment or .partial: of its first page, or what there is of it
+  Bytes front = {};       // of a segment or .partial: of its first page, or what there is of it
   bool is_empty = false;  // of such a file: zeros throughout
 
   // A segment that nobody has written yet, or of old WAL that the server keeps for reuse, and that
@@ -50,7 +50,8 @@ std::optional<WalDirectoryFile> read_wal_file(const std::string& pg_wal, const s
 std::optional<pg::Lsn> beginning_of(const std::string& pg_wal, pg::TimelineId timeline);
 
 // Every WAL file in the directory, sorted by name; other names are passed over, files that vanish
-// too. Throws kNotFound when there is no directory, kPermission and kIo for what cannot be read.
+// too. One that cannot be read has no bytes. Throws kNotFound when there is no directory,
+// kPermission and kIo when it cannot be listed.
 std::vector<WalDirectoryFile> list_wal_directory(const std::string& pg_wal,
                                                  pg::WalSegmentSize size);
 

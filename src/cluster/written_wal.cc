@@ -97,4 +97,24 @@ std::optional<std::string> read_written_wal(
   return std::nullopt;
 }
 
+pg::Lsn written_end(const Production& production, pg::WalSegmentSize size, const ReadWalFile& read,
+                    const std::stop_token& stop) {
+  pg::Lsn end = production.flushed;
+  pg::WalReader reader(size);
+  for (uint64_t number = pg::segment_of(end, size);; ++number) {
+    throw_if_stopped(stop);
+    const std::optional<Bytes> content =
+        read(pg::segment_file_name({production.timeline, number}, size));
+    if (!content) return end;
+    // A file that was made ready for later holds old WAL, or none.
+    pg::WalSegmentScan scan;
+    if (damage_of(
+            [&] { scan = pg::scan_segment(reader, *content, {production.timeline, number}); }))
+      return end;
+    end = std::max(end, scan.summary.last_complete_record_end_lsn.value_or(end));
+    if (scan.summary.stop != pg::WalStop::kSegmentEnd && scan.summary.stop != pg::WalStop::kSwitch)
+      return end;
+  }
+}
+
 }  // namespace holdfast::cluster

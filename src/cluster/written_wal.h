@@ -44,4 +44,9 @@ std::optional<std::string> read_written_wal(
     const Production& production, pg::Lsn from, pg::WalSegmentSize size, const ReadWalFile& read,
     const std::function<void(const pg::TransactionEnd&)>& take, const std::stop_token& stop);
 
+// The end of the last record, complete, that a server which was stopped has written in its WAL,
+// from `production.flushed` on: it may have flushed more after it was asked.
+pg::Lsn written_end(const Production& production, pg::WalSegmentSize size, const ReadWalFile& read,
+                    const std::stop_token& stop);
+
 }  // namespace holdfast::cluster

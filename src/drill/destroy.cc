@@ -55,6 +55,10 @@ class Destruction {
   void write_first();
   void compare_and_check();
   void clear_away();
+  pg::WalSegmentSize segment_size() const {
+    return pg::WalSegmentSize(lineage_->wal_segment_bytes);
+  }
+  cluster::ReadWalFile old_wal() const;
   [[noreturn]] void throw_with_way_back(const Error& error);
 
   const DestroyOptions& options_;
@@ -179,7 +183,6 @@ void Destruction::strike() {
   struck_ = clock_.steady();
   report_.id = repo::make_backup_id(report_.started, repository_.random());
   report_.finished = report_.started;
-  report_.flushed = production_.flushed;
   connection_.reset();
   cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kStopPatience, {});
   for (const auto& [from, to] : moves_) {
@@ -188,6 +191,13 @@ void Destruction::strike() {
     result_.aside.emplace_back(from, to);
     reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
   }
+  // What it acknowledged after it was asked, up to its end, must not go with what is moved aside.
+  production_.flushed = cluster::written_end(production_, segment_size(), old_wal(), stop_);
+  report_.flushed = production_.flushed;
+}
+
+cluster::ReadWalFile Destruction::old_wal() const {
+  return cluster::wal_files_of(join_path(moves_.front().second, "pg_wal"));
 }
 
 void Destruction::bring_back() {
@@ -225,11 +235,8 @@ void Destruction::compare_and_check() {
   report_.loss_note = "Where the recovery ended could not be read.";
   if (report_.recovered_end) {
     const std::optional<Error> failure = error_of([&] {
-      take_loss(
-          report_,
-          find_loss(production_, *report_.recovered_end,
-                    pg::WalSegmentSize(lineage_->wal_segment_bytes),
-                    cluster::wal_files_of(join_path(moves_.front().second, "pg_wal")), stop_));
+      take_loss(report_,
+                find_loss(production_, *report_.recovered_end, segment_size(), old_wal(), stop_));
     });
     if (failure)
       report_.loss_note =

@@ -1,7 +1,9 @@
 #include "archive/wal_salvage.h"
 
 #include <algorithm>
+#include <unistd.h>
 
+#include "cluster/wal_directory.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -249,6 +251,25 @@ TEST_F(WalSalvage, AFailingStoreEndsItWithAnError) {
     EXPECT_TRUE(failed || archived().size() == 3U) << nth;
   }
   EXPECT_EQ(archived().size(), 3U);
+}
+
+// A bad sector, or a file of another owner's, among those of a dying disk.
+TEST_F(WalSalvage, WhatTheDiskDoesNotGiveKeepsNoOtherFileFromBeingSaved) {
+  Fork fork;
+  Server server("alpha");
+  crash(server, fork.first, fork.switch_lsn);
+  push(server, segment_name(1, 1));
+  const std::string path = server.path(segment_name(1, 1));
+  remove_file(path);
+  ASSERT_EQ(symlink(path.c_str(), path.c_str()), 0);  // who opens it fails
+  const SalvageResult result = salvage(server);
+  EXPECT_EQ(result.pushed, (Names{segment_name(1, 2), segment_name(1, 3) + ".partial"}));
+  ASSERT_EQ(result.refused.size(), 1U);
+  EXPECT_EQ(result.refused[0].file, segment_name(1, 1));
+  const std::vector<cluster::WalDirectoryFile> listed =
+      cluster::list_wal_directory(server.wal_directory(), kSize);
+  EXPECT_EQ(listed.front().name, segment_name(1, 1));
+  EXPECT_FALSE(listed.front().is_unused(kSize, {})) << "it is not for reuse";
 }
 
 TEST_F(WalSalvage, ADamagedControlFileDoesNotKeepItFromSaving) {

@@ -89,6 +89,28 @@ TEST_F(FindLoss, IsUnknownWhereWalIsMissingOrEndsEarly) {
   EXPECT_FALSE(loss(first_, end_ + 1000).transactions);
 }
 
+// It was stopped a moment after it said how far it had flushed.
+TEST_F(FindLoss, WhatAServerWroteEndsWithItsLastRecord) {
+  auto written = [&](pg::Lsn flushed) {
+    return cluster::written_end({.flushed = flushed, .timeline = {1}, .data_directory = {}}, size_,
+                                [&](const std::string& name) {
+                                  auto found = files_.find(name);
+                                  return found == files_.end() ? std::nullopt
+                                                               : std::optional(found->second);
+                                },
+                                {});
+  };
+  for (const pg::Lsn flushed : {first_, second_, third_, end_}) EXPECT_EQ(written(flushed), end_);
+  EXPECT_EQ(written(end_ + 100), end_ + 100);
+  // The rest of a recycled file, and a file for later.
+  files_.rbegin()->second[wal_.offset_of(third_) % size_.bytes() + 8] ^= std::byte{1};
+  EXPECT_EQ(written(second_), third_);
+  files_["000000010000000000000003"] = files_.begin()->second;
+  EXPECT_EQ(written(second_), third_);
+  files_.clear();
+  EXPECT_EQ(written(second_), second_);
+}
+
 TEST(WalFilesOf, ReadsADirectoryAndKnowsWhatIsAbsent) {
   const TemporaryDirectory pg_wal;
   write_file_durably(join_path(pg_wal.path(), "000000010000000000000001"), as_bytes("wal"));
