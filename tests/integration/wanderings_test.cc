@@ -32,6 +32,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/task_group.h"
+#include "cluster/wal_directory.h"
 #include "codec/digest.h"
 #include "pg/timeline_history.h"
 #include "support/file_faults.h"
@@ -300,24 +302,50 @@ void primary_from_a_backup_of_a_standby(WalkWorld& world) {
     world.complain(fmt::format("n1 archives as \"{}\"", command));
 }
 
-// The recovery that went to the wrong moment is done again at once.
+// The recovery that went to the wrong moment is done again at once, while what has read WAL ahead
+// for the first one has not come to its end.
 void recovery_after_a_recovery(WalkWorld& world) {
   Server& n1 = world.server("n1");
   world.write();
   const Point point = world.restore_point();
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 4; ++i) {
     world.write();
     world.switch_wal();
   }
   world.expect_archiving(n1);
   world.stop(n1, ShutdownMode::kFast);
-  // On a slow repository somebody still reads ahead when the recovery is over.
-  world.set_environment(environment_of({.path = world.repository(), .slow_us = 20000}, ""));
-  world.restore_in_place(n1, WalkWorld::by_name(point));
+  world.must(n1, {"restore", "--in-place", "--yes", "--to-name", point.name});
+  // A server that Holdfast starts has nothing of the environment.
+  const std::string held = world.path("held");
+  make_directory(held);
+  const std::string last = world.segment_name(1, *world.archived(1).rbegin());
+  auto environment = environment_of({}, "");
+  environment.insert(environment.end(),
+                     {{"HF_PAUSE_AT", last + ".fetching"}, {"HF_PAUSE_DIRECTORY", held}});
+  world.set_environment(std::move(environment));
+  const bool is_started = world.try_start(n1);
   world.set_environment({});
+  if (!is_started ||
+      !comes_true([&] { return world.value(n1, "SELECT pg_catalog.pg_is_in_recovery()") == "f"; }))
+    world.complain(world.server_log(n1));
+  world.adopt(n1);
+  if (!comes_true([&] { return lstat_if_exists(join_path(held, "reached")).has_value(); }))
+    world.complain("the walk itself is wrong: nobody reads ahead");
   world.stop(n1, ShutdownMode::kFast);
-  if (!world.restore_in_place(n1, WalkWorld::latest()))
-    world.complain("acknowledged rows are given up");
+  // The one that reads ahead is let go a while later, and not before is anything cleared.
+  const std::string lock =
+      fmt::format("{}/pg_wal/{}/{}", n1.data, cluster::kSpoolDirectory, cluster::kSpoolLock);
+  bool is_cleared = false;
+  TaskGroup reading;
+  reading.start([&](const std::stop_token&) {
+    is_cleared =
+        comes_true([&] { return !lstat_if_exists(lock).has_value(); }, std::chrono::seconds(4));
+    write_file_durably(join_path(held, "go"), {});
+  });
+  const bool is_restored = world.restore_in_place(n1, WalkWorld::latest());
+  reading.wait();
+  if (!is_restored) world.complain("acknowledged rows are given up");
+  if (is_cleared) world.complain("cleared under somebody who reads WAL ahead");
 }
 
 // A standby that archives always closes the timeline that its primary has left.

@@ -212,8 +212,9 @@ bool WalkWorld::has_tool(const std::string& program) const {
 
 Captured WalkWorld::try_tool(const std::string& program, std::vector<std::string> words) const {
   words.insert(words.begin(), installation_.program(program));
-  return holdfast::run(
-      {.arguments = words, .environment = {{"LC_ALL", "C"}}, .directory = directory_});
+  SpawnOptions options{.arguments = words, .environment = environment_, .directory = directory_};
+  options.environment.emplace_back("LC_ALL", "C");
+  return holdfast::run(options);
 }
 
 void WalkWorld::run_tool(const std::string& program, std::vector<std::string> words) const {
