@@ -49,11 +49,13 @@ class Planner {
   // --- the plan's parts
   void take(Plan& plan, const Way& way, const Reach& reach) const;
   void take_to_the_end(Plan& plan, const Way& way);
+  bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
   void find_abandoned(Plan& plan);
   void look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
+  Time latest_time(const Way& way, const Reach& reach) const;
 
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
@@ -398,6 +400,41 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
   take(plan, way, reach);
 }
 
+// The latest time, up to the target's, that anything which was walked is of.
+Time Planner::latest_time(const Way& way, const Reach& reach) const {
+  const Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
+  if (latest >= target_.time) return latest;
+  return std::max(latest, Survey(archive_, *way.path)
+                              .last_checkpoint_time(way.first, reach.last_segment)
+                              .value_or(Time::min()));
+}
+
+// WAL is missing, or does not join, and what proves that the time was reached lies before that. The
+// server is told the place, for it would look for a later transaction behind it.
+bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) const {
+  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn ||
+      latest_time(way, reach) < target_.time)
+    return false;
+  const std::optional<pg::Lsn> last =
+      Survey(archive_, *way.path).last_complete_record_before(reach.last_segment + 1);
+  if (!last || *last < way.backup.stop_lsn) return false;
+  plan.target.kind = TargetKind::kLsn;
+  plan.target.lsn = *last;
+  plan.target.exclusive = false;
+  take(plan, way, reach);
+  const std::string why =
+      reach.broken
+          ? fmt::format("\"{}\" does not join the one before it", reach.broken->second.file_name)
+          : fmt::format("\"{}\" is not{} in the archive",
+                        pg::segment_file_name(*reach.hole, archive_.segment_size()),
+                        way.path->at(reach.hole->segment_number) ? " whole" : "");
+  plan.notes.push_back(fmt::format(
+      "WAL segment {}, and no transaction before it is later than {}: recovery goes to the last "
+      "record before it",
+      why, to_local(target_.time)));
+  return true;
+}
+
 // Every other timeline whose own WAL goes on behind the fork, with the time of its last commit.
 void Planner::find_abandoned(Plan& plan) {
   for (const pg::TimelineHistory& history : sources_.histories()) {
@@ -552,6 +589,12 @@ void Planner::plan_time(Plan& plan) {
     const Way way = sources_.way_from(std::move(*backup));
     Survey survey(archive_, *way.path);
     const Reach reach = survey.to_time(way.first, target_.time, target_.exclusive);
+    plan.why_this_backup =
+        target_.backup.empty()
+            ? fmt::format("It is the newest that ended before the target, at {}.",
+                          to_local(way.backup.stop_time))
+            : "It was named.";
+    if (take_before_break(plan, way, reach)) return;
     require_backup_wal(way, reach);
     if (reach.found && reach.stop_lsn < way.backup.stop_lsn) {
       plan.notes.push_back(
@@ -561,11 +604,6 @@ void Planner::plan_time(Plan& plan) {
       continue;
     }
     if (reach.hole) throw_hole(way, *reach.hole);
-    plan.why_this_backup =
-        target_.backup.empty()
-            ? fmt::format("It is the newest that ended before the target, at {}.",
-                          to_local(way.backup.stop_time))
-            : "It was named.";
     if (reach.found) {
       take(plan, way, reach);
       return warn_of_clocks(plan, way, reach, later);
@@ -592,10 +630,7 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
   refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   const std::string to_the_end =
       fmt::format("no transaction after {} is archived", to_local(target_.time));
-  Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
-  if (latest < target_.time)
-    latest = std::max(
-        latest, Survey(archive_, *way.path).last_checkpoint_time(way.first).value_or(Time::min()));
+  const Time latest = latest_time(way, reach);
   if (latest >= target_.time) {
     plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
     return;

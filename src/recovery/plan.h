@@ -15,8 +15,10 @@
 // A time target stops the server at the first commit or abort that is later, wherever that stands.
 // Where none is archived the time is reached if a record of that time or a later one is (a
 // transaction's end, a checkpoint, a restore point), or if the server that still runs proves that
-// it ended nothing else up to then: it is carried out as kLatest. Any other is refused. A restore
-// point whose name was used again is carried out as the LSN of the newest one.
+// it ended nothing else up to then: it is carried out as kLatest. Any other is refused. What is
+// reached so before a hole, or before a segment that does not join, is carried out as the LSN of
+// the last record there: the server would look for a later transaction behind it. A restore point
+// whose name was used again is carried out as the LSN of the newest one.
 //
 // Behind the archived WAL there is nothing only as far as nothing proves otherwise (wal_path.h).
 // To the end, and to a time, the newest timeline is followed only while no other has later commits.

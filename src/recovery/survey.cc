@@ -220,10 +220,8 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
 }
 
 // The newest first: the time of the newest is the latest, but for clocks.
-std::optional<Time> Survey::last_checkpoint_time(uint64_t first) {
-  const std::optional<uint64_t> last = path_.last();
-  if (!last) return std::nullopt;
-  for (uint64_t number = *last; number >= first && number + kSegmentsSearched > *last; --number) {
+std::optional<Time> Survey::last_checkpoint_time(uint64_t first, uint64_t last) {
+  for (uint64_t number = last; number >= first && number + kSegmentsSearched > last; --number) {
     const std::optional<repo::WalSegmentInfo> here = info_at(number);
     if (!here) continue;
     std::optional<Time> found;

@@ -60,9 +60,9 @@ class Survey {
   // All segments up to the one that holds the byte before `end`.
   Reach to_backup_end(uint64_t first, pg::Lsn end);
 
-  // The time of the last checkpoint, or end of a recovery, in the WAL from `first` on; nullopt
-  // where none is found near its end.
-  std::optional<Time> last_checkpoint_time(uint64_t first);
+  // The time of the last checkpoint, or end of a recovery, in [first, last]; nullopt where none is
+  // found near its end.
+  std::optional<Time> last_checkpoint_time(uint64_t first, uint64_t last);
   // When the recovery ended that began the timeline of the segment which holds `start`.
   std::optional<Time> time_of_beginning(pg::Lsn start);
   // The last transaction that ended at or before `time` (exclusive: before it) although it lies

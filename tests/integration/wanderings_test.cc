@@ -8,12 +8,16 @@
 //
 // A walk that fails prints its seed, its steps, and the line that walks it again:
 //
-//   HOLDFAST_WALK_SEED=7 HOLDFAST_WALK_STEPS=40 HOLDFAST_WALK_MAJOR=15
+//   HOLDFAST_SEED=7 HOLDFAST_WALK_STEPS=40 HOLDFAST_WALK_MAJOR=15
 //
 // How the processes of servers and programs come to meet is not drawn: a fault that needs a race
 // may need the line several times. HOLDFAST_WALK_LOG prints the steps of walks that did not fail
-// too. The long suite walks with new seeds for HOLDFAST_WALK_MINUTES (8) on each major, from
-// HOLDFAST_WALK_SEED on if that is set.
+// too.
+//
+// Each run has a seed, of the clock or HOLDFAST_SEED: its walks are drawn from it and those behind
+// it, and it decides which gambits are played on which of two majors. The long suite plays all of
+// them on each major, and walks there for HOLDFAST_WALK_MINUTES, in two tests, for two processes;
+// without it for an hour over all majors.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -28,6 +32,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/task_group.h"
+#include "cluster/wal_directory.h"
 #include "codec/digest.h"
 #include "pg/timeline_history.h"
 #include "support/file_faults.h"
@@ -296,24 +302,50 @@ void primary_from_a_backup_of_a_standby(WalkWorld& world) {
     world.complain(fmt::format("n1 archives as \"{}\"", command));
 }
 
-// The recovery that went to the wrong moment is done again at once.
+// The recovery that went to the wrong moment is done again at once, while what has read WAL ahead
+// for the first one has not come to its end.
 void recovery_after_a_recovery(WalkWorld& world) {
   Server& n1 = world.server("n1");
   world.write();
   const Point point = world.restore_point();
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 4; ++i) {
     world.write();
     world.switch_wal();
   }
   world.expect_archiving(n1);
   world.stop(n1, ShutdownMode::kFast);
-  // On a slow repository somebody still reads ahead when the recovery is over.
-  world.set_environment(environment_of({.path = world.repository(), .slow_us = 20000}, ""));
-  world.restore_in_place(n1, WalkWorld::by_name(point));
+  world.must(n1, {"restore", "--in-place", "--yes", "--to-name", point.name});
+  // A server that Holdfast starts has nothing of the environment.
+  const std::string held = world.path("held");
+  make_directory(held);
+  const std::string last = world.segment_name(1, *world.archived(1).rbegin());
+  auto environment = environment_of({}, "");
+  environment.insert(environment.end(),
+                     {{"HF_PAUSE_AT", last + ".fetching"}, {"HF_PAUSE_DIRECTORY", held}});
+  world.set_environment(std::move(environment));
+  const bool is_started = world.try_start(n1);
   world.set_environment({});
+  if (!is_started ||
+      !comes_true([&] { return world.value(n1, "SELECT pg_catalog.pg_is_in_recovery()") == "f"; }))
+    world.complain(world.server_log(n1));
+  world.adopt(n1);
+  if (!comes_true([&] { return lstat_if_exists(join_path(held, "reached")).has_value(); }))
+    world.complain("the walk itself is wrong: nobody reads ahead");
   world.stop(n1, ShutdownMode::kFast);
-  if (!world.restore_in_place(n1, WalkWorld::latest()))
-    world.complain("acknowledged rows are given up");
+  // The one that reads ahead is let go a while later, and not before is anything cleared.
+  const std::string lock =
+      fmt::format("{}/pg_wal/{}/{}", n1.data, cluster::kSpoolDirectory, cluster::kSpoolLock);
+  bool is_cleared = false;
+  TaskGroup reading;
+  reading.start([&](const std::stop_token&) {
+    is_cleared =
+        comes_true([&] { return !lstat_if_exists(lock).has_value(); }, std::chrono::seconds(4));
+    write_file_durably(join_path(held, "go"), {});
+  });
+  const bool is_restored = world.restore_in_place(n1, WalkWorld::latest());
+  reading.wait();
+  if (!is_restored) world.complain("acknowledged rows are given up");
+  if (is_cleared) world.complain("cleared under somebody who reads WAL ahead");
 }
 
 // A standby that archives always closes the timeline that its primary has left.
@@ -346,6 +378,14 @@ void segment_is_lost(WalkWorld& world) {
   remove_file(world.wal_object(world.segment_name(1, lost)).value());
   world.expect_truthful_info();
   world.expect_truthful_words();
+  // That window's end is no word only.
+  const Json info = world.must(n1, {"info"});
+  const Json& lineage = info.at("clusters").items().at(0).at("lineages").items().at(0);
+  const std::string end = lineage.at("recoverable").items().at(0).at("end_time").as_string();
+  Point last;
+  for (const WalkRow& row : world.history().line(0).rows)
+    if (row.begun <= parse_rfc3339(end).value()) last.lsn = row.end, last.time = row.done;
+  world.expect_recovery({.words = {"--to", end}, .point = last, .by_time = true}, 1);
   world.back_up(n1);
 }
 
@@ -452,7 +492,6 @@ struct Gambit {
   int servers;
   void (*play)(WalkWorld&);
 };
-void PrintTo(const Gambit& gambit, std::ostream* out) { *out << gambit.name; }
 constexpr Gambit kGambits[] = {
     {"AStandbyCrashesBehindAnArchivedBeginning", 2, standby_crashes},
     {"AStandbyRestartsBehindAnArchivedBeginning", 2, standby_restarts},
@@ -865,19 +904,36 @@ void expect_promises_kept(const Gambit& gambit, int major) {
   EXPECT_TRUE(wrong.empty()) << wrong;
 }
 
-class LongWanderingGambits : public testing::TestWithParam<Gambit> {};
-INSTANTIATE_TEST_SUITE_P(Each, LongWanderingGambits, testing::ValuesIn(kGambits),
-                         [](const testing::TestParamInfo<Gambit>& tested) {
-                           return tested.param.name;
-                         });
-TEST_P(LongWanderingGambits, KeepsWhatWasPromised) { expect_promises_kept(GetParam(), 15); }
-
-// --- Walks --------------------------------------------------------------------------------------
-
 uint64_t number_from(const char* variable, uint64_t otherwise) {
   const char* text = std::getenv(variable);
   return text != nullptr && *text != '\0' ? std::stoull(text) : otherwise;
 }
+
+uint64_t seed_of_this_run() {
+  static const uint64_t seed = [] {
+    const uint64_t drawn = number_from("HOLDFAST_SEED", std::random_device()() % 1000000);
+    std::cout << fmt::format("seed {} (HOLDFAST_SEED repeats it)\n", drawn);
+    return drawn;
+  }();
+  return seed;
+}
+
+// The one or the other of two, as HOLDFAST_WALK_MAJOR does not say.
+int major_for(uint64_t number) {
+  return static_cast<int>(number_from("HOLDFAST_WALK_MAJOR", number % 2 == 0 ? 15 : 17));
+}
+
+class WanderingGambits : public testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Each, WanderingGambits, testing::Range(size_t{0}, std::size(kGambits)),
+                         [](const testing::TestParamInfo<size_t>& tested) {
+                           return kGambits[tested.param].name;
+                         });
+TEST_P(WanderingGambits, KeepsWhatWasPromised) {
+  // Two processes play every other one: each has both majors.
+  expect_promises_kept(kGambits[GetParam()], major_for(seed_of_this_run() + GetParam() / 2));
+}
+
+// --- Walks --------------------------------------------------------------------------------------
 
 struct Walk {
   int major;
@@ -892,46 +948,47 @@ void expect_walk_keeps_promises(const Walk& walk) {
   EXPECT_TRUE(wrong.empty())
       << wrong
       << fmt::format(
-             "To walk it again:\n  HOLDFAST_WALK_SEED={} "
-             "HOLDFAST_WALK_STEPS={} HOLDFAST_WALK_MAJOR={} make integration "
-             "INTEGRATION_OPTIONS=--gtest_filter='*/Wanderings.*'\n",
+             "To walk it again:\n  HOLDFAST_SEED={} HOLDFAST_WALK_STEPS={} HOLDFAST_WALK_MAJOR={} "
+             "make integration INTEGRATION_OPTIONS=--gtest_filter='*/Wanderings.*/First'\n",
              walk.seed, walk.steps, walk.major);
 }
 
-std::vector<Walk> short_walks() {
-  if (const uint64_t seed = number_from("HOLDFAST_WALK_SEED", 0); seed != 0)
-    return {{.major = static_cast<int>(number_from("HOLDFAST_WALK_MAJOR", 15)),
-             .seed = seed,
-             .steps = static_cast<int>(number_from("HOLDFAST_WALK_STEPS", 40))}};
-  return {{15, 1, 15}, {15, 2, 15}, {17, 3, 15}, {17, 4, 15}};
-}
-void PrintTo(const Walk& walk, std::ostream* out) {
-  *out << walk.steps << " steps of seed " << walk.seed << " on PostgreSQL " << walk.major;
-}
-class LongWanderingSeeds : public testing::TestWithParam<Walk> {};
-INSTANTIATE_TEST_SUITE_P(Each, LongWanderingSeeds, testing::ValuesIn(short_walks()),
-                         [](const testing::TestParamInfo<Walk>& tested) {
-                           return fmt::format("Seed{}", tested.param.seed);
+constexpr const char* kWalkNames[] = {"First", "Second", "Third", "Fourth"};
+class Wanderings : public testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Walk, Wanderings, testing::Range(size_t{0}, std::size(kWalkNames)),
+                         [](const testing::TestParamInfo<uint64_t>& tested) {
+                           return kWalkNames[tested.param];
                          });
-TEST_P(LongWanderingSeeds, KeepEveryPromise) { expect_walk_keeps_promises(GetParam()); }
+TEST_P(Wanderings, KeepEveryPromise) {
+  const uint64_t seed = seed_of_this_run() + GetParam();
+  expect_walk_keeps_promises({.major = major_for(seed),
+                              .seed = seed,
+                              .steps = static_cast<int>(number_from("HOLDFAST_WALK_STEPS", 15))});
+}
 
-class LongWanderings : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(EachMajor, LongWanderings, testing::ValuesIn(test_majors()),
-                         [](const testing::TestParamInfo<int>& tested) {
-                           return fmt::format("PostgreSQL{}", tested.param);
+// Two tests of each major, in this order, so that two processes have one of each.
+class LongWanderings : public testing::TestWithParam<std::tuple<int, bool>> {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, LongWanderings,
+                         testing::Combine(testing::ValuesIn(test_majors()),
+                                          testing::Values(true, false)),
+                         [](const testing::TestParamInfo<std::tuple<int, bool>>& tested) {
+                           return fmt::format("PostgreSQL{}{}", std::get<0>(tested.param),
+                                              std::get<1>(tested.param) ? "WithGambits" : "");
                          });
 TEST_P(LongWanderings, KeepEveryPromise) {
-  const auto end = std::chrono::steady_clock::now() +
-                   std::chrono::minutes(number_from("HOLDFAST_WALK_MINUTES", 8));
-  for (const Gambit& gambit : kGambits) {
-    SCOPED_TRACE(gambit.name);
-    expect_promises_kept(gambit, GetParam());
+  const auto [major, with_gambits] = GetParam();
+  const auto end =
+      std::chrono::steady_clock::now() +
+      std::chrono::minutes(number_from("HOLDFAST_WALK_MINUTES", 54 / test_majors().size()));
+  for (size_t i = 0; with_gambits && i < std::size(kGambits); ++i) {
+    SCOPED_TRACE(kGambits[i].name);
+    expect_promises_kept(kGambits[i], major);
   }
-  uint64_t seed = number_from("HOLDFAST_WALK_SEED", std::random_device()() % 1000000);
+  uint64_t seed = seed_of_this_run() + (with_gambits ? 0 : 1000);
   int walked = 0;
   for (; std::chrono::steady_clock::now() < end && !HasFailure(); ++seed, ++walked)
-    expect_walk_keeps_promises({.major = GetParam(), .seed = seed, .steps = 40});
-  std::cout << fmt::format("{} walks on PostgreSQL {}, the last of seed {}\n", walked, GetParam(),
+    expect_walk_keeps_promises({.major = major, .seed = seed, .steps = 40});
+  std::cout << fmt::format("{} walks on PostgreSQL {}, the last of seed {}\n", walked, major,
                            seed - 1);
 }
 

@@ -212,8 +212,9 @@ bool WalkWorld::has_tool(const std::string& program) const {
 
 Captured WalkWorld::try_tool(const std::string& program, std::vector<std::string> words) const {
   words.insert(words.begin(), installation_.program(program));
-  return holdfast::run(
-      {.arguments = words, .environment = {{"LC_ALL", "C"}}, .directory = directory_});
+  SpawnOptions options{.arguments = words, .environment = environment_, .directory = directory_};
+  options.environment.emplace_back("LC_ALL", "C");
+  return holdfast::run(options);
 }
 
 void WalkWorld::run_tool(const std::string& program, std::vector<std::string> words) const {
@@ -825,19 +826,23 @@ void WalkWorld::expect_recovered(int line, const Target& target, const std::vect
                          history_.line(line).timeline));
 }
 
-// A line that this one left has commits behind that place, later than all of this one's.
-bool WalkWorld::leaves_later_commits(int line) const {
-  const std::vector<WalkRow> kept = history_.rows(line, kEnd);
-  const Time last = kept.empty() ? Time::min() : kept.back().done;
+// Of this line and another only one can be recovered, and nobody but the user knows which: the
+// other has later commits, or is newer and has not.
+bool WalkWorld::must_be_named(int line) const {
+  const auto last_of = [&](int of) {
+    const std::vector<WalkRow> rows = history_.rows(of, kEnd);
+    return rows.empty() ? Time::min() : rows.back().done;
+  };
   for (int other = 0; other < history_.count(); ++other)
-    if (const std::vector<WalkRow> its = history_.rows(other, kEnd);
-        other != line && !its.empty() && its.back().done > last)
+    if (last_of(other) > last_of(line) || (other > line && last_of(other) < last_of(line)))
       return true;
   return false;
 }
 
 // Whether the archive has for certain all that a recovery to the target along `line` needs.
 bool WalkWorld::can_be_reached(int line, const Target& target) {
+  const uint32_t timeline = history_.line(line).timeline;
+  if (timeline != 1 && !wal_object(pg::history_file_name({timeline}))) return false;
   const std::vector<WalkRow> rows = expected_at(line, target);
   if (rows.empty()) return false;
   pg::Lsn until = target.point && !target.by_time ? target.point->lsn : rows.back().end;
@@ -861,7 +866,7 @@ bool WalkWorld::restore_in_place(Server& server, const Target& target,
   all.insert(all.end(), target.words.begin(), target.words.end());
   all.insert(all.end(), words.begin(), words.end());
   Captured ran = run(server, all);
-  if (ran.status.code == 4 && was_primary && words.empty() && leaves_later_commits(before)) {
+  if (ran.status.code == 4 && was_primary && words.empty() && must_be_named(before)) {
     all.insert(all.end(), {"--timeline", fmt::format("{}", history_.line(before).timeline)});
     ran = run(server, all);
   }
@@ -1079,6 +1084,7 @@ void WalkWorld::expect_all_is_well() {
   Server* one = primary();
   if (one != nullptr && one->is_running && !one->is_held) expect_archiving(*one);
   expect_truthful_words();
+  expect_truthful_info();
   expect_truthful_get();
 }
 

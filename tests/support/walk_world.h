@@ -226,7 +226,7 @@ class WalkWorld {
   pg::Lsn begin_of(int line) const { return history_.line(line).fork; }
   void expect_recovered(int line, const Target& target, const std::vector<int64_t>& rows,
                         const std::vector<WalkRow>& at_least) const;
-  bool leaves_later_commits(int line) const;
+  bool must_be_named(int line) const;
   bool can_be_reached(int line, const Target& target);
 
   std::string directory_;

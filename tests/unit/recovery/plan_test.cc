@@ -597,6 +597,34 @@ TEST_F(PlanTest, ATimelineWhoseHistoryIsLostCannotBeReached) {
       << error.hint();
 }
 
+// The server would look for a later one in the hole, so it is told the place.
+TEST_F(PlanTest, ATimeThatIsReachedBeforeAHoleIsThePlaceOfTheLastRecordThere) {
+  put_all({5});
+  const Plan made = plan(to_time(45));
+  EXPECT_EQ(made.target.kind, TargetKind::kLsn);
+  EXPECT_GE(made.target.lsn, second_commits_[4]);
+  EXPECT_FALSE(made.target.exclusive);
+  EXPECT_EQ(made.last_commit, at_minute(45));
+  EXPECT_EQ(ranges_of(made), "1:3-4 ");
+  EXPECT_NE(made.notes.back().find("\"000000010000000000000005\" is not in the archive"),
+            std::string::npos)
+      << made.notes.back();
+  EXPECT_EQ(refusal(to_time(46)).code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(plan(to_time(45, true)).target.kind, TargetKind::kTime);
+}
+
+TEST_F(PlanTest, ATimeThatIsReachedBeforeAForeignSegmentIsThePlaceOfTheLastRecordThere) {
+  put_all({5});
+  WalBuilder other;
+  for (uint32_t k = 1; k <= 5; ++k) {
+    add_commit(other, 90 + k, 10 * k + 3);
+    other.add_switch();
+  }
+  put_segment(other, 4);
+  EXPECT_EQ(plan(to_time(45)).target.kind, TargetKind::kLsn);
+  EXPECT_EQ(refusal(to_time(46)).code(), ErrorCode::kCorrupt);
+}
+
 TEST_F(PlanTest, ABackupWithoutItsOwnWalIsRefused) {
   put_all({3});
   const Error error = refusal({.backup = b_});
