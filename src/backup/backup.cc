@@ -150,6 +150,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   cluster::ServerFacts facts = cluster::read_server_facts(connection);
   check_server(facts);
   repo::Lineage lineage = lineage_of(repository, options.cluster, facts);
+  repository.complete_copies(lineage.name);
   std::string data_directory = check_data_directory(options.pgdata, facts);
   pg::ControlFile control = cluster::read_control_file(data_directory).control;
   check_control_file(control, facts, data_directory);

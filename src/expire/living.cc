@@ -293,9 +293,11 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
       return intent_ids_.contains(name.id);
     // No candidates.
     case ObjectKind::kRepository:
+    case ObjectKind::kRepositoryCopy:
     case ObjectKind::kKey:
     case ObjectKind::kKeyCopy:
     case ObjectKind::kLineage:
+    case ObjectKind::kLineageCopy:
     case ObjectKind::kBackup:
     case ObjectKind::kDoomed:
     case ObjectKind::kDoomedEnd:

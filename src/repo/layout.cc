@@ -77,6 +77,9 @@ std::string key_copy_name(const Bytes16& key_id) {
 std::string lineage_document_name(const LineageName& lineage) {
   return lineage_folder(lineage) + "lineage.json";
 }
+std::string lineage_copy_name(const LineageName& lineage) {
+  return lineage_folder(lineage) + "lineage.copy.json";
+}
 std::string backups_folder(const LineageName& lineage) {
   return lineage_folder(lineage) + "backups/";
 }

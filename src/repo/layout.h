@@ -32,6 +32,7 @@ std::string cluster_folder(std::string_view cluster);    // "clusters/main/"
 std::string lineage_folder(const LineageName& lineage);  // "clusters/main/15-1/"
 
 inline constexpr std::string_view kRepositoryName = "repo.json";
+inline constexpr std::string_view kRepositoryCopyName = "repo.copy.json";
 inline constexpr std::string_view kClustersFolder = "clusters/";
 inline constexpr std::string_view kKeysFolder = "keys/";
 inline constexpr std::string_view kKeyCopiesFolder = "keys.copy/";
@@ -40,6 +41,7 @@ std::string key_name(const Bytes16& key_id);
 std::string key_copy_name(const Bytes16& key_id);
 
 std::string lineage_document_name(const LineageName& lineage);
+std::string lineage_copy_name(const LineageName& lineage);
 std::string backups_folder(const LineageName& lineage);
 std::string backup_name(const LineageName& lineage, std::string_view backup_id);
 std::string manifest_name(const LineageName& lineage, std::string_view backup_id);

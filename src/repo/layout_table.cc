@@ -38,9 +38,13 @@ constexpr KindOfObject pack(ObjectKind kind, std::string_view noun, std::string_
 // In the order of ObjectKind.
 constexpr std::array kTable = {
     open_document(kRepository, "repository document", "repo.json", kNothing, "repository"),
+    open_document(kRepositoryCopy, "copy of the repository document", "repo.copy.json", kNothing,
+                  "repository"),
     open_document(kKey, "key object", "keys/<id>.json", kCommand, "key"),
     open_document(kKeyCopy, "copy of a key object", "keys.copy/<id>.json", kCommand, "key"),
     document(kLineage, "lineage document", HF_LINEAGE "lineage.json", kNothing, "lineage"),
+    document(kLineageCopy, "copy of a lineage document", HF_LINEAGE "lineage.copy.json", kNothing,
+             "lineage"),
     document(kBackup, "commit object", HF_LINEAGE "backups/<backup>.json", kCommand, "backup"),
     sections(kManifest, "manifest", HF_LINEAGE "manifests/<backup>", kExpiry, kManifestKind),
     sections(kManifestCopy, "copy of a manifest", HF_LINEAGE "manifests.copy/<backup>", kExpiry,

@@ -21,9 +21,11 @@ namespace holdfast::repo {
 
 enum class ObjectKind : uint8_t {
   kRepository,
+  kRepositoryCopy,
   kKey,
   kKeyCopy,
   kLineage,
+  kLineageCopy,
   kBackup,
   kManifest,
   kManifestCopy,

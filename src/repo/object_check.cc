@@ -10,10 +10,18 @@ constexpr size_t kPieceBytes = size_t{1} << 20;
 
 // What the object calls itself: a copy has the name of the first.
 std::string own_name(const KindOfObject& kind, const std::string& name) {
-  constexpr std::string_view kCopy = ".copy/";
-  if (kind.kind != ObjectKind::kKeyCopy && kind.kind != ObjectKind::kManifestCopy) return name;
-  std::string self = name;
-  return self.replace(self.rfind(kCopy), kCopy.size(), "/");
+  constexpr std::string_view kCopy = ".copy";
+  switch (kind.kind) {
+    case ObjectKind::kRepositoryCopy:
+    case ObjectKind::kKeyCopy:
+    case ObjectKind::kLineageCopy:
+    case ObjectKind::kManifestCopy: {
+      std::string self = name;
+      return self.erase(self.rfind(kCopy), kCopy.size());
+    }
+    default:
+      return name;
+  }
 }
 
 void check_open_document(const Repository& repository, const KindOfObject& kind,
@@ -41,7 +49,8 @@ void check_object(const Repository& repository, const KindOfObject& kind, const 
     case ObjectShape::kOpenDocument:
       return check_open_document(repository, kind, name);
     case ObjectShape::kDocument:
-      if (!repository.read_document(kind.document, name)) throw_damaged(name, "It is missing.");
+      if (!repository.read_document(kind.document, own_name(kind, name), name))
+        throw_damaged(name, "It is missing.");
       return;
     case ObjectShape::kSections:
       return check_sections(repository, kind, name);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
 
@@ -39,6 +40,33 @@ std::vector<std::string> folders_below(store::Store& store, const std::string& p
                        "\"holdfast init\"."});
 }
 
+// Lost or rotten, so that the copy counts; a newer version's is neither.
+bool is_lost(const Error& error) {
+  return error.is_unreadable() && error.code() != ErrorCode::kUnsupported;
+}
+
+// What `read` finds at the first of two places that hold the same; nullopt where neither has it.
+template <typename Read>
+auto read_either(const std::string& first, const std::string& copy, const Read& read) {
+  decltype(read(first)) found;
+  const std::optional<Error> lost = error_of(is_lost, [&] { found = read(first); });
+  if (found) return found;
+  const std::optional<Error> no_copy = error_of(is_lost, [&] { found = read(copy); });
+  if (!found && lost) throw Error(*lost);
+  if (!found && no_copy) throw Error(*no_copy);
+  if (found)
+    log_warning("\"{}\" is {}: its copy \"{}\" is read; see \"holdfast verify\"", first,
+                lost ? "damaged" : "missing", copy);
+  return found;
+}
+
+// Puts what stands at `first` under another name too.
+void copy_if_absent(store::Store& store, const std::string& first, const std::string& copy) {
+  if (store.info(copy)) return;
+  if (const std::optional<Bytes> bytes = store::read_whole(store, first, kMaxDocumentBytes))
+    store.create(copy, *bytes);
+}
+
 // Other files do not belong into a repository, and a repository that has lost its repo.json must
 // not get another. Keys may be left of an attempt that failed.
 void require_empty(store::Store& target) {
@@ -71,10 +99,16 @@ void require_empty(store::Store& target) {
 
 Repository Repository::open(store::Store& target, const KeySource& key,
                             const std::optional<Bytes16>& expected_id, RandomSource& random) {
-  std::string name(kRepositoryName);
-  std::optional<Bytes> text = store::read_whole(target, name, kMaxDocumentBytes);
-  if (!text) throw_no_repository(target);
-  OpenDocument document = decode_open_document("repository", name, *text);
+  const std::string name(kRepositoryName);
+  std::optional<OpenDocument> found = read_either(
+      name, std::string(kRepositoryCopyName),
+      [&](const std::string& place) -> std::optional<OpenDocument> {
+        const std::optional<Bytes> text = store::read_whole(target, place, kMaxDocumentBytes);
+        if (!text) return std::nullopt;
+        return decode_open_document("repository", name, *text);
+      });
+  if (!found) throw_no_repository(target);
+  const OpenDocument document = *std::move(found);
   const Json& body = document.body;
 
   int64_t format = body.at("format").as_i64();
@@ -142,7 +176,7 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
                  .message = fmt::format("there is already a repository at \"{}\"", target.url()),
                  .hint = "Choose another place, or use what is there: nothing was changed."});
   };
-  if (target.info(name)) throw_exists();
+  if (target.info(name) || target.info(std::string(kRepositoryCopyName))) throw_exists();
   require_empty(target);
 
   Bytes16 repository_id = random.bytes16();
@@ -173,7 +207,15 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
                    "free. Two programs at work would overwrite each other's objects.",
          .hint = "Do not use what was made there. Choose a store that can put an object only if "
                  "its name is free."});
+  target.create(std::string(kRepositoryCopyName), text);
   return open(target, key, repository_id, random);
+}
+
+void Repository::complete_copies(const LineageName& lineage) const {
+  error_of([&] {
+    copy_if_absent(*store_, std::string(kRepositoryName), std::string(kRepositoryCopyName));
+    copy_if_absent(*store_, lineage_document_name(lineage), lineage_copy_name(lineage));
+  });
 }
 
 std::vector<std::string> Repository::clusters() const {
@@ -191,7 +233,10 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
     const std::optional<LineageName> name = parse_lineage_name(cluster, folder);
     if (!name) continue;
     const std::optional<Error> error = unreadable_of([&] {
-      const std::optional<Json> body = read_document("lineage", lineage_document_name(*name));
+      const std::string document = lineage_document_name(*name);
+      const std::optional<Json> body = read_either(
+          document, lineage_copy_name(*name),
+          [&](const std::string& place) { return read_document("lineage", document, place); });
       if (!body) return;
       Lineage lineage;
       lineage.name = *name;
@@ -280,14 +325,18 @@ Lineage Repository::create_lineage(Lineage lineage) const {
         .set("block_bytes", lineage.block_bytes)
         .set("blocks_per_segment", lineage.blocks_per_segment)
         .set("created", to_rfc3339(lineage.created));
-    if (create_document("lineage", lineage_document_name(lineage.name), body)) return lineage;
+    if (create_document("lineage", lineage_document_name(lineage.name), body)) {
+      copy_if_absent(*store_, lineage_document_name(lineage.name), lineage_copy_name(lineage.name));
+      return lineage;
+    }
     // Somebody else took the number at this moment: look again.
   }
 }
 
-std::optional<Json> Repository::read_document(std::string_view kind,
-                                              const std::string& name) const {
-  std::optional<Bytes> text = store::read_whole(*store_, name, kMaxDocumentBytes);
+std::optional<Json> Repository::read_document(std::string_view kind, const std::string& name,
+                                              const std::string& place) const {
+  const std::optional<Bytes> text =
+      store::read_whole(*store_, place.empty() ? name : place, kMaxDocumentBytes);
   if (!text) return std::nullopt;
   return decode_document(keyring_, kind, name, *text);
 }

@@ -30,7 +30,8 @@ struct Lineage {
 
 class Repository {
  public:
-  // Reads repo.json and, when the repository is sealed, unwraps the data key. `target` and `random`
+  // Reads repo.json, or its copy where that is lost or rotten, and, when the repository is sealed,
+  // unwraps the data key. `target` and `random`
   // must outlive the result. Throws kNotFound "there is no repository at …" (an empty or foreign
   // directory), kStoreUnavailable, kWrongKey (sealed and no key, or another), kConfiguration (a key
   // was given, the repository is not sealed), kUnsupported (a required feature is unknown),
@@ -52,7 +53,7 @@ class Repository {
   Time created() const { return created_; }
 
   std::vector<std::string> clusters() const;
-  // Sorted; the newest last. One whose document cannot be read is an error, or told to
+  // Sorted; the newest last. One whose document and its copy cannot be read is an error, or told to
   // `unreadable` and left out: by who shows what there is. Which lineage is the newest cannot be
   // said then.
   using TellUnreadable = std::function<void(const LineageName& lineage, const Error& error)>;
@@ -67,12 +68,17 @@ class Repository {
   // The lineage of a system identifier; nullopt when this repository has none for that cluster. It
   // needs no other lineage, and no other folder of the cluster.
   std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;
-  // Puts lineage.json; lineage.name.count is chosen as the next for its major. Throws
+  // Puts lineage.json and its copy; lineage.name.count is chosen as the next for its major. Throws
   // kAlreadyExists when the system identifier has one.
   Lineage create_lineage(Lineage lineage) const;
 
-  // A document by its name; nullopt when absent.
-  std::optional<Json> read_document(std::string_view kind, const std::string& name) const;
+  // Everything hangs on repo.json and lineage.json: makes the copies of them that are not there, as
+  // in a repository of an earlier version. Never throws for want of room or right.
+  void complete_copies(const LineageName& lineage) const;
+
+  // A document by its name; nullopt when absent. `place`: where it stands, when it is a copy.
+  std::optional<Json> read_document(std::string_view kind, const std::string& name,
+                                    const std::string& place = {}) const;
   // False when the name is taken.
   bool create_document(std::string_view kind, const std::string& name, const Json& body) const;
 

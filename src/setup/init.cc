@@ -79,7 +79,8 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
 
   // The repository: repo.json is put last, so where it stands there is a whole one.
   InitResult result;
-  result.repository_created = !target.info(std::string(repo::kRepositoryName));
+  result.repository_created = !target.info(std::string(repo::kRepositoryName)) &&
+                              !target.info(std::string(repo::kRepositoryCopyName));
   repo::Repository repository = result.repository_created
                                     ? repo::Repository::create(target, options.key, system_clock())
                                     : repo::Repository::open(target, options.key);
@@ -96,6 +97,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
     result.lineage_created = true;
   }
   result.lineage = *known;
+  repository.complete_copies(known->name);
 
   // The server last: it has where to archive to when it begins.
   SettingsPlan plan = plan_settings(settings, options.archive_command);

@@ -50,7 +50,8 @@ class Taker {
       case ObjectKind::kRefs:
         inventory_.backups[name->backup_id].refs = std::move(object);
         return;
-      case ObjectKind::kLineage:   // was read when the lineages were
+      case ObjectKind::kLineage:  // verify.cc has looked at it and its copy
+      case ObjectKind::kLineageCopy:
       case ObjectKind::kVerified:  // was read when the records were
         return;
       case ObjectKind::kFurtherSegment:
@@ -72,6 +73,7 @@ class Taker {
       case ObjectKind::kDoomedEnd:
         inventory_.others.push_back(std::move(object));
         return;
+      case ObjectKind::kRepositoryCopy:
       case ObjectKind::kRepository:  // stand in no lineage's folder; verify.cc looks at them
       case ObjectKind::kKey:
       case ObjectKind::kKeyCopy:

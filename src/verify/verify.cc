@@ -44,6 +44,27 @@ void check_keys(const repo::Repository& repository, Findings& findings) {
   }
 }
 
+// One of which everything else hangs, and its copy; what is missing of an earlier version is none.
+void check_pair(const repo::Repository& repository, const std::string& first,
+                const std::string& copy, Findings& findings) {
+  auto check = [&](const std::string& name) {
+    return unreadable_of(
+        [&] { repo::check_object(repository, *repo::kind_of_object(name), name); });
+  };
+  bool has_copy = true;
+  unreadable_of([&] { has_copy = repository.store().info(copy).has_value(); });
+  const std::optional<Error> of_first = check(first);
+  const std::optional<Error> of_copy = has_copy ? check(copy) : std::nullopt;
+  auto tell = [&](const std::string& name, const Error& error, const std::string& other) {
+    Finding finding = finding_of(name, error);
+    if (!other.empty())
+      finding.detail += fmt::format(" \"{}\" holds the same bytes: put them in its place.", other);
+    findings.add(std::move(finding));
+  };
+  if (of_first) tell(first, *of_first, has_copy && !of_copy ? copy : "");
+  if (of_copy) tell(copy, *of_copy, of_first ? "" : first);
+}
+
 bool holds_object(store::Store& store, const std::string& folder) {
   return !store.list({.prefix = folder, .limit = 1}).entries.empty();
 }
@@ -60,10 +81,16 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
             cluster, entry.name.substr(folder.size(), entry.name.size() - folder.size() - 1));
         if (!name) return true;
         const std::string document = repo::lineage_document_name(*name);
-        bool is_there = false;
-        if (unreadable_of([&] { is_there = repository.store().info(document).has_value(); }))
+        const std::string copy = repo::lineage_copy_name(*name);
+        bool is_there = false, has_copy = false;
+        if (unreadable_of([&] {
+              is_there = repository.store().info(document).has_value();
+              has_copy = repository.store().info(copy).has_value();
+            }))
           return true;  // told when the lineages were read
-        if (!is_there && holds_object(repository.store(), entry.name))
+        if (is_there || has_copy)
+          check_pair(repository, document, copy, findings);
+        else if (holds_object(repository.store(), entry.name))
           findings.add({.object = document,
                         .problem = "missing",
                         .detail = "Without it nothing of the lineage can be used.",
@@ -131,6 +158,8 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
   check_lineage_documents(repository, options.cluster, common);
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
+  check_pair(repository, std::string(repo::kRepositoryName), std::string(repo::kRepositoryCopyName),
+             common);
   check_keys(repository, common);
   check_cluster_objects(repository, options.cluster, common);
   result.common = common.take();

@@ -165,6 +165,10 @@ std::string last_line(const verify::VerifyResult& result) {
       ++backups;
       if (backup.verdict == verify::Verdict::kDamaged) ++damaged_backups;
     }
+  if (result.lineages.empty())
+    return "There is damage, and nothing of the cluster can be restored as it is. Next: take what "
+           "is "
+           "named above from a copy of the repository.\n";
   if (damaged_backups == 0)
     return "There is damage, and every backup can still be restored. Next: take the objects from a "
            "copy of the repository, or run \"holdfast backup\".\n";

@@ -924,6 +924,7 @@ TEST_F(BadState, OfPermissionsIsToldWithThePath) {
         << said.text;
   };
   const std::string repo_json = join_path(scene_.repository(), "repo.json");
+  remove_file(join_path(scene_.repository(), "repo.copy.json"));  // it would do
   for (const std::vector<std::string>& words :
        std::vector<std::vector<std::string>>{{"info"},
                                              {"backup"},

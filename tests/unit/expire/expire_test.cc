@@ -338,6 +338,8 @@ TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
     SCOPED_TRACE(closed);
     test::ClosedStore store(target.store);
     store.close(closed);
+    if (closed == repo::lineage_document_name(lineage()))
+      store.close(repo::lineage_copy_name(lineage()));
     const repo::Repository repository =
         repo::Repository::open(store, target.key, std::nullopt, target.random);
     const Error error = error_of(
@@ -352,7 +354,8 @@ TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
 TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {
   put_backup({pack(1)});
   for (const std::string& name :
-       {std::string("repo.json"), repo::lineage_document_name(lineage()),
+       {std::string("repo.json"), std::string("repo.copy.json"),
+        repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage()),
         repo::doomed_name(lineage(), pack(1)), std::string("keys/x.json"),
         std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")}) {
     const Bytes16 list =

@@ -497,8 +497,8 @@ class History : public test::DeletionWorld {
     expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
     std::set<std::string> expected = snapshots_in_force();
     expected.insert(counting_.begin(), counting_.end());
-    expected.insert("repo.json");
-    expected.insert(repo::lineage_document_name(lineage()));
+    expected.insert({"repo.json", "repo.copy.json"});
+    expected.insert({repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage())});
     for (const MadeBackup& backup : committed_) {
       expected.insert(repo::backup_name(lineage(), backup.id));
       expected.insert(backup.objects.begin(), backup.objects.end());

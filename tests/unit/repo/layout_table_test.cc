@@ -31,9 +31,11 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
   const std::string folder = lineage_folder(kOf);
   const std::pair<std::string, ObjectKind> cases[] = {
       {"repo.json", kRepository},
+      {"repo.copy.json", kRepositoryCopy},
       {key_name(id), kKey},
       {key_copy_name(id), kKeyCopy},
       {lineage_document_name(kOf), kLineage},
+      {lineage_copy_name(kOf), kLineageCopy},
       {backup_name(kOf, kBackupId), kBackup},
       {manifest_name(kOf, kBackupId), kManifest},
       {manifest_copy_name(kOf, kBackupId), kManifestCopy},

@@ -23,6 +23,7 @@ TEST(Layout, SpellsTheNamesOfTheFormat) {
       {key_name(kId), "keys/" + kIdText + ".json"},
       {key_copy_name(kId), "keys.copy/" + kIdText + ".json"},
       {lineage_document_name(kLineage), "clusters/main/15-2/lineage.json"},
+      {lineage_copy_name(kLineage), "clusters/main/15-2/lineage.copy.json"},
       {backup_name(kLineage, "B"), "clusters/main/15-2/backups/B.json"},
       {manifest_name(kLineage, "B"), "clusters/main/15-2/manifests/B"},
       {manifest_copy_name(kLineage, "B"), "clusters/main/15-2/manifests.copy/B"},

@@ -415,12 +415,15 @@ TEST_F(VerifyTest, AWithheldObjectIsNoticed) {
     SCOPED_TRACE(name);
     const Bytes whole = test::object_bytes(world_.store, name);
     world_.store.remove(name);
-    EXPECT_TRUE(run().damaged());
+    // An earlier version has put no copies; the next backup does.
+    EXPECT_EQ(run().damaged(), !name.ends_with(".copy.json"));
     world_.replace(name, whole);
     const VerifyResult after = run();
     EXPECT_FALSE(after.damaged()) << words(after);
   }
   world_.store.remove("repo.json");
+  EXPECT_TRUE(run().damaged());
+  world_.store.remove("repo.copy.json");
   EXPECT_EQ(error_of([&] { run_on(world_.store); }).code(), ErrorCode::kNotFound);
 }
 
