@@ -21,8 +21,12 @@ int run_check(const Call& call) {
                               .user = user_name(geteuid()),
                               .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
                                   parse_duration(call.arguments.check_timeout))};
-  if (!call.arguments.max_backup_age.empty())
-    options.max_backup_age = parse_duration(call.arguments.max_backup_age);
+  const auto limit = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(parse_duration(text));
+  };
+  options.max_backup_age = limit(call.arguments.max_backup_age);
+  options.max_archive_lag = limit(call.arguments.max_archive_lag);
+  options.max_drill_age = limit(call.arguments.max_drill_age);
   std::unique_ptr<store::Store> store;
   auto open = [&] {
     store = store::open_store(settings.repository_url());
@@ -30,9 +34,12 @@ int run_check(const Call& call) {
   };
   const setup::CheckResult result =
       setup::check(options, open, call.clock, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (call.arguments.json)
+    print(view::json(result).dump() + "\n");
+  else if (!call.arguments.quiet)
+    print(view::text(result));
+  else if (!result.is_well())
+    print(view::text_of_what_is_wrong(result));
   return result.proven && result.cause() == nullptr ? 0 : 1;
 }
 

@@ -22,6 +22,7 @@
 #include "recovery/wal_path.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
+#include "repo/drill_report.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
@@ -37,6 +38,9 @@ constexpr uint64_t kRoomInSegments = 64;
 constexpr uint64_t kRoomInRepository = uint64_t{1} << 30;
 // Backups looked at for the newest good one.
 constexpr size_t kBackupsLookedAt = 50;
+constexpr size_t kDrillsLookedAt = 50;
+// No wonder between the clocks of two hosts.
+constexpr Microseconds kClocksDiffer = std::chrono::minutes(5);
 constexpr int kArchiverInActivityMajor = 14;
 // A repository of millions of objects on a network file system takes longer to look through.
 constexpr std::chrono::seconds kPatienceWithAccess{5};
@@ -87,6 +91,13 @@ class Check {
   // Adds what `look` throws as a failed item, or as a warning. True when it threw nothing.
   template <typename Look>
   bool attempt(const std::string& name, Look look, CheckOutcome otherwise = CheckOutcome::kFailed);
+  // What is behind a warning, unless an age of it was asked for.
+  static CheckOutcome unless_asked(const std::optional<Microseconds>& limit) {
+    return limit ? CheckOutcome::kFailed : CheckOutcome::kWarning;
+  }
+  // Adds an item whose message goes on with its age, " 2 h ago", held against what it may be.
+  void add_age(CheckItem item, Microseconds age, const std::optional<Microseconds>& limit,
+               std::string hint);
   void add(CheckItem item) { result_.items.push_back(std::move(item)); }
   void add_ok(std::string name, std::string message) {
     add({.name = std::move(name), .message = std::move(message)});
@@ -105,6 +116,7 @@ class Check {
   void try_archive_command();
   void judge_info(const TrialAnswer& answer);
   void look_at_archiver();
+  void look_at_lag(const Backlog& backlog);
   void prove();
   void prove_on_primary();
   void prove_on_standby();
@@ -112,6 +124,7 @@ class Check {
   void explain_failing(const ProofResult& proof, std::string told);
   void look_at_pages();
   void look_at_backups();
+  void look_at_drills();
   void look_at_continuity();
   void look_at_access();
   void look_at_room();
@@ -163,12 +176,14 @@ CheckResult Check::run() {
     look_at_archive_command();
     if (!has_failed())
       attempt("server's user", [&] { try_archive_command(); }, CheckOutcome::kWarning);
-    attempt("archiver", [&] { look_at_archiver(); }, CheckOutcome::kWarning);
+    attempt("archiver", [&] { look_at_archiver(); }, unless_asked(options_.max_archive_lag));
   }
   prove();
   if (facts_) look_at_pages();
   if (repository_ && lineage_)
-    attempt("last backup", [&] { look_at_backups(); }, CheckOutcome::kWarning);
+    attempt("last backup", [&] { look_at_backups(); }, unless_asked(options_.max_backup_age));
+  if (repository_ && lineage_ && options_.max_drill_age)
+    attempt("last drill", [&] { look_at_drills(); });
   if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
   if (repository_) attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
   attempt("room", [&] { look_at_room(); }, CheckOutcome::kWarning);
@@ -446,6 +461,7 @@ void Check::judge_info(const TrialAnswer& answer) {
 void Check::look_at_archiver() {
   if (settings_.archive_mode.running == "off") return;
   Backlog backlog = read_backlog(*connection_);
+  look_at_lag(backlog);
   cluster::ArchiverStatus status = cluster::read_archiver_status(*connection_);
   const std::string waiting =
       backlog.files == 0
@@ -474,6 +490,31 @@ void Check::look_at_archiver() {
   add({.name = "archiver",
        .outcome = backlog.files > kFewFiles ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = waiting});
+}
+
+// Before anything else is said of it: what it is that keeps it back is the proof's to tell.
+void Check::look_at_lag(const Backlog& backlog) {
+  if (!options_.max_archive_lag) return;
+  if (!backlog.oldest) return add_ok("archive lag", "nothing waits to be archived");
+  add_age(
+      {.name = "archive lag", .message = "the oldest file that waits to be archived was finished"},
+      clock_.now() - *backlog.oldest, options_.max_archive_lag,
+      "See what \"archiver\" and \"proof\" say.");
+}
+
+void Check::add_age(CheckItem item, Microseconds age, const std::optional<Microseconds>& limit,
+                    std::string hint) {
+  // Clocks differ; but one that is far ahead would hide any age.
+  const bool is_ahead = age < -kClocksDiffer;
+  item.message +=
+      is_ahead ? fmt::format(" from {} in the future on, by this host's clock", to_human(-age))
+               : fmt::format(" {} ago", to_human(std::max(age, Microseconds{0})));
+  if (limit && (age > *limit || is_ahead)) {
+    item.outcome = CheckOutcome::kFailed;
+    if (!is_ahead) item.message += fmt::format(", and at most {} is asked for", to_human(*limit));
+    item.hint = is_ahead ? "Put the clocks right." : std::move(hint);
+  }
+  add(std::move(item));
 }
 
 void Check::prove() {
@@ -687,21 +728,41 @@ void Check::look_at_backups() {
     if (!backup || backup->damaged) continue;
     // One that was imported is as old as what is in it.
     const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
-    Microseconds age = clock_.now() - taken;
-    bool is_old = options_.max_backup_age && age > *options_.max_backup_age;
-    return add({.name = "last backup",
-                .outcome = is_old ? CheckOutcome::kWarning : CheckOutcome::kNote,
-                .message = fmt::format("{}, {} ago{}", backup->id, to_human(age),
-                                       is_old ? fmt::format("; it should be at most {} old",
-                                                            to_human(*options_.max_backup_age))
-                                              : std::string()),
-                .hint = is_old ? "Run \"holdfast backup\"." : ""});
+    return add_age({.name = "last backup",
+                    .outcome = CheckOutcome::kNote,
+                    .message = fmt::format("backup {} was taken", backup->id)},
+                   clock_.now() - taken, options_.max_backup_age, "Run \"holdfast backup\".");
   }
   add({.name = "last backup",
-       .outcome = CheckOutcome::kWarning,
+       .outcome = unless_asked(options_.max_backup_age),
        .message = ids.empty() ? "there is no backup yet"
                               : fmt::format("of the newest {} backups none is good", looked_at),
        .hint = "Run \"holdfast backup\"."});
+}
+
+void Check::look_at_drills() {
+  std::vector<repo::DrillReport> reports = repo::read_drill_reports(
+      *repository_, options_.cluster, kDrillsLookedAt,
+      [&](const std::string& id, const Error& error) {
+        add({.name = "drill",
+             .outcome = CheckOutcome::kWarning,
+             .message = fmt::format("{} is unreadable: {}", id, error.message()),
+             .detail = error.detail(),
+             .hint = error.hint()});
+      });
+  std::ranges::reverse(reports);
+  const auto passed = std::ranges::find(reports, true, &repo::DrillReport::passed);
+  if (passed == reports.end())
+    return add(
+        failed("last drill",
+               {.message = reports.empty()
+                               ? std::string("there is no drill yet")
+                               : fmt::format("of the newest {} drills none passed", reports.size()),
+                .hint = "Run \"holdfast drill\"."}));
+  add_age({.name = "last drill",
+           .outcome = CheckOutcome::kNote,
+           .message = fmt::format("drill {} passed", passed->id)},
+          clock_.now() - passed->finished, options_.max_drill_age, "Run \"holdfast drill\".");
 }
 
 // Archiving that works now is no use behind a hole: from the newest good backup on the server's
@@ -812,6 +873,12 @@ std::string_view to_string(CheckOutcome outcome) {
 const CheckItem* CheckResult::cause() const {
   auto found = std::ranges::find(items, CheckOutcome::kFailed, &CheckItem::outcome);
   return found == items.end() ? nullptr : &*found;
+}
+
+bool CheckResult::is_well() const {
+  return std::ranges::none_of(items, [](const CheckItem& item) {
+    return item.outcome == CheckOutcome::kFailed || item.outcome == CheckOutcome::kWarning;
+  });
 }
 
 CheckResult check(const CheckOptions& options, const std::function<repo::Repository()>& open,

@@ -28,9 +28,13 @@ struct CheckOptions {
   std::string pgdata;           // may be empty: the server is asked
   std::string archive_command;  // the one that init would set
   std::string tool_version;
-  std::string user;                                           // who runs this, for the list
-  std::chrono::seconds archive_timeout{60};                   // how long to wait for the segment
-  std::optional<Microseconds> max_backup_age = std::nullopt;  // an older one is a warning
+  std::string user;                          // who runs this, for the list
+  std::chrono::seconds archive_timeout{60};  // how long to wait for the segment
+  // What must not be older, where it was asked for: a check that finds it older, or cannot tell,
+  // has failed.
+  std::optional<Microseconds> max_backup_age = std::nullopt;   // of the newest good backup
+  std::optional<Microseconds> max_archive_lag = std::nullopt;  // of what waits to be archived
+  std::optional<Microseconds> max_drill_age = std::nullopt;    // of the last drill that passed
 };
 
 // kNote: good to know. kWarning: works, and should be put right. kFailed: archiving cannot work, or
@@ -54,6 +58,8 @@ struct CheckResult {
   Microseconds took{};
   // Otherwise the item that is the cause: the first that failed.
   const CheckItem* cause() const;
+  // Nothing is to be seen to: neither a failure nor a warning.
+  bool is_well() const;
 };
 
 // `open` opens the repository; what it throws becomes an item. Throws kInterrupted alone (and what

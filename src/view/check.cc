@@ -29,11 +29,9 @@ std::string without_full_stop(std::string text) {
 
 std::string closing(const setup::CheckResult& result) {
   if (const setup::CheckItem* cause = result.cause())
-    return fmt::format("{}: {}.{}{}",
-                       result.proven ? "Archiving works, and what is archived cannot be used"
-                                     : "Archiving is not proven",
-                       without_full_stop(cause->message), cause->hint.empty() ? "" : " ",
-                       cause->hint);
+    return fmt::format(
+        "{} {}.{}{}", result.proven ? "Archiving works, but" : "Archiving is not proven:",
+        without_full_stop(cause->message), cause->hint.empty() ? "" : " ", cause->hint);
   auto warnings =
       std::ranges::count(result.items, setup::CheckOutcome::kWarning, &setup::CheckItem::outcome);
   std::string works = fmt::format("Archiving works: segment {} was read back", result.segment);
@@ -42,11 +40,15 @@ std::string closing(const setup::CheckResult& result) {
                      warnings == 1 ? std::string("warning") : fmt::format("{} warnings", warnings));
 }
 
-}  // namespace
+bool is_wrong(const setup::CheckItem& item) {
+  return item.outcome == setup::CheckOutcome::kWarning ||
+         item.outcome == setup::CheckOutcome::kFailed;
+}
 
-std::string text(const setup::CheckResult& result) {
+std::string lines(const setup::CheckResult& result, bool wrong_only) {
   std::string out;
   for (const setup::CheckItem& item : result.items) {
+    if (wrong_only && !is_wrong(item)) continue;
     out += fmt::format("{:<{}}{}: {}\n", setup::to_string(item.outcome), kOutcomeWidth, item.name,
                        item.message);
     add_part(out, "DETAIL", item.detail);
@@ -55,6 +57,12 @@ std::string text(const setup::CheckResult& result) {
   }
   return out + closing(result) + "\n";
 }
+
+}  // namespace
+
+std::string text(const setup::CheckResult& result) { return lines(result, false); }
+
+std::string text_of_what_is_wrong(const setup::CheckResult& result) { return lines(result, true); }
 
 Json json(const setup::CheckResult& result) {
   Json checks = Json::array();

@@ -9,6 +9,8 @@
 namespace holdfast::view {
 
 std::string text(const setup::CheckResult& result);
+// What is wrong, and the last line.
+std::string text_of_what_is_wrong(const setup::CheckResult& result);
 Json json(const setup::CheckResult& result);
 
 }  // namespace holdfast::view

@@ -153,6 +153,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   EXPECT_EQ(found.summary(),
             "Archiving works: segment " + segment + " was read back. See to the warning above.");
   EXPECT_EQ(found.item("last backup").message, "there is no backup yet");
+  EXPECT_EQ(scene.check({"--max-backup-age", "1h"}).cause(), "last backup");
   for (const char* name : {"server", "repository", "lineage", "data directory", "wal_level",
                            "archive_mode", "archive_command", "server's user", "archiver",
                            "full_page_writes", "data checksums", "room for pg_wal"})
@@ -169,7 +170,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
 
   // The same as text, and with a backup.
   scene.must({"backup"});
-  const Captured text = scene.run({"-q", "check", "--max-backup-age", "1h"});
+  const Captured text = scene.run({"--progress", "none", "check", "--max-backup-age", "1h"});
   EXPECT_EQ(text.status.code, 0) << describe(text);
   EXPECT_TRUE(std::regex_search(
       text.out, std::regex("\nok       proof: segment [0-9A-F]{24} was in the repository after ")))
@@ -177,9 +178,27 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   EXPECT_TRUE(std::regex_search(
       text.out, std::regex("\nArchiving works: segment [0-9A-F]{24} was read back.\n$")))
       << text.out;
+  // Of cron nobody hears while all is well; an age that is asked for and missed is a failure.
+  const Captured silent =
+      scene.run({"-q", "check", "--max-backup-age", "1h", "--max-archive-lag", "1h"});
+  EXPECT_EQ(silent.status.code, 0) << describe(silent);
+  EXPECT_EQ(silent.out + silent.err, "");
   const Found old = scene.check({"--max-backup-age", "1us"});
-  EXPECT_EQ(old.status, 0);
-  EXPECT_EQ(old.item("last backup").outcome, "warning") << scene.said();
+  EXPECT_EQ(old.status, 1);
+  EXPECT_TRUE(old.proven());
+  EXPECT_EQ(old.cause(), "last backup") << scene.said();
+  EXPECT_TRUE(std::regex_match(
+      old.summary(),
+      std::regex("Archiving works, but backup [0-9TZ-]+[0-9a-f]{6} was taken [0-9.]+ "
+                 "(ms|s) ago, and at most 1 us is asked for. Run \"holdfast "
+                 "backup\".")))
+      << old.summary();
+  const Captured alarm = scene.run({"-q", "check", "--max-backup-age", "1us"});
+  EXPECT_EQ(alarm.status.code, 1);
+  EXPECT_TRUE(alarm.out.starts_with("failed   last backup: backup ")) << alarm.out;
+  const Found undrilled = scene.check({"--max-drill-age", "1h"});
+  EXPECT_EQ(undrilled.status, 1);
+  EXPECT_EQ(undrilled.item("last drill").message, "there is no drill yet");
 
   // Where it is known that nothing can come, nothing is written.
   scene.set("archive_command", "");
