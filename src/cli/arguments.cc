@@ -269,6 +269,12 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->add_option("--archive-timeout", arguments.check_timeout,
                    "how long to wait for a WAL segment to be archived (default 60s)")
       ->type_name("DURATION");
+  check->add_flag("--read-only", arguments.read_only,
+                  "write nothing and complete no segment, for every minute: go by what the server "
+                  "says of its archiver, and by what is in the repository");
+  check->add_flag("--nagios", arguments.nagios,
+                  "print one line with performance data, and end with 0, 1, 2 or 3 as monitoring "
+                  "plugins do");
   const auto age = [&](const char* name, std::string& text, const char* meaning) {
     check->add_option(name, text, meaning)->type_name("DURATION");
   };

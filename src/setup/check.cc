@@ -62,6 +62,8 @@ std::string joined(std::string first, const std::string& second) {
   return std::move(first) + second;
 }
 
+double seconds(Microseconds duration) { return static_cast<double>(duration.count()) / 1e6; }
+
 bool is_off(const std::string& archive_mode) { return archive_mode == "off"; }
 
 // "on", as the server shows it, for any of the ways in which it may be written.
@@ -96,8 +98,13 @@ class Check {
     return limit ? CheckOutcome::kFailed : CheckOutcome::kWarning;
   }
   // Adds an item whose message goes on with its age, " 2 h ago", held against what it may be.
-  void add_age(CheckItem item, Microseconds age, const std::optional<Microseconds>& limit,
-               std::string hint);
+  void add_age(CheckItem item, std::string_view figure, Microseconds age,
+               const std::optional<Microseconds>& limit, std::string hint);
+  void add_figure(std::string_view name, double value, std::string_view unit,
+                  std::optional<double> limit = std::nullopt) {
+    result_.figures.push_back(
+        {.name = std::string(name), .value = value, .unit = std::string(unit), .limit = limit});
+  }
   void add(CheckItem item) { result_.items.push_back(std::move(item)); }
   void add_ok(std::string name, std::string message) {
     add({.name = std::move(name), .message = std::move(message)});
@@ -117,6 +124,7 @@ class Check {
   void judge_info(const TrialAnswer& answer);
   void look_at_archiver();
   void look_at_lag(const Backlog& backlog);
+  void look_at_last_archived();
   void prove();
   void prove_on_primary();
   void prove_on_standby();
@@ -163,6 +171,7 @@ bool Check::attempt(const std::string& name, Look look, CheckOutcome otherwise) 
 }
 
 CheckResult Check::run() {
+  result_.read_only = options_.read_only;
   reporter_.phase("checking", 0);
   look_at_program();
   attempt("server", [&] { connect(); });
@@ -174,18 +183,25 @@ CheckResult Check::run() {
     look_at_archive_mode();
     look_at_archive_library();
     look_at_archive_command();
-    if (!has_failed())
+    if (!has_failed() && !options_.read_only)
       attempt("server's user", [&] { try_archive_command(); }, CheckOutcome::kWarning);
-    attempt("archiver", [&] { look_at_archiver(); }, unless_asked(options_.max_archive_lag));
+    attempt(
+        "archiver", [&] { look_at_archiver(); },
+        options_.read_only ? CheckOutcome::kFailed : unless_asked(options_.max_archive_lag));
   }
-  prove();
+  if (!options_.read_only)
+    prove();
+  else if (facts_ && lineage_)
+    attempt("last archived", [&] { look_at_last_archived(); });
+
   if (facts_) look_at_pages();
   if (repository_ && lineage_)
     attempt("last backup", [&] { look_at_backups(); }, unless_asked(options_.max_backup_age));
   if (repository_ && lineage_ && options_.max_drill_age)
     attempt("last drill", [&] { look_at_drills(); });
   if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
-  if (repository_) attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
+  if (repository_ && !options_.read_only)
+    attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
   attempt("room", [&] { look_at_room(); }, CheckOutcome::kWarning);
   return std::move(result_);
 }
@@ -218,10 +234,21 @@ void Check::connect() {
 }
 
 void Check::open_repository() {
+  const auto began = clock_.steady();
   repository_ = open_();
+  const auto took = std::chrono::duration_cast<Microseconds>(clock_.steady() - began);
   add_ok("repository",
          fmt::format("{}, id {}{}", repository_->store().url(), to_hex(repository_->id().view()),
                      repository_->sealed() ? ", sealed; the key opens it" : ", not sealed"));
+  // It is made slow to guess, and every program that is started opens the repository anew.
+  if (repository_->sealed() && options_.key_is_passphrase)
+    add({.name = "passphrase",
+         .outcome = CheckOutcome::kNote,
+         .message = fmt::format("opening the repository by it took {}, and each call of wal push "
+                                "and wal get takes that too",
+                                to_human(took)),
+         .hint = "A key file costs nothing: \"holdfast repo add-key --new-key-file FILE\", then "
+                 "key_file in the configuration in place of the passphrase."});
 }
 
 void Check::look_at_lineage() {
@@ -470,13 +497,16 @@ void Check::look_at_archiver() {
                         backlog.oldest
                             ? fmt::format(", the oldest since {}", to_local(*backlog.oldest))
                             : std::string());
+  add_figure("waiting", static_cast<double>(backlog.files), "");
   if (status.is_failing())
-    return add({.name = "archiver",
-                .outcome = CheckOutcome::kWarning,
-                .message = fmt::format("{}; the last attempt failed", waiting),
-                .detail = fmt::format("It was to archive \"{}\" at {}.",
-                                      status.last_failed_wal.value_or("?"),
-                                      to_local(*status.last_failed_time))});
+    return add(
+        {.name = "archiver",
+         .outcome = options_.read_only ? CheckOutcome::kFailed : CheckOutcome::kWarning,
+         .message = fmt::format("{}; the last attempt failed", waiting),
+         .detail =
+             fmt::format("It was to archive \"{}\" at {}.", status.last_failed_wal.value_or("?"),
+                         to_local(*status.last_failed_time)),
+         .hint = options_.read_only ? "\"holdfast check\" tries it and finds the cause." : ""});
   bool is_gone =
       facts_->major >= kArchiverInActivityMajor && !facts_->in_recovery &&
       connection_->query_value(
@@ -494,16 +524,51 @@ void Check::look_at_archiver() {
 
 // Before anything else is said of it: what it is that keeps it back is the proof's to tell.
 void Check::look_at_lag(const Backlog& backlog) {
-  if (!options_.max_archive_lag) return;
-  if (!backlog.oldest) return add_ok("archive lag", "nothing waits to be archived");
-  add_age(
-      {.name = "archive lag", .message = "the oldest file that waits to be archived was finished"},
-      clock_.now() - *backlog.oldest, options_.max_archive_lag,
-      "See what \"archiver\" and \"proof\" say.");
+  if (backlog.oldest && options_.max_archive_lag)
+    return add_age({.name = "archive lag",
+                    .message = "the oldest file that waits to be archived was finished"},
+                   "archive_lag", clock_.now() - *backlog.oldest, options_.max_archive_lag,
+                   "\"holdfast check\" finds the cause.");
+  if (options_.max_archive_lag) add_ok("archive lag", "nothing waits to be archived");
+  add_figure(
+      "archive_lag", backlog.oldest ? seconds(clock_.now() - *backlog.oldest) : 0, "s",
+      options_.max_archive_lag ? std::optional(seconds(*options_.max_archive_lag)) : std::nullopt);
 }
 
-void Check::add_age(CheckItem item, Microseconds age, const std::optional<Microseconds>& limit,
-                    std::string hint) {
+// In place of the proof: the server's word, held against what is in the repository.
+void Check::look_at_last_archived() {
+  if (facts_->in_recovery && settings_.archive_mode.running != "always") return;
+  const cluster::ArchiverStatus status = cluster::read_archiver_status(*connection_);
+  if (!status.last_archived_wal || !status.last_archived_time)
+    return add({.name = "last archived",
+                .outcome = CheckOutcome::kNote,
+                .message = "nothing since the server's statistics were reset"});
+  const repo::WalArchive archive(*repository_, *lineage_);
+  const pg::WalFileName file =
+      pg::parse_wal_file_name(*status.last_archived_wal, archive.segment_size());
+  const bool has_segment =
+      file.kind == pg::WalFileKind::kSegment || file.kind == pg::WalFileKind::kPartial;
+  const bool is_there =
+      has_segment ? !archive.contents({.kind = pg::WalFileKind::kSegment, .segment = file.segment})
+                            .empty() ||
+                        !archive.partials(file.segment).empty()
+                  : file.kind != pg::WalFileKind::kOther && !archive.contents(file).empty();
+  if (!is_there)
+    return add(failed(
+        "last archived",
+        {.message = fmt::format("the server archived \"{}\", but not into this repository",
+                                *status.last_archived_wal),
+         .detail = fmt::format("archive_command is \"{}\".", settings_.archive_command.running),
+         .hint = "\"holdfast check\" proves archiving, or finds the cause."}));
+  add_ok(
+      "last archived",
+      fmt::format("{}, {} ago, and it is in the repository", *status.last_archived_wal,
+                  to_human(std::max(clock_.now() - *status.last_archived_time, Microseconds{0}))));
+}
+
+void Check::add_age(CheckItem item, std::string_view figure, Microseconds age,
+                    const std::optional<Microseconds>& limit, std::string hint) {
+  add_figure(figure, seconds(age), "s", limit ? std::optional(seconds(*limit)) : std::nullopt);
   // Clocks differ; but one that is far ahead would hide any age.
   const bool is_ahead = age < -kClocksDiffer;
   item.message +=
@@ -540,6 +605,7 @@ void Check::prove_on_primary() {
   result_.proven = true;
   result_.segment = proof.segment;
   result_.took = proof.took;
+  add_figure("archive_time", seconds(proof.took), "s");
   add_ok("proof", fmt::format("segment {} was in the repository after {} and was read back, with "
                               "the restore point \"{}\" in it",
                               proof.segment, to_human(proof.took), options.restore_point));
@@ -708,7 +774,7 @@ void Check::look_at_pages() {
   else
     add({.name = "data checksums",
          .outcome = CheckOutcome::kNote,
-         .message = "off; damage by a disk is not noticed by a backup",
+         .message = "off; of what a disk damages a backup notices what hits a page's header",
          .hint = "With the server stopped, pg_checksums --enable switches them on."});
 }
 
@@ -731,7 +797,8 @@ void Check::look_at_backups() {
     return add_age({.name = "last backup",
                     .outcome = CheckOutcome::kNote,
                     .message = fmt::format("backup {} was taken", backup->id)},
-                   clock_.now() - taken, options_.max_backup_age, "Run \"holdfast backup\".");
+                   "backup_age", clock_.now() - taken, options_.max_backup_age,
+                   "Run \"holdfast backup\".");
   }
   add({.name = "last backup",
        .outcome = unless_asked(options_.max_backup_age),
@@ -762,7 +829,8 @@ void Check::look_at_drills() {
   add_age({.name = "last drill",
            .outcome = CheckOutcome::kNote,
            .message = fmt::format("drill {} passed", passed->id)},
-          clock_.now() - passed->finished, options_.max_drill_age, "Run \"holdfast drill\".");
+          "drill_age", clock_.now() - passed->finished, options_.max_drill_age,
+          "Run \"holdfast drill\".");
 }
 
 // Archiving that works now is no use behind a hole: from the newest good backup on the server's
@@ -837,6 +905,7 @@ void Check::look_at_room() {
     uint64_t free = free_bytes(wal);
     uint64_t segments = free / facts_->wal_segment_size.bytes();
     bool is_little = segments < kRoomInSegments;
+    add_figure("wal_room", static_cast<double>(free), "B");
     add({.name = "room for pg_wal",
          .outcome = is_little ? CheckOutcome::kWarning : CheckOutcome::kOk,
          .message = fmt::format("{} free, for about {} segments while archiving stands still",
@@ -846,6 +915,7 @@ void Check::look_at_room() {
   if (!repository_ || !is_directory(repository_->store().url())) return;
   uint64_t free = free_bytes(repository_->store().url());
   bool is_little = free < kRoomInRepository;
+  add_figure("repository_room", static_cast<double>(free), "B");
   add({.name = "room in repository",
        .outcome = is_little ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = to_human_bytes(free) + " free",

@@ -7,6 +7,10 @@
 //
 // Left behind: one restore point ("holdfast check <time>-<random>"), and one segment completed
 // early. Where archiving is known not to work nothing is written at all.
+//
+// `read_only`, for every minute: nothing is written, no program is run, and what takes time in a
+// large repository is left out. What the server says of its archiver counts instead of the proof,
+// held against the repository: the file that it archived last must be there.
 #pragma once
 
 #include <chrono>
@@ -28,7 +32,9 @@ struct CheckOptions {
   std::string pgdata;           // may be empty: the server is asked
   std::string archive_command;  // the one that init would set
   std::string tool_version;
-  std::string user;                          // who runs this, for the list
+  std::string user;  // who runs this, for the list
+  bool read_only = false;
+  bool key_is_passphrase = false;            // what opens the repository
   std::chrono::seconds archive_timeout{60};  // how long to wait for the segment
   // What must not be older, where it was asked for: a check that finds it older, or cannot tell,
   // has failed.
@@ -50,8 +56,18 @@ struct CheckItem {
   std::string hint = {};
 };
 
+// A measure, for those who draw curves: what more than `limit` of was asked to be a failure.
+struct CheckFigure {
+  std::string name;  // "backup_age"
+  double value = 0;
+  std::string unit = {};  // "s", "B", or empty for a count
+  std::optional<double> limit = std::nullopt;
+};
+
 struct CheckResult {
   std::vector<CheckItem> items;
+  std::vector<CheckFigure> figures = {};
+  bool read_only = false;
   bool proven = false;
   // When proven: the segment that was read back, and how long it took to come.
   std::string segment = {};
