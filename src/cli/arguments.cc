@@ -281,6 +281,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   age("--max-backup-age", arguments.max_backup_age, "fail when the last good backup is older");
   age("--max-archive-lag", arguments.max_archive_lag,
       "fail when a WAL file has waited longer to be archived");
+  age("--max-verify-age", arguments.max_verify_age,
+      "fail when the last verify of everything is older");
   age("--max-drill-age", arguments.max_drill_age, "fail when the last drill that passed is older");
 
   command(&app, "info", "everything about the repository at a glance");

@@ -27,6 +27,7 @@ int run_check(const Call& call) {
   };
   options.max_backup_age = limit(call.arguments.max_backup_age);
   options.max_archive_lag = limit(call.arguments.max_archive_lag);
+  options.max_verify_age = limit(call.arguments.max_verify_age);
   options.max_drill_age = limit(call.arguments.max_drill_age);
   std::unique_ptr<store::Store> store;
   auto open = [&] {

@@ -13,6 +13,7 @@ int run_verify(const Call& call) {
   const verify::VerifyResult result =
       verify::verify({.cluster = call.settings.cluster(),
                       .deep = call.arguments.deep,
+                      .within = call.settings.duration("verify.within"),
                       .jobs = call.settings.integer("jobs"),
                       .bytes_per_second = call.settings.bytes("rate"),
                       .backups = call.arguments.words},

@@ -23,6 +23,7 @@
 #include "repo/backup.h"
 #include "repo/backup_order.h"
 #include "repo/drill_report.h"
+#include "repo/verified_objects.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
@@ -132,6 +133,7 @@ class Check {
   void explain_failing(const ProofResult& proof, std::string told);
   void look_at_pages();
   void look_at_backups();
+  void look_at_verification();
   void look_at_drills();
   void look_at_continuity();
   void look_at_access();
@@ -197,6 +199,8 @@ CheckResult Check::run() {
   if (facts_) look_at_pages();
   if (repository_ && lineage_)
     attempt("last backup", [&] { look_at_backups(); }, unless_asked(options_.max_backup_age));
+  if (repository_ && lineage_ && options_.max_verify_age)
+    attempt("last verify", [&] { look_at_verification(); });
   if (repository_ && lineage_ && options_.max_drill_age)
     attempt("last drill", [&] { look_at_drills(); });
   if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
@@ -805,6 +809,24 @@ void Check::look_at_backups() {
        .message = ids.empty() ? "there is no backup yet"
                               : fmt::format("of the newest {} backups none is good", looked_at),
        .hint = "Run \"holdfast backup\"."});
+}
+
+void Check::look_at_verification() {
+  const std::optional<repo::VerifyRun> run = repo::last_whole_run(*repository_, lineage_->name);
+  const std::string hint = "Run \"holdfast verify\".";
+  if (!run)
+    return add(failed("last verify", {.message = "no verify of everything is known",
+                                      .detail = "A verify that may not write to the repository "
+                                                "leaves no trace of it.",
+                                      .hint = hint}));
+  add_age({.name = "last verify",
+           .outcome = CheckOutcome::kNote,
+           .message = "verify looked at everything",
+           .detail = run->oldest.is_known()
+                         ? fmt::format("What it did not read again was read since {}.",
+                                       to_local(run->oldest.time()))
+                         : std::string()},
+          "verify_age", clock_.now() - run->began, options_.max_verify_age, hint);
 }
 
 void Check::look_at_drills() {

@@ -40,6 +40,7 @@ struct CheckOptions {
   // has failed.
   std::optional<Microseconds> max_backup_age = std::nullopt;   // of the newest good backup
   std::optional<Microseconds> max_archive_lag = std::nullopt;  // of what waits to be archived
+  std::optional<Microseconds> max_verify_age = std::nullopt;   // of the last verify of everything
   std::optional<Microseconds> max_drill_age = std::nullopt;    // of the last drill that passed
 };
 
