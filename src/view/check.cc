@@ -99,7 +99,7 @@ std::string nagios_line(const setup::CheckResult& result, std::string_view clust
   for (const setup::CheckFigure& figure : result.figures) {
     line += fmt::format("{} {}={:.{}f}{};;{};0", before, figure.name, figure.value,
                         figure.unit == "s" ? 3 : 0, figure.unit,
-                        figure.limit ? fmt::format("{:.0f}", *figure.limit) : "");
+                        figure.limit ? fmt::format("{:.15g}", *figure.limit) : "");
     before = "";
   }
   return line + "\n";
