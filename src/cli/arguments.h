@@ -33,7 +33,8 @@ struct Arguments {
   std::string archive_timeout = "1h";
   // check
   std::string check_timeout = "60s";
-  std::string max_backup_age;
+  bool read_only = false, nagios = false;
+  std::string max_backup_age, max_archive_lag, max_verify_age, max_drill_age;
   // backup export, backup import
   std::string tar;
   std::string wal = "on";

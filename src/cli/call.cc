@@ -80,4 +80,8 @@ restore::SandboxOptions sandbox_options(const Call& call) {
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
+std::string unless_quiet(const Call& call, bool is_well, std::string text) {
+  return call.arguments.quiet && is_well ? std::string() : std::move(text);
+}
+
 }  // namespace holdfast::cli

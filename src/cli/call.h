@@ -56,5 +56,8 @@ restore::SandboxOptions sandbox_options(const Call& call);
 
 // Writes to stdout.
 void print(const std::string& text);
+// The text of what a command has done: empty with -q when all is well. What only shows something,
+// and every JSON document, is shown with -q too.
+std::string unless_quiet(const Call& call, bool is_well, std::string text);
 
 }  // namespace holdfast::cli

@@ -19,21 +19,36 @@ int run_check(const Call& call) {
                               .archive_command = archive_command(settings),
                               .tool_version = HOLDFAST_VERSION,
                               .user = user_name(geteuid()),
+                              .read_only = call.arguments.read_only,
                               .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
                                   parse_duration(call.arguments.check_timeout))};
-  if (!call.arguments.max_backup_age.empty())
-    options.max_backup_age = parse_duration(call.arguments.max_backup_age);
+  const auto limit = [](const std::string& text) {
+    return text.empty() ? std::nullopt : std::optional(parse_duration(text));
+  };
+  options.max_backup_age = limit(call.arguments.max_backup_age);
+  options.max_archive_lag = limit(call.arguments.max_archive_lag);
+  options.max_verify_age = limit(call.arguments.max_verify_age);
+  options.max_drill_age = limit(call.arguments.max_drill_age);
   std::unique_ptr<store::Store> store;
   auto open = [&] {
     store = store::open_store(settings.repository_url());
-    return repo::Repository::open(*store, settings.key(), settings.repository_id());
+    const repo::KeySource key = settings.key();
+    options.key_is_passphrase = !key.passphrase.empty();
+    return repo::Repository::open(*store, key, settings.repository_id());
   };
   const setup::CheckResult result =
       setup::check(options, open, call.clock, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  return result.proven && result.cause() == nullptr ? 0 : 1;
+  if (call.arguments.nagios) {
+    print(view::nagios_line(result, options.cluster));
+    return view::nagios_status(result);
+  }
+  if (call.arguments.json)
+    print(view::json(result).dump() + "\n");
+  else if (!call.arguments.quiet)
+    print(view::text(result));
+  else if (!result.is_well())
+    print(view::text_of_what_is_wrong(result));
+  return (result.proven || result.read_only) && result.cause() == nullptr ? 0 : 1;
 }
 
 }  // namespace holdfast::cli

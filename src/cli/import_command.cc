@@ -39,8 +39,8 @@ int run_backup_import(const Call& call) {
                              .tool_version = HOLDFAST_VERSION,
                              .archive_wal = archive_wal},
                             opened.repository, call.reporter, call.stop, call.clock);
-  const std::string text = arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(arguments.json ? view::json(result).dump() + "\n"
+                       : unless_quiet(call, !result.backup.damaged, view::text(result)));
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 

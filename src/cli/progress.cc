@@ -131,6 +131,7 @@ class StderrReporter : public Reporter {
 
 std::unique_ptr<Reporter> make_reporter(const Arguments& arguments, const Clock& clock) {
   ProgressStyle style = arguments.progress;
+  if (arguments.nagios) style = ProgressStyle::kNone;  // one line is all that is read
   if (style == ProgressStyle::kAuto)
     style = isatty(STDERR_FILENO) == 1 ? ProgressStyle::kBar : ProgressStyle::kLines;
   return std::make_unique<StderrReporter>(style, arguments.quiet, clock);
