@@ -65,6 +65,7 @@ class Planner {
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_broken(const Way& way, const Reach::Break& broken) const;
+  [[noreturn]] void throw_minimal(const Way& way, const repo::WalSegmentInfo& segment) const;
   [[noreturn]] void throw_before_backups(std::string message, std::string detail,
                                          const Target& earliest) const;
   Target nearest(TargetKind kind) const;
@@ -250,6 +251,7 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
 
 void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
   refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
+  if (broken.kind == Reach::Break::Kind::kMinimal) throw_minimal(way, broken.second);
   std::string up_to_here;
   const std::optional<pg::Lsn> before =
       Survey(archive_, *way.path).last_complete_record_before(broken.segment_number);
@@ -292,6 +294,24 @@ void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
        .hint = up_to_here});
 }
 
+void Planner::throw_minimal(const Way& way, const repo::WalSegmentInfo& segment) const {
+  std::string up_to_here;
+  if (segment.minimal_from >= way.backup.stop_lsn) {
+    Target target = nearest(TargetKind::kLsn);
+    target.lsn = segment.minimal_from;
+    target.exclusive = true;
+    up_to_here = hint_if_it_works("Recovery is possible up to there", target);
+  }
+  throw_unreachable(
+      fmt::format("from {} on WAL was written with wal_level \"minimal\"",
+                  to_string(segment.minimal_from)),
+      fmt::format("It stands in \"{}\". What was loaded meanwhile is not in the WAL, and no "
+                  "recovery from backup {} goes past that place.",
+                  segment.file_name, way.backup.id),
+      lines({"What came after is in a backup that was taken since: \"holdfast backup list\".",
+             up_to_here}));
+}
+
 // Without all WAL up to its end a backup is worth nothing, whatever the target.
 void Planner::require_backup_wal(const Way& way, const Reach& reach) const {
   if (reach.broken) throw_broken(way, *reach.broken);
@@ -320,6 +340,11 @@ std::string Planner::where_else(const Has& has) const {
 // --- parts of a plan ----------------------------------------------------------------------------
 
 void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
+  if (reach.minimal) {
+    const pg::Lsn from = reach.minimal->second.minimal_from;
+    if (reach.stop_lsn > from || (reach.stop_lsn == from && !plan.target.exclusive))
+      throw_broken(way, *reach.minimal);
+  }
   plan.backup = way.backup;
   plan.timeline = way.path->timeline();
   for (WalRange run : way.path->runs()) {
@@ -412,6 +437,8 @@ Time Planner::latest_time(const Way& way, const Reach& reach) const {
 // WAL is missing, or does not join, and what proves that the time was reached lies before that. The
 // server is told the place, for it would look for a later transaction behind it.
 bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) const {
+  // Of minimal WAL no time proves what it left out.
+  if (reach.broken && reach.broken->kind == Reach::Break::Kind::kMinimal) return false;
   if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn ||
       latest_time(way, reach) < target_.time)
     return false;

@@ -109,7 +109,16 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     reach.last_segment = number;
     if (here.parameter_floors) raise(reach.floors, *here.parameter_floors);
     std::ranges::copy(here.creates_tablespaces, std::back_inserter(reach.tablespaces));
-    if (stops_here(here, reach)) {
+    const bool found = stops_here(here, reach);
+    if (here.minimal_from.is_valid()) {
+      (found ? reach.minimal : reach.broken) =
+          Reach::Break{.kind = Reach::Break::Kind::kMinimal,
+                       .first = std::move(before).value_or(repo::WalSegmentInfo{}),
+                       .second = here,
+                       .segment_number = number};
+      if (!found) return reach;
+    }
+    if (found) {
       reach.found = true;
       reach.hole.reset();
       return reach;

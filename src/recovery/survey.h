@@ -33,12 +33,15 @@ struct Reach {
       kApart,    // they are of different histories
       kShort,    // the records of the first end before it does
       kForeign,  // the second is an old file of another timeline; `first` may be empty
+      kMinimal,  // the second has its minimal_from; `first` may be empty
     };
     Kind kind = Kind::kApart;
     repo::WalSegmentInfo first, second;
     uint64_t segment_number = 0;  // of the second
   };
   std::optional<Break> broken;
+  // Found, in a segment that has such a place: the target may lie behind it.
+  std::optional<Break> minimal;
   // The latest time in the metadata of what was walked: of transactions' ends and restore points.
   std::optional<Time> latest_time;
   uint64_t segments = 0;

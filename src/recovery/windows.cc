@@ -23,7 +23,7 @@ namespace {
 // How far from a stretch's end a commit is looked for.
 constexpr uint64_t kSegmentsLookedAt = 64;
 
-enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kShort };
+enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kShort, kMinimal };
 
 struct Stretch {
   uint64_t first = 0, last = 0;
@@ -31,7 +31,7 @@ struct Stretch {
 struct Break {
   Cut cut = Cut::kMissing;
   pg::SegmentName first;
-  uint64_t last = 0;  // number; below first for kUnjoined
+  uint64_t last = 0;  // number; below first for kUnjoined and kMinimal
 };
 
 std::string_view word_of(Cut cut) {
@@ -44,6 +44,8 @@ std::string_view word_of(Cut cut) {
       return "does not join";
     case Cut::kShort:
       return "cut short";
+    case Cut::kMinimal:
+      return "behind WAL of wal_level minimal";
   }
   HF_CHECK(false);
 }
@@ -122,6 +124,7 @@ class CutPath {
     pg::Lsn end = here && here->last_record_end.is_valid()
                       ? here->last_record_end
                       : pg::start_lsn(stretch.last, archive_.segment_size());
+    if (here && here->minimal_from.is_valid()) end = std::min(end, here->minimal_from);
     if (path_.limit()) end = std::min(end, *path_.limit());
     return end;
   }
@@ -172,29 +175,39 @@ class CutPath {
   void take_run(pg::TimelineId timeline, uint64_t first, uint64_t last) {
     auto bad = damage_.bad.lower_bound({.timeline = timeline, .segment_number = first});
     auto unjoined = damage_.unjoined.lower_bound({.timeline = timeline, .segment_number = first});
+    auto minimal = damage_.minimal.lower_bound({.timeline = timeline, .segment_number = first});
     auto is_at = [&](const auto& set, const auto& at) {
       return at != set.end() && at->timeline == timeline && at->segment_number <= last;
     };
     uint64_t from = first;
-    while (is_at(damage_.bad, bad) || is_at(damage_.unjoined, unjoined)) {
-      const bool is_bad =
-          is_at(damage_.bad, bad) && (!is_at(damage_.unjoined, unjoined) || *bad <= *unjoined);
-      const pg::SegmentName at = is_bad ? *bad++ : *unjoined++;
+    for (;;) {
+      // The first of what cuts here; of several at one place damage, then what does not join.
+      std::optional<pg::SegmentName> first_cut;
+      for (const auto& [set, place] : {std::pair(&damage_.bad, bad),
+                                       {&damage_.unjoined, unjoined},
+                                       {&damage_.minimal, minimal}})
+        if (is_at(*set, place) && (!first_cut || *place < *first_cut)) first_cut = *place;
+      if (!first_cut) break;
+      const pg::SegmentName at = *first_cut;
+      const bool is_bad = damage_.bad.contains(at), is_unjoined = damage_.unjoined.contains(at);
+      if (is_bad) ++bad;
+      if (is_unjoined) ++unjoined;
+      if (damage_.minimal.contains(at)) ++minimal;
       if (at.segment_number > from) extend_to(from, at.segment_number - 1);
       if (is_bad) {
         breaks_.push_back({.cut = Cut::kDamaged, .first = at, .last = at.segment_number});
         open_ = false;
         from = at.segment_number + 1;
       } else {
-        if (open_) cut_before(at);
+        if (open_) cut_before(at, is_unjoined ? Cut::kUnjoined : Cut::kMinimal);
         from = at.segment_number;
       }
     }
     if (from <= last) extend_to(from, last);
   }
 
-  void cut_before(pg::SegmentName name) {
-    breaks_.push_back({.cut = Cut::kUnjoined, .first = name, .last = name.segment_number - 1});
+  void cut_before(pg::SegmentName name, Cut cut = Cut::kUnjoined) {
+    breaks_.push_back({.cut = cut, .first = name, .last = name.segment_number - 1});
     open_ = false;
   }
   void extend_to(uint64_t first, uint64_t last) {
@@ -373,7 +386,8 @@ class Looker {
             .before = way.first_commit_from(here.last + 1),
             .problem = std::string(word_of(here.cut)),
             .backups = {},
-            .is_hole = here.cut == Cut::kMissing || here.cut == Cut::kShort};
+            .is_hole =
+                here.cut == Cut::kMissing || here.cut == Cut::kShort || here.cut == Cut::kMinimal};
     if (gap.segment_count > 0)
       gap.last_segment = pg::segment_file_name(
           {.timeline = here.first.timeline, .segment_number = here.last}, size_);

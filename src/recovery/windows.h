@@ -40,8 +40,8 @@ struct Gap {
   uint64_t segment_count = 0;
   pg::Lsn start_lsn, end_lsn;
   std::optional<Time> after, before;  // the commits nearest to it
-  std::string problem;                // "missing", "damaged", "does not join", "cut short"
-  std::vector<std::string> backups;   // whose recovery ends before it
+  std::string problem;  // "missing", "damaged", "does not join", "cut short", "minimal"
+  std::vector<std::string> backups;  // whose recovery ends before it
   bool is_hole = false;
   std::string newer_backup = {};  // the first good one that is newer; empty: there is none
   bool costs() const { return is_hole && newer_backup.empty(); }
@@ -51,6 +51,7 @@ struct Gap {
 struct WalDamage {
   std::set<pg::SegmentName> bad;       // cannot be read to its end
   std::set<pg::SegmentName> unjoined;  // is not the continuation of the segment before it
+  std::set<pg::SegmentName> minimal;   // follows one with WAL of wal_level minimal
 };
 
 struct WalPicture {

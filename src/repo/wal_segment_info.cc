@@ -79,10 +79,18 @@ void add(std::optional<ParameterFloors>& floors, const pg::ParameterChange& chan
   raise(*floors, floors_of(change));
 }
 
+void note_minimal(WalSegmentInfo& info, const pg::ParameterChange& change) {
+  if (change.wal_level != pg::WalLevel::kMinimal) return;
+  info.minimal_from =
+      info.minimal_from.is_valid() ? std::min(info.minimal_from, change.lsn) : change.lsn;
+}
+
 void add(WalSegmentInfo& info, const pg::WalEvent& event) {
   if (const auto* end = std::get_if<pg::TransactionEnd>(&event)) add(info.commits, *end);
-  if (const auto* change = std::get_if<pg::ParameterChange>(&event))
+  if (const auto* change = std::get_if<pg::ParameterChange>(&event)) {
     add(info.parameter_floors, *change);
+    note_minimal(info, *change);
+  }
   if (const auto* point = std::get_if<pg::RestorePoint>(&event))
     info.restore_points.push_back({.name = point->name, .lsn = point->lsn, .time = point->time});
   if (const auto* create = std::get_if<pg::TablespaceCreate>(&event))
@@ -143,7 +151,8 @@ Json to_json(const WalSegmentInfo& info) {
       .set("commits", commits_json(info.commits))
       .set("restore_points", std::move(restore_points))
       .set("creates_tablespaces", std::move(tablespaces))
-      .set("parameter_floors", info.parameter_floors ? to_json(*info.parameter_floors) : Json());
+      .set("parameter_floors", info.parameter_floors ? to_json(*info.parameter_floors) : Json())
+      .set("minimal_from", lsn_json(info.minimal_from));
   return json;
 }
 
@@ -190,6 +199,7 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
                                         .lsn = lsn_or_none(tablespace, "lsn")});
   if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
     info.parameter_floors = floors_from_json(floors);
+  if (json.find("minimal_from") != nullptr) info.minimal_from = lsn_or_none(json, "minimal_from");
   return info;
 }
 
@@ -240,8 +250,10 @@ void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment) {
   info.restore_points = std::move(earlier.restore_points);
   std::ranges::copy(info.creates_tablespaces, std::back_inserter(earlier.creates_tablespaces));
   info.creates_tablespaces = std::move(earlier.creates_tablespaces);
-  if (const auto* change = std::get_if<pg::ParameterChange>(&moment))
+  if (const auto* change = std::get_if<pg::ParameterChange>(&moment)) {
     add(info.parameter_floors, *change);
+    note_minimal(info, *change);
+  }
 }
 
 bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, int major) {

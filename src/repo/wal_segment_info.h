@@ -76,6 +76,9 @@ struct WalSegmentInfo {
   std::vector<WalRestorePoint> restore_points;
   std::vector<WalTablespace> creates_tablespaces;
   std::optional<ParameterFloors> parameter_floors;  // the highest of any parameter change in it
+  // The first that sets wal_level to minimal: what is written then is not in the WAL, and a server
+  // recovers no further (xlog.c, CheckRequiredParameterValues; 13 where hot_standby is on).
+  pg::Lsn minimal_from;
 };
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);

@@ -80,6 +80,8 @@ class WalChecker {
       }
       if (!joins || (before && !repo::joins(*before, info)))
         note_unjoined(name, object, before);
+      else if (info.minimal_from.is_valid())
+        note_minimal(name);  // and read each time, for nothing else tells
       else if (!is_amended)
         job_.good.add(object, segment.bytes);
       before = std::move(info);
@@ -131,6 +133,13 @@ class WalChecker {
                        .files = {}});
     MutexLock lock(mutex_);
     damage_.unjoined.insert(name);
+  }
+
+  // What is behind it is reached by no backup from before.
+  void note_minimal(pg::SegmentName name) {
+    ++name.segment_number;
+    MutexLock lock(mutex_);
+    damage_.minimal.insert(name);
   }
 
   pg::WalSegmentSummary read_by(pg::WalReader& reader, pg::SegmentName name) const {

@@ -22,7 +22,8 @@ Json names(const std::vector<std::string>& all) {
 std::string line(const recovery::Gap& gap) {
   const std::string what =
       gap.segment_count == 0
-          ? fmt::format("WAL segment {} does not join the one before it", gap.first_segment)
+          ? fmt::format("WAL segment {} {}", gap.first_segment,
+                        gap.is_hole ? "lies " + gap.problem : "does not join the one before it")
       : gap.segment_count == 1 ? fmt::format("WAL segment {} is {}", gap.first_segment, gap.problem)
                                : fmt::format("{} WAL segments are {}: {} to {}", gap.segment_count,
                                              gap.problem, gap.first_segment, gap.last_segment);

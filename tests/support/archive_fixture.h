@@ -74,9 +74,7 @@ class ArchiveFixture {
                         ByteWriter().u32(oid).bytes(as_bytes(path)).u8(0).view());
   }
   static pg::Lsn add_max_connections(WalBuilder& wal, uint32_t value) {
-    return wal.add_data(
-        pg::kRmXlog, 0x60, 0,
-        ByteWriter().u32(value).u32(8).u32(10).u32(0).u32(64).u32(1).u8(0).u8(0).u16(0).view());
+    return wal.add_parameters(value, pg::WalLevel::kReplica);
   }
 
   // Segment `index` of `wal`, under the timeline's name.

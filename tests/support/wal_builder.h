@@ -86,6 +86,21 @@ class WalBuilder {
     }
   }
   // XLOG_SWITCH, and zeros up to the end of the segment.
+  // As a server logs that its settings have changed.
+  pg::Lsn add_parameters(uint32_t max_connections, pg::WalLevel level) {
+    return add_data(pg::kRmXlog, 0x60, 0,
+                    ByteWriter()
+                        .u32(max_connections)
+                        .u32(8)
+                        .u32(10)
+                        .u32(0)
+                        .u32(64)
+                        .u32(static_cast<uint32_t>(level))
+                        .u8(0)
+                        .u8(0)
+                        .u16(0)
+                        .view());
+  }
   pg::Lsn add_switch() {
     pg::Lsn lsn = add(pg::kRmXlog, 0x40, 0, {});
     wal_.resize((wal_.size() + options_.size.bytes() - 1) / options_.size.bytes() *

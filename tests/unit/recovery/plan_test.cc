@@ -597,6 +597,41 @@ TEST_F(PlanTest, ATimelineWhoseHistoryIsLostCannotBeReached) {
       << error.hint();
 }
 
+// What was loaded meanwhile is in no WAL, and a server goes no further.
+TEST_F(PlanTest, NothingIsRecoveredPastWalOfLevelMinimal) {
+  WalBuilder wal;
+  std::map<uint32_t, pg::Lsn> commits;
+  pg::Lsn from;
+  for (uint32_t k = 1; k <= 4; ++k) {
+    add_commit(wal, k, 10 * k);
+    if (k == 1) a_ = put_backup({.start = wal.end_lsn(), .stop = wal.end_lsn(), .stop_minute = 12});
+    if (k == 2) {
+      from = wal.end_lsn();
+      wal.add_parameters(100, pg::WalLevel::kMinimal);
+    }
+    commits[k] = wal.end_lsn();
+    add_commit(wal, 50 + k, 10 * k + 5);
+    if (k == 3) wal.add_parameters(100, pg::WalLevel::kReplica);
+    if (k == 4) b_ = put_backup({.start = wal.end_lsn(), .stop = wal.end_lsn(), .stop_minute = 47});
+    wal.add_switch();
+  }
+  add_commit(wal, 99, 60);
+  wal.add_switch();
+  put_segments(wal);
+  for (const Target& target :
+       {Target{.backup = a_}, to_time(25), to_time(35), to_lsn(commits[3]), to_lsn(from)}) {
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable) << error.message();
+    EXPECT_NE(error.message().find("wal_level \"minimal\""), std::string::npos) << error.message();
+    EXPECT_NE(error.hint().find(fmt::format("--to-lsn {} --exclusive", pg::to_string(from))),
+              std::string::npos)
+        << error.hint();
+  }
+  EXPECT_EQ(plan(to_time(15)).backup.id, a_);
+  EXPECT_EQ(plan(to_lsn(from, true)).last_commit, at_minute(20));
+  EXPECT_EQ(plan({}).backup.id, b_) << "which was taken behind it";
+}
+
 // The server would look for a later one in the hole, so it is told the place.
 TEST_F(PlanTest, ATimeThatIsReachedBeforeAHoleIsThePlaceOfTheLastRecordThere) {
   put_all({5});

@@ -490,6 +490,26 @@ TEST_F(VerifyTest, AWithheldObjectIsNoticed) {
   EXPECT_EQ(error_of([&] { run_on(world_.store); }).code(), ErrorCode::kNotFound);
 }
 
+TEST_F(VerifyTest, WalOfLevelMinimalEndsTheWindowEachTime) {
+  const std::string first = world_.take_backup(1);
+  world_.write_wal(4);
+  const pg::Lsn from = world_.wal().end_lsn();
+  world_.wal().add_parameters(100, pg::WalLevel::kMinimal);
+  archive_up_to(8);
+  for (int times = 0; times < 2; ++times) {
+    const VerifyResult result = run();
+    EXPECT_FALSE(result.damaged()) << words(result);
+    EXPECT_TRUE(result.misses_wal()) << "no backup stands behind it";
+    ASSERT_EQ(result.lineages.at(0).gaps.size(), 1u);
+    EXPECT_TRUE(result.lineages.at(0).gaps[0].is_hole);
+    EXPECT_EQ(result.lineages.at(0).windows.at(0).end_lsn, from);
+  }
+  const std::string second = world_.take_backup(2);
+  const VerifyResult after = run();
+  EXPECT_FALSE(after.misses_wal());
+  EXPECT_EQ(of(after, second).verdict, Verdict::kGood);
+}
+
 TEST_F(VerifyTest, AGapIsNamedWithTheBackupsBeforeItAndTheWindowsThatAreLeft) {
   const std::string first = world_.take_backup(1);  // segments 1 and 2
   world_.write_wal(8);
