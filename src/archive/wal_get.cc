@@ -303,7 +303,6 @@ class Getter {
   Answer get_history(const pg::WalFileName& file) {
     if (place_file(file)) return placed();
     const pg::TimelineId asked = file.segment.timeline;
-    if (asked.value == 1) return absent();  // has none
     std::optional<pg::TimelineId> witness;
     for (pg::TimelineId timeline : archive_.timelines())
       if (timeline >= asked && !witness) witness = timeline;
@@ -518,6 +517,20 @@ void require_unseen(const GetOptions& options, const std::string& spool_director
                   history.segment.timeline.value));
 }
 
+// Of a history that the server has itself: "not there" makes it read its own (xlogarchive.c,
+// RestoreArchivedFile, PostgreSQL 13 to 18). One that is being promoted, whose standby.signal is
+// gone by then, would end at any other answer.
+GetResult ask_for_own_history(const GetOptions& options, const std::function<Getter::Answer()>& ask,
+                              Reporter& reporter) {
+  Getter::Answer answer;
+  std::optional<Error> problem = error_of({ErrorCode::kStoreUnavailable}, [&] { answer = ask(); });
+  if (!problem) problem = answer.hole;
+  if (!problem) return answer.result;
+  reporter.warning(fmt::format("answering \"not there\" for \"{}\", for the server has it: {}",
+                               options.file_name, problem->message()));
+  return {.outcome = GetOutcome::kAbsent};
+}
+
 // Behind the segment of the recovery target, where nothing is needed: the server asks only because
 // it reads ahead.
 GetResult ask_behind_target(const GetOptions& options, const std::function<Getter::Answer()>& ask,
@@ -565,6 +578,14 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   // Who asks. Without this nothing is answered.
   const pg::ControlFile control = cluster::read_control_file(options.data_directory).control;
   const pg::WalFileName file = pg::parse_wal_file_name(options.file_name, control.wal_segment_size);
+  // Timeline 1 has none. A server that is promoted asks for its parent's all the same, and ends if
+  // an outage is the answer.
+  const bool is_history = file.kind == pg::WalFileKind::kHistory;
+  if (is_history && file.segment.timeline.value == 1) return {.outcome = GetOutcome::kAbsent};
+  const bool has_own =
+      is_history &&
+      stat_if_exists(join_path(options.data_directory, "pg_wal/" + options.file_name)).has_value();
+
   // For a server alone: pg_rewind, and whoever asks for a stopped one, works in the same pg_wal.
   std::optional<cluster::LivingServer> server;
   if (options.read_ahead > 0 && file.kind == pg::WalFileKind::kSegment &&
@@ -620,7 +641,9 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
     std::optional<repo::Repository> opened;
     // An empty mount point is what an outage looks like.
     const std::optional<Error> absent_repository = error_of(
-        [&](const Error& error) { return is_standby && error.code() == ErrorCode::kNotFound; },
+        [&](const Error& error) {
+          return (is_standby || has_own) && error.code() == ErrorCode::kNotFound;
+        },
         [&] { opened = repo::Repository::open(*patient, key, options.repository_id); });
     if (absent_repository)
       throw Error({.code = ErrorCode::kStoreUnavailable,
@@ -640,7 +663,6 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
   if (options.repository_id && place_spooled(*options.repository_id)) {
     result = kFromSpool;
   } else if (is_standby) {
-    const bool is_history = file.kind == pg::WalFileKind::kHistory;
     result = ask_for_standby(
         options, ask_archive, is_history ? begun + kHistoryPatience * options.timeout : end,
         [&] {
@@ -650,6 +672,8 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
         reporter, stop);
   } else if (options.until && lies_behind(*options.until, file, control.wal_segment_size)) {
     result = ask_behind_target(options, ask_archive, reporter);
+  } else if (has_own) {
+    result = ask_for_own_history(options, ask_archive, reporter);
   } else {
     Getter::Answer answer = ask_archive();
     if (answer.hole) throw Error(*answer.hole);

@@ -174,6 +174,24 @@ void promotion_in_an_outage(WalkWorld& world) {
   world.promote_in_outage(n3, std::chrono::seconds(6));
 }
 
+// The repository is away for longer than anybody waits for it, twice: a promotion asks for the
+// history of the timeline that it leaves, too, which the second time is one.
+void promotions_in_long_outages(WalkWorld& world) {
+  Server &n1 = world.server("n1"), &n2 = world.server("n2"), &n3 = world.server("n3");
+  world.write(2);
+  world.wait_for_standby(n2);
+  world.wait_for_standby(n3);
+  world.destroy(n1);
+  world.promote_in_outage(n2, std::chrono::seconds(14));
+  world.write();
+  world.expect_archiving(n2);
+  world.follow(n3);
+  world.wait_for_standby(n3);
+  world.destroy(n2);
+  world.promote_in_outage(n3, std::chrono::seconds(14));
+  world.write();
+}
+
 // Recovered to too late a moment; again, to one before the first recovery's.
 void recovery_before_the_last_one(WalkWorld& world) {
   Server& n1 = world.server("n1");
@@ -500,6 +518,7 @@ constexpr Gambit kGambits[] = {
     {"AHistoryIsArchivedWithoutWhatLeadsToIt", 2, history_without_what_leads_to_it},
     {"AnImportMeetsExpire", 1, import_meets_expire},
     {"APromotionInAnOutage", 3, promotion_in_an_outage},
+    {"PromotionsInLongOutages", 3, promotions_in_long_outages},
     {"ARecoveryToBeforeTheLastOne", 1, recovery_before_the_last_one},
     {"AStrayFileIsSalvaged", 1, salvage_of_a_stray_file},
     {"RecycledSegmentsBeforeARecovery", 1, recycled_segments_before_a_recovery},

@@ -417,6 +417,33 @@ TEST_F(WalGet, AStandbyThatCannotAskForAHistoryIsWarnedAndHearsItsOwnWitnesses) 
   EXPECT_EQ(answer(), GetOutcome::kAbsent);
 }
 
+// In the midst of its promotion it asks for its parent's history, and has no standby.signal any
+// more.
+TEST_F(WalGet, AServerThatIsPromotedInAnOutageReadsItsParentsHistoryItself) {
+  push(primary_, segment_name(1, 1));
+  auto answer = [&](const std::string& file) {
+    test::FaultStore down(store_, test::Fault{.first = 1, .count = test::Fault::kAllFurther});
+    return archive::get(get_options(asking_, file), down, {}, reporter_, {}).outcome;
+  };
+  // Timeline 1 has none.
+  EXPECT_EQ(answer("00000001.history"), GetOutcome::kAbsent);
+  EXPECT_EQ(test::error_of([&] { answer("00000002.history"); }).code(),
+            ErrorCode::kStoreUnavailable);
+  Server::write(asking_.path("00000002.history"), {});
+  EXPECT_EQ(answer("00000002.history"), GetOutcome::kAbsent);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_NE(reporter_.warnings()[0].find("for the server has it"), std::string::npos)
+      << reporter_.warnings()[0];
+  store::MemoryStore empty;
+  EXPECT_EQ(
+      archive::get(get_options(asking_, "00000002.history"), empty, {}, reporter_, {}).outcome,
+      GetOutcome::kAbsent);
+  // An archive that answers is heard.
+  primary_.put("00000002.history", "1\t0/200000\tx\n");
+  push(primary_, "00000002.history");
+  EXPECT_EQ(get(asking_, "00000002.history").outcome, GetOutcome::kPlaced);
+}
+
 // Longer than for a segment, which it asks for again.
 TEST_F(WalGet, AStandbyWaitsLongerForAHistory) {
   Server::write(asking_.data_directory() + "/standby.signal", {});
