@@ -6,10 +6,12 @@
 
 #include "base/error.h"
 #include "expire/living.h"
+#include "pg/timeline_history.h"
 #include "repo/intent.h"
 #include "repo/marks.h"
 #include "repo/needed_wal.h"
 #include "repo/refs.h"
+#include "repo/wal_archive.h"
 
 namespace holdfast::expire {
 namespace {
@@ -52,11 +54,6 @@ std::optional<repo::Backup> read_if_whole(const repo::Repository& repository, co
   });
   if (damage) return std::nullopt;
   return backup;
-}
-
-bool is_good(const repo::Repository& repository, const Found& found) {
-  const std::optional<repo::Backup> backup = read_if_whole(repository, found);
-  return backup && !backup->damaged;
 }
 
 void refuse_pinned(const repo::Repository& repository, const Found& found) {
@@ -161,36 +158,78 @@ Deleted find_deleted(const repo::Repository& repository, const std::string& clus
        .hint = "\"holdfast backup list\" shows what there is, and what can be taken back."});
 }
 
+// The good backups that stay of a lineage. One that cannot be read is none that anybody could go
+// back to.
+std::vector<repo::Backup> good_without(const repo::Repository& repository,
+                                       const repo::Lineage& lineage, const Deletion& deletion) {
+  std::vector<repo::Backup> good;
+  for (const std::string& id : repo::list_backup_ids(repository, lineage.name)) {
+    const bool goes = std::ranges::any_of(deletion.backups, [&](const Deletion::OneBackup& one) {
+      return one.id == id && one.lineage == lineage.name;
+    });
+    if (goes) continue;
+    unreadable_of([&] {
+      const std::optional<repo::Backup> backup = read_if_whole(repository, {lineage.name, id});
+      if (backup && !backup->damaged) good.push_back(*backup);
+    });
+  }
+  return good;
+}
+
+// The history of the newest timeline of which there is WAL, on which a server is most likely at
+// work; nullopt: it cannot be told.
+std::optional<pg::TimelineHistory> newest_history(const repo::Repository& repository,
+                                                  const repo::Lineage& lineage) {
+  const repo::WalArchive archive(repository, lineage);
+  std::optional<pg::TimelineHistory> history;
+  unreadable_of([&] {
+    const std::vector<pg::TimelineId> timelines = archive.timelines();
+    if (timelines.empty()) return;
+    const pg::TimelineId newest = timelines.back();
+    if (newest.value == 1) history.emplace(newest);
+    if (const std::optional<Bytes> text =
+            archive.read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = newest}}))
+      history = pg::parse_timeline_history(newest, as_text(*text));
+  });
+  return history;
+}
+
+// What would be without any way back: the cluster, or the timeline on which it is at work.
 void refuse_last(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
                  const DeleteOptions& options, Deletion& deletion) {
-  auto is_deleted = [&](const Found& found) {
-    return std::ranges::any_of(deletion.backups, [&](const Deletion::OneBackup& one) {
-      return one.id == found.id && one.lineage == found.lineage;
-    });
+  auto refuse = [&](const std::string& what, const std::string& detail) {
+    deletion.leaves_no_good_backup = true;
+    if (options.delete_last) return;
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("{} would be left without a good backup", what),
+                 .detail = detail,
+                 .hint = "Take another backup first; or, if nothing of the cluster is to be "
+                         "recovered any more, add --delete-last."});
   };
-  bool takes_a_good_one = false;
-  for (const Deletion::OneBackup& one : deletion.backups)
-    takes_a_good_one = takes_a_good_one || is_good(repository, {one.lineage, one.id});
-  if (!takes_a_good_one) return;
+  // A newer lineage has taken its place, once it has a good backup.
   for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
-    const std::vector<std::string> ids = repo::list_backup_ids(repository, lineage->name);
-    for (auto id = ids.rbegin(); id != ids.rend(); ++id)
-      // One that cannot be read is none that anybody could go back to.
-      if (const Found found{lineage->name, *id}; !is_deleted(found)) {
-        bool good = false;
-        unreadable_of([&] { good = is_good(repository, found); });
-        if (good) return;
-      }
+    std::vector<repo::Backup> going;
+    for (const Deletion::OneBackup& one : deletion.backups)
+      if (one.lineage == lineage->name && one.backup && !one.backup->damaged)
+        going.push_back(*one.backup);
+    const std::vector<repo::Backup> left = good_without(repository, *lineage, deletion);
+    if (going.empty() && left.empty()) continue;
+    if (left.empty())
+      return refuse(fmt::format("cluster \"{}\"", options.cluster),
+                    fmt::format("Backup \"{}\" is its last that is not damaged.", going.back().id));
+    const std::optional<pg::TimelineHistory> history = newest_history(repository, *lineage);
+    auto leads_there = [&](const repo::Backup& backup) {
+      return backup.stop_timeline == history->timeline() ||
+             history->is_ancestor(backup.stop_timeline, backup.stop_lsn);
+    };
+    if (history && std::ranges::any_of(going, leads_there) &&
+        std::ranges::none_of(left, leads_there))
+      refuse(fmt::format("timeline {}", pg::to_string(history->timeline())),
+             fmt::format("It is the newest of cluster \"{}\", and all other backups are of others: "
+                         "what was committed on it could not be recovered.",
+                         options.cluster));
+    return;
   }
-  deletion.leaves_no_good_backup = true;
-  if (options.delete_last) return;
-  throw Error({.code = ErrorCode::kUsage,
-               .message = fmt::format("cluster \"{}\" would be left without a good backup",
-                                      options.cluster),
-               .detail = fmt::format("Backup \"{}\" is its last that is not damaged.",
-                                     deletion.backups.back().id),
-               .hint = "Take another backup first; or, if nothing of the cluster is to be "
-                       "recovered any more, add --delete-last."});
 }
 
 // What is living now and would not be without the backups of `deletion`, in one lineage. When

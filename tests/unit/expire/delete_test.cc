@@ -86,6 +86,22 @@ TEST_F(DeleteBackup, RefusesTheLastGoodOneUnlessToldTo) {
   EXPECT_TRUE(ids().empty());
 }
 
+// A recovery to before a mistake has left the others behind.
+TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToTheNewestTimeline) {
+  const std::string before = backup({pack(1)}, 1);
+  const std::string behind = backup({pack(2)}, 9);
+  for (uint64_t segment : {1, 2, 9, 10}) put_segment(1, segment);
+  put_history(2, {{.timeline = {1}, .switch_lsn = pg::start_lsn(5, segment_size()), .reason = {}}});
+  put_segment(2, 5);
+  const Error error = plan_error({before});
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_EQ(error.message(), "timeline 2 would be left without a good backup");
+  EXPECT_TRUE(plan({before}, true).leaves_no_good_backup);
+  EXPECT_FALSE(plan({behind}).leaves_no_good_backup);
+  put_backup({pack(3)}, 6, 2);
+  EXPECT_FALSE(plan({before}).leaves_no_good_backup);
+}
+
 TEST_F(DeleteBackup, RefusesAPinnedOne) {
   const std::string first = backup({pack(1)});
   backup({pack(2)});
