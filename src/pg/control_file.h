@@ -6,7 +6,7 @@
 // place, so who copies it from a running cluster checks the CRC of the very bytes that it keeps,
 // and reads again when that fails (crc_is_valid).
 //
-// Facts: pg_control.h, PostgreSQL 13 to 18; little-endian, 64 bit.
+// Facts: pg_control.h, PostgreSQL 13 to 19; little-endian, 64 bit.
 #pragma once
 
 #include <cstdint>

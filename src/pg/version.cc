@@ -12,13 +12,14 @@ namespace holdfast::pg {
 
 namespace {
 
-constexpr std::array<Version, 6> kVersions = {{
+constexpr std::array<Version, 7> kVersions = {{
     {.major = 13, .wal_magic = 0xD106, .control_version = 1300, .catalog_version = 202007201},
     {.major = 14, .wal_magic = 0xD10D, .control_version = 1300, .catalog_version = 202107181},
     {.major = 15, .wal_magic = 0xD110, .control_version = 1300, .catalog_version = 202209061},
     {.major = 16, .wal_magic = 0xD113, .control_version = 1300, .catalog_version = 202307071},
     {.major = 17, .wal_magic = 0xD116, .control_version = 1700, .catalog_version = 202406281},
     {.major = 18, .wal_magic = 0xD118, .control_version = 1800, .catalog_version = 202506291},
+    {.major = 19, .wal_magic = 0xD122, .control_version = 1905, .catalog_version = 202610061},
 }};
 static_assert(kVersions.front().major == kFirstMajor && kVersions.back().major == kLastMajor);
 

@@ -6,7 +6,7 @@
 // alone.
 //
 // Facts: catversion.h, xlog_internal.h (XLOG_PAGE_MAGIC), pg_control.h (PG_CONTROL_VERSION),
-// relpath.h, PostgreSQL 13 to 18.
+// relpath.h, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct Version {
 };
 
 inline constexpr int kFirstMajor = 13;
-inline constexpr int kLastMajor = 18;
+inline constexpr int kLastMajor = 19;
 
 // Every known major, ascending.
 std::span<const Version> known_versions();

@@ -48,7 +48,7 @@ std::variant<WalSegmentHeader, Error::Parts> read_wal_segment_header(ByteView fi
     }
     return corrupt(fmt::format("Its page magic is {:04X}.", header->magic));
   }
-  if ((header->flags & ~kWalPageLegalFlags) != 0)
+  if ((header->flags & ~wal_page_legal_flags(*major)) != 0)
     return corrupt(fmt::format("Its flags are {:04X}.", header->flags));
   if (!header->has(kWalPageIsLong)) return corrupt("Its first page has no long header.");
   if (!WalSegmentSize::is_valid(header->segment_bytes)) {

@@ -49,7 +49,7 @@ TEST(CheckServer, SaysWhatIsWrongAndWhatToDo) {
     const char* message;
     const char* hint;
   } cases[] = {
-      {[](auto& facts) { facts.major = 19; }, ErrorCode::kUnsupported, nullptr, nullptr},
+      {[](auto& facts) { facts.major = 20; }, ErrorCode::kUnsupported, nullptr, nullptr},
       {[](auto& facts) { facts.wal_level = "minimal"; }, ErrorCode::kServer,
        "wal_level of the server is \"minimal\"",
        "Run \"holdfast init --configure-server\", then restart the server."},

@@ -23,15 +23,16 @@ TEST(Version, IsFoundByCatalogVersionAndByWalMagic) {
 TEST(Version, NamesTheDirectoryInTablespaces) {
   EXPECT_EQ(tablespace_version_directory(13), "PG_13_202007201");
   EXPECT_EQ(tablespace_version_directory(18), "PG_18_202506291");
+  EXPECT_EQ(tablespace_version_directory(19), "PG_19_202610061");
 }
 
 TEST(Version, RefusesMajorsThatItDoesNotKnow) {
-  for (int major : {0, 12, 19}) {
+  for (int major : {0, 12, 20}) {
     Error error = test::error_of([&] { version_of(major); });
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_EQ(error.detail(), "This program knows PostgreSQL 13 to 18.");
+    EXPECT_EQ(error.detail(), "This program knows PostgreSQL 13 to 19.");
   }
-  EXPECT_EQ(test::error_of([] { version_of(19); }).hint(), "A newer Holdfast may know it.");
+  EXPECT_EQ(test::error_of([] { version_of(20); }).hint(), "A newer Holdfast may know it.");
 }
 
 TEST(ParseVersionFile, ReadsOneNumber) {
