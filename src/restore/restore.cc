@@ -682,7 +682,7 @@ void Restore::configure() {
   std::map<std::string, std::string> with_command_line = in_force;
   for (const auto& [name, value] : servers_own()) with_command_line[name] = value;
   if (is_copy_) take_cautions(with_command_line);
-  ConfSettings recovery = raised_to_floors(plan.floors, with_command_line);
+  ConfSettings recovery = raised_to_floors(plan.floors, with_command_line, plan.backup.major);
   for (const pg::ConfSetting& raised : recovery)
     reporter_.note(
         fmt::format("{} is {} during recovery: the WAL needs it", raised.name, raised.value));
@@ -977,7 +977,7 @@ Preview Restore::preview() {
   std::map<std::string, std::string> in_force =
       read_settings_in_force(places.files(), directory_, places.preview());
   for (const auto& [name, value] : servers_own()) in_force[name] = value;
-  for (const pg::ConfSetting& setting : raised_to_floors(plan.floors, in_force))
+  for (const pg::ConfSetting& setting : raised_to_floors(plan.floors, in_force, plan.backup.major))
     preview.raised.emplace_back(setting.name, setting.value);
   preview.command = recovery::command_for(options_.target);
   preview.plan = std::move(result_.plan);
