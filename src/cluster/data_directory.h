@@ -36,6 +36,10 @@ struct ControlFileCopy {
 // pg::parse_control_file throws.
 ControlFileCopy read_control_file(const std::string& data_directory);
 
+// What its server calls its directory in every tablespace (pg::tablespace_version_directory). Of a
+// major that is not known pg_control tells it. Throws as read_major and read_control_file.
+std::string tablespace_version_directory_of(const std::string& data_directory);
+
 struct TablespaceLink {
   uint32_t oid = 0;
   std::string target = {};  // as the link says; empty for a directory in place of a link

@@ -105,6 +105,34 @@ const Layout* layout_of(uint32_t control_version) {
   return found == kLayouts.end() ? nullptr : found;
 }
 
+// A version behind the last one that is known.
+bool is_newer(uint32_t control_version) {
+  constexpr uint32_t kLastThinkable = 99'99;  // major and a count of two digits
+  return control_version > kLayouts.back().control_version && control_version <= kLastThinkable;
+}
+
+template <typename T>
+T at(ByteView bytes, size_t offset) {
+  return load_le<T>(bytes.subspan(offset, sizeof(T)).data());
+}
+
+bool is_crc(ByteView bytes, size_t offset) {
+  return at<uint32_t>(bytes, offset) == crc32c(bytes.first(offset));
+}
+
+// Where the CRC of a layout that is not known stands.
+std::optional<size_t> find_crc(ByteView bytes) {
+  // What is used is smaller than a disk's sector, so that it is written as one (pg_control.h).
+  constexpr size_t kMaxUsedBytes = 512;
+  for (size_t offset = kLayouts.back().crc; offset < kMaxUsedBytes; offset += sizeof(uint32_t)) {
+    const ByteView behind = bytes.subspan(offset + sizeof(uint32_t));
+    if (is_crc(bytes, offset) &&
+        std::ranges::all_of(behind, [](std::byte byte) { return byte == std::byte{0}; }))
+      return offset;
+  }
+  return std::nullopt;
+}
+
 [[noreturn]] void fail(std::string detail, std::string hint) {
   throw Error({.code = ErrorCode::kCorrupt,
                .message = "damaged control file",
@@ -120,11 +148,6 @@ Time unix_seconds(int64_t seconds, std::string_view field) {
     fail(fmt::format("The {} is {} seconds after 1970.", field, seconds), "");
   }
   return Time(std::chrono::seconds(seconds));
-}
-
-template <typename T>
-T at(ByteView bytes, size_t offset) {
-  return load_le<T>(bytes.subspan(offset, sizeof(T)).data());
 }
 
 bool flag(ByteView bytes, size_t offset, std::string_view field) {
@@ -174,8 +197,10 @@ std::string_view to_string(WalLevel level) {
 
 bool crc_is_valid(ByteView bytes) {
   if (bytes.size() != kControlFileBytes) return false;
-  const Layout* layout = layout_of(at<uint32_t>(bytes, kControlVersion));
-  return layout != nullptr && at<uint32_t>(bytes, layout->crc) == crc32c(bytes.first(layout->crc));
+  const auto version = at<uint32_t>(bytes, kControlVersion);
+  if (is_newer(version)) return find_crc(bytes).has_value();
+  const Layout* layout = layout_of(version);
+  return layout != nullptr && is_crc(bytes, layout->crc);
 }
 
 ControlFile parse_control_file(ByteView bytes) {
@@ -185,7 +210,7 @@ ControlFile parse_control_file(ByteView bytes) {
   }
   auto version = at<uint32_t>(bytes, kControlVersion);
   const Layout* layout = layout_of(version);
-  if (layout == nullptr) refuse_version(version);
+  if (layout == nullptr && !is_newer(version)) refuse_version(version);
   if (!crc_is_valid(bytes)) {
     fail("Its CRC does not fit its content.",
          "If a server is writing it at this moment, another read will succeed; otherwise take it "
@@ -195,6 +220,20 @@ ControlFile parse_control_file(ByteView bytes) {
   ControlFile control;
   control.control_version = version;
   control.catalog_version = at<uint32_t>(bytes, kCatalogVersion);
+  control.system_identifier = at<uint64_t>(bytes, kSystemIdentifier);
+  auto state = at<uint32_t>(bytes, kState);
+  if (state > static_cast<uint32_t>(ClusterState::kInProduction))
+    fail(fmt::format("The cluster state is {}.", state), "");
+  control.state = static_cast<ClusterState>(state);
+  control.updated_at = unix_seconds(at<int64_t>(bytes, kUpdatedAt), "time of the last update");
+
+  control.checkpoint_lsn = {at<uint64_t>(bytes, kCheckpointLsn)};
+  control.redo_lsn = {at<uint64_t>(bytes, kRedoLsn)};
+  control.timeline = {at<uint32_t>(bytes, kTimeline)};
+  control.previous_timeline = {at<uint32_t>(bytes, kPreviousTimeline)};
+  control.full_page_writes = flag(bytes, kFullPageWrites, "full_page_writes");
+  if (layout == nullptr) return control;
+
   std::optional<int> major = major_by_catalog_version(control.catalog_version);
   if (!major || version_of(*major).control_version != version) {
     throw Error(
@@ -218,18 +257,6 @@ ControlFile parse_control_file(ByteView bytes) {
          .hint = "Only clusters of 64-bit little-endian servers are supported."});
   }
 
-  control.system_identifier = at<uint64_t>(bytes, kSystemIdentifier);
-  auto state = at<uint32_t>(bytes, kState);
-  if (state > static_cast<uint32_t>(ClusterState::kInProduction))
-    fail(fmt::format("The cluster state is {}.", state), "");
-  control.state = static_cast<ClusterState>(state);
-  control.updated_at = unix_seconds(at<int64_t>(bytes, kUpdatedAt), "time of the last update");
-
-  control.checkpoint_lsn = {at<uint64_t>(bytes, kCheckpointLsn)};
-  control.redo_lsn = {at<uint64_t>(bytes, kRedoLsn)};
-  control.timeline = {at<uint32_t>(bytes, kTimeline)};
-  control.previous_timeline = {at<uint32_t>(bytes, kPreviousTimeline)};
-  control.full_page_writes = flag(bytes, kFullPageWrites, "full_page_writes");
   control.next_xid = at<uint64_t>(bytes, layout->next_xid);
   control.next_oid = at<uint32_t>(bytes, layout->next_oid);
   control.oldest_xid = at<uint32_t>(bytes, layout->oldest_xid);

@@ -49,8 +49,36 @@ std::optional<int> major_by_wal_magic(uint16_t magic) {
   return found == kVersions.end() ? std::nullopt : std::optional<int>(found->major);
 }
 
+bool is_newer_wal_magic(uint16_t magic) {
+  // The high byte has grown by one in fifteen years.
+  constexpr uint16_t kLastThinkable = 0xD2FF;
+  return magic > kVersions.back().wal_magic && magic <= kLastThinkable;
+}
+
+std::string newer_major_notice(int major) {
+  return fmt::format(
+      "PostgreSQL {} is newer than this program, which knows {} to {}: its WAL is archived and its "
+      "files are backed up unread, and both can be restored to the end or to a backup's end; pages "
+      "are not checked, and no other target, import or drill is possible until a newer Holdfast "
+      "is installed",
+      major, kFirstMajor, kLastMajor);
+}
+
+void require_known_major(int major, std::string_view why) {
+  if (!is_newer_major(major)) return;
+  throw Error({.code = ErrorCode::kUnsupported,
+               .message = fmt::format("PostgreSQL {} is newer than this program", major),
+               .detail = fmt::format("{} This program knows PostgreSQL {} to {}.", why, kFirstMajor,
+                                     kLastMajor),
+               .hint = "Install a newer Holdfast, which reads the same repository."});
+}
+
+std::string tablespace_version_directory(int major, uint32_t catalog_version) {
+  return fmt::format("PG_{}_{}", major, catalog_version);
+}
+
 std::string tablespace_version_directory(int major) {
-  return fmt::format("PG_{}_{}", major, version_of(major).catalog_version);
+  return tablespace_version_directory(major, version_of(major).catalog_version);
 }
 
 int parse_version_file(std::string_view text) {

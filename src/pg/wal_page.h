@@ -57,13 +57,13 @@ std::optional<WalPageHeader> read_wal_page_header(ByteView page);
 
 // What the first page of a segment tells.
 struct WalSegmentHeader {
-  int major = 0;
+  int major = 0;  // 0: newer than this program knows; the header has been the same since 9.3
   WalPageHeader page;
   WalSegmentSize segment_size;
 };
 
-// Throws kCorrupt when this is not the start of a segment, kUnsupported for a major or WAL block
-// size that is not known.
+// Throws kCorrupt when this is not the start of a segment, kUnsupported for an older major or a
+// beta, and for a WAL block size that is not known.
 WalSegmentHeader parse_wal_segment_header(ByteView first_page);
 // The same for who expects files that are no segments (a recycled or zeroed one in pg_wal): the
 // problem instead of an exception.

@@ -145,6 +145,13 @@ class SegmentWalk {
     summary_.segment_size = reader_.size_;
     summary_.first_page_timeline = header.page.timeline;
     summary_.last_page_timeline = header.page.timeline;
+    if (header.major == 0) {
+      stop(WalStop::kNewerMajor, start_,
+           fmt::format("It is of a newer PostgreSQL (page magic {:04X}), whose WAL this program "
+                       "does not read.",
+                       header.page.magic));
+      return;
+    }
     if (header.page.has(kWalPageContinues))
       summary_.remaining_length_at_start = header.page.remaining_length;
     summary_.overwrites_record = header.page.has(wal_page_overwrites(header.major));

@@ -44,6 +44,7 @@ enum class WalStop : uint8_t {
   kShort,       // fewer bytes than a segment were given
   kBadPage,     // a page header does not fit; in a recycled file, the normal end
   kBadRecord,   // a record is damaged, or its continuation is missing
+  kNewerMajor,  // of a PostgreSQL that this program does not know: nothing of it was read
 };
 
 struct WalSegmentSummary {

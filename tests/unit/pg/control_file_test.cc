@@ -6,6 +6,7 @@
 #include "pg/version.h"
 #include "support/error_of.h"
 #include "support/golden.h"
+#include "support/newer_major.h"
 
 namespace holdfast::pg {
 namespace {
@@ -155,6 +156,26 @@ TEST(ParseControlFile, RefusesVersionsThatItDoesNotKnow) {
   EXPECT_EQ(
       test::error_of([] { parse_control_file(with_field<uint32_t>(17, 12, 202007201)); }).code(),
       ErrorCode::kUnsupported);
+}
+
+TEST(ParseControlFile, ReadsOfANewerMajorWhatAllHaveAtOnePlace) {
+  Bytes bytes = test::newer_control_file(7'000'000'000'000'000'001);
+  EXPECT_TRUE(crc_is_valid(bytes));
+  const ControlFile control = parse_control_file(bytes);
+  EXPECT_FALSE(control.is_of_known_major());
+  EXPECT_EQ(control.system_identifier, 7'000'000'000'000'000'001U);
+  EXPECT_EQ(control.catalog_version, test::kNewerCatalogVersion);
+  EXPECT_EQ(control.state, ClusterState::kShutDown);
+  EXPECT_EQ(to_string(control.redo_lsn), "0/B052F0");
+  EXPECT_EQ(control.timeline, TimelineId{1});
+  EXPECT_FALSE(control.has_checksums());
+  // Its CRC is found, so damage is too; and nothing stands behind it.
+  for (size_t at = 12; at < test::kNewerCrcOffset + 5; ++at) {
+    bytes[at] ^= std::byte{0x40};
+    EXPECT_FALSE(crc_is_valid(bytes)) << at;
+    EXPECT_EQ(test::error_of([&] { parse_control_file(bytes); }).code(), ErrorCode::kCorrupt) << at;
+    bytes[at] ^= std::byte{0x40};
+  }
 }
 
 TEST(ParseControlFile, RefusesForeignBuildsAndImpossibleValues) {

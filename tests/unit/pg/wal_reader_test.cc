@@ -9,6 +9,7 @@
 #include "pg/wal_page.h"
 #include "support/error_of.h"
 #include "support/golden.h"
+#include "support/newer_major.h"
 #include "support/wal_builder.h"
 
 namespace holdfast::pg {
@@ -428,6 +429,29 @@ TEST(WalReader, ReadsOnBehindARecordThatAServerOf19Lost) {
   ASSERT_TRUE(overwrites != records.end() && overwrites != records.begin());
   EXPECT_EQ(to_string(*std::prev(overwrites)), "0/B07BC0");
   EXPECT_GT(std::distance(overwrites, records.end()), 2);
+}
+
+TEST(WalReader, ReadsNothingOfANewerMajorButWhoseItIs) {
+  WalBuilder builder({.major = 19});
+  while (builder.segment_count() < 2) builder.add_filler(5000);
+  WalReader reader(builder.options().size);
+  for (size_t i = 0; i < 2; ++i) {
+    const WalSegmentSummary summary =
+        reader.feed(test::newer_wal(builder.segment(i)), builder.name(i),
+                    [](const WalRecord&) { ADD_FAILURE() << "a record"; });
+    EXPECT_EQ(summary.stop, WalStop::kNewerMajor);
+    EXPECT_EQ(summary.stop_lsn, start_lsn(builder.name(i).segment_number, summary.segment_size));
+    EXPECT_EQ(summary.major, 0);
+    EXPECT_EQ(summary.page_magic, test::kNewerWalMagic);
+    EXPECT_EQ(summary.system_identifier, builder.options().system_identifier);
+    EXPECT_EQ(summary.remaining_length_at_start, 0U);
+    EXPECT_EQ(summary.record_count, 0U);
+    // The rules for files that are no segments hold all the same.
+    EXPECT_TRUE(holds_segment(test::newer_wal(builder.segment(i)), builder.name(i),
+                              summary.segment_size, {}));
+    EXPECT_FALSE(holds_segment(test::newer_wal(builder.segment(i)), builder.name(i + 1),
+                               summary.segment_size, {}));
+  }
 }
 
 TEST(WalReader, TellsWhereACutRecordWasOverwrittenAcrossSegments) {
