@@ -6,7 +6,7 @@
 //
 // Memory: the names of the directories on the way to one file, never those of the whole cluster.
 //
-// Facts: basebackup.c, controldata_utils.c (get_controlfile), PostgreSQL 13 to 18.
+// Facts: basebackup.c, controldata_utils.c (get_controlfile), PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

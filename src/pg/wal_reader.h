@@ -11,7 +11,7 @@
 // as its bytes arrive. Sketch: 1 GB/s and more, bound by the CRC; records within one page are not
 // copied. One thread at a time.
 //
-// Facts: xlogreader.c, PostgreSQL 13 to 18.
+// Facts: xlogreader.c, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>
