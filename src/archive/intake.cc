@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "codec/digest.h"
 #include "pg/control_file.h"
+#include "pg/version.h"
 #include "pg/wal_page.h"
 #include "repo/doomed.h"
 #include "repo/intent.h"
@@ -49,6 +50,12 @@ std::optional<pg::ControlFile> control_file_of(const WalSource& source) {
       read_if_exists(join_path(source.data_directory, pg::kControlFilePath));
   if (!bytes || !pg::crc_is_valid(*bytes)) return std::nullopt;
   return pg::parse_control_file(*bytes);
+}
+
+WalIdentity identity_of(const pg::ControlFile& control) {
+  WalIdentity identity{.system_identifier = control.system_identifier, .segment_size = {}};
+  if (control.is_of_known_major()) identity.segment_size = control.wal_segment_size;
+  return identity;
 }
 
 Bytes read_first_page(const std::string& path) {
@@ -131,8 +138,7 @@ WalSource wal_source_of(const std::string& path, const std::string& data_directo
 
 WalIdentity identify(const WalSource& source) {
   if (std::optional<pg::ControlFile> control = control_file_of(source))
-    return {.system_identifier = control->system_identifier,
-            .segment_size = control->wal_segment_size};
+    return identity_of(*control);
   // A pg_wal that was left without its data directory: its segments tell.
   for (const DirectoryEntry& entry : list_directory(source.wal_directory)) {
     if (!is_wal(kind_of(entry.name))) continue;
@@ -161,9 +167,7 @@ WalIdentity identify_file(const WalSource& source, const std::string& name) {
       pg::read_wal_segment_header(read_first_page(path));
   if (auto* problem = std::get_if<Error::Parts>(&read)) {
     // What is wrong with it is for who reads it to say.
-    if (control)
-      return {.system_identifier = control->system_identifier,
-              .segment_size = control->wal_segment_size};
+    if (control) return identity_of(*control);
     throw Error(std::move(*problem));
   }
   const auto& header = std::get<pg::WalSegmentHeader>(read);
@@ -214,12 +218,16 @@ Intake::Intake(const repo::WalArchive& archive, WalSource source, Reporter& repo
       setting_(setting),
       pass_(setting.compression, usual_jobs(setting.jobs)) {}
 
+bool Intake::is_marked_ready(const std::string& name) const {
+  return stat_if_exists(fmt::format("{}/archive_status/{}.ready", source_.wal_directory, name))
+      .has_value();
+}
+
 // Whether a server that writes WAL of its own has finished that file, and waits for it to be
 // archived.
 bool Intake::is_in_production(const std::string& name) const {
   if (!setting_.by_server || source_.data_directory.empty()) return false;
-  if (!stat_if_exists(fmt::format("{}/archive_status/{}.ready", source_.wal_directory, name)) ||
-      stat_if_exists(join_path(source_.data_directory, "standby.signal")))
+  if (!is_marked_ready(name) || stat_if_exists(join_path(source_.data_directory, "standby.signal")))
     return false;
   const std::optional<pg::ControlFile> control = control_file_of(source_);
   return control && !is_in_recovery(control->state);
@@ -662,6 +670,15 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
     const bool is_segment = offered.file.kind == pg::WalFileKind::kSegment;
     if (is_segment && offered.segment.highest_page_timeline < offered.segment.timeline)
       refuse_foreign(offered);
+    // Where it ends is not seen, so the server must have said that it is finished.
+    if (is_segment && repo::is_unread(offered.segment) && !is_marked_ready(offered.name)) {
+      reporter_->note(
+          fmt::format("WAL segment \"{}\" is of a newer PostgreSQL than this program knows and not "
+                      "marked as ready, and is kept as .partial: a server may go on in it",
+                      offered.name));
+      offered = as_partial(std::move(offered));
+      continue;
+    }
     if (is_segment && !repo::reaches_its_end(offered.segment)) {
       const bool is_offered = is_in_production(offered.name);
       if (!is_offered &&
@@ -685,6 +702,12 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
           fmt::format("WAL segment \"{}\" can be read only up to {}: it is archived as the server "
                       "offers it, but recovery will end there",
                       offered.name, pg::to_string(offered.segment.readable_end)));
+    if (is_segment && repo::is_unread(offered.segment))
+      reporter_->warning(
+          fmt::format("WAL segment \"{}\" is of a newer PostgreSQL than this program knows (page "
+                      "magic {:04X}): "
+                      "it is archived as the server offers it, unread",
+                      offered.name, offered.segment.wal_magic));
     if (offered.file.kind == pg::WalFileKind::kHistory)
       if (const std::optional<Error> error = error_of({ErrorCode::kCorrupt}, [&] {
             pg::parse_timeline_history(offered.file.segment.timeline,

@@ -161,6 +161,7 @@ class Intake {
   static void hand_over(const OfferedFile& offered, repo::SegmentPass& pass,
                         const std::function<void(const repo::CompressedPiece&)>& put_piece);
   bool is_in_production(const std::string& name) const;
+  bool is_marked_ready(const std::string& name) const;
   repo::WalSegmentInfo describe(const std::string& name, const OfferedFile& offered,
                                 const repo::SegmentPass::Read& read, repo::SegmentPass& pass,
                                 const std::function<repo::SegmentPass::Take()>& keep) const;

@@ -56,8 +56,8 @@ repo::Backup describe(const BackupOptions& options, const std::string& id,
   backup.major = facts.major;
   backup.catalog_version = facts.catalog_version;
   backup.wal_segment_bytes = facts.wal_segment_size.bytes();
-  backup.block_bytes = control.block_bytes;
-  backup.blocks_per_segment = control.blocks_per_relation_segment;
+  backup.block_bytes = lineage.block_bytes;
+  backup.blocks_per_segment = lineage.blocks_per_segment;
   backup.data_checksums = control.has_checksums();
   backup.label = options.label.empty() ? "holdfast " + id : options.label;
   backup.host = host_name();
@@ -149,6 +149,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   cluster::Connection connection = connect(options, reporter, stop);
   cluster::ServerFacts facts = cluster::read_server_facts(connection);
   check_server(facts);
+  if (pg::is_newer_major(facts.major)) reporter.warning(pg::newer_major_notice(facts.major));
   repo::Lineage lineage = lineage_of(repository, options.cluster, facts);
   repository.complete_copies(lineage.name);
   std::string data_directory = check_data_directory(options.pgdata, facts);
@@ -184,10 +185,12 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   reporter.phase("copying", expected_bytes);
   DataCopyResult copied = copy_data_directory(
       {.source = {.data_directory = data_directory,
-                  .version_directory = pg::tablespace_version_directory(facts.major),
-                  .block_bytes = control.block_bytes,
-                  .blocks_per_segment = control.blocks_per_relation_segment,
+                  .version_directory =
+                      pg::tablespace_version_directory(facts.major, facts.catalog_version),
+                  .block_bytes = lineage.block_bytes,
+                  .blocks_per_segment = lineage.blocks_per_segment,
                   .has_checksums = control.has_checksums(),
+                  .is_of_known_major = !pg::is_newer_major(facts.major),
                   .start_lsn = online.start_lsn()},
        .jobs = options.jobs,
        .bytes_per_second = options.bytes_per_second,
@@ -206,7 +209,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   repo::ExtentWriter extents = writer.make_worker();
   OwnerIndex owners(writer.manifest());
   OutsideFiles outside = keep_outside_files(configuration.paths(), data_directory,
-                                            control.block_bytes, writer, extents, owners, reporter);
+                                            lineage.block_bytes, writer, extents, owners, reporter);
 
   // pg_control last of all files, as basebackup.c does; the bytes kept are those whose CRC was
   // checked. Then stop.
@@ -221,7 +224,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
 
   // Everything but the commit object.
   add_last_files(last_files(stopped, last_control.bytes, data_directory, owners, clock.now()),
-                 control.block_bytes, writer, extents);
+                 lineage.block_bytes, writer, extents);
   writer.finish_worker(std::move(extents));
   writer.seal_contents();
 

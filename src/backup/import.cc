@@ -167,6 +167,9 @@ void Import::look_first() {
     has_checksums_ = found.has_checksums();
   }
   lineage_ = lineage_for(options_, repository_, system_identifier);
+  pg::require_known_major(
+      lineage_.name.major,
+      "An import is proven by its control file and its WAL, which are not read.");
   if (control != parts.files.end() && parts.files.contains("backup_label"))
     check_tablespace_tars(plan_import(parts, lineage_, manifest_).tablespaces, files_);
 }

@@ -52,7 +52,10 @@ void check_is_readable(const std::string& directory) {
 }  // namespace
 
 void check_server(const cluster::ServerFacts& facts) {
-  pg::version_of(facts.major);  // throws for one that is not known
+  if (facts.in_recovery)
+    pg::require_known_major(facts.major,
+                            "A backup of a standby ends where its control file says, which is not "
+                            "read of this major.");
   if (facts.in_recovery) return;
   if (facts.wal_level == "minimal")
     throw Error({.code = ErrorCode::kServer,

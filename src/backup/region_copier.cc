@@ -67,9 +67,10 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
       tail = 0;
     }
     // The part of a page at the end is being appended right now; replay writes it whole.
-    if (item.relation)
+    if (item.relation && source_.is_of_known_major)
       check_pages(item, *item.relation, at, std::span(buffer_).first(got - tail));
-    else if (at == 0 && base_name(path) == pg::kRelationMapName)
+    else if (!item.relation && source_.is_of_known_major && at == 0 &&
+             base_name(path) == pg::kRelationMapName)
       check_relation_map(item, std::span(buffer_).first(got));
     leaf_.add(at / source_.block_bytes, ByteView(buffer_).first(got));
     at += got;

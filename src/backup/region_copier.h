@@ -33,7 +33,8 @@ struct SourceFacts {
   uint32_t block_bytes = 8192;
   uint32_t blocks_per_segment = 131072;
   bool has_checksums = false;
-  pg::Lsn start_lsn = {};  // of the backup
+  bool is_of_known_major = true;  // else nothing in a file is judged
+  pg::Lsn start_lsn = {};         // of the backup
 };
 
 class RegionCopier {

@@ -58,7 +58,7 @@ class Walk {
         reporter_(reporter),
         visit_(visit),
         take_link_(take_link),
-        version_directory_(pg::tablespace_version_directory(read_major(root_))) {
+        version_directory_(tablespace_version_directory_of(root_)) {
     note_tablespaces();
   }
 
@@ -259,6 +259,13 @@ ControlFileCopy read_control_file(const std::string& data_directory) {
     before = std::move(bytes);
     wait_for({}, kControlFilePause);
   }
+}
+
+std::string tablespace_version_directory_of(const std::string& data_directory) {
+  const int major = read_major(data_directory);
+  if (!pg::is_newer_major(major)) return pg::tablespace_version_directory(major);
+  return pg::tablespace_version_directory(
+      major, read_control_file(data_directory).control.catalog_version);
 }
 
 std::vector<TablespaceLink> read_tablespace_links(const std::string& data_directory) {

@@ -6,7 +6,7 @@
 //
 // Memory: the names of the directories on the way to one file, never those of the whole cluster.
 //
-// Facts: basebackup.c, controldata_utils.c (get_controlfile), PostgreSQL 13 to 18.
+// Facts: basebackup.c, controldata_utils.c (get_controlfile), PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,10 @@ struct ControlFileCopy {
 // server's. Throws kCorrupt when the same wrong bytes are read twice, kNotFound, and what
 // pg::parse_control_file throws.
 ControlFileCopy read_control_file(const std::string& data_directory);
+
+// What its server calls its directory in every tablespace (pg::tablespace_version_directory). Of a
+// major that is not known pg_control tells it. Throws as read_major and read_control_file.
+std::string tablespace_version_directory_of(const std::string& data_directory);
 
 struct TablespaceLink {
   uint32_t oid = 0;

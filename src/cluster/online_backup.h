@@ -8,7 +8,7 @@
 // A connection pooler in transaction mode hands the next statement to another session, in which
 // there is no backup, or somebody else's. So the session is asked who it is at each turn.
 //
-// Facts: xlogfuncs.c, PostgreSQL 13 to 18; 13 and 14 have pg_start_backup(label, fast, exclusive),
+// Facts: xlogfuncs.c, PostgreSQL 13 to 19; 13 and 14 have pg_start_backup(label, fast, exclusive),
 // 15 renamed the calls.
 #pragma once
 

@@ -1,11 +1,11 @@
 // recovery_log.h: the server's log lines during recovery, as events; and what to do about each way
 // to fail.
 //
-// Pure: lines in, events out. Knows the wordings of 13 to 18 and of the padded LSNs of 19, whatever
+// Pure: lines in, events out. Knows the wordings of 13 to 19 and the padded LSNs of 19, whatever
 // log_line_prefix stands in front; matches loosely (quotes and what follows the known words do not
 // matter). The messages must be English: servers that we start run with lc_messages=C.
 //
-// Facts: xlog.c, xlogrecovery.c, xlogarchive.c, postmaster.c, PostgreSQL 13 to 18.
+// Facts: xlog.c, xlogrecovery.c, xlogarchive.c, postmaster.c, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // server_facts.h: what init, check and backup must know of a running server, asked once.
 //
 // Facts: pg_settings, pg_control_*(), pg_file_settings, pg_hba_file_rules, pg_stat_archiver,
-// PostgreSQL 13 to 18.
+// PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 // process is ever signalled. PostgreSQL refuses to run as root; with `run_as`, root starts it as
 // that user.
 //
-// Facts: pidfile.h, postmaster.c, PostgreSQL 13 to 18. The last line of postmaster.pid says whether
+// Facts: pidfile.h, postmaster.c, PostgreSQL 13 to 19. The last line of postmaster.pid says whether
 // connections are accepted ("ready", in hot standby too; "standby" means recovering without them);
 // whether recovery has ended is said by pg_control, written just before the first write is
 // possible.

@@ -31,6 +31,7 @@
 #include "cluster/own_server.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
+#include "pg/version.h"
 
 namespace holdfast::drill {
 namespace {
@@ -51,12 +52,12 @@ cluster::Installation newest_installation(const std::string& bindir) {
     const std::optional<std::string> parsed = cluster::parse_postgres_version(version);
     return cluster::find_installation(parsed ? std::atoi(parsed->c_str()) : 0, bindir);
   }
-  for (int major = 18; major > 13; --major) {
+  for (int major = pg::kLastMajor; major > pg::kFirstMajor; --major) {
     std::optional<cluster::Installation> found;  // a major that is not installed is an answer here
     error_of({ErrorCode::kNotFound}, [&] { found = cluster::find_installation(major); });
     if (found) return *found;
   }
-  return cluster::find_installation(13);
+  return cluster::find_installation(pg::kFirstMajor);
 }
 
 // The acknowledged commits, outside the database: one line for each, on disk before the next

@@ -16,7 +16,7 @@
 // is in the server's log_timezone and meant for people.
 //
 // Facts: xlogbackup.c (build_backup_content), xlogrecovery.c (read_backup_label), PostgreSQL 13
-// to 18.
+// to 19.
 #pragma once
 
 #include <optional>

@@ -11,7 +11,7 @@
 // The file is not trusted, and grows with the number of files: it is read as a stream, and each
 // file of the backup is handed on when it is met. Memory: a piece of the text.
 //
-// Facts: backup_manifest.c, parse_manifest.c, PostgreSQL 13 to 18.
+// Facts: backup_manifest.c, parse_manifest.c, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

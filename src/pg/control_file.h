@@ -6,7 +6,11 @@
 // place, so who copies it from a running cluster checks the CRC of the very bytes that it keeps,
 // and reads again when that fails (crc_is_valid).
 //
-// Facts: pg_control.h, PostgreSQL 13 to 18; little-endian, 64 bit.
+// Of a newer PostgreSQL than this program knows only the front is read, which has been the same
+// since 13: system identifier, versions, state, and the checkpoint up to full_page_writes. Where
+// its CRC stands is found by the CRC itself: it covers all before it, and zeros follow.
+//
+// Facts: pg_control.h, PostgreSQL 13 to 19; little-endian, 64 bit.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +44,8 @@ std::string_view to_string(WalLevel level);
 
 struct ControlFile {
   uint64_t system_identifier = 0;
-  int major = 0;
+  int major =
+      0;  // 0: newer than this program knows; what stands behind full_page_writes is not set
   uint32_t control_version = 0;
   uint32_t catalog_version = 0;
   ClusterState state = ClusterState::kStartingUp;
@@ -84,17 +89,19 @@ struct ControlFile {
   // 0 off, 1 on; more means that the server is changing it: pages cannot be verified then.
   uint32_t data_checksum_version = 0;
 
+  bool is_of_known_major() const { return major != 0; }
   bool has_checksums() const { return data_checksum_version == 1; }
 };
 
 // Reads the file. `bytes` may be longer than kControlFileBytes only by a mistake of the caller's,
 // and is refused. Throws kCorrupt when the size, CRC or a value is wrong, and kUnsupported for a
-// major, byte order, block size or alignment that Holdfast does not know.
+// major before the first, a beta, a byte order, block size or alignment that Holdfast does not
+// know.
 ControlFile parse_control_file(ByteView bytes);
 
 // Whether the CRC fits the bytes: false for a read that met a write, and for damage. Also false
-// where the version is not known, because the CRC's place is not known then; parse_control_file
-// says which.
+// for a version before the first or of a beta, because the CRC's place is not known then;
+// parse_control_file says which.
 bool crc_is_valid(ByteView bytes);
 
 }  // namespace holdfast::pg

@@ -5,7 +5,7 @@
 // instruction where there is one (SSE 4.2, found at run time), else tables; both give the same
 // value. Sketch: several GB/s, no memory.
 //
-// Facts: pg_crc32c.h, PostgreSQL 13 to 18.
+// Facts: pg_crc32c.h, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 // 8 digits, so texts are never compared. Timeline ids are printed in decimal in settings, labels
 // and history files, but in hexadecimal in file names (wal_file_name.h).
 //
-// Facts: xlogdefs.h, pg_lsn.c, PostgreSQL 13 to 18.
+// Facts: xlogdefs.h, pg_lsn.c, PostgreSQL 13 to 19.
 #pragma once
 
 #include <compare>

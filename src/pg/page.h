@@ -11,7 +11,7 @@
 //
 // Sketch: checksum() above 3 GB/s on one core, no memory.
 //
-// Facts: bufpage.h, checksum_impl.h, bufpage.c (PageIsVerified), PostgreSQL 13 to 18.
+// Facts: bufpage.h, checksum_impl.h, bufpage.c (PageIsVerified), PostgreSQL 13 to 19.
 #pragma once
 
 #include <compare>

@@ -11,7 +11,7 @@
 // All numbers are decimal without leading zeros. Only these files are made of pages: those in
 // pg_xact, pg_multixact, pg_commit_ts and pg_subtrans look alike and are not.
 //
-// Facts: relpath.c, reinit.c (parse_filename_for_nontemp_relation), PostgreSQL 13 to 18.
+// Facts: relpath.c, reinit.c (parse_filename_for_nontemp_relation), PostgreSQL 13 to 19.
 #pragma once
 
 #include <compare>

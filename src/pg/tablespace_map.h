@@ -4,7 +4,7 @@
 // before a line feed, a carriage return and, from 14 on, a backslash: 13 neither writes nor reads
 // that last one, so the text depends on the server's major.
 //
-// Facts: xlog.c (do_pg_backup_start, read_tablespace_map), PostgreSQL 13 to 18.
+// Facts: xlog.c (do_pg_backup_start, read_tablespace_map), PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

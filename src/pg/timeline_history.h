@@ -16,7 +16,7 @@
 // part of this timeline's past up to the least of its own and all later switch points.
 //
 // Facts: timeline.c (readTimeLineHistory, writeTimeLineHistory, tliOfPointInHistory), PostgreSQL 13
-// to 18.
+// to 19.
 #pragma once
 
 #include <optional>

@@ -9,7 +9,7 @@
 // one high part, so the low part is always below that and a name can be read only by who knows S.
 // Segment numbers start at 1: 0 is never used.
 //
-// Facts: xlog_internal.h, PostgreSQL 13 to 18.
+// Facts: xlog_internal.h, PostgreSQL 13 to 19.
 #pragma once
 
 #include <compare>

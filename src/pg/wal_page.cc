@@ -34,7 +34,8 @@ std::variant<WalSegmentHeader, Error::Parts> read_wal_segment_header(ByteView fi
   std::optional<WalPageHeader> header = read_wal_page_header(first_page);
   if (!header) return corrupt(fmt::format("It has only {} bytes.", first_page.size()));
   std::optional<int> major = major_by_wal_magic(header->magic);
-  if (!major) {
+  const bool is_newer = is_newer_wal_magic(header->magic);
+  if (!major && !is_newer) {
     // All magics since 9.3 lie in this range; what lies outside is no WAL at all.
     if (header->magic >> 8 == 0xD0 || header->magic >> 8 == 0xD1) {
       return Error::Parts{
@@ -48,7 +49,7 @@ std::variant<WalSegmentHeader, Error::Parts> read_wal_segment_header(ByteView fi
     }
     return corrupt(fmt::format("Its page magic is {:04X}.", header->magic));
   }
-  if ((header->flags & ~kWalPageLegalFlags) != 0)
+  if (major && (header->flags & ~wal_page_legal_flags(*major)) != 0)
     return corrupt(fmt::format("Its flags are {:04X}.", header->flags));
   if (!header->has(kWalPageIsLong)) return corrupt("Its first page has no long header.");
   if (!WalSegmentSize::is_valid(header->segment_bytes)) {
@@ -66,8 +67,9 @@ std::variant<WalSegmentHeader, Error::Parts> read_wal_segment_header(ByteView fi
     return corrupt(
         fmt::format("Its address {} is not the start of a segment.", to_string(header->address)));
   }
-  return WalSegmentHeader{
-      .major = *major, .page = *header, .segment_size = WalSegmentSize(header->segment_bytes)};
+  return WalSegmentHeader{.major = major.value_or(0),
+                          .page = *header,
+                          .segment_size = WalSegmentSize(header->segment_bytes)};
 }
 
 WalSegmentHeader parse_wal_segment_header(ByteView first_page) {

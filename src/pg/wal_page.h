@@ -9,7 +9,7 @@
 // recycles segment files under future names without clearing them, so a file is what its pages'
 // addresses say, not what its name says.
 //
-// Facts: xlog_internal.h, xlogreader.c (XLogReaderValidatePageHeader), PostgreSQL 13 to 18.
+// Facts: xlog_internal.h, xlogreader.c (XLogReaderValidatePageHeader), PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>
@@ -30,10 +30,10 @@ inline constexpr size_t kWalLongHeaderBytes = 40;
 
 inline constexpr uint16_t kWalPageContinues = 0x0001;  // starts with the rest of a record
 inline constexpr uint16_t kWalPageIsLong = 0x0002;
-inline constexpr uint16_t kWalPageRemovable = 0x0004;  // full-page images could be left out
-inline constexpr uint16_t kWalPageOverwrites =
-    0x0008;  // starts anew where the rest of a record was lost (13.5, 14.1 and later)
-inline constexpr uint16_t kWalPageLegalFlags = 0x000F;
+// The flag of a page that starts anew where the rest of a record was lost (13.5, 14.1 and later).
+// 19 gave it the bit that had said that full-page images could be left out.
+constexpr uint16_t wal_page_overwrites(int major) { return major >= 19 ? 0x0004 : 0x0008; }
+constexpr uint16_t wal_page_legal_flags(int major) { return major >= 19 ? 0x0007 : 0x000F; }
 
 struct WalPageHeader {
   uint16_t magic = 0;
@@ -57,13 +57,13 @@ std::optional<WalPageHeader> read_wal_page_header(ByteView page);
 
 // What the first page of a segment tells.
 struct WalSegmentHeader {
-  int major = 0;
+  int major = 0;  // 0: newer than this program knows; the header has been the same since 9.3
   WalPageHeader page;
   WalSegmentSize segment_size;
 };
 
-// Throws kCorrupt when this is not the start of a segment, kUnsupported for a major or WAL block
-// size that is not known.
+// Throws kCorrupt when this is not the start of a segment, kUnsupported for an older major or a
+// beta, and for a WAL block size that is not known.
 WalSegmentHeader parse_wal_segment_header(ByteView first_page);
 // The same for who expects files that are no segments (a recycled or zeroed one in pg_wal): the
 // problem instead of an exception.

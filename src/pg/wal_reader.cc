@@ -145,9 +145,16 @@ class SegmentWalk {
     summary_.segment_size = reader_.size_;
     summary_.first_page_timeline = header.page.timeline;
     summary_.last_page_timeline = header.page.timeline;
+    if (header.major == 0) {
+      stop(WalStop::kNewerMajor, start_,
+           fmt::format("It is of a newer PostgreSQL (page magic {:04X}), whose WAL this program "
+                       "does not read.",
+                       header.page.magic));
+      return;
+    }
     if (header.page.has(kWalPageContinues))
       summary_.remaining_length_at_start = header.page.remaining_length;
-    summary_.overwrites_record = header.page.has(kWalPageOverwrites);
+    summary_.overwrites_record = header.page.has(wal_page_overwrites(header.major));
   }
 
   // Checks the page that starts here and moves behind its header. False when reading stops.
@@ -164,7 +171,7 @@ class SegmentWalk {
     }
     if (header->magic != summary_.page_magic)
       return stop_bad_page(fmt::format("has the magic {:04X}", header->magic));
-    if ((header->flags & ~kWalPageLegalFlags) != 0)
+    if ((header->flags & ~wal_page_legal_flags(summary_.major)) != 0)
       return stop_bad_page(fmt::format("has the flags {:04X}", header->flags));
     if (header->has(kWalPageIsLong) != (offset_ == 0))
       return stop_bad_page("has the header of another place in a segment");
@@ -181,7 +188,7 @@ class SegmentWalk {
     summary_.last_page_timeline = header->timeline;
 
     bool continues = header->has(kWalPageContinues);
-    if (reader_.unfinished_ && header->has(kWalPageOverwrites)) {
+    if (reader_.unfinished_ && header->has(wal_page_overwrites(summary_.major))) {
       // The rest of that record was lost in a crash; the server wrote on from here.
       reader_.unfinished_.reset();
       reader_.kept_.clear();

@@ -11,7 +11,7 @@
 // as its bytes arrive. Sketch: 1 GB/s and more, bound by the CRC; records within one page are not
 // copied. One thread at a time.
 //
-// Facts: xlogreader.c, PostgreSQL 13 to 18.
+// Facts: xlogreader.c, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,7 @@ enum class WalStop : uint8_t {
   kShort,       // fewer bytes than a segment were given
   kBadPage,     // a page header does not fit; in a recycled file, the normal end
   kBadRecord,   // a record is damaged, or its continuation is missing
+  kNewerMajor,  // of a PostgreSQL that this program does not know: nothing of it was read
 };
 
 struct WalSegmentSummary {

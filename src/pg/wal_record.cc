@@ -234,9 +234,11 @@ WalEvent decode_transaction_end(const WalRecord& record) {
 }
 
 WalEvent decode_checkpoint(const WalRecord& record, bool shutdown) {
-  // The structure as in pg_control, where it starts at byte 40.
-  constexpr size_t kBytes = 88;
-  if (record.main_data.size() < kBytes) return malformed(record, "checkpoint");
+  // The structure as in pg_control, where it starts at byte 40. 19 put "logical decoding enabled"
+  // before the next xid.
+  constexpr size_t kBytesUntil18 = 88;
+  const size_t growth = record.major >= 19 ? 8 : 0;
+  if (record.main_data.size() < kBytesUntil18 + growth) return malformed(record, "checkpoint");
   const std::byte* at = record.main_data.data();
   return Checkpoint{.lsn = record.lsn,
                     .end_lsn = record.end_lsn,
@@ -245,9 +247,9 @@ WalEvent decode_checkpoint(const WalRecord& record, bool shutdown) {
                     .previous_timeline = {load_le<uint32_t>(at + 12)},
                     .shutdown = shutdown,
                     .full_page_writes = load_le<uint8_t>(at + 16) != 0,
-                    .next_xid = load_le<uint64_t>(at + 24),
-                    .oldest_active_xid = load_le<uint32_t>(at + 80),
-                    .time = time_of_unix_seconds(load_le<int64_t>(at + 64))};
+                    .next_xid = load_le<uint64_t>(at + 24 + growth),
+                    .oldest_active_xid = load_le<uint32_t>(at + 80 + growth),
+                    .time = time_of_unix_seconds(load_le<int64_t>(at + 64 + growth))};
 }
 
 WalEvent decode_restore_point(const WalRecord& record) {

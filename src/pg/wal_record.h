@@ -10,7 +10,7 @@
 // finds records in segments. Block references are walked over, not decoded.
 //
 // Facts: xlogrecord.h, xlogreader.c (DecodeXLogRecord), xact.h, xactdesc.c (ParseCommitRecord),
-// pg_control.h, xlog_internal.h, tablespace.h, PostgreSQL 13 to 18.
+// pg_control.h, xlog_internal.h, tablespace.h, PostgreSQL 13 to 19.
 #pragma once
 
 #include <cstdint>

@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "pg/version.h"
 #include "recovery/sources.h"
 
 namespace holdfast::recovery {
@@ -967,6 +968,12 @@ ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId time
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target, const AskServer& ask_server) {
   check_target(target);
+  if (target.kind != TargetKind::kLatest && target.kind != TargetKind::kImmediate)
+    pg::require_known_major(
+        lineage.name.major,
+        fmt::format("Where the target lies, {}, only its WAL tells, which is not read: it can be "
+                    "recovered to its end, or by --to-immediate to a backup's end.",
+                    to_string(target)));
   return Planner(repository, lineage, target, ask_server, Purpose::kPlan).make();
 }
 

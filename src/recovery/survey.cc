@@ -138,6 +138,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
       else if (here.first_record < here.last_record)
         reach.last_record = here.first_record;
     }
+    if (repo::is_unread(here)) reach.end_lsn = here.readable_end;
     before = std::move(here);
   }
   return reach;
@@ -329,8 +330,9 @@ std::optional<pg::Lsn> Survey::last_complete_record_before(uint64_t segment_numb
   for (uint64_t number = segment_number; number-- > 0;) {
     const std::optional<PathSegment> segment = path_.at(number);
     if (!segment) return std::nullopt;
-    if (std::optional<pg::Lsn> complete = last_complete_record(*segment, info(*segment)))
-      return complete;
+    const repo::WalSegmentInfo here = info(*segment);
+    if (repo::is_unread(here)) return std::nullopt;
+    if (std::optional<pg::Lsn> complete = last_complete_record(*segment, here)) return complete;
   }
   return std::nullopt;
 }

@@ -121,9 +121,9 @@ class CutPath {
   }
   pg::Lsn end_of(const Stretch& stretch) const {
     const std::optional<repo::WalSegmentInfo> here = info(stretch.last);
-    pg::Lsn end = here && here->last_record_end.is_valid()
-                      ? here->last_record_end
-                      : pg::start_lsn(stretch.last, archive_.segment_size());
+    pg::Lsn end = pg::start_lsn(stretch.last, archive_.segment_size());
+    if (here && here->last_record_end.is_valid()) end = here->last_record_end;
+    if (here && repo::is_unread(*here)) end = here->readable_end;
     if (here && here->minimal_from.is_valid()) end = std::min(end, here->minimal_from);
     if (path_.limit()) end = std::min(end, *path_.limit());
     return end;

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "codec/digest.h"
+#include "pg/version.h"
 #include "repo/fields.h"
 
 namespace holdfast::repo {
@@ -108,6 +109,12 @@ Bytes16 partial_digest(const Bytes32& sha256) {
   return digest;
 }
 
+namespace {
+void take_unread_for_whole(WalSegmentInfo& info) {
+  if (is_unread(info)) info.readable_end = info.start_lsn + info.bytes;
+}
+}  // namespace
+
 Json to_json(const WalSegmentInfo& info) {
   Json restore_points = Json::array();
   for (const WalRestorePoint& point : info.restore_points)
@@ -146,7 +153,8 @@ Json to_json(const WalSegmentInfo& info) {
       .set("carried_out_bytes", to_hex(info.carried_out_bytes))
       .set("starts_with_overwrite", info.starts_with_overwrite)
       .set("ends_with_switch", info.ends_with_switch)
-      .set("readable_end", lsn_json(info.readable_end))
+      // A program that knows its major must not take it for one without commits.
+      .set("readable_end", lsn_json(is_unread(info) ? info.start_lsn : info.readable_end))
       .set("highest_page_timeline", info.highest_page_timeline.value)
       .set("commits", commits_json(info.commits))
       .set("restore_points", std::move(restore_points))
@@ -200,8 +208,11 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
   if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
     info.parameter_floors = floors_from_json(floors);
   if (json.find("minimal_from") != nullptr) info.minimal_from = lsn_or_none(json, "minimal_from");
+  take_unread_for_whole(info);
   return info;
 }
+
+bool is_unread(const WalSegmentInfo& info) { return pg::is_newer_wal_magic(info.wal_magic); }
 
 bool reaches_its_end(const WalSegmentInfo& info) {
   return info.readable_end == info.start_lsn + info.segment_bytes;
@@ -311,6 +322,7 @@ WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& s
           : summary.stop_lsn;
   info.highest_page_timeline = summary.last_page_timeline;
   for (const pg::WalEvent& event : scan.events) add(info, event);
+  take_unread_for_whole(info);
   return info;
 }
 

@@ -69,7 +69,7 @@ struct WalSegmentInfo {
   bool starts_with_overwrite = false;
   bool ends_with_switch = false;
   // Records can be read up to here: the end of the segment, or less in one that is partial or
-  // short.
+  // short. One that is not read (is_unread) counts to its last byte in memory.
   pg::Lsn readable_end;
   pg::TimelineId highest_page_timeline;
   WalCommits commits;
@@ -83,6 +83,8 @@ struct WalSegmentInfo {
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);
 
+// Whether it is of a major that this program does not know: only its bytes and its place are known.
+bool is_unread(const WalSegmentInfo& info);
 // Whether its records can be read to its last byte. Of others wal_histories.h tells whether they
 // are whole all the same.
 bool reaches_its_end(const WalSegmentInfo& info);

@@ -85,17 +85,18 @@ ConfSettings settings_of(std::string_view text) {
 }
 
 ConfSettings raised_to_floors(const repo::ParameterFloors& floors,
-                              const std::map<std::string, std::string>& in_force) {
-  // With the servers' defaults, 13 to 18.
+                              const std::map<std::string, std::string>& in_force, int major) {
+  // With the servers' defaults, 13 to 19.
   const struct {
     const char* name;
     int64_t floor;
     int64_t by_default;
-  } parameters[] = {{"max_connections", floors.max_connections, 100},
-                    {"max_worker_processes", floors.max_worker_processes, 8},
-                    {"max_wal_senders", floors.max_wal_senders, 10},
-                    {"max_prepared_transactions", floors.max_prepared_transactions, 0},
-                    {"max_locks_per_transaction", floors.max_locks_per_transaction, 64}};
+  } parameters[] = {
+      {"max_connections", floors.max_connections, 100},
+      {"max_worker_processes", floors.max_worker_processes, 8},
+      {"max_wal_senders", floors.max_wal_senders, 10},
+      {"max_prepared_transactions", floors.max_prepared_transactions, 0},
+      {"max_locks_per_transaction", floors.max_locks_per_transaction, major >= 19 ? 128 : 64}};
   ConfSettings raised;
   for (const auto& parameter : parameters) {
     int64_t value = parameter.by_default;

@@ -56,9 +56,9 @@ Configured add_recovery_settings(std::string_view auto_conf, const ConfSettings&
 // Without that block, or, when its marks are gone, without those very settings.
 std::string remove_settings_block(std::string_view auto_conf, pg::ConfBlock block,
                                   const ConfSettings& saved);
-// The settings that must be raised: each floor above what is in force.
+// The settings that must be raised: each floor above what is in force on a server of that major.
 ConfSettings raised_to_floors(const repo::ParameterFloors& floors,
-                              const std::map<std::string, std::string>& in_force);
+                              const std::map<std::string, std::string>& in_force, int major);
 // --- Files
 
 // Where the server's configuration is.

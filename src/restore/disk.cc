@@ -107,7 +107,9 @@ class Measure {
     add_used(places_.directory, used, unread);
     for (const auto& [oid, target] : targets_) {
       if (!target.starts_with(places_.directory + "/"))
-        add_used(join_path(target, pg::tablespace_version_directory(backup_.major)), used, unread);
+        add_used(join_path(target, pg::tablespace_version_directory(backup_.major,
+                                                                    backup_.catalog_version)),
+                 used, unread);
     }
     for (auto& [device, need] : needs)
       if (auto found = used.find(device); found != used.end()) need.cleared = found->second;

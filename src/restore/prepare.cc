@@ -93,7 +93,8 @@ bool is_link(const std::string& path) {
 }
 
 std::string version_directory(const std::string& location, const repo::Backup& backup) {
-  return join_path(location, pg::tablespace_version_directory(backup.major));
+  return join_path(location,
+                   pg::tablespace_version_directory(backup.major, backup.catalog_version));
 }
 
 // The tablespaces that the old cluster links to belong to it: its files in them are cleared, the

@@ -343,6 +343,17 @@ void Restore::open_manifest() {
 // A server that is started on a copy is kept from production where the system permits it.
 void Restore::seclude() {
   if (!is_copy_) return;
+  const int major = result_.plan.backup.major;
+  if (options_.start)
+    pg::require_known_major(major,
+                            "Whether its WAL makes a tablespace in a directory of this host is not "
+                            "read, so a copy is not started here.");
+  if (pg::is_newer_major(major))
+    reporter_.warning(fmt::format(
+        "the WAL of PostgreSQL {} is not read: if it makes a tablespace in a directory of this "
+        "host, a server that is started on this copy writes into that directory; start it on a "
+        "host that has none of production's",
+        major));
   created_ =
       new_tablespaces(result_.plan, directory_, join_path(directory_, kTablespacesDirectory));
   if (!options_.start || options_.sandbox.program.empty()) return;
@@ -517,18 +528,18 @@ std::set<std::string> Restore::kept_paths() const {
 }
 
 void Restore::lay() {
-  const LayOptions options{
-      .directory = directory_,
-      .tablespace_target =
-          [this](const std::string& oid, const std::string& target) {
-            return tablespace_target(oid, target);
-          },
-      .jobs = options_.jobs,
-      .bytes_per_second = options_.bytes_per_second,
-      .delta = options_.delta,
-      .tablespace_directory = pg::tablespace_version_directory(result_.plan.backup.major),
-      .keep = kept_paths(),
-      .left = choice_->left};
+  const LayOptions options{.directory = directory_,
+                           .tablespace_target =
+                               [this](const std::string& oid, const std::string& target) {
+                                 return tablespace_target(oid, target);
+                               },
+                           .jobs = options_.jobs,
+                           .bytes_per_second = options_.bytes_per_second,
+                           .delta = options_.delta,
+                           .tablespace_directory = pg::tablespace_version_directory(
+                               result_.plan.backup.major, result_.plan.backup.catalog_version),
+                           .keep = kept_paths(),
+                           .left = choice_->left};
   const mode_t mode = result_.plan.backup.data_mode;
   if (is_copy_ && !result_.plan.backup.tablespaces.empty())
     make_owned_directories(join_path(directory_, kTablespacesDirectory), mode,
@@ -682,7 +693,7 @@ void Restore::configure() {
   std::map<std::string, std::string> with_command_line = in_force;
   for (const auto& [name, value] : servers_own()) with_command_line[name] = value;
   if (is_copy_) take_cautions(with_command_line);
-  ConfSettings recovery = raised_to_floors(plan.floors, with_command_line);
+  ConfSettings recovery = raised_to_floors(plan.floors, with_command_line, plan.backup.major);
   for (const pg::ConfSetting& raised : recovery)
     reporter_.note(
         fmt::format("{} is {} during recovery: the WAL needs it", raised.name, raised.value));
@@ -977,7 +988,7 @@ Preview Restore::preview() {
   std::map<std::string, std::string> in_force =
       read_settings_in_force(places.files(), directory_, places.preview());
   for (const auto& [name, value] : servers_own()) in_force[name] = value;
-  for (const pg::ConfSetting& setting : raised_to_floors(plan.floors, in_force))
+  for (const pg::ConfSetting& setting : raised_to_floors(plan.floors, in_force, plan.backup.major))
     preview.raised.emplace_back(setting.name, setting.value);
   preview.command = recovery::command_for(options_.target);
   preview.plan = std::move(result_.plan);

@@ -143,7 +143,8 @@ void Proof::check_content() {
   std::optional<repo::WalSegmentInfo> here = archive_.segment_info(file_);
   const bool is_told =
       !before || !here || repo::count_moment_between(*before, *here, archive_.lineage().name.major);
-  if (is_told && !holds_the_point(here) && !holds_the_point(before))
+  const bool is_unread = here && repo::is_unread(*here);
+  if (is_told && !is_unread && !holds_the_point(here) && !holds_the_point(before))
     throw Error(
         {.code = ErrorCode::kCorrupt,
          .message = fmt::format("archived WAL segment \"{}\" does not hold what the server "

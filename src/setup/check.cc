@@ -223,7 +223,6 @@ void Check::connect() {
   connection_ = cluster::Connection::connect(
       {.conninfo = options_.conninfo, .application_name = "holdfast check"}, stop_);
   cluster::ServerFacts facts = cluster::read_server_facts(*connection_);
-  pg::version_of(facts.major);  // throws for one that is not known
   settings_ = read_archive_settings(*connection_);
   facts_ = std::move(facts);
   // Its number alone may be another process's here, when the server runs in a container.
@@ -235,6 +234,11 @@ void Check::connect() {
   add_ok("server", fmt::format("PostgreSQL {}, {}, timeline {}, system identifier {}",
                                facts_->version, facts_->in_recovery ? "standby" : "primary",
                                pg::to_string(facts_->timeline), facts_->system_identifier));
+  if (pg::is_newer_major(facts_->major))
+    add({.name = "server version",
+         .outcome = CheckOutcome::kWarning,
+         .message = pg::newer_major_notice(facts_->major),
+         .hint = "Install a newer Holdfast, which reads the same repository."});
 }
 
 void Check::open_repository() {

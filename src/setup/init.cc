@@ -67,7 +67,13 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   cluster::Connection connection = cluster::Connection::connect(
       {.conninfo = options.conninfo, .application_name = "holdfast init"}, std::move(stop));
   cluster::ServerFacts facts = cluster::read_server_facts(connection);
-  pg::version_of(facts.major);  // throws for one that is not known
+  if (pg::is_newer_major(facts.major)) {
+    if (facts.wal_segment_size != pg::WalSegmentSize())
+      pg::require_known_major(facts.major,
+                              "Its WAL segments have another size than the default, which only its "
+                              "control file tells, and that is not read of this major.");
+    reporter.warning(pg::newer_major_notice(facts.major));
+  }
   check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
   if (options.configure_server) {

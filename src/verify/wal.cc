@@ -167,7 +167,8 @@ class WalChecker {
                                       info.system_identifier, job_.lineage.system_identifier));
     pg::WalSegmentSummary summary = read_by(reader, name);
     auto reaches_end = [](const pg::WalSegmentSummary& s) {
-      return s.stop == pg::WalStop::kSegmentEnd || s.stop == pg::WalStop::kSwitch;
+      return s.stop == pg::WalStop::kSegmentEnd || s.stop == pg::WalStop::kSwitch ||
+             s.stop == pg::WalStop::kNewerMajor;
     };
     if (!reaches_end(summary)) {
       // By itself, or only as the continuation of what came before?

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/process.h"
+#include "pg/version.h"
 #include "pg/wal_file_name.h"
 #include "view/restore_plan.h"
 #include "view/table.h"
@@ -353,7 +354,9 @@ std::string text(const repo::Backup& backup) {
       {"host", backup.host},
       {"data directory", fmt::format("{} ({}:{}, mode {:04o})", backup.data_directory,
                                      backup.data_user, backup.data_group, backup.data_mode)},
-      {"page checksums", backup.data_checksums ? "on, verified" : "off"},
+      {"page checksums", pg::is_newer_major(backup.major) ? "not looked at, of a newer PostgreSQL"
+                         : backup.data_checksums          ? "on, verified"
+                                                          : "off"},
       {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
       {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
       {"made by", fmt::format("holdfast {}", backup.tool)}};

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Bytes bytes(input.begin(), input.end());
   if (!bytes.empty() && (std::to_integer<int>(bytes.back()) & 1) != 0) {
     bytes.resize(pg::kControlFileBytes);
-    for (size_t offset : {size_t{288}, size_t{292}}) {
+    for (size_t offset : {size_t{288}, size_t{292}, size_t{308}}) {
       if (pg::crc_is_valid(bytes)) break;
       Bytes fitted = bytes;
       store_le(fitted.data() + offset, pg::crc32c(ByteView(fitted).first(offset)));

@@ -68,14 +68,14 @@ void expect_exported_cluster_starts(int major) {
 }
 
 class BackupExport : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(
-    EachMajor, BackupExport,
-    testing::ValuesIn(std::vector<int>{test_majors().front(), test_majors().back()}),
-    [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(EachMajor, BackupExport, testing::ValuesIn(outer_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
 TEST_P(BackupExport, StartsOnItsOwnWithEveryRow) { expect_exported_cluster_starts(GetParam()); }
 
 class LongBackupExport : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(EachMajor, LongBackupExport, testing::Values(13, 14, 15, 16, 17, 18),
+INSTANTIATE_TEST_SUITE_P(EachMajor, LongBackupExport, testing::ValuesIn(every_major()),
                          [](const testing::TestParamInfo<int>& tested) {
                            return std::to_string(tested.param);
                          });

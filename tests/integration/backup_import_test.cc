@@ -23,7 +23,7 @@
 namespace holdfast::test {
 namespace {
 
-// 15 is the newest that brings its client programs here; they take base backups of older servers.
+// 15 brings its client programs here, which take base backups of older servers too, and so does 19.
 constexpr int kClientMajor = 15;
 
 class ImportScene : public RecoveryScene {
@@ -33,8 +33,10 @@ class ImportScene : public RecoveryScene {
   // "pg_basebackup -Ft -D <path(name)> WORDS". Returns the path.
   std::string pg_basebackup(const std::string& name, std::vector<std::string> words) {
     const std::string into = path(name);
-    words.insert(words.begin(), {test_installation(kClientMajor).program("pg_basebackup"), "-d",
-                                 server().conninfo(), "-D", into, "-Ft", "-c", "fast"});
+    words.insert(
+        words.begin(),
+        {test_installation(std::max(server().major(), kClientMajor)).program("pg_basebackup"), "-d",
+         server().conninfo(), "-D", into, "-Ft", "-c", "fast"});
     run_checked({.arguments = words});
     return into;
   }
@@ -163,6 +165,11 @@ void expect_every_commit_comes_back(int major, const std::vector<std::string>& w
 
 TEST_F(BackupImport, OfAnOldServerWithStreamedWalAndGzipBringsEveryCommitBack) {
   expect_every_commit_comes_back(13, {"-X", "stream", "-z"}, false);
+}
+// 19 writes LSNs with zeros before them, and a manifest of version 2.
+TEST_F(BackupImport, OfTheNewestServerThatHasTheProgramBringsEveryCommitBack) {
+  expect_every_commit_comes_back(newest_major() >= 19 ? newest_major() : kClientMajor,
+                                 {"-X", "none"}, false);
 }
 class LongBackupImport : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(EachMajor, LongBackupImport, testing::Values(13, 14, 15),

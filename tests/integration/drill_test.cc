@@ -73,10 +73,10 @@ class DrillScene : public RecoveryScene {
 };
 
 class Drill : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(
-    EachMajor, Drill,
-    testing::ValuesIn(std::vector<int>{test_majors().front(), test_majors().back()}),
-    [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(EachMajor, Drill, testing::ValuesIn(outer_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
 
 TEST_P(Drill, BringsTheClusterBackMeasuresItAndKeepsTheEvidence) {
   DrillScene scene(GetParam());

@@ -104,7 +104,7 @@ std::vector<Combination> combinations() {
                             : major == 14 ? Sealing::kPassphrase
                                           : Sealing::kNone;
     const std::optional<int> mib = major == 13   ? std::optional<int>(1)
-                                   : major == 18 ? std::optional<int>(4)
+                                   : major >= 18 ? std::optional<int>(4)
                                                  : std::nullopt;
     all.push_back({major, sealing, mib});
   }

@@ -13,10 +13,10 @@ namespace holdfast::test {
 namespace {
 
 class RestoreDelta : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(
-    EachMajor, RestoreDelta,
-    testing::ValuesIn(std::vector<int>{test_majors().front(), test_majors().back()}),
-    [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(EachMajor, RestoreDelta, testing::ValuesIn(outer_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
 
 // Overwrites one block of a file with zeros; its size and times are as before.
 void damage(const std::string& path, uint64_t block) {

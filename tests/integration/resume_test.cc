@@ -84,7 +84,7 @@ class Resume : public testing::TestWithParam<int> {
   std::string backup_;
   std::vector<std::string> segments_;
 };
-INSTANTIATE_TEST_SUITE_P(EachMajor, Resume, testing::Values(13, 18),
+INSTANTIATE_TEST_SUITE_P(EachMajor, Resume, testing::Values(13, newest_major()),
                          [](const testing::TestParamInfo<int>& tested) {
                            return std::to_string(tested.param);
                          });

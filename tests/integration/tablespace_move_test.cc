@@ -10,10 +10,10 @@ namespace holdfast::test {
 namespace {
 
 class TablespaceMove : public testing::TestWithParam<int> {};
-INSTANTIATE_TEST_SUITE_P(
-    EachMajor, TablespaceMove,
-    testing::ValuesIn(std::vector<int>{test_majors().front(), test_majors().back()}),
-    [](const testing::TestParamInfo<int>& tested) { return std::to_string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(EachMajor, TablespaceMove, testing::ValuesIn(outer_majors()),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
 
 void expect_rows(const RestoredServer& server, const std::string& one, const std::string& two) {
   EXPECT_EQ(server.value("SELECT pg_catalog.count(*) FROM public.in_one"), "1000");

@@ -310,7 +310,7 @@ class ThreeTimelines : public testing::TestWithParam<int> {
 };
 
 class TimelineTargets : public ThreeTimelines {};
-INSTANTIATE_TEST_SUITE_P(EachMajor, TimelineTargets, testing::Values(13, 18),
+INSTANTIATE_TEST_SUITE_P(EachMajor, TimelineTargets, testing::Values(13, newest_major()),
                          [](const testing::TestParamInfo<int>& tested) {
                            return std::to_string(tested.param);
                          });

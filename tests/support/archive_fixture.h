@@ -11,6 +11,7 @@
 #include "store/memory_store.h"
 #include "support/fake_clock.h"
 #include "support/fake_random.h"
+#include "support/newer_major.h"
 #include "support/pieces_of.h"
 #include "support/wal_builder.h"
 
@@ -29,15 +30,16 @@ class ArchiveFixture {
  public:
   static constexpr uint64_t kSystemIdentifier = 7'000'000'000'000'000'001;
 
-  ArchiveFixture()
+  explicit ArchiveFixture(int major = 15)
       : repository_(repo::Repository::create(store_, {}, clock_, random_)),
-        lineage_(repository_.create_lineage({.name = {.cluster = "main", .major = 15, .count = 1},
-                                             .system_identifier = kSystemIdentifier,
-                                             .catalog_version = 202209061,
-                                             .wal_segment_bytes = 1 << 20,
-                                             .block_bytes = 8192,
-                                             .blocks_per_segment = 131072,
-                                             .created = clock_.now()})),
+        lineage_(
+            repository_.create_lineage({.name = {.cluster = "main", .major = major, .count = 1},
+                                        .system_identifier = kSystemIdentifier,
+                                        .catalog_version = 202209061,
+                                        .wal_segment_bytes = 1 << 20,
+                                        .block_bytes = 8192,
+                                        .blocks_per_segment = 131072,
+                                        .created = clock_.now()})),
         archive_(repository_, lineage_) {}
 
   static void add_commit(WalBuilder& wal, uint32_t xid, double minute) {
@@ -79,7 +81,8 @@ class ArchiveFixture {
 
   // Segment `index` of `wal`, under the timeline's name.
   void put_segment(const WalBuilder& wal, size_t index, bool partial = false) {
-    const Bytes content = wal.segment(index);
+    const Bytes content = pg::is_newer_major(lineage_.name.major) ? newer_wal(wal.segment(index))
+                                                                  : wal.segment(index);
     const pg::SegmentName name = wal.name(index);
     const pg::WalFileName file{
         .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment, .segment = name};
@@ -132,7 +135,7 @@ class ArchiveFixture {
     backup.id = fmt::format("20261122T08{:02}00Z-aaaaaa", static_cast<int>(span.stop_minute));
     backup.lineage = lineage_.name;
     backup.system_identifier = kSystemIdentifier;
-    backup.major = 15;
+    backup.major = lineage_.name.major;
     backup.catalog_version = lineage_.catalog_version;
     backup.start_lsn = span.start;
     backup.stop_lsn = span.stop;

@@ -30,7 +30,7 @@ std::string environment(const std::string& name) {
 
 // Makes a copy of a cluster that was never started another cluster, as initdb makes one: the system
 // identifier stands in pg_control, whose CRC stands right behind what it covers, and in the first
-// page of each segment of WAL (XLogLongPageHeaderData, xlog_internal.h, PostgreSQL 13 to 18).
+// page of each segment of WAL (XLogLongPageHeaderData, xlog_internal.h, PostgreSQL 13 to 19).
 void give_own_system_identifier(const std::string& data_directory) {
   uint64_t identifier = 0;
   system_random().fill(std::as_writable_bytes(std::span(&identifier, 1)));
@@ -82,11 +82,24 @@ void make_cluster(const cluster::InitdbOptions& options) {
 
 std::vector<int> test_majors() {
   std::string text = environment("HOLDFAST_MAJORS");
-  std::istringstream words(text.empty() ? "13 15 17 18" : text);
+  std::istringstream words(text.empty() ? "13 15 17 19" : text);
   std::vector<int> majors;
   for (int major = 0; words >> major;) majors.push_back(major);
   return majors;
 }
+
+std::vector<int> outer_majors() {
+  const std::vector<int> majors = test_majors();
+  if (majors.size() == 1) return majors;
+  return {majors.front(), majors.back()};
+}
+
+std::vector<int> every_major() {
+  std::vector<int> majors = {13, 14, 15, 16, 17, 18};
+  if (!environment("HOLDFAST_PG19").empty()) majors.push_back(19);
+  return majors;
+}
+int newest_major() { return every_major().back(); }
 
 cluster::Installation test_installation(int major) {
   std::string directory = environment(fmt::format("HOLDFAST_PG{}", major));

@@ -17,8 +17,12 @@
 
 namespace holdfast::test {
 
-// The majors to test with: HOLDFAST_MAJORS, else 13, 15, 17 and 18.
+// The majors to test with: HOLDFAST_MAJORS, else 13, 15, 17 and 19.
 std::vector<int> test_majors();
+std::vector<int> outer_majors();  // the first and the last of them
+// All that there are: 13 to 18, and 19 where it is installed (tools/run_integration).
+std::vector<int> every_major();
+int newest_major();
 // Its programs: in HOLDFAST_PG<major>, else /usr/lib/postgresql/<major>/bin. Throws when there are
 // none.
 cluster::Installation test_installation(int major);

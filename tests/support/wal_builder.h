@@ -116,7 +116,7 @@ class WalBuilder {
     pg::Lsn lsn = end_lsn();
     put(ByteView(record).first(written), record.size());
     wal_.resize((wal_.size() + pg::kWalBlockBytes - 1) / pg::kWalBlockBytes * pg::kWalBlockBytes);
-    put_page_header(pg::kWalPageOverwrites, 0);
+    put_page_header(pg::wal_page_overwrites(options_.major), 0);
     add_data(pg::kRmXlog, 0xD0, 0, ByteWriter().u64(lsn.value).i64(0).view());
     return lsn;
   }

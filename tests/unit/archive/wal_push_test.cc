@@ -58,6 +58,41 @@ TEST_F(WalPush, AnswersTheSameContentAgainFromAnyServer) {
   EXPECT_EQ(archived(), Names{segment_name(1, 2)});
 }
 
+// A server of a major that is not known: what it writes is kept and given back, byte for byte.
+TEST_F(WalPush, KeepsTheWalOfANewerMajorUnread) {
+  Server::write(server_.data_directory() + "/global/pg_control", test::newer_control_file(kSystem));
+  const std::string name = segment_name(1, 2);
+  server_.put(name, test::newer_wal(wal_.segment(1)));
+  push(server_, name);
+  ASSERT_EQ(reporter_.warnings().size(), 1U);
+  EXPECT_EQ(reporter_.warnings().front(),
+            "WAL segment \"" + name +
+                "\" is of a newer PostgreSQL than this program knows (page magic D130): it is "
+                "archived as the server offers it, unread");
+  EXPECT_EQ(archived(), Names{name});
+  EXPECT_TRUE(push(server_, name).was_there);
+  Bytes content;
+  EXPECT_TRUE(archive().read_segment(pg::parse_wal_file_name(name, kSize), [&](ByteView piece) {
+    content.insert(content.end(), piece.begin(), piece.end());
+  }));
+  EXPECT_EQ(content, test::newer_wal(wal_.segment(1)));
+  // Another content under the name is refused as ever.
+  Server other("beta");
+  Server::write(other.data_directory() + "/global/pg_control", test::newer_control_file(kSystem));
+  Bytes different = test::newer_wal(wal_.segment(1));
+  different[different.size() / 2] ^= std::byte{1};
+  other.put(name, different);
+  EXPECT_EQ(push_error(other, name).code(), ErrorCode::kConflict);
+  // What is cut, or no server says of that it is finished, is kept as a partial one.
+  server_.put(segment_name(1, 3), ByteView(test::newer_wal(wal_.segment(2))).first(1 << 19));
+  push(server_, segment_name(1, 3));
+  server_.put(segment_name(1, 9), test::newer_wal(wal_.segment(8)), false);
+  push(server_, segment_name(1, 9));
+  for (const uint64_t number : {3, 9})
+    EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = number}).size(), 1U) << number;
+  EXPECT_FALSE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 9), kSize)));
+}
+
 // Nothing needed it, so it was listed for removal; now a server offers it.
 TEST_F(WalPush, AnswersAlreadyThereOnlyOfWhatStays) {
   const std::string name = segment_name(1, 2);

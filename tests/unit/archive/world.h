@@ -22,6 +22,7 @@
 #include "support/fake_clock.h"
 #include "support/fault_store.h"
 #include "support/golden.h"
+#include "support/newer_major.h"
 #include "support/recording_reporter.h"
 #include "support/wal_builder.h"
 

@@ -223,6 +223,19 @@ TEST_F(DataCopyTest, WithoutChecksumsAPageIsJudgedByItsHeader) {
   }
 }
 
+TEST_F(DataCopyTest, OfANewerMajorNothingIsJudged) {
+  Bytes page = make_page(0);
+  store_le<uint16_t>(page.data() + 16, 9000);
+  cluster_.put("base/5/1000", page);
+  cluster_.put("base/5/pg_filenode.map", Bytes(600, std::byte{7}));
+  options_.source.has_checksums = false;
+  options_.source.is_of_known_major = false;
+  EXPECT_EQ(copy().damaged_blocks, 0u);
+  const ReadBack read = scene_.commit();
+  EXPECT_FALSE(read.backup.damaged);
+  EXPECT_FALSE(read.entries.at("base/5/1000").pages_verified);
+}
+
 TEST_F(DataCopyTest, ChecksTheLastBlocksOfASegmentAndTheFirstOfTheNext) {
   constexpr uint64_t kSegment = uint64_t{1} << 30;
   cluster_.put_sparse("base/5/1259", kSegment);

@@ -40,6 +40,10 @@ TEST(CheckServer, LetsAPrimaryWithArchivingAndAStandbyPass) {
   facts.archive_mode = cluster::ArchiveMode::kOff;
   facts.archive_command.clear();
   check_server(facts);
+  // Its files are copied unread.
+  facts = good_facts();
+  facts.major = 20;
+  check_server(facts);
 }
 
 TEST(CheckServer, SaysWhatIsWrongAndWhatToDo) {
@@ -49,7 +53,12 @@ TEST(CheckServer, SaysWhatIsWrongAndWhatToDo) {
     const char* message;
     const char* hint;
   } cases[] = {
-      {[](auto& facts) { facts.major = 19; }, ErrorCode::kUnsupported, nullptr, nullptr},
+      {[](auto& facts) {
+         facts.major = 20;
+         facts.in_recovery = true;
+       },
+       ErrorCode::kUnsupported, "PostgreSQL 20 is newer than this program",
+       "Install a newer Holdfast, which reads the same repository."},
       {[](auto& facts) { facts.wal_level = "minimal"; }, ErrorCode::kServer,
        "wal_level of the server is \"minimal\"",
        "Run \"holdfast init --configure-server\", then restart the server."},

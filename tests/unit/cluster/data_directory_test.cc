@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "cluster/wal_directory.h"
 #include "support/error_of.h"
+#include "support/newer_major.h"
 #include "support/recording_reporter.h"
 #include "support/wal_builder.h"
 
@@ -220,6 +221,15 @@ TEST_F(DataDirectoryTest, RefusesWhatIsNoDataDirectory) {
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
   EXPECT_EQ(error.message(), fmt::format("\"{}\" is not a PostgreSQL data directory", base_));
   EXPECT_FALSE(error.hint().empty());
+}
+
+TEST_F(DataDirectoryTest, IsWalkedOfANewerMajorByTheNumbersOfItsControlFile) {
+  make_file("PG_VERSION", "20\n");
+  const Bytes control = test::newer_control_file(7);
+  make_file("global/pg_control", std::string(as_text(control)));
+  EXPECT_EQ(tablespace_version_directory_of(root_), "PG_20_202710061");
+  EXPECT_EQ(read_control_file(root_).bytes, control);
+  EXPECT_EQ(std::ranges::count(paths(walk()), "PG_VERSION"), 1);
 }
 
 TEST_F(DataDirectoryTest, ReportsADamagedControlFileAfterReadingItTwice) {

@@ -6,18 +6,21 @@
 #include "pg/version.h"
 #include "support/error_of.h"
 #include "support/golden.h"
+#include "support/newer_major.h"
 
 namespace holdfast::pg {
 namespace {
 
 Bytes control_file_of(int major) { return test::golden(fmt::format("pg-{}/pg_control", major)); }
 
+size_t crc_offset_of(int major) { return major >= 19 ? 308 : major == 18 ? 292 : 288; }
+
 // Changes a field and makes the CRC fit again.
 template <typename T>
 Bytes with_field(int major, size_t offset, T value) {
   Bytes bytes = control_file_of(major);
   store_le(bytes.data() + offset, value);
-  size_t crc_offset = major >= 18 ? 292 : 288;
+  size_t crc_offset = crc_offset_of(major);
   store_le(bytes.data() + crc_offset, crc32c(ByteView(bytes).first(crc_offset)));
   return bytes;
 }
@@ -40,6 +43,7 @@ TEST(ParseControlFile, ReadsWhatServersOfEveryMajorWrote) {
       {16, 7711016020418804628, "0/B00028", 754, 722, 16424, "2026-11-22T15:20:24Z", 1},
       {17, 7711016025432640467, "0/B00028", 762, 730, 16424, "2026-11-22T15:20:26Z", 1},
       {18, 7711016036897029253, "0/C00028", 776, 744, 16424, "2026-11-22T15:20:30Z", 1},
+      {19, 7713986141286665821, "0/B052F0", 684, 654, 16399, "2026-11-30T15:26:06Z", 1},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.major);
@@ -83,15 +87,22 @@ TEST(ParseControlFile, ReadsWhatServersOfEveryMajorWrote) {
 }
 
 TEST(ParseControlFile, ReadsTheFieldsOfAClusterInRecovery) {
-  ControlFile control = parse_control_file(with_field<uint64_t>(17, 136, 0x16B374D848));
-  EXPECT_EQ(to_string(control.minimum_recovery_lsn), "16/B374D848");
-  EXPECT_EQ(parse_control_file(with_field<uint32_t>(17, 144, 3)).minimum_recovery_timeline,
-            TimelineId{3});
-  EXPECT_EQ(parse_control_file(with_field<uint64_t>(17, 152, 0x2000028)).backup_start_lsn,
-            Lsn{0x2000028});
-  EXPECT_EQ(parse_control_file(with_field<uint64_t>(17, 160, 0x2000128)).backup_end_lsn,
-            Lsn{0x2000128});
-  EXPECT_TRUE(parse_control_file(with_field<uint8_t>(17, 168, 1)).backup_end_required);
+  for (const auto& [major, growth] : {std::pair<int, size_t>{17, 0}, {19, 8}}) {
+    SCOPED_TRACE(major);
+    ControlFile control =
+        parse_control_file(with_field<uint64_t>(major, 136 + growth, 0x16B374D848));
+    EXPECT_EQ(to_string(control.minimum_recovery_lsn), "16/B374D848");
+    control = parse_control_file(with_field<uint32_t>(major, 144 + growth, 3));
+    EXPECT_EQ(control.minimum_recovery_timeline, TimelineId{3});
+    control = parse_control_file(with_field<uint64_t>(major, 152 + growth, 0x2000028));
+    EXPECT_EQ(control.backup_start_lsn, Lsn{0x2000028});
+    control = parse_control_file(with_field<uint64_t>(major, 160 + growth, 0x2000128));
+    EXPECT_EQ(control.backup_end_lsn, Lsn{0x2000128});
+    control = parse_control_file(with_field<uint8_t>(major, 168 + growth, 1));
+    EXPECT_TRUE(control.backup_end_required);
+    control = parse_control_file(with_field<uint32_t>(major, 120 + growth, 77));
+    EXPECT_EQ(control.oldest_active_xid, 77U);
+  }
   EXPECT_EQ(parse_control_file(with_field<uint32_t>(17, 16, 5)).state,
             ClusterState::kInArchiveRecovery);
   EXPECT_EQ(to_string(ClusterState::kInArchiveRecovery), "in archive recovery");
@@ -100,9 +111,9 @@ TEST(ParseControlFile, ReadsTheFieldsOfAClusterInRecovery) {
 }
 
 TEST(ParseControlFile, SeesEveryChangedByteOfTheLivePart) {
-  for (int major : {13, 18}) {
+  for (int major : {13, 18, 19}) {
     Bytes bytes = control_file_of(major);
-    for (size_t at = 0; at < (major == 18 ? 296U : 292U); ++at) {
+    for (size_t at = 0; at < crc_offset_of(major) + 4; ++at) {
       if (at >= 8 && at < 12) continue;  // the version, which says where the CRC is
       bytes[at] ^= std::byte{0x40};
       EXPECT_FALSE(crc_is_valid(bytes)) << at;
@@ -145,6 +156,26 @@ TEST(ParseControlFile, RefusesVersionsThatItDoesNotKnow) {
   EXPECT_EQ(
       test::error_of([] { parse_control_file(with_field<uint32_t>(17, 12, 202007201)); }).code(),
       ErrorCode::kUnsupported);
+}
+
+TEST(ParseControlFile, ReadsOfANewerMajorWhatAllHaveAtOnePlace) {
+  Bytes bytes = test::newer_control_file(7'000'000'000'000'000'001);
+  EXPECT_TRUE(crc_is_valid(bytes));
+  const ControlFile control = parse_control_file(bytes);
+  EXPECT_FALSE(control.is_of_known_major());
+  EXPECT_EQ(control.system_identifier, 7'000'000'000'000'000'001U);
+  EXPECT_EQ(control.catalog_version, test::kNewerCatalogVersion);
+  EXPECT_EQ(control.state, ClusterState::kShutDown);
+  EXPECT_EQ(to_string(control.redo_lsn), "0/B052F0");
+  EXPECT_EQ(control.timeline, TimelineId{1});
+  EXPECT_FALSE(control.has_checksums());
+  // Its CRC is found, so damage is too; and nothing stands behind it.
+  for (size_t at = 12; at < test::kNewerCrcOffset + 5; ++at) {
+    bytes[at] ^= std::byte{0x40};
+    EXPECT_FALSE(crc_is_valid(bytes)) << at;
+    EXPECT_EQ(test::error_of([&] { parse_control_file(bytes); }).code(), ErrorCode::kCorrupt) << at;
+    bytes[at] ^= std::byte{0x40};
+  }
 }
 
 TEST(ParseControlFile, RefusesForeignBuildsAndImpossibleValues) {

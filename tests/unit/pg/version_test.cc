@@ -23,15 +23,31 @@ TEST(Version, IsFoundByCatalogVersionAndByWalMagic) {
 TEST(Version, NamesTheDirectoryInTablespaces) {
   EXPECT_EQ(tablespace_version_directory(13), "PG_13_202007201");
   EXPECT_EQ(tablespace_version_directory(18), "PG_18_202506291");
+  EXPECT_EQ(tablespace_version_directory(19), "PG_19_202610061");
 }
 
 TEST(Version, RefusesMajorsThatItDoesNotKnow) {
-  for (int major : {0, 12, 19}) {
+  for (int major : {0, 12, 20}) {
     Error error = test::error_of([&] { version_of(major); });
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_EQ(error.detail(), "This program knows PostgreSQL 13 to 18.");
+    EXPECT_EQ(error.detail(), "This program knows PostgreSQL 13 to 19.");
   }
-  EXPECT_EQ(test::error_of([] { version_of(19); }).hint(), "A newer Holdfast may know it.");
+  EXPECT_EQ(test::error_of([] { version_of(20); }).hint(), "A newer Holdfast may know it.");
+}
+
+TEST(Version, TellsNewerMajorsFromKnownOnesAndBetas) {
+  EXPECT_FALSE(is_newer_major(kLastMajor));
+  EXPECT_TRUE(is_newer_major(kLastMajor + 1));
+  for (const uint16_t magic :
+       std::initializer_list<uint16_t>{0, 0xD0FF, 0xD106, 0xD120, 0xD121, 0xD122, 0xD300, 0xFFFF})
+    EXPECT_FALSE(is_newer_wal_magic(magic)) << magic;
+  EXPECT_TRUE(is_newer_wal_magic(0xD123));
+  EXPECT_TRUE(is_newer_wal_magic(0xD201));
+  require_known_major(kLastMajor, "Nothing.");
+  const Error error = test::error_of([] { require_known_major(20, "Its WAL is not read."); });
+  EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(error.message(), "PostgreSQL 20 is newer than this program");
+  EXPECT_EQ(error.detail(), "Its WAL is not read. This program knows PostgreSQL 13 to 19.");
 }
 
 TEST(ParseVersionFile, ReadsOneNumber) {

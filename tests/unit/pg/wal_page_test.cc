@@ -17,7 +17,8 @@ TEST(ParseWalSegmentHeader, ReadsWhatServersWrote) {
     uint64_t start;
   } cases[] = {{"pg-13/000000010000000000000009", 13, 7711016004381711055, 0x900000},
                {"pg-15/00000001000000000000000A", 15, 7711016015274031957, 0xA00000},
-               {"pg-18/00000001000000000000000B", 18, 7711016036897029253, 0xB00000}};
+               {"pg-18/00000001000000000000000B", 18, 7711016036897029253, 0xB00000},
+               {"pg-19/00000001000000000000000B", 19, 7713986141286665821, 0xB00000}};
   for (const auto& c : cases) {
     Bytes bytes = test::golden(c.file);
     WalSegmentHeader header = parse_wal_segment_header(bytes);

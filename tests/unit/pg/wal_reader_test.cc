@@ -9,6 +9,7 @@
 #include "pg/wal_page.h"
 #include "support/error_of.h"
 #include "support/golden.h"
+#include "support/newer_major.h"
 #include "support/wal_builder.h"
 
 namespace holdfast::pg {
@@ -106,6 +107,25 @@ TEST(WalReader, ReadsGoldenSegments) {
        16423,
        "0/B0BEA8",
        "2026-11-22T15:20:30.051295Z"},
+      {"00000001000000000000000B",
+       19,
+       {{665, true, false},
+        {668, true, false},
+        {670, false, false},
+        {669, true, false},
+        {673, false, false},
+        {676, false, false},
+        {675, false, false},
+        {674, false, false},
+        {677, true, false},
+        {678, true, true},
+        {680, false, true},
+        {681, true, true},
+        {682, true, false},
+        {683, true, false}},
+       16398,
+       "0/B050A0",
+       "2026-11-30T15:26:06.238786Z"},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.major);
@@ -235,8 +255,10 @@ TEST(WalReader, SaysTheSameOfASegmentInPieces) {
                 scan_segment(part, builder.name(1)));
     }
   }
-  for (const auto& [major, file] : std::vector<std::pair<int, std::string>>{
-           {13, "000000010000000000000009"}, {18, "00000001000000000000000B"}}) {
+  for (const auto& [major, file] :
+       std::vector<std::pair<int, std::string>>{{13, "000000010000000000000009"},
+                                                {18, "00000001000000000000000B"},
+                                                {19, "00000001000000000000000B"}}) {
     const Bytes bytes = test::golden(fmt::format("pg-{}/{}", major, file));
     const WalSegmentSize size(kSegment);
     const SegmentName name = parse_wal_file_name(file, size).segment;
@@ -373,8 +395,11 @@ TEST(WalReader, StopsAtASwitchAndFollowsItIntoTheNextSegment) {
 
 TEST(WalReader, DropsARecordThatACrashCutShort) {
   // Within a segment, and where the cut lies at a segment's end.
-  for (uint64_t start : {kSegment + 3 * kWalBlockBytes + 1000, 2 * kSegment - 800}) {
-    WalBuilder builder;
+  for (const auto& [major, start] :
+       std::vector<std::pair<int, uint64_t>>{{15, kSegment + 3 * kWalBlockBytes + 1000},
+                                             {15, 2 * kSegment - 800},
+                                             {19, kSegment + 3 * kWalBlockBytes + 1000}}) {
+    WalBuilder builder({.major = major});
     builder.add_filler(10);
     if (start > builder.end_lsn().value + 2 * kWalBlockBytes) {
       builder.fill_to({start / kWalBlockBytes * kWalBlockBytes + kWalShortHeaderBytes});
@@ -388,6 +413,44 @@ TEST(WalReader, DropsARecordThatACrashCutShort) {
     EXPECT_EQ(std::ranges::count(read.records, before), 1);
     EXPECT_EQ(read.records.back(), after);
     EXPECT_EQ(read.summaries.back().stop, WalStop::kZeros);
+  }
+}
+
+TEST(WalReader, ReadsOnBehindARecordThatAServerOf19Lost) {
+  const WalSegmentSize size(kSegment);
+  const std::string file = "00000001000000000000000B";
+  std::vector<Lsn> records;
+  WalReader reader(size);
+  const WalSegmentSummary summary = reader.feed(
+      test::golden("pg-19/overwritten-" + file), parse_wal_file_name(file, size).segment,
+      [&](const WalRecord& record) { records.push_back(record.lsn); });
+  EXPECT_EQ(summary.stop, WalStop::kShort) << summary.stop_reason;
+  const auto overwrites = std::ranges::find(records, parse_lsn("0/00B0A018"));
+  ASSERT_TRUE(overwrites != records.end() && overwrites != records.begin());
+  EXPECT_EQ(to_string(*std::prev(overwrites)), "0/B07BC0");
+  EXPECT_GT(std::distance(overwrites, records.end()), 2);
+}
+
+TEST(WalReader, ReadsNothingOfANewerMajorButWhoseItIs) {
+  WalBuilder builder({.major = 19});
+  while (builder.segment_count() < 2) builder.add_filler(5000);
+  WalReader reader(builder.options().size);
+  for (size_t i = 0; i < 2; ++i) {
+    const WalSegmentSummary summary =
+        reader.feed(test::newer_wal(builder.segment(i)), builder.name(i),
+                    [](const WalRecord&) { ADD_FAILURE() << "a record"; });
+    EXPECT_EQ(summary.stop, WalStop::kNewerMajor);
+    EXPECT_EQ(summary.stop_lsn, start_lsn(builder.name(i).segment_number, summary.segment_size));
+    EXPECT_EQ(summary.major, 0);
+    EXPECT_EQ(summary.page_magic, test::kNewerWalMagic);
+    EXPECT_EQ(summary.system_identifier, builder.options().system_identifier);
+    EXPECT_EQ(summary.remaining_length_at_start, 0U);
+    EXPECT_EQ(summary.record_count, 0U);
+    // The rules for files that are no segments hold all the same.
+    EXPECT_TRUE(holds_segment(test::newer_wal(builder.segment(i)), builder.name(i),
+                              summary.segment_size, {}));
+    EXPECT_FALSE(holds_segment(test::newer_wal(builder.segment(i)), builder.name(i + 1),
+                               summary.segment_size, {}));
   }
 }
 

@@ -251,10 +251,10 @@ TEST(WalkWalRecord, SaysWhatIsWrong) {
 
 TEST(IsValidResourceManager, KnowsExtensionsFrom15On) {
   EXPECT_TRUE(is_valid_resource_manager(21, 13));
-  EXPECT_FALSE(is_valid_resource_manager(22, 18));
+  EXPECT_FALSE(is_valid_resource_manager(22, 19));
   EXPECT_FALSE(is_valid_resource_manager(128, 14));
   EXPECT_TRUE(is_valid_resource_manager(128, 15));
-  EXPECT_TRUE(is_valid_resource_manager(255, 18));
+  EXPECT_TRUE(is_valid_resource_manager(255, 19));
   EXPECT_FALSE(is_valid_resource_manager(127, 18));
 }
 

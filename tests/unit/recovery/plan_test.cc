@@ -87,6 +87,49 @@ Target to_lsn(pg::Lsn lsn, bool exclusive = false) {
 Target to_xid(uint32_t xid) { return {.kind = TargetKind::kXid, .xid = xid}; }
 Target to_name(std::string name) { return {.kind = TargetKind::kName, .name = std::move(name)}; }
 
+class NewerMajor : public testing::Test, protected ArchiveFixture {
+ protected:
+  NewerMajor() : ArchiveFixture(test::kNewerMajor) {
+    for (uint32_t k = 1; k <= 4; ++k) {
+      first_records_[k] = wal_.end_lsn() + 40;
+      add_commit(wal_, k, 10 * k);
+      stops_[k] = wal_.end_lsn();
+      wal_.add_switch();
+    }
+    id_ = put_backup({.start = first_records_[2], .stop = stops_[2], .stop_minute = 22});
+  }
+  Plan plan(const Target& target) { return make_plan(repository(), lineage(), target); }
+
+  WalBuilder wal_;
+  std::map<uint32_t, pg::Lsn> first_records_, stops_;
+  std::string id_;
+};
+
+TEST_F(NewerMajor, IsRecoveredToItsEndAndToABackupsEndAndNowhereElse) {
+  put_segments(wal_);
+  const Plan latest = plan({});
+  EXPECT_EQ(latest.backup.id, id_);
+  EXPECT_EQ(latest.segments, 3U);
+  EXPECT_EQ(latest.target.kind, TargetKind::kLatest);
+  EXPECT_EQ(latest.end_lsn, pg::end_lsn(4, size()));
+  EXPECT_FALSE(latest.last_record);
+  const Plan immediate = plan({.kind = TargetKind::kImmediate});
+  EXPECT_EQ(immediate.segments, 1U);
+  EXPECT_EQ(immediate.end_lsn, stops_[2]);
+  for (const Target& target :
+       {to_time(25), to_lsn(stops_[3]), to_xid(3), to_name("before release")}) {
+    const Error error = test::error_of([&] { plan(target); });
+    EXPECT_EQ(error.code(), ErrorCode::kUnsupported) << to_string(target);
+    EXPECT_EQ(error.message(), "PostgreSQL 20 is newer than this program");
+    EXPECT_NE(error.detail().find("--to-immediate"), std::string::npos) << error.detail();
+  }
+}
+
+TEST_F(NewerMajor, IsRefusedOverAHoleAsAnyOther) {
+  put_segments(wal_, {3});
+  EXPECT_EQ(test::error_of([&] { plan({}); }).code(), ErrorCode::kTargetUnreachable);
+}
+
 TEST_F(PlanTest, EachTargetGetsTheNewestBackupThatEndsBeforeItAndTheSegmentsUpToIt) {
   put_all();
   const struct {

@@ -11,7 +11,9 @@
 #include "support/error_of.h"
 #include "support/fake_clock.h"
 #include "support/fault_store.h"
+#include "support/newer_major.h"
 #include "support/pieces_of.h"
+#include "support/wal_builder.h"
 
 namespace holdfast::repo {
 namespace {
@@ -181,6 +183,26 @@ TEST(WalSegmentInfoJson, RefusesWhatItDoesNotSay) {
     EXPECT_EQ(test::error_of([&] { wal_segment_info_from_json(json); }).code(), ErrorCode::kCorrupt)
         << c.member;
   }
+}
+
+// A program that knows the major must not find a segment that says that nothing was committed in
+// it.
+TEST(WalSegmentInfoJson, OfANewerMajorSaysThatNothingWasRead) {
+  test::WalBuilder wal({.major = 19});
+  while (wal.segment_count() < 2) wal.add_filler(5000);
+  const auto describe = [&](size_t index) {
+    const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(index)};
+    return test::describe_segment(test::newer_wal(wal.segment(index)), file, {});
+  };
+  const WalSegmentInfo info = describe(0);
+  EXPECT_TRUE(is_unread(info));
+  EXPECT_TRUE(reaches_its_end(info));
+  EXPECT_TRUE(joins(info, describe(1)) && leads_into(info, describe(1)));
+  const Json json = to_json(info);
+  EXPECT_EQ(json.at("readable_end").as_string(), json.at("start_lsn").as_string());
+  const WalSegmentInfo read = wal_segment_info_from_json(json);
+  EXPECT_TRUE(reaches_its_end(read));
+  EXPECT_EQ(read.sha256, info.sha256);
 }
 
 TEST(WalJoin, ComparesWhatBothEndsKnow) {

@@ -74,14 +74,20 @@ TEST(RaisedToFloors, RaisesOnlyWhatIsLower) {
                                      .max_wal_senders = 10,
                                      .max_prepared_transactions = 5,
                                      .max_locks_per_transaction = 128};
-  EXPECT_EQ(raised_to_floors(floors, {}),
+  EXPECT_EQ(raised_to_floors(floors, {}, 18),
             (ConfSettings{{.name = "max_connections", .value = "200"},
                           {.name = "max_prepared_transactions", .value = "5"},
                           {.name = "max_locks_per_transaction", .value = "128"}}));
-  EXPECT_EQ(raised_to_floors(floors, {{"max_connections", "300"},
-                                      {"max_worker_processes", "4"},
-                                      {"max_prepared_transactions", "5"},
-                                      {"max_locks_per_transaction", "0x100"}}),
+  // 19 has more locks without being told.
+  EXPECT_EQ(raised_to_floors(floors, {}, 19),
+            (ConfSettings{{.name = "max_connections", .value = "200"},
+                          {.name = "max_prepared_transactions", .value = "5"}}));
+  EXPECT_EQ(raised_to_floors(floors,
+                             {{"max_connections", "300"},
+                              {"max_worker_processes", "4"},
+                              {"max_prepared_transactions", "5"},
+                              {"max_locks_per_transaction", "0x100"}},
+                             15),
             (ConfSettings{{.name = "max_worker_processes", .value = "8"},
                           {.name = "max_locks_per_transaction", .value = "128"}}));
 }

@@ -6,6 +6,7 @@
 
 #include "repo/marks.h"
 #include "repo/verified_objects.h"
+#include "support/archive_fixture.h"
 #include "support/closed_store.h"
 #include "support/counting_store.h"
 #include "support/error_of.h"
@@ -84,6 +85,27 @@ class VerifyTest : public testing::Test {
   WholeRepository world_{Sealing::kNone};
   test::RecordingReporter reporter_;
 };
+
+TEST(VerifyNewerMajor, ReadsEveryByteOfWalThatItDoesNotKnow) {
+  test::ArchiveFixture world(test::kNewerMajor);
+  test::WalBuilder wal;
+  while (wal.segment_count() < 3) wal.add_filler(5000);
+  wal.add_switch();
+  world.put_segments(wal);
+  test::RecordingReporter reporter;
+  const auto run = [&] {
+    return verify({.cluster = "main", .deep = true, .jobs = 1}, world.repository(), reporter, {});
+  };
+  const VerifyResult good = run();
+  EXPECT_FALSE(good.damaged());
+  EXPECT_EQ(good.lineages.at(0).segments_read, 3U);
+  const std::string object =
+      world.archive().object_name({.kind = pg::WalFileKind::kSegment, .segment = wal.name(1)});
+  world.store().edit(object, [](Bytes& bytes) { bytes[bytes.size() - 100] ^= std::byte{1}; });
+  const VerifyResult bad = run();
+  ASSERT_EQ(bad.lineages.at(0).findings.size(), 1U);
+  EXPECT_EQ(bad.lineages.at(0).findings.front().object, object);
+}
 
 TEST_F(VerifyTest, AWholeRepositoryIsGoodAndSaysWhatCanBeRecovered) {
   const std::string first = world_.take_backup(1);
