@@ -262,6 +262,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                  "begin a new lineage, after pg_upgrade or a new initdb");
   init->add_flag("--configure-server", arguments.configure_server,
                  "set archive_mode, archive_command and wal_level on the server");
+  init->add_flag("--replace", arguments.replace,
+                 "with --configure-server: move its archiving here from where it goes now");
 
   CLI::App* check =
       command(&app, "check", "prove that archiving works, or tell what is wrong with it");
@@ -548,6 +550,15 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     if (!arguments.destroy && !arguments.confirmed_name.empty())
       usage("--confirm goes with --destroy", {}, arguments.command);
   }
+  arguments.typed_command = arguments.command == "init"
+                                ? typed_without(argc, argv, {}, {"--replace", "--configure-server"})
+                                : typed_without(argc, argv, {"--lineage"}, {});
+  // Which clusters there are is asked, or which one goes is said: none need be chosen.
+  if (arguments.command == "cluster list") arguments.sources.options.emplace("cluster", "main");
+  if (arguments.command == "cluster remove")
+    arguments.sources.options["cluster"] = arguments.words.front();
+  if (arguments.replace && !arguments.configure_server)
+    usage("--replace goes with --configure-server", {}, arguments.command);
   if (arguments.command == "restore") {
     read_target(arguments, target);
     keep_typed(argc, argv, arguments);

@@ -12,6 +12,7 @@
 #include "config/settings.h"
 #include "repo/repository.h"
 #include "restore/restore.h"
+#include "setup/init.h"
 
 namespace holdfast::cli {
 
@@ -42,6 +43,11 @@ struct OpenRepository {
 // id.
 std::string archive_command(const config::Settings& settings);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
+// The repository that it archives into, told from every other; and where another command of this
+// program's archives to, as far as its own words say that: nullopt where they do not, or where it
+// does more than that.
+std::string archived_repository(const config::Settings& settings);
+std::optional<setup::ArchivePlace> archive_place_of(const std::string& command);
 
 // Who is asked, and what the user says, of a server that is not seen.
 cluster::ServerWitness server_witness(const Call& call);

@@ -87,6 +87,20 @@ std::string origin_text(const Setting& setting, Origin origin, const std::string
   return fmt::format("default of \"{}\"", setting.key);
 }
 
+// One that cannot be read cannot be used either, whatever the system calls it.
+std::optional<Bytes> read_configuration(const std::string& file) {
+  std::optional<Bytes> text;
+  const std::optional<Error> unreadable = error_of({ErrorCode::kIo, ErrorCode::kPermission}, [&] {
+    text = read_if_exists(file, size_t{1} << 20);
+  });
+  if (unreadable)
+    throw Error({.code = ErrorCode::kConfiguration,
+                 .message = unreadable->message(),
+                 .detail = unreadable->detail(),
+                 .hint = unreadable->hint()});
+  return text;
+}
+
 std::string first_line(std::string_view text) {
   text = text.substr(0, text.find('\n'));
   if (text.ends_with('\r')) text.remove_suffix(1);
@@ -129,7 +143,7 @@ Settings Settings::load(const Sources& sources) {
   const bool named = !file.empty();
   if (!named) file = kDefaultConfigFile;
   std::optional<TomlFile> toml;
-  if (std::optional<Bytes> text = read_if_exists(file, size_t{1} << 20)) {
+  if (std::optional<Bytes> text = read_configuration(file)) {
     result.config_file_ = absolute_path(file);
     toml = parse_toml(as_text(*text), result.config_file_);
   } else if (named) {

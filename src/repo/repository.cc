@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
 
@@ -274,15 +275,17 @@ std::vector<Lineage> Repository::require_lineages(const std::string& cluster,
 void Repository::throw_no_cluster(const std::string& cluster) const {
   const std::vector<std::string> known = clusters();
   const std::string begin = fmt::format("holdfast init -c {}", cluster);
+  const std::optional<std::string> meant = meant_word(cluster, known);
   throw Error(
       {.code = ErrorCode::kNotFound,
        .message = fmt::format("the repository has no cluster \"{}\"", cluster),
        .detail = known.empty() ? "It has no cluster at all."
                                : fmt::format("It has: {}.", fmt::join(known, ", ")),
-       .hint = known.empty()
-                   ? fmt::format("Run \"{}\" first.", begin)
-                   : fmt::format("Choose one with --cluster NAME, or begin this one with \"{}\".",
-                                 begin)});
+       .hint =
+           known.empty()
+               ? fmt::format("Run \"{}\" first.", begin)
+               : fmt::format("{}Choose one with --cluster NAME, or begin this one with \"{}\".",
+                             meant ? fmt::format("Did you mean \"{}\"? ", *meant) : "", begin)});
 }
 
 std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) const {

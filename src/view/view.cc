@@ -97,7 +97,8 @@ Json json(const Error& error) {
       .set("context", std::move(context));
 }
 
-std::string text(const setup::InitResult& result, const std::string& repository_url) {
+std::string text(const setup::InitResult& result, const std::string& repository_url,
+                 const std::string& configure) {
   std::string out = fmt::format(
       "{} repository at \"{}\"{}\n{} lineage {} of cluster \"{}\": PostgreSQL {}, system "
       "identifier {}\n",
@@ -110,8 +111,11 @@ std::string text(const setup::InitResult& result, const std::string& repository_
     out += fmt::format("{} = '{}'    (it {} '{}'{})\n", change.name, change.after,
                        result.changes_made ? "was" : "is", change.before,
                        change.needs_restart ? "; needs a restart of the server" : "");
-  if (!result.changes.empty() && !result.changes_made)
-    out += "Next: run \"holdfast init --configure-server\", which makes these settings.\n";
+  if (!result.archives_elsewhere.empty())
+    out += fmt::format("But {}. To move its archiving here run \"{} --replace\".\n",
+                       result.archives_elsewhere, configure);
+  else if (!result.changes.empty() && !result.changes_made)
+    out += fmt::format("Next: run \"{}\", which makes these settings.\n", configure);
   else if (result.restart_needed)
     out += "Next: restart the server, then run \"holdfast backup\".\n";
   else if (!result.changes.empty())
@@ -137,6 +141,7 @@ Json json(const setup::InitResult& result) {
       .set("lineage", lineage_json(result.lineage))
       .set("changes", std::move(changes))
       .set("changes_made", result.changes_made)
+      .set("archives_elsewhere", result.archives_elsewhere)
       .set("restart_needed", result.restart_needed);
 }
 
