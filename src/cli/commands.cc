@@ -250,8 +250,13 @@ int run_restore(const Call& call) {
     return 0;
   }
   if (arguments.dry_run) {
-    show(call, restore::preview(options, opened.repository, call.clock, call.reporter, call.stop));
-    return 0;
+    const restore::Preview preview =
+        restore::preview(options, opened.repository, call.clock, call.reporter, call.stop);
+    show(call, preview);
+    if (!preview.refusal) return 0;
+    std::fflush(stdout);
+    std::fputs(view::text(*preview.refusal).c_str(), stderr);
+    return exit_status(preview.refusal->code());
   }
   show_done(call,
             restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));

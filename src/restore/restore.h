@@ -131,9 +131,12 @@ struct Preview {
   bool is_delta = false;                    // then only what differs does
   std::optional<int> running_server;        // kInPlace: its pid; it must be stopped first
   std::optional<std::string> server_doubt;  // kInPlace: why it is not certain that it has ended
-  std::vector<std::string> unarchived;      // kInPlace: WAL that would be saved first; it may lead
-                                            // recovery farther than the plan
-  uint64_t files = 0, bytes = 0;            // to be laid
+  // kInPlace: what the run is refused with as things are now; the plan is worth seeing all the
+  // same.
+  std::optional<Error> refusal;
+  std::vector<std::string> unarchived;  // kInPlace: WAL that would be saved first; it may lead
+                                        // recovery farther than the plan
+  uint64_t files = 0, bytes = 0;        // to be laid
   std::vector<DiskNeed> disk;
   std::vector<std::pair<std::string, std::string>> tablespaces;  // recorded path, place
   std::string configuration;                                     // whose is laid, in words
