@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/time.h"
+#include "pg/transaction_id.h"
 
 namespace holdfast::cli {
 namespace {
@@ -50,7 +51,10 @@ void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
   command->add_option("--to-lsn", texts.lsn, "recover to the record at this LSN")
       ->type_name("LSN")
       ->group("Target");
-  command->add_option("--to-xid", texts.xid, "recover to the end of this transaction")
+  command
+      ->add_option("--to-xid", texts.xid,
+                   "recover to the end of this transaction; with its epoch, as "
+                   "pg_current_xact_id() prints it, or its lower 32 bits")
       ->type_name("XID")
       ->group("Target");
   command->add_option("--to-name", texts.name, "recover to this restore point")
@@ -102,11 +106,9 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
     target.lsn = pg::parse_lsn(texts.lsn);
   } else if (!texts.xid.empty()) {
     target.kind = TargetKind::kXid;
-    const char* end = texts.xid.data() + texts.xid.size();
-    auto [stop, error] = std::from_chars(texts.xid.data(), end, target.xid);
-    if (error != std::errc() || stop != end || target.xid < 3)
-      usage(fmt::format("invalid transaction id \"{}\"", texts.xid),
-            "A transaction id is a whole number from 3 to 4294967295.", arguments.command);
+    if (const std::optional<Error> error =
+            error_of([&] { target.xid = pg::parse_transaction_id(texts.xid); }))
+      usage(error->message(), error->detail(), arguments.command);
   } else if (!texts.name.empty()) {
     target.kind = TargetKind::kName;
     target.name = texts.name;
