@@ -44,6 +44,15 @@ void add_settings(CLI::App& app, Arguments& arguments) {
   }
 }
 
+void add_lineage(CLI::App* command, Arguments& arguments) {
+  command
+      ->add_option(
+          "--lineage", arguments.lineage,
+          "of this lineage, as \"lineage list\" names it (default: the cluster's own, or the "
+          "only one with backups)")
+      ->type_name("NAME");
+}
+
 void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
   command->add_option("--to", texts.time, "recover to the last commit at or before this time")
       ->type_name("TIME")
@@ -151,7 +160,7 @@ void keep_typed(int argc, const char* const* argv, Arguments& arguments) {
   arguments.resume_command =
       typed_without(argc, argv,
                     {"--to", "--to-lsn", "--to-xid", "--to-name", "--timeline", "--backup",
-                     "--tablespace", "--action", "--port", "--archive"},
+                     "--tablespace", "--action", "--port", "--archive", "--lineage"},
                     {"--to-latest", "--to-immediate", "--exclusive", "--dry-run", "--start",
                      "--yes", "--delta", "--resume", "--server-is-dead", "--json"}) +
       " --resume";
@@ -309,6 +318,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
       ->expected(1)
       ->required();
+  add_lineage(show, arguments);
 
   CLI::App* exported =
       command(backup, "export", "write a backup as tar files that need no Holdfast");
@@ -321,6 +331,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
           "a new or empty directory for base.tar and a tar of each tablespace; - for stdout")
       ->type_name("DIR|-")
       ->required();
+  add_lineage(exported, arguments);
   choice(exported->add_option("--wal", arguments.wal,
                               "on or off: include the WAL that the backup needs (default on)"),
          {"on", "off"});
@@ -337,12 +348,14 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
   pin->add_flag("--off", arguments.off, "protect it no longer");
+  add_lineage(pin, arguments);
   CLI::App* remove = command(backup, "delete", "take backups off; expire then frees their space");
   remove->add_option("ID", arguments.words, "ids, the beginnings of some, or latest")->required();
   remove->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
   remove->add_flag("--yes", arguments.yes, "do not ask");
   remove->add_flag("--delete-last", arguments.delete_last,
                    "also when no good backup of the cluster would be left");
+  add_lineage(remove, arguments);
 
   CLI::App* undelete = command(backup, "undelete", "take the deletion of a backup back");
   undelete->add_option("ID", arguments.words, "an id, or the beginning of one")
@@ -418,6 +431,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->type_name("OLD=NEW")
       ->allow_extra_args(false);
   add_target(restore, arguments, target);
+  add_lineage(restore, arguments);
   choice(restore->add_option("--action", arguments.action,
                              "at the target: promote, pause or shutdown (default promote)"),
          {"promote", "pause", "shutdown"});
@@ -464,6 +478,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       command(&app, "drill", "rehearse a recovery in a sandbox, check it and measure it");
   drill->require_subcommand(0, 1);
   add_target(drill, arguments, target);
+  add_lineage(drill, arguments);
   drill
       ->add_option("--check", arguments.check_file,
                    "SQL statements that must be true of the recovered cluster")

@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "cluster/connection.h"
+#include "cluster/data_directory.h"
+#include "cluster/server_facts.h"
 #include "store/open_store.h"
 
 namespace holdfast::cli {
@@ -27,8 +29,31 @@ std::vector<repo::Lineage> OpenRepository::lineages() const {
       });
 }
 
-repo::Lineage OpenRepository::lineage() const {
-  return repository.require_lineages(cluster).back();
+namespace {
+
+// As its data directory says it, which outlives its server; else as the server does.
+std::optional<uint64_t> system_of_cluster(const Call& call) {
+  std::optional<uint64_t> system;
+  const std::string& directory = call.settings.text("cluster.pgdata");
+  if (!directory.empty())
+    error_of([&] { system = cluster::read_control_file(directory).control.system_identifier; });
+  const std::string& conninfo = call.settings.text("cluster.conninfo");
+  if (!system && !conninfo.empty())
+    error_of([&] {
+      cluster::Connection connection = cluster::Connection::connect(
+          {.conninfo = conninfo, .application_name = "holdfast"}, call.stop);
+      system = cluster::read_server_facts(connection).system_identifier;
+    });
+  return system;
+}
+
+}  // namespace
+
+repo::LineageChoice lineage_choice(const Call& call, std::string backup) {
+  return {.lineage = call.arguments.lineage,
+          .backup = std::move(backup),
+          .ask_system = [&call] { return system_of_cluster(call); },
+          .command = call.arguments.typed_command};
 }
 
 std::string archive_command(const config::Settings& settings) {

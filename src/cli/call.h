@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "cli/arguments.h"
 #include "config/settings.h"
+#include "repo/lineage_choice.h"
 #include "repo/repository.h"
 #include "restore/restore.h"
 #include "setup/init.h"
@@ -28,16 +29,19 @@ struct Call {
 struct OpenRepository {
   explicit OpenRepository(const Call& call);
 
-  // Of the chosen cluster, oldest first; and the newest. Throw kNotFound when the repository has no
-  // such cluster, naming those that it has. Of one that cannot be read the first warns.
+  // Of the chosen cluster, oldest first. Throws kNotFound when the repository has no such cluster,
+  // naming those that it has; warns of one that cannot be read.
   std::vector<repo::Lineage> lineages() const;
-  repo::Lineage lineage() const;
 
   std::string cluster;
   std::unique_ptr<store::Store> store;
   repo::Repository repository;
   Reporter& reporter;
 };
+
+// Which lineage is meant, by --lineage, by `backup`, else by the cluster's data directory or
+// server. `call` must outlive it.
+repo::LineageChoice lineage_choice(const Call& call, std::string backup = {});
 
 // The text of archive_command, and of restore_command for one repository, which is pinned by its
 // id.

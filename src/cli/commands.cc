@@ -183,7 +183,8 @@ int run_backup_list(const Call& call) {
 int run_backup_show(const Call& call) {
   const OpenRepository opened(call);
   const std::string& id = call.arguments.words.front();
-  const repo::Lineage lineage = repo::lineage_with_backup(opened.repository, opened.cluster, id);
+  const repo::Lineage lineage =
+      repo::choose_lineage(opened.repository, opened.cluster, lineage_choice(call, id));
   show(call, repo::resolve_backup(opened.repository, lineage.name, id));
   return 0;
 }
@@ -221,6 +222,7 @@ int run_restore(const Call& call) {
   options.where = arguments.in_place ? restore::Where::kInPlace : restore::Where::kInto;
   options.directory =
       arguments.in_place ? settings.text("cluster.pgdata") : absolute_path(arguments.into);
+  options.lineage = lineage_choice(call);
   options.target = arguments.target;
   options.action = arguments.action == "pause"      ? recovery::TargetAction::kPause
                    : arguments.action == "shutdown" ? recovery::TargetAction::kShutdown

@@ -131,7 +131,8 @@ int run_backup_delete(const Call& call) {
   const OpenRepository opened(call);
   expire::Deletion deletion = expire::plan_deletion({.cluster = call.settings.cluster(),
                                                      .ids = call.arguments.words,
-                                                     .delete_last = call.arguments.delete_last},
+                                                     .delete_last = call.arguments.delete_last,
+                                                     .lineage = lineage_choice(call)},
                                                     opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {
@@ -166,8 +167,10 @@ int run_backup_undelete(const Call& call) {
 int run_backup_pin(const Call& call) {
   const OpenRepository opened(call);
   const bool pinned = !call.arguments.off;
-  const repo::Backup backup =
-      expire::pin(call.settings.cluster(), call.arguments.words.front(), pinned, opened.repository);
+  const repo::Backup backup = expire::pin({.cluster = call.settings.cluster(),
+                                           .id = call.arguments.words.front(),
+                                           .lineage = lineage_choice(call)},
+                                          pinned, opened.repository);
   if (call.arguments.json)
     print(Json::object()
               .set("schema", "holdfast.backup_pin.v1")

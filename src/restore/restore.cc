@@ -156,7 +156,10 @@ Microseconds Restore::lap() {
 }
 
 void Restore::find_lineage() {
-  lineage_ = repo::lineage_with_backup(repository_, options_.cluster, options_.target.backup);
+  repo::LineageChoice choice = options_.lineage;
+  choice.backup = options_.target.backup;
+  choice.command = options_.target.command;
+  lineage_ = repo::choose_lineage(repository_, options_.cluster, choice);
 }
 
 void Restore::require_confirmed() const {

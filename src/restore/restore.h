@@ -18,6 +18,7 @@
 #include "cluster/server_end.h"
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
+#include "repo/lineage_choice.h"
 #include "restore/disk.h"
 #include "restore/recover.h"
 #include "restore/tablespaces.h"
@@ -49,6 +50,7 @@ struct RestoreOptions {
   Where where = Where::kInto;
   std::string directory;  // kInto: the new data directory; kInPlace: the data directory (empty: the
                           // backup's)
+  repo::LineageChoice lineage = {};  // its backup and command are the target's
   recovery::Target target;
   recovery::TargetAction action = recovery::TargetAction::kPromote;
   // The caller was told that action in so many words: only then does the data directory of a

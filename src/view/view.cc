@@ -384,7 +384,8 @@ Json json(const repo::Backup& backup) {
 std::string text(const restore::RestoreResult& result) {
   const recovery::Plan& plan = result.plan;
   std::vector<std::pair<std::string, std::string>> lines = {
-      {"backup", fmt::format("{} ({})", plan.backup.id, plan.why_this_backup)},
+      {"backup", fmt::format("{} of lineage {} ({})", plan.backup.id,
+                             repo::to_string(plan.backup.lineage), plan.why_this_backup)},
       {"target", to_string(plan.target)},
       {"WAL", fmt::format("{} segment{} to replay, timeline {}", plan.segments,
                           plan.segments == 1 ? "" : "s", pg::to_string(plan.timeline))},
