@@ -387,6 +387,31 @@ Arguments parse_arguments(int argc, const char* const* argv) {
         ->type_name("FILE");
   }
 
+  CLI::App* remove_key = command(
+      repo, "remove-key", "let a key open it no longer; the configured one must open it beside it");
+  remove_key->add_option("ID", arguments.words, "an id of list-keys, or the beginning of one")
+      ->expected(1)
+      ->required();
+
+  CLI::App* cluster = command(&app, "cluster", "the clusters of the repository");
+  cluster->require_subcommand(1, 1);
+  command(cluster, "list", "every cluster: lineages, backups, when it was last archived");
+  CLI::App* remove_cluster =
+      command(cluster, "remove", "remove a cluster that has no backups, for good");
+  remove_cluster->add_option("NAME", arguments.words, "its name")->expected(1)->required();
+  CLI::App* lineage = command(&app, "lineage", "the lineages of a cluster");
+  lineage->require_subcommand(1, 1);
+  command(lineage, "list", "every lineage: system identifier, backups, when it was last archived");
+  CLI::App* remove_lineage =
+      command(lineage, "remove", "remove a lineage that has no backups, for good");
+  remove_lineage->add_option("NAME", arguments.words, "as \"lineage list\" names it: 15-2")
+      ->expected(1)
+      ->required();
+  for (CLI::App* removes : {remove_key, remove_cluster, remove_lineage}) {
+    removes->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
+    removes->add_flag("--yes", arguments.yes, "do not ask");
+  }
+
   CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
   wal->require_subcommand(1, 1);
   CLI::App* push = command(wal, "push", "archive a WAL file: for archive_command");

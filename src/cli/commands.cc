@@ -21,6 +21,7 @@
 #include "cli/expire_commands.h"
 #include "cli/export_command.h"
 #include "cli/import_command.h"
+#include "cli/lineage_commands.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
@@ -325,6 +326,11 @@ constexpr std::array kCommands = {
     Command{"repo list-keys", run_repo_list_keys},
     Command{"repo change-key", run_repo_change_key},
     Command{"repo add-key", run_repo_add_key},
+    Command{"repo remove-key", run_repo_remove_key},
+    Command{"cluster list", run_cluster_list},
+    Command{"cluster remove", run_cluster_remove},
+    Command{"lineage list", run_lineage_list},
+    Command{"lineage remove", run_lineage_remove},
     Command{"wal push", run_wal_push},
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},

@@ -317,9 +317,13 @@ Lineage Repository::create_lineage(Lineage lineage) const {
                          "cluster \"{}\" already has a lineage for the system identifier {}",
                          lineage.name.cluster, lineage.system_identifier),
                      .detail = fmt::format("It is \"{}\".", to_string(other.name))});
-      if (other.name.major == lineage.name.major)
-        lineage.name.count = std::max(lineage.name.count, other.name.count + 1);
     }
+    // Also what an interrupted removal left: its objects are another lineage's.
+    for (const std::string& folder :
+         folders_below(*store_, cluster_folder(lineage.name.cluster), true))
+      if (const std::optional<LineageName> there = parse_lineage_name(lineage.name.cluster, folder);
+          there && there->major == lineage.name.major)
+        lineage.name.count = std::max(lineage.name.count, there->count + 1);
     Json body = Json::object();
     body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
     body.set("system_identifier", std::to_string(lineage.system_identifier))
