@@ -485,6 +485,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   restore->add_flag("--server-is-dead", arguments.server_is_dead, kServerIsDead);
 
   CLI::App* verify = command(&app, "verify", "read everything and say what is damaged");
+  add_lineage(verify, arguments);
   verify->add_flag("--deep", arguments.deep, "read again what was found good before");
   verify
       ->add_option("BACKUP", arguments.words,
