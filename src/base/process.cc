@@ -349,6 +349,41 @@ std::string shell_quote(std::string_view word) {
   return quoted + "'";
 }
 
+std::optional<std::vector<std::string>> shell_words(std::string_view command) {
+  constexpr std::string_view kMeansMore = "$`&|;<>()*?[]#~!{}\n";
+  std::vector<std::string> words;
+  bool in_word = false;
+  for (size_t at = 0; at < command.size(); ++at) {
+    const char c = command[at];
+    if (!in_word && c != ' ' && c != '\t') {
+      words.emplace_back();
+      in_word = true;
+    }
+    if (c == '\'') {
+      const size_t end = command.find('\'', at + 1);
+      if (end == std::string_view::npos) return std::nullopt;
+      words.back() += command.substr(at + 1, end - at - 1);
+      at = end;
+    } else if (c == '"') {
+      const size_t end = command.find_first_of("\"$`\\", at + 1);
+      if (end == std::string_view::npos || command[end] != '"') return std::nullopt;
+      words.back() += command.substr(at + 1, end - at - 1);
+      at = end;
+    } else if (c == '\\') {
+      if (++at == command.size() || command[at] == '\n') return std::nullopt;
+      words.back() += command[at];
+    } else if (c == ' ' || c == '\t') {
+      in_word = false;
+    } else if (kMeansMore.find(c) != std::string_view::npos) {
+      return std::nullopt;
+    } else {
+      words.back() += c;
+    }
+  }
+  if (!words.empty() && words.front().find('=') != std::string::npos) return std::nullopt;
+  return words;
+}
+
 std::string program_path() { return read_link("/proc/self/exe"); }
 
 pid_t process_id() { return getpid(); }

@@ -92,6 +92,9 @@ std::string run_checked(const SpawnOptions& options);
 
 // "'it'\''s'": one word for a POSIX shell; a word of plain characters stays as it is.
 std::string shell_quote(std::string_view word);
+// The words of a command line that does no more than run one program with them; nullopt where the
+// shell would do more: a second command, a redirection, an expansion, an assignment.
+std::optional<std::vector<std::string>> shell_words(std::string_view command);
 
 // The path of the running program, its process id, and this host's name.
 std::string program_path();

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/time.h"
+#include "pg/transaction_id.h"
 
 namespace holdfast::cli {
 namespace {
@@ -43,6 +44,15 @@ void add_settings(CLI::App& app, Arguments& arguments) {
   }
 }
 
+void add_lineage(CLI::App* command, Arguments& arguments) {
+  command
+      ->add_option(
+          "--lineage", arguments.lineage,
+          "of this lineage, as \"lineage list\" names it (default: the cluster's own, or the "
+          "only one with backups)")
+      ->type_name("NAME");
+}
+
 void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
   command->add_option("--to", texts.time, "recover to the last commit at or before this time")
       ->type_name("TIME")
@@ -50,7 +60,10 @@ void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
   command->add_option("--to-lsn", texts.lsn, "recover to the record at this LSN")
       ->type_name("LSN")
       ->group("Target");
-  command->add_option("--to-xid", texts.xid, "recover to the end of this transaction")
+  command
+      ->add_option("--to-xid", texts.xid,
+                   "recover to the end of this transaction; with its epoch, as "
+                   "pg_current_xact_id() prints it, or its lower 32 bits")
       ->type_name("XID")
       ->group("Target");
   command->add_option("--to-name", texts.name, "recover to this restore point")
@@ -102,11 +115,9 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
     target.lsn = pg::parse_lsn(texts.lsn);
   } else if (!texts.xid.empty()) {
     target.kind = TargetKind::kXid;
-    const char* end = texts.xid.data() + texts.xid.size();
-    auto [stop, error] = std::from_chars(texts.xid.data(), end, target.xid);
-    if (error != std::errc() || stop != end || target.xid < 3)
-      usage(fmt::format("invalid transaction id \"{}\"", texts.xid),
-            "A transaction id is a whole number from 3 to 4294967295.", arguments.command);
+    if (const std::optional<Error> error =
+            error_of([&] { target.xid = pg::parse_transaction_id(texts.xid); }))
+      usage(error->message(), error->detail(), arguments.command);
   } else if (!texts.name.empty()) {
     target.kind = TargetKind::kName;
     target.name = texts.name;
@@ -149,7 +160,7 @@ void keep_typed(int argc, const char* const* argv, Arguments& arguments) {
   arguments.resume_command =
       typed_without(argc, argv,
                     {"--to", "--to-lsn", "--to-xid", "--to-name", "--timeline", "--backup",
-                     "--tablespace", "--action", "--port", "--archive"},
+                     "--tablespace", "--action", "--port", "--archive", "--lineage"},
                     {"--to-latest", "--to-immediate", "--exclusive", "--dry-run", "--start",
                      "--yes", "--delta", "--resume", "--server-is-dead", "--json"}) +
       " --resume";
@@ -262,6 +273,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                  "begin a new lineage, after pg_upgrade or a new initdb");
   init->add_flag("--configure-server", arguments.configure_server,
                  "set archive_mode, archive_command and wal_level on the server");
+  init->add_flag("--replace", arguments.replace,
+                 "with --configure-server: move its archiving here from where it goes now");
 
   CLI::App* check =
       command(&app, "check", "prove that archiving works, or tell what is wrong with it");
@@ -305,6 +318,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
       ->expected(1)
       ->required();
+  add_lineage(show, arguments);
 
   CLI::App* exported =
       command(backup, "export", "write a backup as tar files that need no Holdfast");
@@ -317,6 +331,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
           "a new or empty directory for base.tar and a tar of each tablespace; - for stdout")
       ->type_name("DIR|-")
       ->required();
+  add_lineage(exported, arguments);
   choice(exported->add_option("--wal", arguments.wal,
                               "on or off: include the WAL that the backup needs (default on)"),
          {"on", "off"});
@@ -333,12 +348,14 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->expected(1)
       ->required();
   pin->add_flag("--off", arguments.off, "protect it no longer");
+  add_lineage(pin, arguments);
   CLI::App* remove = command(backup, "delete", "take backups off; expire then frees their space");
   remove->add_option("ID", arguments.words, "ids, the beginnings of some, or latest")->required();
   remove->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
   remove->add_flag("--yes", arguments.yes, "do not ask");
   remove->add_flag("--delete-last", arguments.delete_last,
                    "also when no good backup of the cluster would be left");
+  add_lineage(remove, arguments);
 
   CLI::App* undelete = command(backup, "undelete", "take the deletion of a backup back");
   undelete->add_option("ID", arguments.words, "an id, or the beginning of one")
@@ -368,6 +385,31 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     keys->add_option("--new-passphrase-file", arguments.new_passphrase_file,
                      "file whose first line is the new passphrase")
         ->type_name("FILE");
+  }
+
+  CLI::App* remove_key = command(
+      repo, "remove-key", "let a key open it no longer; the configured one must open it beside it");
+  remove_key->add_option("ID", arguments.words, "an id of list-keys, or the beginning of one")
+      ->expected(1)
+      ->required();
+
+  CLI::App* cluster = command(&app, "cluster", "the clusters of the repository");
+  cluster->require_subcommand(1, 1);
+  command(cluster, "list", "every cluster: lineages, backups, when it was last archived");
+  CLI::App* remove_cluster =
+      command(cluster, "remove", "remove a cluster that has no backups, for good");
+  remove_cluster->add_option("NAME", arguments.words, "its name")->expected(1)->required();
+  CLI::App* lineage = command(&app, "lineage", "the lineages of a cluster");
+  lineage->require_subcommand(1, 1);
+  command(lineage, "list", "every lineage: system identifier, backups, when it was last archived");
+  CLI::App* remove_lineage =
+      command(lineage, "remove", "remove a lineage that has no backups, for good");
+  remove_lineage->add_option("NAME", arguments.words, "as \"lineage list\" names it: 15-2")
+      ->expected(1)
+      ->required();
+  for (CLI::App* removes : {remove_key, remove_cluster, remove_lineage}) {
+    removes->add_flag("--dry-run", arguments.dry_run, "show what would go, and change nothing");
+    removes->add_flag("--yes", arguments.yes, "do not ask");
   }
 
   CLI::App* wal = command(&app, "wal", "archive WAL, fetch it, look at it");
@@ -414,6 +456,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->type_name("OLD=NEW")
       ->allow_extra_args(false);
   add_target(restore, arguments, target);
+  add_lineage(restore, arguments);
   choice(restore->add_option("--action", arguments.action,
                              "at the target: promote, pause or shutdown (default promote)"),
          {"promote", "pause", "shutdown"});
@@ -442,6 +485,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   restore->add_flag("--server-is-dead", arguments.server_is_dead, kServerIsDead);
 
   CLI::App* verify = command(&app, "verify", "read everything and say what is damaged");
+  add_lineage(verify, arguments);
   verify->add_flag("--deep", arguments.deep, "read again what was found good before");
   verify
       ->add_option("BACKUP", arguments.words,
@@ -460,6 +504,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       command(&app, "drill", "rehearse a recovery in a sandbox, check it and measure it");
   drill->require_subcommand(0, 1);
   add_target(drill, arguments, target);
+  add_lineage(drill, arguments);
   drill
       ->add_option("--check", arguments.check_file,
                    "SQL statements that must be true of the recovered cluster")
@@ -548,6 +593,15 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     if (!arguments.destroy && !arguments.confirmed_name.empty())
       usage("--confirm goes with --destroy", {}, arguments.command);
   }
+  arguments.typed_command = arguments.command == "init"
+                                ? typed_without(argc, argv, {}, {"--replace", "--configure-server"})
+                                : typed_without(argc, argv, {"--lineage"}, {});
+  // Which clusters there are is asked, or which one goes is said: none need be chosen.
+  if (arguments.command == "cluster list") arguments.sources.options.emplace("cluster", "main");
+  if (arguments.command == "cluster remove")
+    arguments.sources.options["cluster"] = arguments.words.front();
+  if (arguments.replace && !arguments.configure_server)
+    usage("--replace goes with --configure-server", {}, arguments.command);
   if (arguments.command == "restore") {
     read_target(arguments, target);
     keep_typed(argc, argv, arguments);

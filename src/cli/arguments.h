@@ -26,7 +26,10 @@ struct Arguments {
   ProgressStyle progress = ProgressStyle::kAuto;
 
   // init
-  bool encrypt = false, new_lineage = false, configure_server = false;
+  // The line as it was typed, for a shell; of init without --configure-server.
+  std::string typed_command;
+  std::string lineage;  // "15-1", of who goes back to backups; empty: chosen
+  bool encrypt = false, new_lineage = false, configure_server = false, replace = false;
   // backup
   std::string checkpoint = "fast";
   std::string label;

@@ -1,12 +1,16 @@
 #include "cli/call.h"
 
 #include <cstdio>
+#include <filesystem>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "cluster/connection.h"
+#include "cluster/data_directory.h"
+#include "cluster/server_facts.h"
 #include "store/open_store.h"
 
 namespace holdfast::cli {
@@ -25,8 +29,31 @@ std::vector<repo::Lineage> OpenRepository::lineages() const {
       });
 }
 
-repo::Lineage OpenRepository::lineage() const {
-  return repository.require_lineages(cluster).back();
+namespace {
+
+// As its data directory says it, which outlives its server; else as the server does.
+std::optional<uint64_t> system_of_cluster(const Call& call) {
+  std::optional<uint64_t> system;
+  const std::string& directory = call.settings.text("cluster.pgdata");
+  if (!directory.empty())
+    error_of([&] { system = cluster::read_control_file(directory).control.system_identifier; });
+  const std::string& conninfo = call.settings.text("cluster.conninfo");
+  if (!system && !conninfo.empty())
+    error_of([&] {
+      cluster::Connection connection = cluster::Connection::connect(
+          {.conninfo = conninfo, .application_name = "holdfast"}, call.stop);
+      system = cluster::read_server_facts(connection).system_identifier;
+    });
+  return system;
+}
+
+}  // namespace
+
+repo::LineageChoice lineage_choice(const Call& call, std::string backup) {
+  return {.lineage = call.arguments.lineage,
+          .backup = std::move(backup),
+          .ask_system = [&call] { return system_of_cluster(call); },
+          .command = call.arguments.typed_command};
 }
 
 std::string archive_command(const config::Settings& settings) {
@@ -40,6 +67,36 @@ std::string restore_command(const config::Settings& settings, const Bytes16& rep
                               : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
   return fmt::format("{} {}{} wal get %f \"%p\"", config::command_word(program_path()),
                      settings.command_line_for_server(), pin);
+}
+
+std::string archived_repository(const config::Settings& settings) {
+  const std::string url = settings.repository_url();
+  const std::string_view file = "file://";
+  const std::string place = url.starts_with(file) ? url.substr(file.size()) : url;
+  if (!place.starts_with('/')) return place;
+  std::error_code unresolvable;
+  const std::filesystem::path real = std::filesystem::weakly_canonical(place, unresolvable);
+  return unresolvable ? place : real.string();
+}
+
+std::optional<setup::ArchivePlace> archive_place_of(const std::string& command) {
+  std::optional<std::vector<std::string>> words = shell_words(command);
+  if (!words || words->size() < 3) return std::nullopt;
+  std::vector<const char*> line;
+  for (std::string& word : *words) {
+    if (word == "%p") word = "pg_wal/000000010000000000000001";
+    for (size_t at = word.find("%%"); at != std::string::npos; at = word.find("%%", at + 1))
+      word.erase(at, 1);
+    line.push_back(word.c_str());
+  }
+  std::optional<setup::ArchivePlace> place;
+  error_of([&] {
+    const Arguments parsed = parse_arguments(static_cast<int>(line.size()), line.data());
+    if (parsed.command != "wal push") return;
+    const config::Settings settings = config::Settings::load(parsed.sources);
+    place = {.cluster = settings.cluster(), .repository = archived_repository(settings)};
+  });
+  return place;
 }
 
 cluster::ServerWitness server_witness(const Call& call) {

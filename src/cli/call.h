@@ -10,8 +10,10 @@
 #include "base/time.h"
 #include "cli/arguments.h"
 #include "config/settings.h"
+#include "repo/lineage_choice.h"
 #include "repo/repository.h"
 #include "restore/restore.h"
+#include "setup/init.h"
 
 namespace holdfast::cli {
 
@@ -27,10 +29,9 @@ struct Call {
 struct OpenRepository {
   explicit OpenRepository(const Call& call);
 
-  // Of the chosen cluster, oldest first; and the newest. Throw kNotFound when the repository has no
-  // such cluster, naming those that it has. Of one that cannot be read the first warns.
+  // Of the chosen cluster, oldest first. Throws kNotFound when the repository has no such cluster,
+  // naming those that it has; warns of one that cannot be read.
   std::vector<repo::Lineage> lineages() const;
-  repo::Lineage lineage() const;
 
   std::string cluster;
   std::unique_ptr<store::Store> store;
@@ -38,10 +39,19 @@ struct OpenRepository {
   Reporter& reporter;
 };
 
+// Which lineage is meant, by --lineage, by `backup`, else by the cluster's data directory or
+// server. `call` must outlive it.
+repo::LineageChoice lineage_choice(const Call& call, std::string backup = {});
+
 // The text of archive_command, and of restore_command for one repository, which is pinned by its
 // id.
 std::string archive_command(const config::Settings& settings);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
+// The repository that it archives into, told from every other; and where another command of this
+// program's archives to, as far as its own words say that: nullopt where they do not, or where it
+// does more than that.
+std::string archived_repository(const config::Settings& settings);
+std::optional<setup::ArchivePlace> archive_place_of(const std::string& command);
 
 // Who is asked, and what the user says, of a server that is not seen.
 cluster::ServerWitness server_witness(const Call& call);

@@ -21,6 +21,7 @@
 #include "cli/expire_commands.h"
 #include "cli/export_command.h"
 #include "cli/import_command.h"
+#include "cli/lineage_commands.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
@@ -48,19 +49,28 @@ void show_done(const Call& call, const Result& result, bool is_well = true) {
                             : unless_quiet(call, is_well, view::text(result)));
 }
 
+repo::KeySource make_key_file(const Call& call, const std::string& key_file,
+                              const std::optional<OwnerIds>& owner) {
+  repo::create_key_file(key_file, system_random());
+  call.reporter.warning(
+      fmt::format("made key file \"{}\": without it nobody can read the repository; keep a copy "
+                  "of it in another place",
+                  key_file));
+  if (owner) {
+    const Fd file = open_file(key_file, O_RDONLY | O_NOFOLLOW);
+    if (fchown(file.get(), owner->user, owner->group) != 0)
+      throw_errno("change the owner of", key_file);
+  }
+  return call.settings.key();
+}
+
 int run_init(const Call& call) {
   const config::Settings& settings = call.settings;
   const std::string& key_file = settings.text("repo.key_file");
   const bool makes_key = call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file);
-  if (makes_key) {
-    repo::create_key_file(key_file, system_random());
-    call.reporter.warning(
-        fmt::format("made key file \"{}\": without it nobody can read the repository; keep a copy "
-                    "of it in another place",
-                    key_file));
-  }
-  repo::KeySource key = settings.key();
-  if (call.arguments.encrypt && key.empty())
+  repo::KeySource key;
+  if (!makes_key) key = settings.key();
+  if (call.arguments.encrypt && !makes_key && key.empty())
     throw Error({.code = ErrorCode::kUsage,
                  .message = "--encrypt needs a key",
                  .detail = "Neither key_file nor passphrase_file nor passphrase_command is set.",
@@ -68,8 +78,8 @@ int run_init(const Call& call) {
   const std::string url = settings.repository_url();
   std::unique_ptr<store::Store> target = store::open_store(url);
   // What root makes is for the user whose server archives into it.
-  std::optional<OwnerIds> owner;
   const auto make_place = [&](const std::string& data_directory) {
+    std::optional<OwnerIds> owner;
     if (geteuid() == 0) {
       if (const std::optional<struct stat> status = stat_if_exists(data_directory))
         owner = {.user = status->st_uid, .group = status->st_gid};
@@ -81,23 +91,27 @@ int run_init(const Call& call) {
                         target->url()));
     }
     store::create_store(url, owner);
+    return makes_key ? make_key_file(call, key_file, owner) : key;
   };
-  const setup::InitResult result = setup::init({.cluster = settings.cluster(),
-                                                .conninfo = settings.text("cluster.conninfo"),
-                                                .pgdata = settings.text("cluster.pgdata"),
-                                                .new_lineage = call.arguments.new_lineage,
-                                                .key = std::move(key),
-                                                .configure_server = call.arguments.configure_server,
-                                                .archive_command = archive_command(settings),
-                                                .make_place = make_place},
-                                               *target, call.reporter, call.stop);
-  if (makes_key && owner) {
-    const Fd file = open_file(key_file, O_RDONLY | O_NOFOLLOW);
-    if (fchown(file.get(), owner->user, owner->group) != 0)
-      throw_errno("change the owner of", key_file);
-  }
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, true, view::text(result, url)));
+  const setup::InitResult result =
+      setup::init({.cluster = settings.cluster(),
+                   .configured_clusters = settings.configured_clusters(),
+                   .config_file = settings.config_file(),
+                   .conninfo = settings.text("cluster.conninfo"),
+                   .pgdata = settings.text("cluster.pgdata"),
+                   .new_lineage = call.arguments.new_lineage,
+                   .key = key,
+                   .configure_server = call.arguments.configure_server,
+                   .archive_command = archive_command(settings),
+                   .repository = archived_repository(settings),
+                   .place_of = archive_place_of,
+                   .replace = call.arguments.replace,
+                   .typed_command = call.arguments.typed_command,
+                   .make_place = make_place},
+                  *target, call.reporter, call.stop);
+  const std::string text =
+      view::text(result, url, call.arguments.typed_command + " --configure-server");
+  print(call.arguments.json ? view::json(result).dump() + "\n" : unless_quiet(call, true, text));
   return 0;
 }
 
@@ -170,7 +184,8 @@ int run_backup_list(const Call& call) {
 int run_backup_show(const Call& call) {
   const OpenRepository opened(call);
   const std::string& id = call.arguments.words.front();
-  const repo::Lineage lineage = repo::lineage_with_backup(opened.repository, opened.cluster, id);
+  const repo::Lineage lineage =
+      repo::choose_lineage(opened.repository, opened.cluster, lineage_choice(call, id));
   show(call, repo::resolve_backup(opened.repository, lineage.name, id));
   return 0;
 }
@@ -208,6 +223,7 @@ int run_restore(const Call& call) {
   options.where = arguments.in_place ? restore::Where::kInPlace : restore::Where::kInto;
   options.directory =
       arguments.in_place ? settings.text("cluster.pgdata") : absolute_path(arguments.into);
+  options.lineage = lineage_choice(call);
   options.target = arguments.target;
   options.action = arguments.action == "pause"      ? recovery::TargetAction::kPause
                    : arguments.action == "shutdown" ? recovery::TargetAction::kShutdown
@@ -237,8 +253,13 @@ int run_restore(const Call& call) {
     return 0;
   }
   if (arguments.dry_run) {
-    show(call, restore::preview(options, opened.repository, call.clock, call.reporter, call.stop));
-    return 0;
+    const restore::Preview preview =
+        restore::preview(options, opened.repository, call.clock, call.reporter, call.stop);
+    show(call, preview);
+    if (!preview.refusal) return 0;
+    std::fflush(stdout);
+    std::fputs(view::text(*preview.refusal).c_str(), stderr);
+    return exit_status(preview.refusal->code());
   }
   show_done(call,
             restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
@@ -305,6 +326,11 @@ constexpr std::array kCommands = {
     Command{"repo list-keys", run_repo_list_keys},
     Command{"repo change-key", run_repo_change_key},
     Command{"repo add-key", run_repo_add_key},
+    Command{"repo remove-key", run_repo_remove_key},
+    Command{"cluster list", run_cluster_list},
+    Command{"cluster remove", run_cluster_remove},
+    Command{"lineage list", run_lineage_list},
+    Command{"lineage remove", run_lineage_remove},
     Command{"wal push", run_wal_push},
     Command{"wal get", run_wal_get},
     Command{"wal list", run_wal_list},

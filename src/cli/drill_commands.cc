@@ -65,6 +65,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
   options.allowed_recovery_time = duration(arguments.rto);
   options.allowed_loss_time = duration(arguments.rpo);
   options.restore.cluster = settings.cluster();
+  options.restore.lineage = lineage_choice(call);
   options.restore.restore_command = restore_command(settings, opened.repository.id());
   options.restore.jobs = settings.integer("jobs");
   options.restore.bindir = settings.text("cluster.bindir");

@@ -22,14 +22,6 @@
 namespace holdfast::cli {
 namespace {
 
-Microseconds grace_of(const config::Settings& settings) {
-  const Microseconds grace = settings.duration("repo.grace");
-  if (grace >= Microseconds{0}) return grace;
-  throw Error({.code = ErrorCode::kConfiguration,
-               .message = fmt::format("invalid grace period \"{}\"", settings.text("repo.grace")),
-               .hint = "Give a duration such as 24h."});
-}
-
 // What holds without the command line: whoever names a shorter one there has an emergency.
 Microseconds configured_grace(const Call& call) {
   config::Sources sources = call.arguments.sources;
@@ -109,6 +101,14 @@ int change_key(const Call& call, bool keep_current) {
 
 }  // namespace
 
+Microseconds grace_of(const config::Settings& settings) {
+  const Microseconds grace = settings.duration("repo.grace");
+  if (grace >= Microseconds{0}) return grace;
+  throw Error({.code = ErrorCode::kConfiguration,
+               .message = fmt::format("invalid grace period \"{}\"", settings.text("repo.grace")),
+               .hint = "Give a duration such as 24h."});
+}
+
 int run_repo_list_keys(const Call& call) {
   const std::unique_ptr<store::Store> store = store::open_store(call.settings.repository_url());
   const repo::KeySource mine = call.settings.key();
@@ -127,11 +127,48 @@ int run_repo_list_keys(const Call& call) {
 int run_repo_change_key(const Call& call) { return change_key(call, false); }
 int run_repo_add_key(const Call& call) { return change_key(call, true); }
 
+int run_repo_remove_key(const Call& call) {
+  const std::string url = call.settings.repository_url();
+  const std::unique_ptr<store::Store> store = store::open_store(url);
+  const repo::KeySource mine = call.settings.key();
+  // With the pinned id, if there is one.
+  repo::Repository::open(*store, mine, call.settings.repository_id());
+  const repo::KeyObject key =
+      expire::find_removable_key(*store, mine, call.arguments.words.front());
+  const std::string id = to_hex(key.id.view());
+  const bool does = !call.arguments.dry_run;
+  if (does) {
+    if (!call.arguments.yes)
+      confirm_removal(
+          "repo remove-key",
+          fmt::format("Key {}{} will no longer open the repository: whoever has no other "
+                      "one, an archiving server too, is shut out.\n",
+                      id, key.made ? ", added at " + to_local(*key.made) : ""));
+    expire::remove_key(*store, mine, key.id, *store::open_remover(url));
+  }
+  if (call.arguments.json)
+    print(Json::object()
+              .set("schema", "holdfast.remove_key.v1")
+              .set("key", id)
+              .set("removed", does)
+              .dump() +
+          "\n");
+  else
+    print(does ? fmt::format("Key {} no longer opens the repository. Who kept a copy of its object "
+                             "and has its file or passphrase can still read what was sealed.\n",
+                             id)
+               : fmt::format("Key {} would be removed; the one that is configured opens the "
+                             "repository without it. Nothing was changed.\n",
+                             id));
+  return 0;
+}
+
 int run_backup_delete(const Call& call) {
   const OpenRepository opened(call);
   expire::Deletion deletion = expire::plan_deletion({.cluster = call.settings.cluster(),
                                                      .ids = call.arguments.words,
-                                                     .delete_last = call.arguments.delete_last},
+                                                     .delete_last = call.arguments.delete_last,
+                                                     .lineage = lineage_choice(call)},
                                                     opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {
@@ -166,8 +203,10 @@ int run_backup_undelete(const Call& call) {
 int run_backup_pin(const Call& call) {
   const OpenRepository opened(call);
   const bool pinned = !call.arguments.off;
-  const repo::Backup backup =
-      expire::pin(call.settings.cluster(), call.arguments.words.front(), pinned, opened.repository);
+  const repo::Backup backup = expire::pin({.cluster = call.settings.cluster(),
+                                           .id = call.arguments.words.front(),
+                                           .lineage = lineage_choice(call)},
+                                          pinned, opened.repository);
   if (call.arguments.json)
     print(Json::object()
               .set("schema", "holdfast.backup_pin.v1")

@@ -9,6 +9,9 @@ namespace holdfast::cli {
 int run_backup_delete(const Call& call);
 int run_backup_undelete(const Call& call);
 int run_backup_pin(const Call& call);
+int run_repo_remove_key(const Call& call);
+// The grace period of this command. Throws kConfiguration for a negative one.
+Microseconds grace_of(const config::Settings& settings);
 int run_claims(const Call& call);
 int run_expire(const Call& call);
 int run_repo_list_keys(const Call& call);

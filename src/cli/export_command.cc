@@ -27,8 +27,11 @@ int run_backup_export(const Call& call) {
                                  .with_wal = arguments.wal != "off"};
   const Fd out(to_stdout ? dup(STDOUT_FILENO) : -1);
   if (to_stdout) options.out = [&](ByteView bytes) { write_all(out, bytes, "stdout"); };
-  const restore::ExportResult result = restore::export_backup(
-      options, opened.repository, opened.lineage(), call.clock, call.reporter, call.stop);
+  const restore::ExportResult result =
+      restore::export_backup(options, opened.repository,
+                             repo::choose_lineage(opened.repository, opened.cluster,
+                                                  lineage_choice(call, arguments.words.front())),
+                             call.clock, call.reporter, call.stop);
   const std::string text = arguments.json ? view::json(result).dump() + "\n"
                                           : unless_quiet(call, true, view::text(result));
   // Where the tar goes nothing else may.

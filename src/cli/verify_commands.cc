@@ -16,7 +16,8 @@ int run_verify(const Call& call) {
                       .within = call.settings.duration("verify.within"),
                       .jobs = call.settings.integer("jobs"),
                       .bytes_per_second = call.settings.bytes("rate"),
-                      .backups = call.arguments.words},
+                      .backups = call.arguments.words,
+                      .lineage = lineage_choice(call)},
                      opened.repository, call.reporter, call.stop);
   const bool is_well = !result.damaged() && !result.misses_wal() && result.not_kept.empty();
   print(call.arguments.json ? view::json(result).dump() + "\n"

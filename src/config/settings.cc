@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/nearest.h"
 #include "base/process.h"
 #include "config/toml_file.h"
 #include "repo/layout.h"
@@ -67,20 +68,6 @@ const Setting* find_setting(std::string_view key) {
   return found == kTable.end() ? nullptr : found;
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t best =
-          std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = std::exchange(row[j], best);
-    }
-  }
-  return row[b.size()];
-}
-
 std::string_view nearest_key(std::string_view key) {
   return std::ranges::min(kTable, {}, [&](const Setting& s) { return edit_distance(s.key, key); })
       .key;
@@ -98,6 +85,20 @@ std::string origin_text(const Setting& setting, Origin origin, const std::string
       break;
   }
   return fmt::format("default of \"{}\"", setting.key);
+}
+
+// One that cannot be read cannot be used either, whatever the system calls it.
+std::optional<Bytes> read_configuration(const std::string& file) {
+  std::optional<Bytes> text;
+  const std::optional<Error> unreadable = error_of({ErrorCode::kIo, ErrorCode::kPermission}, [&] {
+    text = read_if_exists(file, size_t{1} << 20);
+  });
+  if (unreadable)
+    throw Error({.code = ErrorCode::kConfiguration,
+                 .message = unreadable->message(),
+                 .detail = unreadable->detail(),
+                 .hint = unreadable->hint()});
+  return text;
 }
 
 std::string first_line(std::string_view text) {
@@ -142,7 +143,7 @@ Settings Settings::load(const Sources& sources) {
   const bool named = !file.empty();
   if (!named) file = kDefaultConfigFile;
   std::optional<TomlFile> toml;
-  if (std::optional<Bytes> text = read_if_exists(file, size_t{1} << 20)) {
+  if (std::optional<Bytes> text = read_configuration(file)) {
     result.config_file_ = absolute_path(file);
     toml = parse_toml(as_text(*text), result.config_file_);
   } else if (named) {

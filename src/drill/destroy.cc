@@ -83,7 +83,7 @@ class Destruction {
 };
 
 void Destruction::find_lineage() {
-  lineage_ = repository_.require_lineages(options_.restore.cluster).back();
+  lineage_ = repo::choose_lineage(repository_, options_.restore.cluster, options_.restore.lineage);
 }
 
 void Destruction::require_proof() {
@@ -202,6 +202,7 @@ cluster::ReadWalFile Destruction::old_wal() const {
 
 void Destruction::bring_back() {
   restore::RestoreOptions options = options_.restore;
+  options.lineage = {.lineage = repo::to_string(lineage_->name)};  // nobody can be asked any more
   options.where = restore::Where::kInPlace;
   options.directory = data_;
   options.target = {};

@@ -139,7 +139,9 @@ class Drill {
 
 void Drill::prepare() {
   const std::string& cluster = options_.restore.cluster;
-  lineage_ = repository_.require_lineages(cluster).back();
+  repo::LineageChoice choice = options_.restore.lineage;
+  choice.backup = options_.restore.target.backup;
+  lineage_ = repo::choose_lineage(repository_, cluster, choice);
   if (options_.allowed_loss_time && options_.restore.target.kind != recovery::TargetKind::kLatest)
     throw Error({.code = ErrorCode::kUsage,
                  .message = "--rpo goes with a drill to the end of the archived WAL",
@@ -200,6 +202,7 @@ void Drill::require_space(const recovery::Plan& plan) {
 
 void Drill::restore() {
   restore::RestoreOptions options = options_.restore;
+  options.lineage = {.lineage = repo::to_string(lineage_->name)};
   options.where = restore::Where::kInto;
   options.directory = place_->data();
   options.action = recovery::TargetAction::kPromote;

@@ -24,12 +24,14 @@ struct Found {
 };
 
 // The one backup of any lineage that `text` names. Its commit may be damaged.
-Found find_backup(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
-                  const std::string& text) {
+Found find_backup(const repo::Repository& repository, const std::string& cluster,
+                  repo::LineageChoice choice, const std::string& text) {
+  const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
   std::vector<Found> matches;
   for (const repo::Lineage& lineage : lineages)
-    for (const std::string& id : repo::list_backup_ids(repository, lineage.name))
-      if (!text.empty() && id.starts_with(text)) matches.push_back({lineage.name, id});
+    if (choice.lineage.empty() || repo::to_string(lineage.name) == choice.lineage)
+      for (const std::string& id : repo::list_backup_ids(repository, lineage.name))
+        if (!text.empty() && id.starts_with(text)) matches.push_back({lineage.name, id});
   if (matches.size() == 1) return matches.front();
   if (matches.size() > 1 && matches.front().lineage != matches.back().lineage)
     throw Error(
@@ -39,8 +41,10 @@ Found find_backup(const repo::Repository& repository, const std::vector<repo::Li
              fmt::format("Among them: \"{}\", \"{}\".", matches.front().id, matches.back().id),
          .hint = "Give more of the id."});
   // "latest", or an error that names the nearest.
-  const repo::LineageName& lineage =
-      matches.empty() ? lineages.back().name : matches.front().lineage;
+  choice.backup = text;
+  const repo::LineageName lineage = matches.empty()
+                                        ? repo::choose_lineage(repository, cluster, choice).name
+                                        : matches.front().lineage;
   return {lineage, repo::resolve_backup(repository, lineage, text).id};
 }
 
@@ -271,7 +275,7 @@ Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& rep
   Deletion deletion;
   std::set<std::string> ids;
   for (const std::string& text : options.ids) {
-    const Found found = find_backup(repository, lineages, text);
+    const Found found = find_backup(repository, options.cluster, options.lineage, text);
     if (!ids.insert(found.id).second || is_left(repository, found, deletion)) continue;
     deletion.backups.push_back(
         {.lineage = found.lineage, .id = found.id, .backup = read_if_whole(repository, found)});
@@ -335,10 +339,8 @@ repo::Backup undelete(const std::string& cluster, const std::string& id,
   return *std::move(backup);
 }
 
-repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,
-                 const repo::Repository& repository) {
-  const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
-  const Found found = find_backup(repository, lineages, id);
+repo::Backup pin(const PinOptions& options, bool pinned, const repo::Repository& repository) {
+  const Found found = find_backup(repository, options.cluster, options.lineage, options.id);
   repo::Backup backup = repo::resolve_backup(repository, found.lineage, found.id);
   repo::put_mark(repository, found.lineage, found.id,
                  pinned ? repo::MarkKind::kPinned : repo::MarkKind::kUnpinned,

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "repo/backup.h"
+#include "repo/lineage_choice.h"
 #include "repo/repository.h"
 #include "store/remover.h"
 
@@ -19,8 +20,9 @@ namespace holdfast::expire {
 
 struct DeleteOptions {
   std::string cluster = "main";
-  std::vector<std::string> ids;  // each an id, the beginning of one, or "latest"
-  bool delete_last = false;      // also when no good backup of the cluster would be left
+  std::vector<std::string> ids;      // each an id, the beginning of one, or "latest"
+  bool delete_last = false;          // also when no good backup of the cluster would be left
+  repo::LineageChoice lineage = {};  // for "latest"
 };
 
 struct Deletion {
@@ -62,7 +64,11 @@ repo::Backup undelete(const std::string& cluster, const std::string& id,
                       const repo::Repository& repository);
 
 // Puts the mark that protects a backup from deletion, or takes its effect back. Returns the backup.
-repo::Backup pin(const std::string& cluster, const std::string& id, bool pinned,
-                 const repo::Repository& repository);
+struct PinOptions {
+  std::string cluster = "main";
+  std::string id;                    // an id, the beginning of one, or "latest"
+  repo::LineageChoice lineage = {};  // for "latest"
+};
+repo::Backup pin(const PinOptions& options, bool pinned, const repo::Repository& repository);
 
 }  // namespace holdfast::expire

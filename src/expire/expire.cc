@@ -36,6 +36,20 @@ namespace {
 
 using repo::ObjectName;
 
+// `ours`: the intents of the run that asks.
+void refuse_beside_another(const repo::Repository& repository, const repo::LineageName& lineage,
+                           const std::vector<Bytes16>& ours) {
+  for (const repo::Intent& other : repo::running_expiries(repository, lineage)) {
+    if (std::ranges::find(ours, other.id) != ours.end()) continue;
+    throw Error({.code = ErrorCode::kBusy,
+                 .message = "another expiry is at work",
+                 .detail = fmt::format("It is {}.", repo::owner_text(other)),
+                 .hint =
+                     "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
+                     "\"holdfast claims --end ID\" ends it."});
+  }
+}
+
 // Says that a run is under way. From then on whoever begins to use what is listed knows that it may
 // be too late.
 class Announcement {
@@ -48,8 +62,8 @@ class Announcement {
         intent_(repository, lineage, {.what = std::string(repo::kExpireIntent)}, system_clock(),
                 repo::kExpireIntentLife) {
     // No destructor takes its note back when this throws.
-    const std::optional<Error> refused =
-        error_of(even_interrupted, [&] { refuse_beside_another(repository); });
+    const std::optional<Error> refused = error_of(
+        even_interrupted, [&] { refuse_beside_another(repository, lineage_, intent_.ids()); });
     if (!refused) return;
     end();
     throw Error(*refused);
@@ -67,19 +81,6 @@ class Announcement {
   }
 
  private:
-  void refuse_beside_another(const repo::Repository& repository) const {
-    const std::vector<Bytes16> ours = intent_.ids();
-    for (const repo::Intent& other : repo::running_expiries(repository, lineage_)) {
-      if (std::ranges::find(ours, other.id) != ours.end()) continue;
-      throw Error(
-          {.code = ErrorCode::kBusy,
-           .message = "another expiry is at work",
-           .detail = fmt::format("It is {}.", repo::owner_text(other)),
-           .hint = "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
-                   "\"holdfast claims --end ID\" ends it."});
-    }
-  }
-
   const repo::LineageName lineage_;
   store::Remover& remover_;
   repo::HeldIntent intent_;
@@ -172,7 +173,8 @@ class LineageExpiry {
 
   // Where there is no room for it, some of what may go without it goes first.
   void announce() {
-    while (!options_.dry_run && !announcement_) {
+    if (options_.dry_run) return refuse_beside_another(repository_, lineage_.name, {});
+    while (!announcement_) {
       const std::optional<Error> no_room = error_of({ErrorCode::kNoSpace}, [&] {
         announcement_ = std::make_unique<Announcement>(repository_, lineage_.name, remover_);
       });

@@ -9,6 +9,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "pg/transaction_id.h"
 #include "pg/version.h"
 #include "recovery/sources.h"
 
@@ -796,6 +797,7 @@ void Planner::plan_record(Plan& plan, Way way, pg::Lsn record, pg::Lsn replayed_
 // was used again after a wraparound means the newest transaction.
 void Planner::plan_xid(Plan& plan) {
   std::optional<pg::TransactionEnd> found;
+  std::optional<uint64_t> other;        // of another epoch
   uint64_t searched_from = UINT64_MAX;  // what lies behind is known not to hold it
   std::optional<repo::Backup> oldest;
   std::optional<pg::Lsn> end;
@@ -806,8 +808,10 @@ void Planner::plan_xid(Plan& plan) {
     if (!found && way.path->last()) {
       Survey survey(archive_, *way.path);
       if (!end) end = survey.info(*way.path->at(*way.path->last())).last_record_end;
-      found = survey.find_transaction(target_.xid, way.first,
-                                      std::min(*way.path->last(), searched_from));
+      const Survey::FoundTransaction looked = survey.find_transaction(
+          target_.xid, way.first, std::min(*way.path->last(), searched_from));
+      found = looked.end;
+      if (!other) other = looked.other;
       searched_from = way.first;
     }
     if (!found || found->lsn < backup.stop_lsn) return true;
@@ -827,6 +831,20 @@ void Planner::plan_xid(Plan& plan) {
                     to_string(oldest->stop_lsn)),
         earliest);
   }
+  if (other)
+    throw_unreachable(
+        fmt::format("transaction {} is of another epoch than the archived WAL", target_.xid),
+        fmt::format(
+            "The newest one that ended in the archived WAL with the same lower 32 bits, {}, "
+            "is {}.",
+            pg::short_transaction_id(target_.xid), *other),
+        lines({fmt::format("If that is the one: {}",
+                           [&] {
+                             Target meant = target_;
+                             meant.xid = *other;
+                             return command_for(meant);
+                           }()),
+               to_the_end_instead()}));
   throw_unreachable(
       fmt::format("transaction {} has no end in the archived WAL", target_.xid),
       fmt::format("Neither a commit nor an abort of it was found on timeline {} between {} and {}. "
@@ -834,8 +852,8 @@ void Planner::plan_xid(Plan& plan) {
                   to_string(sources_.history().timeline()), to_string(oldest->start_lsn),
                   to_string(end.value_or(oldest->start_lsn))),
       lines({"Check the number; subtransactions cannot be targets.",
-             where_else([&](Survey& other, uint64_t first, uint64_t last) {
-               return other.find_transaction(target_.xid, first, last).has_value();
+             where_else([&](Survey& there, uint64_t first, uint64_t last) {
+               return there.find_transaction(target_.xid, first, last).end.has_value();
              }),
              to_the_end_instead()}));
 }

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "pg/transaction_id.h"
 #include "recovery/plan.h"
 
 namespace holdfast::recovery {
@@ -21,7 +22,7 @@ Setting target_setting(const Target& target) {
     case TargetKind::kLsn:
       return {"recovery_target_lsn", pg::to_string(target.lsn)};
     case TargetKind::kXid:
-      return {"recovery_target_xid", std::to_string(target.xid)};
+      return {"recovery_target_xid", std::to_string(pg::short_transaction_id(target.xid))};
     case TargetKind::kName:
       return {"recovery_target_name", target.name};
     case TargetKind::kImmediate:

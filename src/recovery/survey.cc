@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "pg/transaction_id.h"
 #include "pg/wal_reader.h"
 
 namespace holdfast::recovery {
@@ -277,8 +278,24 @@ std::optional<pg::TransactionEnd> Survey::find_earlier_behind(pg::Lsn stop, Time
   return found;
 }
 
-std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_t first,
-                                                           uint64_t last) {
+std::optional<uint64_t> Survey::next_xid_before(pg::Lsn lsn, uint64_t first) const {
+  for (uint64_t number = pg::segment_of(lsn, archive_.segment_size());
+       number >= first && number > 0; --number) {
+    const std::optional<repo::WalSegmentInfo> here = info_at(number);
+    if (!here) continue;
+    std::optional<uint64_t> next;
+    for (const pg::WalEvent& event : read_events_of(*here, number))
+      if (const auto* checkpoint = std::get_if<pg::Checkpoint>(&event);
+          checkpoint != nullptr && checkpoint->lsn < lsn)
+        next = checkpoint->next_xid;
+    if (next) return next;
+  }
+  return std::nullopt;
+}
+
+Survey::FoundTransaction Survey::find_transaction(uint64_t full, uint64_t first, uint64_t last) {
+  const uint32_t xid = pg::short_transaction_id(full);
+  FoundTransaction result;
   std::optional<repo::WalSegmentInfo> here = info_at(last), before;
   for (uint64_t number = last; number >= first && number > 0; --number, here = std::move(before)) {
     before = number > first ? info_at(number - 1) : std::nullopt;
@@ -293,9 +310,19 @@ std::optional<pg::TransactionEnd> Survey::find_transaction(uint32_t xid, uint64_
         continue;
       found = *end;
     }
-    if (found) return found;
+    if (!found) continue;
+    if (pg::has_epoch(full)) {
+      const std::optional<uint64_t> next = next_xid_before(found->lsn, first);
+      // Without a checkpoint nothing contradicts.
+      if (const uint64_t its = next ? pg::full_transaction_id(xid, *next) : full; its != full) {
+        if (!result.other) result.other = its;
+        continue;
+      }
+    }
+    result.end = found;
+    return result;
   }
-  return std::nullopt;
+  return result;
 }
 
 std::vector<repo::WalRestorePoint> Survey::find_restore_points(const std::string& name,

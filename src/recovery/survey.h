@@ -74,8 +74,14 @@ class Survey {
   std::optional<pg::TransactionEnd> find_earlier_behind(pg::Lsn stop, Time time, bool exclusive);
 
   // The newest end of that transaction, and the newest restore point of that name, in [first,
-  // last]; newest segments are read first.
-  std::optional<pg::TransactionEnd> find_transaction(uint32_t xid, uint64_t first, uint64_t last);
+  // last]; newest segments are read first. Where the id has an epoch, the checkpoint before the end
+  // must agree.
+  struct FoundTransaction {
+    std::optional<pg::TransactionEnd> end = {};
+    // Else: the full id of the newest that ended under the same lower half.
+    std::optional<uint64_t> other = {};
+  };
+  FoundTransaction find_transaction(uint64_t xid, uint64_t first, uint64_t last);
   std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first,
                                                          uint64_t last);
 
@@ -90,6 +96,9 @@ class Survey {
   // Counts in `here` what is named by a record that begins in `before`, the segment before it.
   void count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
                             uint64_t segment_number) const;
+  // What the newest checkpoint before `lsn` says that the next full transaction id is; nullopt:
+  // there is none in the WAL from `first` on.
+  std::optional<uint64_t> next_xid_before(pg::Lsn lsn, uint64_t first) const;
   // Why `here` is not reached from the segment before it; nullopt: it is.
   std::optional<Reach::Break::Kind> break_between(const std::optional<repo::WalSegmentInfo>& before,
                                                   const repo::WalSegmentInfo& here) const;

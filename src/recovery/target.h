@@ -25,7 +25,7 @@ struct Target {
   TargetKind kind = TargetKind::kLatest;
   Time time = {};
   pg::Lsn lsn = {};
-  uint32_t xid = 0;
+  uint64_t xid = 0;  // with its epoch, or its lower 32 bits alone (transaction_id.h)
   std::string name = {};
   bool exclusive = false;
   std::optional<pg::TimelineId> timeline = {};  // else the newest that descends from the backup

@@ -293,22 +293,6 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
   return *backup;
 }
 
-Lineage lineage_with_backup(const Repository& repository, const std::string& cluster,
-                            std::string_view text) {
-  std::optional<Error> unreadable;
-  std::vector<Lineage> lineages = repository.require_lineages(
-      cluster, [&](const LineageName&, const Error& error) { unreadable = error; });
-  auto has_it = [&](const Lineage& lineage) {
-    return std::ranges::any_of(list_backup_ids(repository, lineage.name),
-                               [&](const std::string& id) { return id.starts_with(text); });
-  };
-  if (!text.empty() && text != "latest")
-    for (size_t i = lineages.size(); i-- > 0;)
-      if (has_it(lineages[i])) return lineages[i];
-  if (unreadable) throw Error(*unreadable);  // it may be the newest
-  return lineages.back();
-}
-
 // --- Making -------------------------------------------------------------------------------------
 
 struct BackupWriter::State {

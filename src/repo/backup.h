@@ -95,11 +95,6 @@ std::optional<Backup> read_backup_if_possible(
 // is deleted how it comes back) or kUsage (prefix of several).
 Backup resolve_backup(const Repository& repository, const LineageName& lineage,
                       std::string_view text);
-// The lineage to look for that backup in: the newest of the cluster, unless `text` is the beginning
-// of an id that an older one alone has. Empty and "latest" are the newest's. Throws as
-// require_lineages does.
-Lineage lineage_with_backup(const Repository& repository, const std::string& cluster,
-                            std::string_view text);
 
 // One backup being made. Makes intent, packs, manifest, refs; exists only after commit().
 class BackupWriter {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
 
@@ -274,15 +275,17 @@ std::vector<Lineage> Repository::require_lineages(const std::string& cluster,
 void Repository::throw_no_cluster(const std::string& cluster) const {
   const std::vector<std::string> known = clusters();
   const std::string begin = fmt::format("holdfast init -c {}", cluster);
+  const std::optional<std::string> meant = meant_word(cluster, known);
   throw Error(
       {.code = ErrorCode::kNotFound,
        .message = fmt::format("the repository has no cluster \"{}\"", cluster),
        .detail = known.empty() ? "It has no cluster at all."
                                : fmt::format("It has: {}.", fmt::join(known, ", ")),
-       .hint = known.empty()
-                   ? fmt::format("Run \"{}\" first.", begin)
-                   : fmt::format("Choose one with --cluster NAME, or begin this one with \"{}\".",
-                                 begin)});
+       .hint =
+           known.empty()
+               ? fmt::format("Run \"{}\" first.", begin)
+               : fmt::format("{}Choose one with --cluster NAME, or begin this one with \"{}\".",
+                             meant ? fmt::format("Did you mean \"{}\"? ", *meant) : "", begin)});
 }
 
 std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) const {
@@ -314,9 +317,13 @@ Lineage Repository::create_lineage(Lineage lineage) const {
                          "cluster \"{}\" already has a lineage for the system identifier {}",
                          lineage.name.cluster, lineage.system_identifier),
                      .detail = fmt::format("It is \"{}\".", to_string(other.name))});
-      if (other.name.major == lineage.name.major)
-        lineage.name.count = std::max(lineage.name.count, other.name.count + 1);
     }
+    // Also what an interrupted removal left: its objects are another lineage's.
+    for (const std::string& folder :
+         folders_below(*store_, cluster_folder(lineage.name.cluster), true))
+      if (const std::optional<LineageName> there = parse_lineage_name(lineage.name.cluster, folder);
+          there && there->major == lineage.name.major)
+        lineage.name.count = std::max(lineage.name.count, there->count + 1);
     Json body = Json::object();
     body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
     body.set("system_identifier", std::to_string(lineage.system_identifier))

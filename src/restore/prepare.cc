@@ -126,24 +126,6 @@ std::set<std::string> linked_places(const std::string& directory) {
   return linked;
 }
 
-void require_free_tablespaces(const std::string& directory,
-                              const std::vector<TablespacePlace>& places,
-                              const repo::Backup& backup) {
-  const std::set<std::string> own = own_places(directory, false, false, backup);
-  for (const TablespacePlace& tablespace : places) {
-    if (tablespace.recorded.empty() || own.contains(absolute_path(tablespace.place))) continue;
-    const std::string version = version_directory(tablespace.place, backup);
-    if (!is_directory(version) || is_empty_directory(version)) continue;
-    throw Error({.code = ErrorCode::kAlreadyExists,
-                 .message = fmt::format("tablespace directory \"{}\" is not empty", version),
-                 .detail = fmt::format("The backup lays tablespace {} there, and the data "
-                                       "directory \"{}\" does not show that the files are its own.",
-                                       tablespace.oid, directory),
-                 .hint = "Make sure that no other cluster uses it, then move it away and run the "
-                         "command again."});
-  }
-}
-
 // rename(2), and a copy where that would lead to another file system.
 void move_file(const std::string& from, const std::string& to,
                const std::optional<OwnerIds>& owner) {
@@ -246,9 +228,34 @@ void require_place_for_copy(const std::string& directory) {
                "--in-place."});
 }
 
+void require_free_tablespaces(const std::string& directory,
+                              const std::vector<TablespacePlace>& places,
+                              const repo::Backup& backup) {
+  const std::set<std::string> own = own_places(directory, false, false, backup);
+  for (const TablespacePlace& tablespace : places) {
+    if (tablespace.recorded.empty() || own.contains(absolute_path(tablespace.place))) continue;
+    const std::string version = version_directory(tablespace.place, backup);
+    if (!is_directory(version) || is_empty_directory(version)) continue;
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("tablespace directory \"{}\" is not empty", version),
+                 .detail = fmt::format("The backup lays tablespace {} there, and the data "
+                                       "directory \"{}\" does not show that the files are its own.",
+                                       tablespace.oid, directory),
+                 .hint = "Make sure that no other cluster uses it, then move it away and run the "
+                         "command again."});
+  }
+}
+
+void require_may_write(const std::string& path) {
+  std::string at = path, missing;
+  for (; !stat_if_exists(at); at = parent_path(at)) missing = at;
+  if (access(at.c_str(), W_OK | X_OK) == 0) return;
+  if (missing.empty()) throw_errno("write into", at);
+  throw_errno("create directory", missing);
+}
+
 void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
                   const repo::Backup& backup, const Owners& owners) {
-  require_place_for_copy(directory);
   if (lstat_if_exists(directory)) {
     if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
     clear_marked_places(directory, backup);
@@ -384,7 +391,6 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners,
                                                                   Reporter& reporter) {
-  require_free_tablespaces(directory, options.places, backup);
   if (!is_directory(directory)) {
     make_owned_directories(directory, backup.data_mode, owners.of_cluster());
     put_marker(directory, options.places, owners);
@@ -462,7 +468,6 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
                                                                const repo::Backup& backup,
                                                                const Owners& owners,
                                                                Reporter& reporter) {
-  if (!options.is_copy) require_free_tablespaces(directory, options.clear.places, backup);
   make_owned_directories(directory, backup.data_mode, owners.of_cluster());
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());

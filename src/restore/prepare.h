@@ -35,11 +35,24 @@ inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
 // begun to lay, unless that one left it as it was.
 bool may_keep_configuration(const std::string& directory);
 
-// What prepare_into() refuses, without touching anything.
+// The three below look, and touch nothing: a restore and its dry run refuse the same, before
+// anything is written.
+
+// For prepare_into(): `directory` is absent, empty, or left over from an interrupted restore.
+// Throws kAlreadyExists otherwise.
 void require_place_for_copy(const std::string& directory);
 
-// `directory` absent, empty, or left over from an interrupted restore (then it is emptied): throws
-// kAlreadyExists otherwise. It exists afterwards, with the backup's mode, and with the marker.
+// For the two in place: no tablespace directory that the old cluster did not link to holds files
+// of this major. Throws kAlreadyExists.
+void require_free_tablespaces(const std::string& directory,
+                              const std::vector<TablespacePlace>& places,
+                              const repo::Backup& backup);
+
+// That this user may write into the directory, or make it. Throws what making it would.
+void require_may_write(const std::string& path);
+
+// REQUIRES: require_place_for_copy(). What an interrupted restore left is emptied. The directory
+// exists afterwards, with the backup's mode, and with the marker.
 void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
                   const repo::Backup& backup, const Owners& owners);
 
@@ -73,9 +86,8 @@ struct ClearOptions {
   std::set<std::string> left = {};
 };
 // Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
-// Throws kAlreadyExists when a tablespace directory that the old cluster did not link to holds
-// files of this major. What cannot be removed is told when the rest is gone: as a warning, or as an
-// error where it is in the way (old_tree.h).
+// REQUIRES: require_free_tablespaces(). What cannot be removed is told when the rest is gone: as a
+// warning, or as an error where it is in the way (old_tree.h).
 std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,

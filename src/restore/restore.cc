@@ -77,6 +77,7 @@ class Restore {
   void hold_recovery(const std::string& old);
   void let_go();
   void open_manifest();
+  void require_what_a_start_needs();
   void seclude();
   void check_new_tablespaces();
   void check_promotion();
@@ -120,7 +121,8 @@ class Restore {
   Reporter& reporter_;
   const std::stop_token stop_;
   const bool is_copy_;
-  const bool on_paper_;  // nothing is written
+  const bool on_paper_;                    // nothing is written
+  std::optional<Error> server_runs_ = {};  // on paper: why the run would be refused as things are
 
   RestoreResult result_;
   std::optional<repo::Lineage> lineage_;
@@ -154,7 +156,10 @@ Microseconds Restore::lap() {
 }
 
 void Restore::find_lineage() {
-  lineage_ = repo::lineage_with_backup(repository_, options_.cluster, options_.target.backup);
+  repo::LineageChoice choice = options_.lineage;
+  choice.backup = options_.target.backup;
+  choice.command = options_.target.command;
+  lineage_ = repo::choose_lineage(repository_, options_.cluster, choice);
 }
 
 void Restore::require_confirmed() const {
@@ -204,12 +209,20 @@ void Restore::check_place() {
   result_.directory = directory_;
   result_.in_place = !is_copy_;
   if (is_copy_) {
-    if (on_paper_ && !options_.delta) require_place_for_copy(directory_);
-    return;
+    // One that holds this very restore is known when the plan is.
+    if (!options_.delta && !is_laid_and_unused(directory_)) require_place_for_copy(directory_);
+    return require_may_write(directory_);
   }
-  if (!on_paper_)
+  const auto require_none = [&] {
     cluster::require_no_running_server(directory_, "restoring over its data directory",
                                        options_.witness, stop_);
+  };
+  // The plan can be made while it runs; what the run would say then stands behind it.
+  if (on_paper_)
+    server_runs_ = error_of({ErrorCode::kBusy}, require_none);
+  else
+    require_none();
+  require_may_write(directory_);
   must_clear_ = check_in_place(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
@@ -340,6 +353,23 @@ void Restore::open_manifest() {
   owners_.emplace(backup, manifest_->summary().owners);
 }
 
+// Before the first byte is written, not behind the last.
+void Restore::require_what_a_start_needs() {
+  const repo::Backup& backup = result_.plan.backup;
+  for (const std::string_view path : {pg::kControlFilePath, std::string_view(kBackupLabel)}) {
+    if (path == kBackupLabel && backup.type == "advance") continue;
+    const std::optional<repo::ManifestEntry> entry =
+        manifest_->find(repo::ManifestRoot::kDataLast, path);
+    if (entry && entry->type == repo::EntryType::kFile) continue;
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("backup {} has no {}", backup.id, base_name(path)),
+         .detail = "No server can be recovered from it.",
+         .hint =
+             "Restore another backup: holdfast backup list shows them, --backup ID names one."});
+  }
+}
+
 // A server that is started on a copy is kept from production where the system permits it.
 void Restore::seclude() {
   if (!is_copy_) return;
@@ -410,6 +440,9 @@ void Restore::place_tablespaces() {
        .moves = tablespace_moves(),
        .own = own_places(directory_, is_copy_, options_.delta, result_.plan.backup)},
       result_.plan.backup);
+  if (!is_copy_) require_free_tablespaces(directory_, result_.tablespaces, result_.plan.backup);
+  for (const TablespacePlace& place : result_.tablespaces)
+    if (place.is_moved || (!is_copy_ && !place.recorded.empty())) require_may_write(place.place);
 }
 
 // At its promotion a server asks for histories until one is proven not to be there.
@@ -804,15 +837,7 @@ void Restore::write_held(const HeldFile& file, ByteView content) {
 void Restore::lay_last() {
   const repo::Backup& backup = result_.plan.backup;
   const HeldFile* control = held(pg::kControlFilePath);
-  if (control == nullptr || (held(kBackupLabel) == nullptr && backup.type != "advance")) {
-    throw Error(
-        {.code = ErrorCode::kCorrupt,
-         .message = fmt::format("backup {} has no {}", backup.id,
-                                control == nullptr ? "pg_control" : kBackupLabel),
-         .detail = "No server can be recovered from it.",
-         .hint =
-             "Restore another backup: holdfast backup list shows them, --backup ID names one."});
-  }
+  HF_CHECK(control != nullptr);
   if (const pg::ControlFile parsed = pg::parse_control_file(control->content);
       parsed.system_identifier != backup.system_identifier) {
     throw Error({.code = ErrorCode::kCorrupt,
@@ -919,8 +944,11 @@ RestoreResult Restore::run() {
   // From here on the backup and its WAL stay, whoever expires.
   hold_off_deletion();
   open_manifest();
+  require_what_a_start_needs();
   choose_configuration();
-  if (lies_there_already()) {
+  const bool is_there = lies_there_already();
+  if (!is_there && is_copy_ && !options_.delta) require_place_for_copy(directory_);
+  if (is_there) {
     result_.plan_time = lap();
     hold_recovery(state_.claim);
     if (recovery_) recovery_->keep();
@@ -954,7 +982,9 @@ RestoreResult Restore::run() {
 Preview Restore::preview() {
   check();
   open_manifest();
+  require_what_a_start_needs();
   choose_configuration();
+  if (is_copy_ && !options_.delta && !lies_there_already()) require_place_for_copy(directory_);
   Preview preview;
   preview.where = options_.where;
   preview.directory = directory_;
@@ -965,9 +995,9 @@ Preview Restore::preview() {
   if (!is_copy_) {
     if (std::optional<cluster::RunningServer> server = cluster::find_running_server(directory_))
       preview.running_server = server->pid;
-    else if (std::optional<Error> doubt = cluster::why_server_may_run(
-                 directory_, "restoring over its data directory", options_.witness, stop_))
-      preview.server_doubt = fmt::format("{}: {}", doubt->message(), doubt->detail());
+    else if (server_runs_)
+      preview.server_doubt = fmt::format("{}: {}", server_runs_->message(), server_runs_->detail());
+    preview.refusal = server_runs_;
     preview.unarchived = unarchived_wal(directory_, repo::WalArchive(repository_, *lineage_));
   }
   const recovery::Plan& plan = result_.plan;

@@ -18,6 +18,7 @@
 #include "cluster/server_end.h"
 #include "cluster/server_process.h"
 #include "recovery/plan.h"
+#include "repo/lineage_choice.h"
 #include "restore/disk.h"
 #include "restore/recover.h"
 #include "restore/tablespaces.h"
@@ -49,6 +50,7 @@ struct RestoreOptions {
   Where where = Where::kInto;
   std::string directory;  // kInto: the new data directory; kInPlace: the data directory (empty: the
                           // backup's)
+  repo::LineageChoice lineage = {};  // its backup and command are the target's
   recovery::Target target;
   recovery::TargetAction action = recovery::TargetAction::kPromote;
   // The caller was told that action in so many words: only then does the data directory of a
@@ -131,9 +133,12 @@ struct Preview {
   bool is_delta = false;                    // then only what differs does
   std::optional<int> running_server;        // kInPlace: its pid; it must be stopped first
   std::optional<std::string> server_doubt;  // kInPlace: why it is not certain that it has ended
-  std::vector<std::string> unarchived;      // kInPlace: WAL that would be saved first; it may lead
-                                            // recovery farther than the plan
-  uint64_t files = 0, bytes = 0;            // to be laid
+  // kInPlace: what the run is refused with as things are now; the plan is worth seeing all the
+  // same.
+  std::optional<Error> refusal;
+  std::vector<std::string> unarchived;  // kInPlace: WAL that would be saved first; it may lead
+                                        // recovery farther than the plan
+  uint64_t files = 0, bytes = 0;        // to be laid
   std::vector<DiskNeed> disk;
   std::vector<std::pair<std::string, std::string>> tablespaces;  // recorded path, place
   std::string configuration;                                     // whose is laid, in words

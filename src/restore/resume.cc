@@ -147,7 +147,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   remove_stale_locks(directory);
 
   const repo::Lineage lineage =
-      repo::lineage_with_backup(repository, options.cluster, state.backup);
+      repo::choose_lineage(repository, options.cluster, {.backup = state.backup});
   const repo::Backup backup = repo::resolve_backup(repository, lineage.name, state.backup);
   const Owners owners(backup, {});
   seclude_again(state, options, backup, directory, reporter);

@@ -1,11 +1,14 @@
 #include "setup/init.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "cluster/connection.h"
 #include "cluster/server_facts.h"
 #include "pg/version.h"
@@ -33,6 +36,28 @@ repo::Lineage describe_lineage(const std::string& cluster, const cluster::Server
           .created = system_clock().now()};
 }
 
+// A name with a letter wrong would be a second cluster beside the one that is meant. What the
+// repository holds needs no configuration.
+void refuse_unconfigured(const std::optional<repo::Repository>& repository,
+                         const InitOptions& options) {
+  const std::vector<std::string>& configured = options.configured_clusters;
+  if (configured.empty() || std::ranges::count(configured, options.cluster) > 0) return;
+  std::vector<std::string> held;
+  if (repository) held = repository->clusters();
+  if (std::ranges::count(held, options.cluster) > 0) return;
+  held.insert(held.end(), configured.begin(), configured.end());
+  const std::optional<std::string> meant = meant_word(options.cluster, held);
+  throw Error(
+      {.code = ErrorCode::kConfiguration,
+       .message = fmt::format("cluster \"{}\" is not configured", options.cluster),
+       .detail = fmt::format("Configuration file \"{}\" has: {}. The repository has no \"{}\" "
+                             "either.",
+                             options.config_file, fmt::join(configured, ", "), options.cluster),
+       .hint = fmt::format("{}For a new cluster write a section [cluster.{}] into that file first.",
+                           meant ? fmt::format("Did you mean \"{}\"? ", *meant) : "",
+                           options.cluster)});
+}
+
 void refuse_other_cluster(const repo::Repository& repository, const InitOptions& options,
                           const cluster::ServerFacts& facts) {
   if (options.new_lineage) return;
@@ -57,13 +82,28 @@ void warn_of_second_name(const repo::Repository& repository, const InitOptions& 
           other, options.cluster));
 }
 
+std::optional<repo::Repository> open_if_there(store::Store& target, const repo::KeySource& key) {
+  bool is_there = false;
+  // The place itself may not be there yet; one that is and does not answer is refused when it is
+  // made.
+  error_of({ErrorCode::kNotFound, ErrorCode::kStoreUnavailable}, [&] {
+    is_there = target.info(std::string(repo::kRepositoryName)) ||
+               target.info(std::string(repo::kRepositoryCopyName));
+  });
+  if (!is_there) return std::nullopt;
+  return repo::Repository::open(target, key);
+}
+
 }  // namespace
 
 InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter,
                 std::stop_token stop) {
   repo::check_cluster_name(options.cluster);
 
-  // Ask the server; refuse what would be refused, before anything is made.
+  // Refuse what would be refused, before anything is made. Of the repository repo.json is put last,
+  // so where it stands there is a whole one.
+  std::optional<repo::Repository> there = open_if_there(target, options.key);
+  refuse_unconfigured(there, options);
   cluster::Connection connection = cluster::Connection::connect(
       {.conninfo = options.conninfo, .application_name = "holdfast init"}, std::move(stop));
   cluster::ServerFacts facts = cluster::read_server_facts(connection);
@@ -77,19 +117,17 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
   if (options.configure_server) {
-    refuse_foreign_archiving(settings, options.archive_command);
-    refuse_fixed_settings(settings, options.archive_command);
+    refuse_foreign_archiving(settings, options);
+    refuse_fixed_settings(settings, options.archive_command, options.replace);
   }
 
-  if (options.make_place) options.make_place(facts.data_directory);
-
-  // The repository: repo.json is put last, so where it stands there is a whole one.
   InitResult result;
-  result.repository_created = !target.info(std::string(repo::kRepositoryName)) &&
-                              !target.info(std::string(repo::kRepositoryCopyName));
-  repo::Repository repository = result.repository_created
-                                    ? repo::Repository::create(target, options.key, system_clock())
-                                    : repo::Repository::open(target, options.key);
+  result.repository_created = !there;
+  if (!there) {
+    const repo::KeySource key = options.make_place(facts.data_directory);
+    there = repo::Repository::create(target, key, system_clock());
+  }
+  const repo::Repository& repository = *there;
   result.repository_id = repository.id();
   result.sealed = repository.sealed();
 
@@ -106,8 +144,13 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   repository.complete_copies(known->name);
 
   // The server last: it has where to archive to when it begins.
-  SettingsPlan plan = plan_settings(settings, options.archive_command);
+  SettingsPlan plan =
+      plan_settings(settings, options.archive_command, options.configure_server && options.replace);
   if (options.configure_server) apply_changes(connection, plan.to_make);
+  if (const std::optional<Error> elsewhere =
+          error_of([&] { refuse_foreign_archiving(settings, options); });
+      elsewhere && !options.configure_server)
+    result.archives_elsewhere = elsewhere->message();
   result.changes_made = options.configure_server || plan.to_make.empty();
   result.changes = std::move(plan.to_make);
   result.changes.insert(result.changes.end(), plan.to_restart.begin(), plan.to_restart.end());

@@ -15,16 +15,34 @@
 
 namespace holdfast::setup {
 
+// Whose WAL an archive_command keeps.
+struct ArchivePlace {
+  std::string cluster, repository;
+  bool operator==(const ArchivePlace&) const = default;
+};
+
 struct InitOptions {
   std::string cluster = "main";
+  // The clusters that the configuration has sections of, and the file: a new cluster must be one
+  // of them, for one letter wrong in its name would make another. Empty without a configuration.
+  std::vector<std::string> configured_clusters = {};
+  std::string config_file = {};
   std::string conninfo;           // how to reach the server
   std::string pgdata;             // may be empty: the server is asked
   bool new_lineage = false;       // after pg_upgrade or a new initdb
-  repo::KeySource key;            // not empty: a new repository is sealed (--encrypt)
+  repo::KeySource key;            // opens the repository that is there
   bool configure_server = false;  // ALTER SYSTEM: archive_mode, archive_command, wal_level
   std::string archive_command;    // the text for it, handed in by cli
-  // Makes the place of a new repository, once the server is known: told its data directory.
-  std::function<void(const std::string& data_directory)> make_place = {};
+  std::string repository;         // where that archives to, as place_of says it
+  // Where another command of this program's archives to; nullopt where that cannot be told. cli
+  // reads options and configuration.
+  std::function<std::optional<ArchivePlace>(const std::string& command)> place_of = {};
+  bool replace = false;  // moves archiving here from wherever it goes now
+  // This command as it was typed, but --configure-server; to be completed in hints.
+  std::string typed_command = {};
+  // Makes the place of a new repository, when all that is refused has been, and its key: not empty
+  // where it is to be sealed (--encrypt). Told the server's data directory.
+  std::function<repo::KeySource(const std::string& data_directory)> make_place = {};
 };
 
 struct SettingChange {
@@ -42,10 +60,14 @@ struct InitResult {
       changes;                // made with --configure-server, else what the server still lacks
   bool changes_made = false;  // with --configure-server
   bool restart_needed = false;
+  // Why --configure-server would be refused: "the server archives into cluster ..."; else empty.
+  std::string archives_elsewhere = {};
 };
 
 // Running it again changes nothing and says so. Throws kWrongCluster when the cluster's newest
-// lineage is of another system identifier and new_lineage is not set; kUnsupported for majors
+// lineage is of another system identifier and new_lineage is not set; kConfiguration for a new
+// cluster that the configuration does not have; kConflict when the server's archiving is another's
+// (refuse_foreign_archiving), before anything is made; kUnsupported for majors
 // before 13 or unknown ones, and stores that cannot put-if-absent; kServer when wal_level is
 // minimal and configure_server is not set is NOT an error here: it stands in `changes`.
 InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter,

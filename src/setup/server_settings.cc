@@ -54,6 +54,16 @@ bool is_archiving(const std::string& archive_mode) {
   return true;
 }
 
+// `replace`: the command that takes it out, where that is possible.
+[[noreturn]] void refuse_library(const ArchiveSettings& settings, const std::string& replace) {
+  throw Error({.code = ErrorCode::kConflict,
+               .message = "the server archives by a library already",
+               .detail = fmt::format("archive_library is \"{}\".", settings.archive_library),
+               .hint = settings.library_on_command_line
+                           ? command_line_hint("archive_library", "")
+                           : fmt::format("If Holdfast is to archive instead, run: {}", replace)});
+}
+
 }  // namespace
 
 ArchiveSettings read_archive_settings(cluster::Connection& connection) {
@@ -74,7 +84,8 @@ bool is_our_archive_command(std::string_view command) {
   return command.substr(end).find(" wal push ") != std::string_view::npos;
 }
 
-SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command) {
+SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command,
+                           bool replace) {
   SettingsPlan plan;
   const SettingState& level = settings.wal_level;
   add_change(plan, "wal_level", level, level.running != "minimal", level.next() != "minimal",
@@ -85,30 +96,50 @@ SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& a
   const SettingState& command = settings.archive_command;
   add_change(plan, "archive_command", command, command.running == archive_command,
              command.next() == archive_command, archive_command, false);
+  if (replace && !settings.archive_library.empty())
+    plan.to_make.push_back(
+        {.name = "archive_library", .before = settings.archive_library, .after = ""});
   return plan;
 }
 
-void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string& archive_command) {
-  if (!settings.archive_library.empty())
-    throw Error({.code = ErrorCode::kConflict,
-                 .message = "the server archives by a library already",
-                 .detail = fmt::format("archive_library is \"{}\".", settings.archive_library),
-                 .hint = settings.library_on_command_line
-                             ? command_line_hint("archive_library", "")
-                             : "If Holdfast is to archive instead, run ALTER SYSTEM RESET "
-                               "archive_library, reload, and try again."});
+void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options) {
+  if (options.replace) return;
+  const std::string replace = fmt::format("{} --configure-server --replace", options.typed_command);
+  if (!settings.archive_library.empty()) refuse_library(settings, replace);
+
   const std::string& command = settings.archive_command.next();
-  if (command.empty() || command == archive_command || is_our_archive_command(command)) return;
-  throw Error(
-      {.code = ErrorCode::kConflict,
-       .message = "the server archives by another command already",
-       .detail = fmt::format("archive_command is \"{}\".", command),
-       .hint = settings.archive_command.on_command_line
-                   ? command_line_hint("archive_command", archive_command)
-                   : fmt::format("If Holdfast is to archive instead, run ALTER SYSTEM SET "
-                                 "archive_command = {}, then SELECT pg_reload_conf(). To keep "
-                                 "both archives, let one command do both.",
-                                 cluster::quote_literal(archive_command))});
+  if (command.empty() || command == options.archive_command) return;
+  const bool is_ours = is_our_archive_command(command);
+  const ArchivePlace wanted{.cluster = options.cluster, .repository = options.repository};
+  const std::optional<ArchivePlace> place =
+      is_ours && options.place_of ? options.place_of(command) : std::nullopt;
+  if (place == wanted) return;
+
+  Error::Parts refusal{.code = ErrorCode::kConflict,
+                       .message = "the server archives by another command already",
+                       .detail = fmt::format("archive_command is \"{}\".", command)};
+  if (place) {
+    refusal.message = place->repository == wanted.repository
+                          ? fmt::format("the server archives into cluster \"{}\"", place->cluster)
+                          : "the server archives into another repository";
+    refusal.detail += fmt::format(
+        " It archives into cluster \"{}\" of {}; this would be cluster \"{}\" of {}, and nothing "
+        "more would come into that one.",
+        place->cluster, place->repository, wanted.cluster, wanted.repository);
+  } else if (is_ours) {
+    refusal.detail += " Where it archives to, and what else it does, cannot be told from here.";
+  }
+  if (settings.archive_command.on_command_line)
+    refusal.hint = command_line_hint("archive_command", options.archive_command);
+  else if (place)
+    refusal.hint = fmt::format(
+        "Correct --cluster or --repo. If its archiving is to be moved here, run: {}", replace);
+  else
+    refusal.hint = fmt::format(
+        "If Holdfast is to archive instead, run: {}. To keep both archives, let one command do "
+        "both.",
+        replace);
+  throw Error(std::move(refusal));
 }
 
 std::string command_line_hint(const std::string& name, const std::string& wanted) {
@@ -123,8 +154,13 @@ std::string command_line_hint(const std::string& name, const std::string& wanted
       name, change);
 }
 
-void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command) {
-  for (const SettingChange& change : plan_settings(settings, archive_command).to_make) {
+void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command,
+                           bool replace) {
+  for (const SettingChange& change : plan_settings(settings, archive_command, replace).to_make) {
+    if (change.name == "archive_library") {
+      if (settings.library_on_command_line) refuse_library(settings, {});
+      continue;
+    }
     const SettingState& state = change.name == "wal_level"      ? settings.wal_level
                                 : change.name == "archive_mode" ? settings.archive_mode
                                                                 : settings.archive_command;

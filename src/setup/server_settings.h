@@ -49,14 +49,18 @@ struct SettingsPlan {
   std::vector<SettingChange> to_restart;  // made already; they wait for a restart
 };
 // What is to be done so that the server archives by `archive_command`. Nothing is lowered:
-// wal_level logical and archive_mode always stay.
-SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command);
+// wal_level logical and archive_mode always stay. `replace`: an archive_library goes.
+SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command,
+                           bool replace = false);
 
-// Throws kConflict when archiving is set up for something else, which is not ours to replace.
-void refuse_foreign_archiving(const ArchiveSettings& settings, const std::string& archive_command);
+// Throws kConflict when archiving is set up for something else, which loses its WAL when it is
+// replaced: for another tool, for more than Holdfast, for another cluster or another repository.
+// With options.replace it is replaced.
+void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options);
 
 // Throws kConflict for a setting that is to be made and stands on the server's command line.
-void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command);
+void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command,
+                           bool replace = false);
 // What to do about one that does.
 std::string command_line_hint(const std::string& name, const std::string& wanted);
 

@@ -164,13 +164,15 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
   check_cluster_objects(repository, options.cluster, common);
   result.common = common.take();
 
-  // "latest" is the newest of the newest lineage.
-  VerifyOptions of_older = options;
-  std::erase(of_older.backups, "latest");
+  // "latest" is the newest of the lineage that a restore would take.
+  VerifyOptions of_others = options;
+  std::optional<repo::LineageName> meant;
+  if (std::erase(of_others.backups, "latest") > 0)
+    meant = repo::choose_lineage(repository, options.cluster, options.lineage).name;
   for (const repo::Lineage& lineage : lineages) {
-    const bool is_newest = &lineage == &lineages.back();
-    if (!options.backups.empty() && !is_newest && of_older.backups.empty()) continue;
-    result.lineages.push_back(verify_lineage(is_newest ? options : of_older, repository, lineage,
+    const bool is_meant = lineage.name == meant;
+    if (!options.backups.empty() && !is_meant && of_others.backups.empty()) continue;
+    result.lineages.push_back(verify_lineage(is_meant ? options : of_others, repository, lineage,
                                              result.not_kept, reporter, stop));
   }
   return result;

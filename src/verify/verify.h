@@ -29,6 +29,7 @@
 #include "base/time.h"
 #include "recovery/windows.h"
 #include "repo/backup.h"
+#include "repo/lineage_choice.h"
 #include "repo/repository.h"
 #include "repo/verified_objects.h"
 
@@ -43,6 +44,7 @@ struct VerifyOptions {
   uint64_t bytes_per_second = 0;  // that are read of packs and WAL at most; 0: no limit
   // Ids, beginnings of ids or "latest": what these need and nothing else. Empty: everything.
   std::vector<std::string> backups = {};
+  repo::LineageChoice lineage = {};  // for "latest"
 };
 
 // One object, or folder, that is not as it was written, is missing, cannot be read, or contradicts

@@ -106,6 +106,7 @@ Json json(const recovery::Plan& plan) {
                             branch.last_commit ? Json(to_rfc3339(*branch.last_commit)) : Json()));
   return Json::object()
       .set("backup", plan.backup.id)
+      .set("lineage", repo::to_string(plan.backup.lineage))
       .set("why", plan.why_this_backup)
       .set("target", to_string(plan.target))
       .set("ran_to_the_end", plan.ran_to_the_end)
@@ -130,7 +131,8 @@ Json json(const recovery::Plan& plan) {
 std::string text(const restore::Preview& preview) {
   const recovery::Plan& plan = preview.plan;
   Fields lines = {
-      {"backup", fmt::format("{} ({})", plan.backup.id, plan.why_this_backup)},
+      {"backup", fmt::format("{} of lineage {} ({})", plan.backup.id,
+                             repo::to_string(plan.backup.lineage), plan.why_this_backup)},
       {"target", to_string(plan.target)},
       {"timeline", fmt::format("{}, and {} after the promotion", pg::to_string(plan.timeline),
                                pg::to_string(plan.next_timeline))}};

@@ -98,7 +98,8 @@ Json json(const Error& error) {
       .set("context", std::move(context));
 }
 
-std::string text(const setup::InitResult& result, const std::string& repository_url) {
+std::string text(const setup::InitResult& result, const std::string& repository_url,
+                 const std::string& configure) {
   std::string out = fmt::format(
       "{} repository at \"{}\"{}\n{} lineage {} of cluster \"{}\": PostgreSQL {}, system "
       "identifier {}\n",
@@ -111,8 +112,11 @@ std::string text(const setup::InitResult& result, const std::string& repository_
     out += fmt::format("{} = '{}'    (it {} '{}'{})\n", change.name, change.after,
                        result.changes_made ? "was" : "is", change.before,
                        change.needs_restart ? "; needs a restart of the server" : "");
-  if (!result.changes.empty() && !result.changes_made)
-    out += "Next: run \"holdfast init --configure-server\", which makes these settings.\n";
+  if (!result.archives_elsewhere.empty())
+    out += fmt::format("But {}. To move its archiving here run \"{} --replace\".\n",
+                       result.archives_elsewhere, configure);
+  else if (!result.changes.empty() && !result.changes_made)
+    out += fmt::format("Next: run \"{}\", which makes these settings.\n", configure);
   else if (result.restart_needed)
     out += "Next: restart the server, then run \"holdfast backup\".\n";
   else if (!result.changes.empty())
@@ -138,6 +142,7 @@ Json json(const setup::InitResult& result) {
       .set("lineage", lineage_json(result.lineage))
       .set("changes", std::move(changes))
       .set("changes_made", result.changes_made)
+      .set("archives_elsewhere", result.archives_elsewhere)
       .set("restart_needed", result.restart_needed);
 }
 
@@ -382,7 +387,8 @@ Json json(const repo::Backup& backup) {
 std::string text(const restore::RestoreResult& result) {
   const recovery::Plan& plan = result.plan;
   std::vector<std::pair<std::string, std::string>> lines = {
-      {"backup", fmt::format("{} ({})", plan.backup.id, plan.why_this_backup)},
+      {"backup", fmt::format("{} of lineage {} ({})", plan.backup.id,
+                             repo::to_string(plan.backup.lineage), plan.why_this_backup)},
       {"target", to_string(plan.target)},
       {"WAL", fmt::format("{} segment{} to replay, timeline {}", plan.segments,
                           plan.segments == 1 ? "" : "s", pg::to_string(plan.timeline))},

@@ -21,7 +21,9 @@ namespace holdfast::view {
 std::string text(const Error& error);
 Json json(const Error& error);
 
-std::string text(const setup::InitResult& result, const std::string& repository_url);
+// `configure`: the command that makes the settings.
+std::string text(const setup::InitResult& result, const std::string& repository_url,
+                 const std::string& configure);
 Json json(const setup::InitResult& result);
 
 std::string text(const setup::RepositoryInfo& info);

@@ -793,10 +793,12 @@ HINT:  Run "holdfast init --configure-server".
   restart_with("archive_command = 'cp %p /nowhere'\n");
   const Said foreign = scene_.say({"init", "--configure-server"});
   EXPECT_EQ(foreign.status, 1);
-  EXPECT_TRUE(foreign.text.starts_with(
-      "ERROR:  the server archives by another command already\n"
-      "DETAIL:  archive_command is \"cp %p /nowhere\".\n"
-      "HINT:  If Holdfast is to archive instead, run ALTER SYSTEM SET archive_command = "))
+  EXPECT_TRUE(
+      foreign.text.starts_with("ERROR:  the server archives by another command already\n"
+                               "DETAIL:  archive_command is \"cp %p /nowhere\".\n"
+                               "HINT:  If Holdfast is to archive instead, run: holdfast "))
+      << foreign.text;
+  EXPECT_NE(foreign.text.find(" init --configure-server --replace. "), std::string::npos)
       << foreign.text;
   restart_with("archive_command = 'false'\n");
   EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}),
@@ -951,7 +953,7 @@ TEST_F(BadState, OfPermissionsIsToldWithThePath) {
                                  "Permission denied\n{}",
                                  kHint)}));
   EXPECT_EQ(with_mode(scene_.config_file(), 0, {"info"}),
-            (Said{1, fmt::format("ERROR:  could not open \"$DIR/holdfast.toml\": Permission "
+            (Said{2, fmt::format("ERROR:  could not open \"$DIR/holdfast.toml\": Permission "
                                  "denied\n{}",
                                  kHint)}));
   const std::string relation = join_path(scene_.server().data_directory(),

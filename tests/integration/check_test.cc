@@ -398,7 +398,13 @@ TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
             std::regex_replace(own, std::regex("--config [^ ]+"), "--config " + other));
   scene.expect_cause("server's user", "archive_command archives into another repository",
                      scene.path("other"), "the configuration that archive_command names");
-  scene.must({"init", "-c", "second", "--conninfo", scene.server().conninfo()});
+  // A new name that the configuration does not have is refused.
+  const Captured typo = scene.run({"init", "-c", "mein", "--conninfo", scene.server().conninfo()});
+  EXPECT_EQ(typo.status.code, 2) << describe(typo);
+  EXPECT_NE(typo.err.find("Did you mean \"main\"?"), std::string::npos) << typo.err;
+  ASSERT_TRUE(holdfast({"--repo", scene.repository(), "-c", "second", "--conninfo",
+                        scene.server().conninfo(), "init"})
+                  .status.ok());
   scene.set("archive_command",
             std::regex_replace(own, std::regex("--cluster [^ ]+"), "--cluster second"));
   scene.expect_cause("server's user", "archive_command does not archive as cluster \"main\"",

@@ -41,6 +41,7 @@ using Lines = std::vector<std::string>;
 constexpr std::array kPages = {"README.md",
                                "docs/guide/archive-wal.md",
                                "docs/guide/check.md",
+                               "docs/guide/clusters-and-lineages.md",
                                "docs/guide/delete-and-expire.md",
                                "docs/guide/drill.md",
                                "docs/guide/export.md",

@@ -319,7 +319,8 @@ TEST_F(OtherContainer, ThatIsGoneIsDeadWhenSomebodySaysSo) {
   const Captured finish = beside({"finish", data_});
   EXPECT_EQ(finish.status.code, 5) << describe(finish);
   const Captured paper = beside({"restore", "--in-place", "--dry-run"});
-  EXPECT_EQ(paper.status.code, 0) << describe(paper);
+  EXPECT_EQ(paper.status.code, 5) << describe(paper);
+  EXPECT_NE(paper.err.find("--server-is-dead"), std::string::npos) << paper.err;
   EXPECT_NE(paper.out.find("it is not certain that the server of"), std::string::npos) << paper.out;
   EXPECT_EQ(listing(data_), before);
 

@@ -101,7 +101,9 @@ TEST_F(RestorePlan, InPlaceNeedsNoYesAndNamesTheWalThatWouldBeSaved) {
   scene_.must({"backup"});
   {
     SCOPED_TRACE("while the server runs");
-    const Json plan = dry_run({"--in-place"});
+    const Captured ran = scene_.run({"restore", "--dry-run", "--in-place", "--json"});
+    EXPECT_EQ(ran.status.code, 5) << describe(ran);  // as the restore's; the plan is there
+    const Json plan = Json::parse(ran.out);
     EXPECT_EQ(plan.at("running_server").as_i64(), scene_.server().pid());
     EXPECT_TRUE(plan.at("clears").as_bool());
   }
@@ -147,10 +149,16 @@ TEST_F(RestorePlan, RefusesWhatTheRestoreWouldRefuseAndTheHintsCommandWorks) {
   make_directory(scene_.path("full"));
   write_file_durably(scene_.path("full/file"), {});
 
+  make_directory(scene_.path("locked"));
+  ASSERT_EQ(chmod(scene_.path("locked").c_str(), 0500), 0);
+
   const struct {
     std::vector<std::string> words;
     int status;
   } cases[] = {{{"--into", scene_.path("full")}, 1},
+               {{"--into", scene_.path("locked/copy")}, 1},
+               {{"--in-place"}, 5},  // the server runs
+               {{"--in-place", "--pgdata", scene_.path("locked")}, 1},
                {{"--into", scene_.path("copy"), "--to", "2001-01-01 00:00:00Z"}, 4},
                {{"--into", scene_.path("copy"), "--to-lsn", "F/0"}, 4},
                {{"--into", scene_.path("copy"), "--to-name", "nowhere"}, 4},
@@ -160,6 +168,11 @@ TEST_F(RestorePlan, RefusesWhatTheRestoreWouldRefuseAndTheHintsCommandWorks) {
     words.insert(words.end(), c.words.begin(), c.words.end());
     const Captured ran = scene_.run(words);
     EXPECT_EQ(ran.status.code, c.status) << describe(ran);
+    words[1] = "--yes";
+    const Captured refused = scene_.run(words);
+    EXPECT_EQ(refused.status.code, c.status) << describe(refused);
+    const std::string said = refused.err.substr(refused.err.find("ERROR:"));
+    EXPECT_NE(ran.err.find(said.substr(0, said.find('\n'))), std::string::npos) << ran.err << said;
     EXPECT_FALSE(lstat_if_exists(scene_.path("copy")));
     if (c.status != 4) continue;
     // The last line ends with the whole command; "holdfast" is not on this machine's PATH.

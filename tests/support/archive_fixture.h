@@ -53,9 +53,9 @@ class ArchiveFixture {
         ByteWriter().i64(to_postgres_microseconds(at_minute(minute))).bytes(text).view());
   }
   // A checkpoint of an idle server.
-  static pg::Lsn add_checkpoint(WalBuilder& wal, double minute) {
+  static pg::Lsn add_checkpoint(WalBuilder& wal, double minute, uint64_t next_xid = 700) {
     ByteWriter checkpoint;
-    checkpoint.u64(wal.end_lsn().value).u32(1).u32(1).u64(1).u64(700);
+    checkpoint.u64(wal.end_lsn().value).u32(1).u32(1).u64(1).u64(next_xid);
     while (checkpoint.view().size() < 64) checkpoint.u64(0);
     checkpoint.i64(at_minute(minute).time_since_epoch().count() / 1'000'000);
     while (checkpoint.view().size() < 88) checkpoint.u64(0);

@@ -219,6 +219,22 @@ TEST(ShellQuote, GivesTheShellOneWordBack) {
     EXPECT_EQ(run(shell(std::string("printf %s ") + shell_quote(word))).out, word);
 }
 
+TEST(ShellWords, AreThoseThatTheShellGivesToOneProgram) {
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(shell_words("  '/opt/hold fast/holdfast'  --config=/a\\ b wal push \"%p\""),
+            (Words{"/opt/hold fast/holdfast", "--config=/a b", "wal", "push", "%p"}));
+  EXPECT_EQ(shell_words(""), Words{});
+  EXPECT_EQ(shell_words("a ''"), (Words{"a", ""}));
+  for (const char* word : {"", "a b", "it's", "50%", "''", "-n"})
+    EXPECT_EQ(shell_words("x " + shell_quote(word)), (Words{"x", word})) << word;
+}
+
+TEST(ShellWords, AreNoneWhereTheShellDoesMore) {
+  for (const char* more : {"a && b", "a; b", "a | b", "a > b", "a $HOME", "a \"$HOME\"", "`a`",
+                           "A=b a", "a 'b", "a \"b", "a \\", "a *", "(a)", "a\nb", "a # b"})
+    EXPECT_EQ(shell_words(more), std::nullopt) << more;
+}
+
 TEST(Host, ProgramAndNameAreKnown) {
   EXPECT_TRUE(base_name(program_path()).starts_with("test_base")) << program_path();
   EXPECT_FALSE(host_name().empty());

@@ -28,6 +28,17 @@ TEST(Arguments, GlobalOptionsStandBeforeOrAfterTheCommand) {
   }
 }
 
+TEST(Arguments, OfInitAreTypedAgainForItsHints) {
+  EXPECT_EQ(parse({"-c", "shop", "init", "--configure-server", "--replace"}).typed_command,
+            "holdfast -c shop init");
+  EXPECT_EQ(error_of([] { parse({"init", "--replace"}); }).code(), ErrorCode::kUsage);
+  EXPECT_EQ(parse({"restore", "--into", "/a b", "--lineage", "15-1"}).lineage, "15-1");
+}
+
+TEST(Arguments, AClusterToBeRemovedIsTheOneThatIsChosen) {
+  EXPECT_EQ(parse({"cluster", "remove", "shpp"}).sources.options.at("cluster"), "shpp");
+}
+
 TEST(Arguments, EveryCommandIsKnownByItsName) {
   const struct {
     std::vector<const char*> words;
@@ -36,6 +47,11 @@ TEST(Arguments, EveryCommandIsKnownByItsName) {
                {{"info"}, "info"},
                {{"backup", "--full"}, "backup"},
                {{"backup", "list"}, "backup list"},
+               {{"cluster", "list"}, "cluster list"},
+               {{"cluster", "remove", "shpp"}, "cluster remove"},
+               {{"lineage", "list"}, "lineage list"},
+               {{"lineage", "remove", "15-2"}, "lineage remove"},
+               {{"repo", "remove-key", "1f"}, "repo remove-key"},
                {{"backup", "show", "latest"}, "backup show"},
                {{"wal", "push", "pg_wal/x"}, "wal push"},
                {{"wal", "get", "x", "pg_wal/RECOVERYXLOG"}, "wal get"},

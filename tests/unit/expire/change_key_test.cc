@@ -83,6 +83,34 @@ TEST_F(ChangeKey, OneMoreKeyLeavesTheOthers) {
   EXPECT_TRUE(opens(key_file(0x22)));
 }
 
+// The way to be rid of a key that was lost or leaked.
+TEST_F(ChangeKey, AKeyIsRemovedByWhoHasAnother) {
+  const std::string old_id =
+      to_hex(repo::list_key_objects(target.store, target.repository.id()).front().id.view());
+  const auto find = [&](const repo::KeySource& key, const std::string& id) {
+    return find_removable_key(target.store, key, id);
+  };
+  const Error last = error_of([&] { find(old_key, old_id); });
+  EXPECT_EQ(last.code(), ErrorCode::kConflict);
+  EXPECT_TRUE(last.hint().starts_with("It is the last one. ")) << last.hint();
+
+  change(old_key, new_key, true);
+  const Error used = error_of([&] { find(old_key, old_id.substr(0, 8)); });
+  EXPECT_EQ(used.code(), ErrorCode::kConflict);
+  EXPECT_EQ(used.message(), "key " + old_id + " is the one that this command uses");
+  EXPECT_EQ(error_of([&] { find(new_key, "no such"); }).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error_of([&] { find(key_file(0x33), old_id); }).code(), ErrorCode::kWrongKey);
+  EXPECT_EQ(key_objects(), 4u);
+
+  // A run that was killed between the two places is run again.
+  const repo::KeyObject key = find(new_key, old_id.substr(0, 8));
+  target.store.remove(repo::key_name(key.id));
+  remove_key(target.store, new_key, find(new_key, old_id).id, target.store);
+  EXPECT_FALSE(opens(old_key));
+  EXPECT_TRUE(opens(new_key));
+  EXPECT_EQ(key_objects(), 2u);
+}
+
 TEST_F(ChangeKey, ChangesNothingForAWrongKeyTheSameKeyOrAnOpenRepository) {
   const std::vector<std::string> before = test::object_names(target.store);
   EXPECT_EQ(error_of([&] { change(key_file(0x33), new_key); }).code(), ErrorCode::kWrongKey);

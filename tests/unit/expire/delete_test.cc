@@ -105,13 +105,13 @@ TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToTheNewestTimeline) {
 TEST_F(DeleteBackup, RefusesAPinnedOne) {
   const std::string first = backup({pack(1)});
   backup({pack(2)});
-  pin("main", first, true, target.repository);
+  pin({.id = first}, true, target.repository);
   target.clock.advance(1h);
   const Error error = plan_error({first});
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
   EXPECT_EQ(error.message(), "backup \"" + first + "\" is pinned");
   EXPECT_NE(error.hint().find("holdfast backup pin --off " + first), std::string::npos);
-  pin("main", first, false, target.repository);
+  pin({.id = first}, false, target.repository);
   remove({first});
   EXPECT_EQ(ids().size(), 1u);
 }
@@ -143,7 +143,7 @@ TEST_F(DeleteBackup, LeavesThoseThatMustStayAndTakesTheOthers) {
   const std::string used = backup({pack(2)});
   const std::string free = backup({pack(3)});
   const std::string last = backup({pack(4)});
-  pin("main", pinned, true, target.repository);
+  pin({.id = pinned}, true, target.repository);
   const repo::HeldIntent intent(target.repository, lineage(), {.what = "restore", .uses = {used}},
                                 target.clock);
   const Deletion deletion = plan({pinned, used, free});

@@ -84,7 +84,7 @@ Target to_time(double minute, bool exclusive = false) {
 Target to_lsn(pg::Lsn lsn, bool exclusive = false) {
   return {.kind = TargetKind::kLsn, .lsn = lsn, .exclusive = exclusive};
 }
-Target to_xid(uint32_t xid) { return {.kind = TargetKind::kXid, .xid = xid}; }
+Target to_xid(uint64_t xid) { return {.kind = TargetKind::kXid, .xid = xid}; }
 Target to_name(std::string name) { return {.kind = TargetKind::kName, .name = std::move(name)}; }
 
 class NewerMajor : public testing::Test, protected ArchiveFixture {
@@ -969,6 +969,32 @@ TEST_F(PlanTest, OfSeveralRestorePointsOfOneNameTheNewestIsMeant) {
   EXPECT_EQ(made.notes.back(),
             fmt::format("2 restore points are named \"nightly\"; the newest is meant, of {}, at {}",
                         to_local(at_minute(81)), pg::to_string(newest)));
+}
+
+// Four billion transactions later the lower half of an id is another transaction's: the checkpoint
+// before its end says of which epoch it is.
+TEST_F(PlanTest, ATransactionIdWithItsEpochIsHeldAgainstTheWal) {
+  constexpr uint64_t kEpoch = uint64_t{1} << 32;
+  add_checkpoint(wal_, 71, 5 * kEpoch + 0xFFFFFFF0);
+  add_commit(wal_, 0xFFFFFFF4, 72);
+  add_commit(wal_, 90, 73);  // behind the wrap-around
+  wal_.add_switch();
+  put_all();
+  for (const uint64_t xid : {uint64_t{90}, 6 * kEpoch + 90}) {
+    EXPECT_EQ(plan(to_xid(xid)).last_commit, at_minute(73)) << xid;
+    const auto settings = recovery_settings(plan(to_xid(xid)), "get", TargetAction::kPromote);
+    EXPECT_TRUE(std::ranges::any_of(settings, [](const auto& setting) {
+      return setting.first == "recovery_target_xid" && setting.second == "90";
+    })) << "the server takes 32 bits";
+  }
+  EXPECT_EQ(plan(to_xid(5 * kEpoch + 0xFFFFFFF4)).last_commit, at_minute(72));
+  const Error error = refusal(to_xid(5 * kEpoch + 90));
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), fmt::format("transaction {} is of another epoch than the archived WAL",
+                                         5 * kEpoch + 90));
+  EXPECT_NE(error.hint().find(fmt::format("holdfast restore --to-xid {}", 6 * kEpoch + 90)),
+            std::string::npos)
+      << error.hint();
 }
 
 // Records that begin in segment 7 and end in segment 8, which holds no other: what either segment's

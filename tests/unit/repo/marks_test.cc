@@ -12,18 +12,22 @@ using test::sample_files;
 using test::Sealing;
 using test::TestRepository;
 
-const std::string kId = "20261122T082239Z-1f2e3d";
+const std::string kMarkedBackup = "20261122T082239Z-1f2e3d";
 
 class MarksTest : public testing::TestWithParam<Sealing> {
  protected:
   MarksTest() {
-    make_backup(target_.repository, target_.lineage, kId, sample_files(1), target_.clock);
+    make_backup(target_.repository, target_.lineage, kMarkedBackup, sample_files(1), target_.clock);
   }
   void put(MarkKind what, std::string detail = "It says so.") {
-    put_mark(target_.repository, target_.lineage.name, kId, what, std::move(detail));
+    put_mark(target_.repository, target_.lineage.name, kMarkedBackup, what, std::move(detail));
   }
-  BackupMarks marks() { return read_marks(target_.repository, target_.lineage.name, kId); }
-  Backup backup() { return read_backup(target_.repository, target_.lineage.name, kId).value(); }
+  BackupMarks marks() {
+    return read_marks(target_.repository, target_.lineage.name, kMarkedBackup);
+  }
+  Backup backup() {
+    return read_backup(target_.repository, target_.lineage.name, kMarkedBackup).value();
+  }
   void a_minute_passes() { target_.clock.advance(std::chrono::minutes(1)); }
 
   TestRepository target_{GetParam()};
@@ -71,7 +75,7 @@ TEST_P(MarksTest, TheNewestOfPinnedAndUnpinnedCounts) {
 
 TEST_P(MarksTest, OneThatCannotBeReadIsToldAndHoldsNothingUp) {
   put(MarkKind::kVerified);
-  const std::string folder = marks_folder(target_.lineage.name, kId);
+  const std::string folder = marks_folder(target_.lineage.name, kMarkedBackup);
   const std::string name = target_.store.list({.prefix = folder}).entries.at(0).name;
   target_.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
   EXPECT_EQ(marks().unreadable, std::vector<std::string>{name});
@@ -81,8 +85,8 @@ TEST_P(MarksTest, OneThatCannotBeReadIsToldAndHoldsNothingUp) {
 
 TEST_P(MarksTest, OneOfALaterVersionIsPassedOver) {
   Json body = Json::object();
-  body.set("backup", kId).set("what", "rehearsed");
-  const std::string name = mark_name(target_.lineage.name, kId, target_.random.bytes16());
+  body.set("backup", kMarkedBackup).set("what", "rehearsed");
+  const std::string name = mark_name(target_.lineage.name, kMarkedBackup, target_.random.bytes16());
   ASSERT_TRUE(target_.repository.create_document("mark", name, body));
   EXPECT_TRUE(marks().unreadable.empty());
 }
@@ -90,7 +94,7 @@ TEST_P(MarksTest, OneOfALaterVersionIsPassedOver) {
 TEST_P(MarksTest, ADamagedCommitObjectHidesNoOtherBackup) {
   const std::string other = "20261123T082239Z-aaaaaa";
   make_backup(target_.repository, target_.lineage, other, sample_files(2), target_.clock);
-  target_.store.edit(backup_name(target_.lineage.name, kId),
+  target_.store.edit(backup_name(target_.lineage.name, kMarkedBackup),
                      [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
   std::vector<ErrorCode> told;
   for (const std::string& id : list_backup_ids(target_.repository, target_.lineage.name)) {

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "repo/lineage_choice.h"
 #include "support/closed_store.h"
 #include "support/error_of.h"
 #include "support/test_repository.h"
@@ -288,7 +289,7 @@ TEST(Lineages, OneThatCannotBeReadHoldsUpNobodyWhoNeedsAnother) {
   // Who needs it is told why it cannot be had: it may be the one, or the newest, or the next.
   const auto newest = [&] { repository.newest_lineage("main"); };
   const auto of_system = [&] { repository.find_lineage("main", 42); };
-  const auto latest = [&] { lineage_with_backup(repository, "main", "latest"); };
+  const auto latest = [&] { choose_lineage(repository, "main", {.backup = "latest"}); };
   const auto next = [&] {
     Lineage third = test::test_lineage();
     third.system_identifier = 43;

@@ -172,8 +172,19 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
   RestoreResult run(const RestoreOptions& made) {
     return restore(made, repository(), clock_, reporter_, {});
   }
-  Error refusal(const RestoreOptions& made) {
+  Error failure(const RestoreOptions& made) {
     return test::error_of([&] { run(made); });
+  }
+  // Of a restore that is refused before it writes: its dry run is refused with the same.
+  Error refusal(const RestoreOptions& made) {
+    const std::optional<Error> on_paper = holdfast::error_of([&] {
+      const Preview paper = preview(made, repository(), clock_, reporter_, {});
+      if (paper.refusal) throw Error(*paper.refusal);
+    });
+    Error error = failure(made);
+    EXPECT_EQ(on_paper ? on_paper->message() : "nothing", error.message()) << "of the dry run";
+    EXPECT_EQ(on_paper ? on_paper->code() : ErrorCode::kInternal, error.code());
+    return error;
   }
   std::string path(std::string_view name) const { return join_path(root_.path(), name); }
   static std::string text(const std::string& file) { return read_text_file(file); }
@@ -484,7 +495,7 @@ TEST_F(RestoreTest, ADamagedExtentLeavesNothingThatStarts) {
                         });
   // In the middle of the first extent, which is a file's.
   store().edit(largest, [](Bytes& content) { content[300] ^= std::byte{1}; });
-  const Error error = refusal(options());
+  const Error error = failure(options());
   EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
   EXPECT_FALSE(error.context().empty());
   EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
@@ -673,7 +684,7 @@ TEST_F(RestoreTest, InPlaceRefusesWhatItMustNotClear) {
   write_file_durably(join_path(directory, "global/pg_control"), control_file_of(kSystemIdentifier));
   RestoreOptions unconfirmed = in_place(directory);
   unconfirmed.yes = false;
-  const Error usage = refusal(unconfirmed);
+  const Error usage = failure(unconfirmed);
   EXPECT_EQ(usage.code(), ErrorCode::kUsage);
   EXPECT_EQ(usage.message(), fmt::format("data directory \"{}\" would be cleared", directory));
   EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
@@ -796,7 +807,7 @@ TEST_F(RestoreTest, AnErrorInTheLastFilesLeavesNothingThatStarts) {
   auto map = std::ranges::find(files_, "tablespace_map", &MadeUpFile::path);
   map->content = to_bytes("no map\n");
   take_backup();
-  refusal(options());
+  failure(options());
   EXPECT_TRUE(lstat_if_exists(join_path(into_, "PG_VERSION"))) << "it was laid";
   EXPECT_FALSE(lstat_if_exists(join_path(into_, "global/pg_control")));
 }
@@ -977,7 +988,7 @@ TEST_F(RestoreTest, ADeltaRefusesWhatIsNotACopyOfTheCluster) {
   EXPECT_EQ(refusal(made).code(), ErrorCode::kWrongCluster);
   write_file_durably(join_path(into_, "global/pg_control"), control_file_of(kSystemIdentifier));
   made.yes = false;
-  EXPECT_EQ(refusal(made).message(),
+  EXPECT_EQ(failure(made).message(),
             fmt::format("data directory \"{}\" would be written over", into_));
   EXPECT_EQ(text(join_path(into_, "precious")), "mine");
 

@@ -27,6 +27,26 @@ std::vector<std::string> texts(const std::vector<SettingChange>& changes) {
 }
 using Texts = std::vector<std::string>;
 
+// What `refuse_foreign_archiving` is told: cluster shop of /r, and where other commands go.
+InitOptions shop() {
+  return {.cluster = "shop",
+          .conninfo = "",
+          .pgdata = "",
+          .key = {},
+          .archive_command = kOurs,
+          .repository = "/r",
+          .place_of = [](const std::string& command) -> std::optional<ArchivePlace> {
+            if (command.find("-c shop ") != std::string::npos)
+              return ArchivePlace{.cluster = "shop", .repository = "/r"};
+            if (command.find("-c other ") != std::string::npos)
+              return ArchivePlace{.cluster = "other", .repository = "/r"};
+            if (command.find("--repo /s ") != std::string::npos)
+              return ArchivePlace{.cluster = "shop", .repository = "/s"};
+            return std::nullopt;
+          },
+          .typed_command = "holdfast -c shop init"};
+}
+
 TEST(PlanSettings, SetsWhatIsMissingAndLowersNothing) {
   const struct {
     ArchiveSettings settings;
@@ -86,9 +106,8 @@ TEST(RefuseFixedSettings, NamesASettingOfTheCommandLineAndTheWayToChangeIt) {
   refuse_fixed_settings(fixed, kOurs);
   ArchiveSettings foreign = settings("replica", "on", "cp %p /there/%f");
   foreign.archive_command.on_command_line = true;
-  EXPECT_EQ(
-      error_of([&] { refuse_foreign_archiving(foreign, kOurs); }).hint().find("ALTER SYSTEM SET"),
-      std::string::npos);
+  EXPECT_EQ(error_of([&] { refuse_foreign_archiving(foreign, shop()); }).hint().find("--replace"),
+            std::string::npos);
 }
 
 TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
@@ -105,24 +124,55 @@ TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
     EXPECT_FALSE(is_our_archive_command(foreign)) << foreign;
 }
 
-TEST(RefuseForeignArchiving, LeavesAnotherToolsArchiveAlone) {
-  refuse_foreign_archiving(settings("replica", "on", ""), kOurs);
-  refuse_foreign_archiving(settings("replica", "on", "holdfast wal push %p"), kOurs);
-  refuse_foreign_archiving(settings("replica", "on", "/tmp/mine %p"), "/tmp/mine %p");
+TEST(RefuseForeignArchiving, MovesNoArchivingThatGoesElsewhereUnlessItIsToldTo) {
+  for (const char* same : {"", kOurs.c_str(), "/old/holdfast -c shop wal push %p"})
+    refuse_foreign_archiving(settings("replica", "on", same), shop());
 
-  Error error = error_of(
-      [] { refuse_foreign_archiving(settings("replica", "off", "cp %p '/a b/%f'"), kOurs); });
-  EXPECT_EQ(error.code(), ErrorCode::kConflict);
-  EXPECT_EQ(error.message(), "the server archives by another command already");
-  EXPECT_EQ(error.detail(), "archive_command is \"cp %p '/a b/%f'\".");
-  EXPECT_NE(error.hint().find("ALTER SYSTEM SET archive_command = '" + kOurs + "'"),
-            std::string::npos);
+  const struct {
+    const char *command, *message, *detail;
+  } cases[] = {
+      {"cp %p '/a b/%f'", "the server archives by another command already", ""},
+      {"holdfast -c other wal push %p", "the server archives into cluster \"other\"",
+       " It archives into cluster \"other\" of /r; this would be cluster \"shop\" of /r, and "
+       "nothing more would come into that one."},
+      {"holdfast --repo /s wal push %p", "the server archives into another repository",
+       " It archives into cluster \"shop\" of /s; this would be cluster \"shop\" of /r, and "
+       "nothing more would come into that one."},
+      {"holdfast --config /gone wal push %p", "the server archives by another command already",
+       " Where it archives to, and what else it does, cannot be told from here."},
+  };
+  for (const auto& c : cases) {
+    for (const char* mode : {"on", "off"}) {
+      const ArchiveSettings there = settings("replica", mode, c.command);
+      const Error error = error_of([&] { refuse_foreign_archiving(there, shop()); });
+      EXPECT_EQ(error.code(), ErrorCode::kConflict);
+      EXPECT_EQ(error.message(), c.message);
+      EXPECT_EQ(error.detail(),
+                "archive_command is \"" + std::string(c.command) + "\"." + c.detail);
+      EXPECT_NE(error.hint().find("run: holdfast -c shop init --configure-server --replace"),
+                std::string::npos)
+          << error.hint();
+      InitOptions told = shop();
+      told.replace = true;
+      refuse_foreign_archiving(there, told);
+    }
+  }
+}
 
+TEST(RefuseForeignArchiving, TakesALibraryOutOnlyWhenItIsToldTo) {
   ArchiveSettings by_library = settings("replica", "on", "");
   by_library.archive_library = "basic_archive";
-  error = error_of([&] { refuse_foreign_archiving(by_library, kOurs); });
+  Error error = error_of([&] { refuse_foreign_archiving(by_library, shop()); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.detail(), "archive_library is \"basic_archive\".");
+  EXPECT_NE(error.hint().find("--replace"), std::string::npos) << error.hint();
+  EXPECT_EQ(texts(plan_settings(by_library, kOurs, true).to_make),
+            (Texts{"archive_command:  -> " + kOurs, "archive_library: basic_archive -> "}));
+
+  by_library.library_on_command_line = true;
+  error = error_of([&] { refuse_fixed_settings(by_library, kOurs, true); });
+  EXPECT_NE(error.hint().find("command line"), std::string::npos) << error.hint();
+  EXPECT_EQ(error.hint().find("--replace"), std::string::npos) << error.hint();
 }
 
 }  // namespace

@@ -1,0 +1,80 @@
+#include "cli/lineage_commands.h"
+
+#include <array>
+#include <cstdio>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/expire_commands.h"
+#include "expire/lineages.h"
+#include "store/open_store.h"
+#include "view/lineages.h"
+
+namespace holdfast::cli {
+namespace {
+
+// Asks for the name on a terminal; elsewhere --yes must have been given.
+void confirm_by_name(const Call& call, const expire::Removal& removal, const std::string& name) {
+  if (call.arguments.yes) return;
+  std::string typed;
+  if (isatty(STDIN_FILENO) == 1) {
+    std::fputs(fmt::format("{}Type its name to go on: ", view::text(removal, false)).c_str(),
+               stderr);
+    std::array<char, 80> answer{};
+    if (std::fgets(answer.data(), answer.size(), stdin) != nullptr) typed = answer.data();
+    while (typed.ends_with('\n')) typed.pop_back();
+  }
+  if (typed == name) return;
+  throw Error({.code = ErrorCode::kUsage,
+               .message = fmt::format("{} was not confirmed", call.arguments.command),
+               .detail = "Nothing was removed.",
+               .hint = "Confirm it with --yes, or see with --dry-run what would go."});
+}
+
+int remove(const Call& call, expire::RemoveOptions options, const std::string& name) {
+  const OpenRepository opened(call);
+  options.grace = grace_of(call.settings);
+  options.typed_command = call.arguments.typed_command;
+  expire::Removal removal = expire::plan_removal(options, opened.repository);
+  const bool does = !call.arguments.dry_run;
+  if (does) {
+    confirm_by_name(call, removal, name);
+    removal = expire::carry_out_removal(options, opened.repository,
+                                        *store::open_remover(call.settings.repository_url()),
+                                        call.reporter, call.stop);
+  }
+  print(call.arguments.json ? view::json(removal, does).dump() + "\n" : view::text(removal, does));
+  return 0;
+}
+
+}  // namespace
+
+int run_cluster_list(const Call& call) {
+  const OpenRepository opened(call);
+  const std::vector<expire::ClusterSummary> clusters =
+      expire::summarize_clusters(opened.repository);
+  print(call.arguments.json ? view::json(clusters).dump() + "\n" : view::text(clusters));
+  return 0;
+}
+
+int run_cluster_remove(const Call& call) {
+  const std::string& name = call.arguments.words.front();
+  return remove(call, {.cluster = name}, name);
+}
+
+int run_lineage_list(const Call& call) {
+  const OpenRepository opened(call);
+  const expire::ClusterSummary cluster =
+      expire::summarize_cluster(opened.repository, opened.cluster);
+  print(call.arguments.json ? view::json(cluster).dump() + "\n" : view::text(cluster));
+  return 0;
+}
+
+int run_lineage_remove(const Call& call) {
+  const std::string& name = call.arguments.words.front();
+  return remove(call, {.cluster = call.settings.cluster(), .lineage = name}, name);
+}
+
+}  // namespace holdfast::cli

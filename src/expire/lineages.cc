@@ -1,0 +1,250 @@
+#include "expire/lineages.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/task_group.h"
+#include "repo/backup.h"
+#include "repo/backup_order.h"
+#include "repo/intent.h"
+#include "repo/layout.h"
+#include "repo/marks.h"
+#include "store/store.h"
+
+namespace holdfast::expire {
+namespace {
+
+using Visit = std::function<void(const store::ListEntry&)>;
+
+void for_each_object(const repo::Repository& repository, const std::string& folder,
+                     const Visit& visit) {
+  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+    visit(entry);
+    return true;
+  });
+}
+
+// The folders of lineages, with their document or without it.
+std::vector<repo::LineageName> lineage_folders(const repo::Repository& repository,
+                                               const std::string& cluster) {
+  const std::string prefix = repo::cluster_folder(cluster);
+  std::vector<repo::LineageName> names;
+  store::for_each_entry(
+      repository.store(), {.prefix = prefix, .folders = true}, [&](const store::ListEntry& entry) {
+        if (!entry.is_folder()) return true;
+        const std::string folder =
+            entry.name.substr(prefix.size(), entry.name.size() - prefix.size() - 1);
+        if (const std::optional<repo::LineageName> name = repo::parse_lineage_name(cluster, folder))
+          names.push_back(*name);
+        return true;
+      });
+  std::ranges::sort(names);
+  return names;
+}
+
+std::optional<Time> last_archived(const repo::Repository& repository,
+                                  const repo::LineageName& lineage) {
+  std::optional<Time> last;
+  const Visit look = [&](const store::ListEntry& entry) {
+    last = std::max(last.value_or(entry.modified), entry.modified);
+  };
+  for_each_object(repository, repo::wal_folder(lineage), look);
+  for_each_object(repository, repo::amended_root(lineage), look);
+  return last;
+}
+
+// Those that stand, of deleted backups too; what expire notes of itself apart.
+std::vector<repo::Intent> claims_of(const repo::Repository& repository,
+                                    const repo::LineageName& lineage, Microseconds grace) {
+  std::vector<repo::Intent> intents =
+      repo::read_valid_intents(repository, lineage, repository.store().now(), grace);
+  std::erase_if(intents,
+                [](const repo::Intent& intent) { return intent.what == repo::kExpireIntent; });
+  return intents;
+}
+
+LineageSummary summarize(const repo::Repository& repository, const repo::LineageName& name,
+                         const std::vector<repo::Lineage>& whole) {
+  LineageSummary summary{.name = name};
+  const auto found = std::ranges::find(whole, name, &repo::Lineage::name);
+  if (found != whole.end())
+    summary.lineage = *found;
+  else
+    summary.problem = repository.store().info(repo::lineage_document_name(name))
+                          ? "its document cannot be read"
+                          : "its removal was interrupted";
+  unreadable_of([&] {
+    const std::vector<std::string> ids = repo::backup_ids_in_order(repository, name);
+    summary.backups = ids.size();
+    if (!ids.empty()) summary.last_backup = ids.back();
+    summary.deleted = repo::list_commits(repository, name).size() - ids.size();
+  });
+  unreadable_of([&] { summary.claims = claims_of(repository, name, Microseconds{0}).size(); });
+  unreadable_of([&] { summary.last_archived = last_archived(repository, name); });
+  return summary;
+}
+
+[[noreturn]] void refuse(ErrorCode code, const repo::LineageName& lineage, std::string what,
+                         std::string detail, std::string hint) {
+  throw Error({.code = code,
+               .message = fmt::format("lineage {} of cluster \"{}\" {}", repo::to_string(lineage),
+                                      lineage.cluster, what),
+               .detail = std::move(detail) + " Nothing was removed.",
+               .hint = std::move(hint)});
+}
+
+void require_nothing_to_go_back_to(const repo::Repository& repository,
+                                   const repo::LineageName& lineage) {
+  const size_t commits = repo::list_commits(repository, lineage).size();
+  if (commits == 0) return;
+  const std::vector<std::string> ids = repo::list_backup_ids(repository, lineage);
+  if (!ids.empty())
+    refuse(
+        ErrorCode::kConflict, lineage, "has backups",
+        fmt::format("It has {}, from {} to {}.", ids.size(), ids.front(), ids.back()),
+        fmt::format("If none of them is to be gone back to any more: \"holdfast -c {} backup "
+                    "delete ID ... --lineage {}\", then \"holdfast -c {} expire\", which removes "
+                    "them a grace period later (--grace 0s: at once).",
+                    lineage.cluster, repo::to_string(lineage), lineage.cluster));
+  refuse(ErrorCode::kConflict, lineage, "has deleted backups that can be taken back",
+         fmt::format("It has {}.", commits),
+         fmt::format("\"holdfast -c {} expire\" removes them when their grace period is over; "
+                     "--grace 0s does at once.",
+                     lineage.cluster));
+}
+
+void require_unused(const repo::Repository& repository, const repo::LineageName& lineage,
+                    const RemoveOptions& options) {
+  std::string who;
+  for (const repo::Intent& intent : claims_of(repository, lineage, options.grace))
+    who += fmt::format("{}A {}: {} (claim {}).", who.empty() ? "" : " ", intent.what,
+                       repo::owner_text(intent), to_hex(intent.id.view()).substr(0, 8));
+  if (!who.empty())
+    refuse(ErrorCode::kBusy, lineage, "is in use", std::move(who),
+           "Wait for the end of that. If its work is over, which cannot be proven from here: "
+           "\"holdfast claims --end CLAIM\".");
+  for (const repo::Intent& run : repo::running_expiries(repository, lineage))
+    refuse(ErrorCode::kBusy, lineage, "is being expired",
+           fmt::format("An expiry is at work: {}.", repo::owner_text(run)), "Wait for its end.");
+  require_nothing_to_go_back_to(repository, lineage);
+}
+
+void require_no_server(const repo::Repository& repository, const repo::LineageName& lineage,
+                       const RemoveOptions& options) {
+  const std::optional<Time> last = last_archived(repository, lineage);
+  if (!last || *last + options.grace <= repository.store().now()) return;
+  refuse(ErrorCode::kBusy, lineage, "has WAL of late",
+         fmt::format("A server archived into it at {}, and may do so again.", to_local(*last)),
+         fmt::format("Turn its archiving to where it belongs, then wait for a grace period of {}, "
+                     "or run: {} --grace 0s",
+                     to_human(options.grace), options.typed_command));
+}
+
+}  // namespace
+
+ClusterSummary summarize_cluster(const repo::Repository& repository, const std::string& cluster) {
+  repo::check_cluster_name(cluster);
+  ClusterSummary summary{.name = cluster};
+  bool is_there = false;
+  store::for_each_entry(repository.store(),
+                        {.prefix = repo::cluster_folder(cluster), .folders = true},
+                        [&](const store::ListEntry&) {
+                          is_there = true;
+                          return false;
+                        });
+  if (!is_there) repository.throw_no_cluster(cluster);
+  const std::vector<repo::Lineage> whole =
+      repository.lineages(cluster, [](const repo::LineageName&, const Error&) {});
+  for (const repo::LineageName& name : lineage_folders(repository, cluster))
+    summary.lineages.push_back(summarize(repository, name, whole));
+  for_each_object(repository, repo::drills_folder(cluster),
+                  [&](const store::ListEntry&) { ++summary.drills; });
+  return summary;
+}
+
+std::vector<ClusterSummary> summarize_clusters(const repo::Repository& repository) {
+  std::vector<ClusterSummary> summaries;
+  for (const std::string& name : repository.clusters())
+    summaries.push_back(summarize_cluster(repository, name));
+  return summaries;
+}
+
+Removal plan_removal(const RemoveOptions& options, const repo::Repository& repository) {
+  Removal removal{.cluster = summarize_cluster(repository, options.cluster),
+                  .whole_cluster = options.lineage.empty()};
+  std::vector<LineageSummary>& lineages = removal.cluster.lineages;
+  if (!removal.whole_cluster) {
+    std::string known;
+    for (const LineageSummary& one : lineages)
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", repo::to_string(one.name));
+    std::erase_if(lineages, [&](const LineageSummary& one) {
+      return repo::to_string(one.name) != options.lineage;
+    });
+    if (lineages.empty())
+      throw Error(
+          {.code = ErrorCode::kNotFound,
+           .message = fmt::format("cluster \"{}\" has no lineage \"{}\"", options.cluster,
+                                  options.lineage),
+           .detail = known.empty() ? "It has none at all." : fmt::format("It has: {}.", known),
+           .hint = "\"holdfast lineage list\" shows them."});
+  }
+  for (const LineageSummary& one : lineages) {
+    require_unused(repository, one.name, options);
+    require_no_server(repository, one.name, options);
+  }
+  for_each_object(repository,
+                  removal.whole_cluster ? repo::cluster_folder(options.cluster)
+                                        : repo::lineage_folder(lineages.front().name),
+                  [&](const store::ListEntry& entry) {
+                    ++removal.objects;
+                    removal.bytes += entry.bytes;
+                  });
+  return removal;
+}
+
+Removal carry_out_removal(const RemoveOptions& options, const repo::Repository& repository,
+                          store::Remover& remover, Reporter& reporter,
+                          const std::stop_token& stop) {
+  Removal removal = plan_removal(options, repository);
+  reporter.phase("removing", removal.bytes);
+  removal.objects = removal.bytes = 0;
+  const auto remove_one = [&](const std::string& name, uint64_t bytes) {
+    throw_if_stopped(stop);
+    if (!remover.remove(name)) return;
+    ++removal.objects;
+    removal.bytes += bytes;
+    reporter.amount(bytes);
+  };
+  const auto remove_all = [&](const std::string& folder) {
+    std::vector<store::ListEntry> entries;
+    for_each_object(repository, folder,
+                    [&](const store::ListEntry& entry) { entries.push_back(entry); });
+    for (const store::ListEntry& entry : entries) remove_one(entry.name, entry.bytes);
+  };
+  for (const LineageSummary& one : removal.cluster.lineages) {
+    // The copy first: as long as the document is there it is a lineage.
+    std::map<std::string, Bytes> documents;
+    for (const std::string& name :
+         {repo::lineage_copy_name(one.name), repo::lineage_document_name(one.name)}) {
+      const std::optional<Bytes> text =
+          store::read_whole(repository.store(), name, repo::kMaxDocumentBytes);
+      if (text) documents.emplace(name, *text);
+      remove_one(name, text ? text->size() : 0);
+    }
+    // Who found it before it went has said so by now.
+    const std::optional<Error> used =
+        error_of(even_interrupted, [&] { require_unused(repository, one.name, options); });
+    if (used) {
+      for (const auto& [name, text] : documents) repository.store().create(name, text);
+      throw Error(*used);
+    }
+    remove_all(repo::lineage_folder(one.name));
+  }
+  if (removal.whole_cluster) remove_all(repo::cluster_folder(options.cluster));
+  return removal;
+}
+
+}  // namespace holdfast::expire

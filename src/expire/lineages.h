@@ -1,0 +1,63 @@
+// lineages.h: the lineages of a cluster as people see them, and removing what was made by mistake.
+//
+// A lineage is removed only when nothing in it can be gone back to: its backups are deleted first,
+// which can be taken back for a grace period, and removed by an expiry. Normative:
+// docs/design/repository-format.md, section 12. Its document goes first; what an interrupted
+// removal leaves is no lineage for any reader, and goes with the same command.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/reporter.h"
+#include "base/time.h"
+#include "repo/repository.h"
+#include "store/remover.h"
+
+namespace holdfast::expire {
+
+struct LineageSummary {
+  repo::LineageName name;
+  // nullopt: its document is gone (an interrupted removal) or cannot be read.
+  std::optional<repo::Lineage> lineage = {};
+  std::string problem = {};  // why not
+  size_t backups = 0;
+  std::string last_backup = {};  // its id; empty: none
+  size_t deleted = 0;            // backups whose deletion can be taken back
+  size_t claims = 0;
+  std::optional<Time> last_archived = {};  // the newest object of its WAL, by the store's clock
+};
+struct ClusterSummary {
+  std::string name;
+  std::vector<LineageSummary> lineages = {};  // sorted by name
+  size_t drills = 0;
+};
+// What the folder of a cluster holds, also where no lineage is left. Throws kNotFound (no such
+// cluster).
+ClusterSummary summarize_cluster(const repo::Repository& repository, const std::string& cluster);
+// Every cluster of the repository.
+std::vector<ClusterSummary> summarize_clusters(const repo::Repository& repository);
+
+struct RemoveOptions {
+  std::string cluster;
+  std::string lineage = {};  // "15-2"; empty: the whole cluster
+  Microseconds grace{};
+  std::string typed_command = {};  // for the hints
+};
+struct Removal {
+  ClusterSummary cluster;  // with the lineages that go
+  bool whole_cluster = false;
+  uint64_t objects = 0, bytes = 0;
+};
+// What would go; nothing is changed. Throws kNotFound (no such lineage or cluster), kConflict (it
+// has backups, or deleted ones that can still be taken back), kBusy (a claim, an expiry, or a
+// server that archives into it).
+Removal plan_removal(const RemoveOptions& options, const repo::Repository& repository);
+// Removes it, after looking once more. Throws as that does.
+Removal carry_out_removal(const RemoveOptions& options, const repo::Repository& repository,
+                          store::Remover& remover, Reporter& reporter, const std::stop_token& stop);
+
+}  // namespace holdfast::expire

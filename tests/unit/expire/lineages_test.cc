@@ -1,0 +1,171 @@
+#include "expire/lineages.h"
+
+#include <gtest/gtest.h>
+
+#include "expire/delete.h"
+#include "expire/expire.h"
+#include "support/deletion_world.h"
+#include "support/error_of.h"
+#include "support/fault_store.h"
+#include "support/recording_reporter.h"
+
+namespace holdfast::expire {
+namespace {
+
+using namespace std::chrono_literals;
+using test::error_of;
+
+// Lineage 15-1 has a backup and WAL; 15-2 was made by mistake, and something was archived into it.
+class RemoveLineage : public testing::Test, protected test::DeletionWorld {
+ protected:
+  RemoveLineage() {
+    put_backup({pack(1)});
+    put_segment(1, 4);
+    repo::Lineage other = test::test_lineage();
+    other.system_identifier = 42;
+    mistaken = target.repository.create_lineage(other);
+    wal = repo::wal_folder(mistaken.name) + "00000001/0000000100000000/000000010000000000000001";
+    target.store.create(wal, as_bytes("segment"));
+    target.store.create(repo::lineage_folder(mistaken.name) + "unknown/object", as_bytes("?"));
+  }
+  RemoveOptions options(std::string lineage = "15-2") const {
+    return {.cluster = "main",
+            .lineage = std::move(lineage),
+            .grace = kGrace,
+            .typed_command = "holdfast lineage remove 15-2"};
+  }
+  Removal remove(const RemoveOptions& what) { return remove(what, target.store); }
+  Removal remove(const RemoveOptions& what, store::Remover& remover) {
+    return carry_out_removal(what, target.repository, remover, reporter, {});
+  }
+  // Of the removal and of its dry run.
+  Error refusal(const RemoveOptions& what) {
+    const std::vector<std::string> before = test::object_names(target.store);
+    const Error planned = error_of([&] { plan_removal(what, target.repository); });
+    Error error = error_of([&] { remove(what); });
+    EXPECT_EQ(planned.message(), error.message());
+    EXPECT_EQ(test::object_names(target.store), before);
+    return error;
+  }
+  size_t objects_of(const repo::LineageName& name) {
+    return static_cast<size_t>(std::ranges::count_if(
+        test::object_names(target.store),
+        [&](const std::string& object) { return object.starts_with(repo::lineage_folder(name)); }));
+  }
+  repo::Lineage mistaken;
+  std::string wal;
+  test::RecordingReporter reporter;
+};
+
+TEST_F(RemoveLineage, TakesAllOfItAndNothingElse) {
+  target.clock.advance(kGrace);
+  const size_t others = objects_of(lineage());
+  EXPECT_EQ(plan_removal(options(), target.repository).objects, 4u);
+  EXPECT_EQ(remove(options()).objects, 4u);
+  EXPECT_EQ(objects_of(mistaken.name), 0u);
+  EXPECT_EQ(objects_of(lineage()), others);
+  EXPECT_EQ(target.repository.lineages("main").size(), 1u);
+  EXPECT_EQ(error_of([&] { remove(options()); }).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(RemoveLineage, RefusesWhatCanBeGoneBackTo) {
+  target.clock.advance(2 * kGrace);
+  Error error = refusal(options("15-1"));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "lineage 15-1 of cluster \"main\" has backups");
+  // The same of the whole cluster; and a deletion that can still be taken back is respected.
+  EXPECT_EQ(refusal({.cluster = "main", .grace = kGrace}).message(), error.message());
+  carry_out(plan_deletion({.ids = {"latest"}, .delete_last = true, .lineage = {.lineage = "15-1"}},
+                          target.repository),
+            target.repository, target.store);
+  error = refusal(options("15-1"));
+  EXPECT_EQ(error.message(),
+            "lineage 15-1 of cluster \"main\" has deleted backups that can be taken back");
+}
+
+TEST_F(RemoveLineage, RefusesWhatIsInUseOrArchivedInto) {
+  Error error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_EQ(error.message(), "lineage 15-2 of cluster \"main\" has WAL of late");
+  EXPECT_NE(error.hint().find("holdfast lineage remove 15-2 --grace 0s"), std::string::npos)
+      << error.hint();
+  target.clock.advance(kGrace);
+  const repo::HeldIntent held(target.repository, mistaken.name,
+                              {.what = "restore", .uses = {new_id()}}, target.clock);
+  error = refusal(options());
+  EXPECT_EQ(error.code(), ErrorCode::kBusy);
+  EXPECT_EQ(error.message(), "lineage 15-2 of cluster \"main\" is in use");
+}
+
+// Its document goes first: from then on no reader takes what is left for a lineage, no new one
+// takes its number, and the same command removes the rest.
+TEST_F(RemoveLineage, InterruptedAnywhereLeavesNoHalf) {
+  target.clock.advance(kGrace);
+  struct Stops : store::Remover {
+    Stops(store::Remover& remover, int calls) : inner(remover), left(calls) {}
+    bool remove(const std::string& name) override {
+      if (left-- == 0) throw Error({.code = ErrorCode::kStoreUnavailable, .message = "away"});
+      return inner.remove(name);
+    }
+    store::Remover& inner;
+    int left;
+  };
+  Stops nothing(target.store, 0), one(target.store, 2);
+  EXPECT_EQ(error_of([&] { remove(options(), nothing); }).message(), "away");
+  EXPECT_EQ(target.repository.lineages("main").size(), 2u);
+  EXPECT_EQ(error_of([&] { remove(options(), one); }).message(), "away");
+  EXPECT_EQ(target.repository.lineages("main").size(), 1u);
+  const ClusterSummary summary = summarize_cluster(target.repository, "main");
+  ASSERT_EQ(summary.lineages.size(), 2u);
+  EXPECT_EQ(summary.lineages[1].problem, "its removal was interrupted");
+
+  repo::Lineage third = test::test_lineage();
+  third.system_identifier = 43;
+  EXPECT_EQ(repo::to_string(target.repository.create_lineage(third).name), "15-3");
+  remove(options());
+  EXPECT_EQ(objects_of(mistaken.name), 0u);
+}
+
+TEST_F(RemoveLineage, OfAWholeClusterTakesItsDrillsToo) {
+  repo::Lineage typo = test::test_lineage();
+  typo.name.cluster = "mian";
+  typo = target.repository.create_lineage(typo);
+  target.store.create(repo::drills_folder("mian") + "x.json", as_bytes("{}"));
+  target.clock.advance(kGrace);
+  EXPECT_EQ(summarize_clusters(target.repository).size(), 2u);
+  const Removal removal = remove({.cluster = "mian", .grace = kGrace});
+  EXPECT_EQ(removal.objects, 3u);
+  EXPECT_EQ(removal.cluster.drills, 1u);
+  EXPECT_EQ(target.repository.clusters(), std::vector<std::string>{"main"});
+  EXPECT_EQ(error_of([&] { remove({.cluster = "mian", .grace = kGrace}); }).code(),
+            ErrorCode::kNotFound);
+}
+
+// A lineage into which somebody begins a backup between the look and the removal is there again.
+TEST_F(RemoveLineage, OfOneThatComesIntoUseMeanwhileIsTakenBack) {
+  target.clock.advance(kGrace);
+  std::unique_ptr<repo::HeldIntent> held;
+  struct Begins : store::Remover {
+    explicit Begins(std::function<void()> call, store::Remover& remover)
+        : begin(std::move(call)), inner(remover) {}
+    bool remove(const std::string& name) override {
+      begin();
+      return inner.remove(name);
+    }
+    std::function<void()> begin;
+    store::Remover& inner;
+  };
+  Begins begins(
+      [&] {
+        if (!held)
+          held = std::make_unique<repo::HeldIntent>(target.repository, mistaken.name,
+                                                    repo::Intent{.what = "backup"}, target.clock);
+      },
+      target.store);
+  EXPECT_EQ(error_of([&] { remove(options(), begins); }).code(), ErrorCode::kBusy);
+  EXPECT_TRUE(target.repository.find_lineage("main", 42));
+  EXPECT_TRUE(target.store.info(wal));
+}
+
+}  // namespace
+}  // namespace holdfast::expire
