@@ -44,7 +44,10 @@ void add_settings(CLI::App& app, Arguments& arguments) {
 }
 
 void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
-  command->add_option("--to", texts.time, "recover to the last commit at or before this time")
+  command
+      ->add_option("--to", texts.time,
+                   "recover to the last commit at or before this time: \"2026-11-22 08:22\", "
+                   "\"yesterday 14:00\", \"10 minutes ago\"")
       ->type_name("TIME")
       ->group("Target");
   command->add_option("--to-lsn", texts.lsn, "recover to the record at this LSN")
@@ -86,7 +89,7 @@ void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
        .hint = fmt::format("See \"holdfast{}{} --help\".", command.empty() ? "" : " ", command)});
 }
 
-void read_target(Arguments& arguments, const TargetTexts& texts) {
+void read_target(Arguments& arguments, const TargetTexts& texts, const Clock& clock) {
   recovery::Target& target = arguments.target;
   const int given = int{!texts.time.empty()} + int{!texts.lsn.empty()} + int{!texts.xid.empty()} +
                     int{!texts.name.empty()} + int{texts.latest} + int{texts.immediate};
@@ -96,7 +99,11 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
   using recovery::TargetKind;
   if (!texts.time.empty()) {
     target.kind = TargetKind::kTime;
-    target.time = parse_time(texts.time);
+    // What was understood of words is printed back; a written time is in the plan.
+    if (error_of({ErrorCode::kInvalidText}, [&] { target.time = parse_time(texts.time); })) {
+      target.time = parse_moment(texts.time, clock.now());
+      arguments.understood = fmt::format("--to \"{}\" is {}", texts.time, to_local(target.time));
+    }
   } else if (!texts.lsn.empty()) {
     target.kind = TargetKind::kLsn;
     target.lsn = pg::parse_lsn(texts.lsn);
@@ -177,6 +184,23 @@ void choice(CLI::Option* option, std::vector<std::string> values) {
       ->type_name("WORD");
 }
 
+// The options that say where, as they were given; the cluster last, where it is read best.
+std::vector<WholeCommands::Option> place_options(const config::Sources& sources) {
+  std::vector<WholeCommands::Option> options;
+  const auto add = [&](std::vector<std::string> names, const std::string& value) {
+    options.push_back({.names = names, .words = names.front() + " " + shell_quote(value)});
+  };
+  if (!sources.config_file.empty()) add({"--config"}, sources.config_file);
+  for (const char* key : {"repo.url", "repo.id", "repo.key_file", "repo.passphrase_file",
+                          "cluster.pgdata", "cluster.conninfo", "cluster.bindir"})
+    if (auto given = sources.options.find(key); given != sources.options.end())
+      for (const config::Setting& setting : config::settings_table())
+        if (setting.key == key) add({std::string(setting.option)}, given->second);
+  if (auto given = sources.options.find("cluster"); given != sources.options.end())
+    add({"-c", "--cluster"}, given->second);
+  return options;
+}
+
 // The first option of the line that none of `commands` has; empty without. A word behind it may be
 // its value, about which the library would complain instead.
 std::string unknown_option(const std::vector<const CLI::App*>& commands, int argc,
@@ -220,7 +244,7 @@ std::string in_our_words(const CLI::ParseError& error, bool has_command) {
 
 }  // namespace
 
-Arguments parse_arguments(int argc, const char* const* argv) {
+Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock) {
   Arguments arguments;
   TargetTexts target;
   CLI::App app("PostgreSQL backup and recovery that proves itself", "holdfast");
@@ -516,6 +540,9 @@ Arguments parse_arguments(int argc, const char* const* argv) {
           {}, command_words);
   }
   arguments.command = chosen();
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
+  arguments.commands = WholeCommands(place_options(arguments.sources), std::move(verbs));
   if (arguments.command.empty()) {
     arguments.output = app.help();
     return arguments;
@@ -527,7 +554,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
                                                        {"none", ProgressStyle::kNone}};
   arguments.progress = styles.at(progress);
   if (arguments.command == "drill") {
-    read_target(arguments, target);
+    read_target(arguments, target, clock);
     const recovery::Target& chosen_target = arguments.target;
     if (arguments.destroy &&
         (chosen_target.kind != recovery::TargetKind::kLatest || chosen_target.timeline ||
@@ -538,7 +565,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       usage("--confirm goes with --destroy", {}, arguments.command);
   }
   if (arguments.command == "restore") {
-    read_target(arguments, target);
+    read_target(arguments, target, clock);
     keep_typed(argc, argv, arguments);
     if (arguments.resume) require_only_the_place(*restore, arguments.command);
     if (arguments.into.empty() != arguments.in_place)

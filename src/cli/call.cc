@@ -78,6 +78,21 @@ restore::SandboxOptions sandbox_options(const Call& call) {
   return options;
 }
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(const Call& call, const std::string& text) {
+  const std::string whole = call.arguments.commands.complete(text);
+  std::fwrite(whole.data(), 1, whole.size(), stdout);
+}
+
+void print(const Call&, const Json& document) {
+  const std::string text = document.dump() + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void print(const Call& call, const Json& document, const std::string& text) {
+  if (call.arguments.json)
+    print(call, document);
+  else
+    print(call, text);
+}
 
 }  // namespace holdfast::cli

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cli/arguments.h"
@@ -54,7 +55,9 @@ std::vector<std::pair<std::string, std::string>> server_environment(const Call& 
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);
 
-// Writes to stdout.
-void print(const std::string& text);
+// Writes to stdout: a text, its commands whole; a document; a result as one of them, by --json.
+void print(const Call& call, const std::string& text);
+void print(const Call& call, const Json& document);
+void print(const Call& call, const Json& document, const std::string& text);
 
 }  // namespace holdfast::cli

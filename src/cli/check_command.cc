@@ -1,6 +1,5 @@
 #include "cli/check_command.h"
 
-#include <cstdio>
 #include <memory>
 #include <unistd.h>
 
@@ -30,9 +29,7 @@ int run_check(const Call& call) {
   };
   const setup::CheckResult result =
       setup::check(options, open, call.clock, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, call.arguments.commands.complete_sentences(view::json(result)), view::text(result));
   return result.proven && result.cause() == nullptr ? 0 : 1;
 }
 

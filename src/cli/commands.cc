@@ -21,6 +21,7 @@
 #include "cli/expire_commands.h"
 #include "cli/export_command.h"
 #include "cli/import_command.h"
+#include "cli/prompt.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
@@ -38,7 +39,7 @@ namespace {
 
 template <typename Result>
 void show(const Call& call, const Result& result) {
-  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
+  print(call, view::json(result), view::text(result));
 }
 
 int run_init(const Call& call) {
@@ -89,7 +90,7 @@ int run_init(const Call& call) {
     if (fchown(file.get(), owner->user, owner->group) != 0)
       throw_errno("change the owner of", key_file);
   }
-  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result, url));
+  print(call, view::json(result), view::text(result, url));
   return 0;
 }
 
@@ -118,7 +119,7 @@ int run_backup(const Call& call) {
                           parse_duration(call.arguments.archive_timeout)),
                       .archive_tail = tail_archiver(call, opened)},
                      opened.repository, call.reporter, call.stop);
-  show(call, result);
+  print(call, view::json(result), view::text(result));
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 
@@ -149,13 +150,13 @@ int run_backup_list(const Call& call) {
     Json list = Json::array();
     for (const auto& [id, mark] : deleted)
       list.push(Json::object().set("id", id).set("deleted", to_rfc3339(mark.at)));
-    print(view::json(backups, unreadable).set("deleted", std::move(list)).dump() + "\n");
+    print(call, view::json(backups, unreadable).set("deleted", std::move(list)));
     return 0;
   }
-  print(view::text(backups, unreadable));
+  print(call, view::text(backups, unreadable));
   for (const auto& [id, mark] : deleted)
-    print(fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
-                      to_local(mark.at), id, id));
+    print(call, fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
+                            to_local(mark.at), id, id));
   return 0;
 }
 
@@ -168,32 +169,31 @@ int run_backup_show(const Call& call) {
 }
 
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm(std::string_view what, const std::string& question) {
-  const Error refused({.code = ErrorCode::kUsage,
-                       .message = fmt::format("restore {} was not confirmed", what),
-                       .detail = question,
-                       .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
-  if (isatty(STDIN_FILENO) != 1) throw Error(refused);
-  std::fputs(fmt::format("{}\nGo on? (yes/no) ", question).c_str(), stderr);
-  std::array<char, 16> answer{};
-  if (std::fgets(answer.data(), answer.size(), stdin) == nullptr ||
-      std::string_view(answer.data()) != "yes\n")
-    throw Error(refused);
+void confirm(const Call& call, std::string_view what, const std::string& question) {
+  if (!agrees(question + "\n", call.stop))
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("restore {} was not confirmed", what),
+                 .detail = question,
+                 .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
 }
 
 int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
   if (arguments.in_place && !arguments.yes && !arguments.dry_run && !arguments.resume)
-    confirm("--in-place",
-            fmt::format("The data directory of cluster \"{}\" will be {} and restored; WAL in it "
+    confirm(call, "--in-place",
+            fmt::format("The data directory of cluster \"{}\" will be {} and restored{}; WAL in it "
                         "that is not archived is saved first.",
-                        settings.cluster(), arguments.delta ? "written over" : "emptied"));
+                        settings.cluster(), arguments.delta ? "written over" : "emptied",
+                        arguments.target.kind == recovery::TargetKind::kLatest
+                            ? ""
+                            : ", to " + recovery::to_string(arguments.target)));
   if (arguments.delta && !arguments.in_place && !arguments.yes && !arguments.dry_run &&
       is_directory(arguments.into) && !is_empty_directory(arguments.into))
-    confirm("--delta", fmt::format("What is in \"{}\" and not in the backup will be removed, its "
-                                   "WAL too.",
-                                   absolute_path(arguments.into)));
+    confirm(call, "--delta",
+            fmt::format("What is in \"{}\" and not in the backup will be removed, its "
+                        "WAL too.",
+                        absolute_path(arguments.into)));
   const OpenRepository opened(call);
   restore::RestoreOptions options;
   options.cluster = settings.cluster();
@@ -246,7 +246,7 @@ int run_finish(const Call& call) {
       const OpenRepository opened(call);
       expire::end_claim(opened.cluster, result.claim, opened.repository);
     });
-  show(call, result);
+  print(call, view::json(result), view::text(result));
   return 0;
 }
 
@@ -266,8 +266,8 @@ int run_demo(const Call& call) {
        .bindir = call.settings.text("cluster.bindir"),
        .program = program_path(),
        .jobs = call.settings.integer("jobs")},
-      [](std::string_view line) {
-        print(fmt::format("{}\n", line));
+      [&call](std::string_view line) {
+        print(call, fmt::format("{}\n", line));
         std::fflush(stdout);
       },
       call.clock, call.stop);
@@ -315,6 +315,7 @@ int run_command(const Arguments& arguments, const Clock& clock, Reporter& report
                 std::stop_token stop) {
   const config::Settings settings = config::Settings::load(arguments.sources);
   const Call call{arguments, settings, clock, reporter, std::move(stop)};
+  if (!arguments.understood.empty()) reporter.note(arguments.understood);
   for (const Command& command : kCommands)
     if (command.name == arguments.command) return command.run(call);
   HF_CHECK(false);

@@ -1,15 +1,13 @@
 #include "cli/expire_commands.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <string_view>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/prompt.h"
 #include "expire/change_key.h"
 #include "expire/claims.h"
 #include "expire/delete.h"
@@ -38,17 +36,12 @@ Microseconds configured_grace(const Call& call) {
 }
 
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm_removal(std::string_view command, const std::string& what) {
-  const Error refused({.code = ErrorCode::kUsage,
-                       .message = fmt::format("{} was not confirmed", command),
-                       .detail = "Nothing was changed.",
-                       .hint = "Confirm it with --yes, or see with --dry-run what would go."});
-  if (isatty(STDIN_FILENO) != 1) throw Error(refused);
-  std::fputs(fmt::format("{}Go on? (yes/no) ", what).c_str(), stderr);
-  std::array<char, 16> answer{};
-  if (std::fgets(answer.data(), answer.size(), stdin) == nullptr ||
-      std::string_view(answer.data()) != "yes\n")
-    throw Error(refused);
+void confirm_removal(const Call& call, std::string_view command, const std::string& what) {
+  if (!agrees(what, call.stop))
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("{} was not confirmed", command),
+                 .detail = "Nothing was changed.",
+                 .hint = "Confirm it with --yes, or see with --dry-run what would go."});
 }
 
 // The new key, read as the settings of its kind are. A key file that does not exist is made, as
@@ -88,19 +81,17 @@ int change_key(const Call& call, bool keep_current) {
   if (call.arguments.json) {
     Json removed = Json::array();
     for (const Bytes16& id : changed.removed) removed.push(to_hex(id.view()));
-    print(Json::object()
-              .set("schema", "holdfast.change_key.v1")
-              .set("added", to_hex(changed.added.view()))
-              .set("removed", std::move(removed))
-              .dump() +
-          "\n");
+    print(call, Json::object()
+                    .set("schema", "holdfast.change_key.v1")
+                    .set("added", to_hex(changed.added.view()))
+                    .set("removed", std::move(removed)));
   } else if (keep_current) {
-    print(fmt::format("The key in \"{}\" opens the repository too.\n", file));
+    print(call, fmt::format("The key in \"{}\" opens the repository too.\n", file));
   } else {
-    print(
-        fmt::format("The key in \"{}\" opens the repository; the old one no longer does. Next: "
-                    "name it in the configuration, for archive_command too.\n",
-                    file));
+    print(call,
+          fmt::format("The key in \"{}\" opens the repository; the old one no longer does. Next: "
+                      "name it in the configuration, for archive_command too.\n",
+                      file));
   }
   return 0;
 }
@@ -119,7 +110,7 @@ int run_repo_list_keys(const Call& call) {
                  .hint = "Make a new one with \"holdfast init --encrypt\"."});
   const std::vector<Bytes16> opened = repo::key_objects_opened_by(*store, mine, repository.id());
   const std::vector<repo::KeyObject> keys = repo::list_key_objects(*store, repository.id());
-  print(call.arguments.json ? view::json(keys, opened).dump() + "\n" : view::text(keys, opened));
+  print(call, view::json(keys, opened), view::text(keys, opened));
   return 0;
 }
 int run_repo_change_key(const Call& call) { return change_key(call, false); }
@@ -133,12 +124,11 @@ int run_backup_delete(const Call& call) {
                                                     opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {
-    if (!call.arguments.yes) confirm_removal("backup delete", view::text(deletion, false));
+    if (!call.arguments.yes) confirm_removal(call, "backup delete", view::question(deletion));
     deletion = expire::carry_out(std::move(deletion), opened.repository,
                                  *store::open_remover(call.settings.repository_url()));
   }
-  print(call.arguments.json ? view::json(deletion, does).dump() + "\n"
-                            : view::text(deletion, does));
+  print(call, view::json(deletion, does), view::text(deletion, does));
   if (deletion.left.empty()) return 0;
   for (const expire::Deletion::Left& left : deletion.left)
     call.reporter.warning(fmt::format("backup {} stays: {}{}", left.id, left.why.message(),
@@ -151,10 +141,10 @@ int run_backup_undelete(const Call& call) {
   const repo::Backup backup =
       expire::undelete(call.settings.cluster(), call.arguments.words.front(), opened.repository);
   if (call.arguments.json)
-    print(Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id).dump() +
-          "\n");
+    print(call, Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id));
   else
-    print(fmt::format("Backup {} is there again, as if it had not been deleted.\n", backup.id));
+    print(call,
+          fmt::format("Backup {} is there again, as if it had not been deleted.\n", backup.id));
   return 0;
 }
 
@@ -164,14 +154,13 @@ int run_backup_pin(const Call& call) {
   const repo::Backup backup =
       expire::pin(call.settings.cluster(), call.arguments.words.front(), pinned, opened.repository);
   if (call.arguments.json)
-    print(Json::object()
-              .set("schema", "holdfast.backup_pin.v1")
-              .set("id", backup.id)
-              .set("pinned", pinned)
-              .dump() +
-          "\n");
+    print(call, Json::object()
+                    .set("schema", "holdfast.backup_pin.v1")
+                    .set("id", backup.id)
+                    .set("pinned", pinned));
   else
-    print(pinned ? fmt::format("Backup {} is pinned: it cannot be deleted before \"holdfast backup "
+    print(call,
+          pinned ? fmt::format("Backup {} is pinned: it cannot be deleted before \"holdfast backup "
                                "pin --off {}\".\n",
                                backup.id, backup.id)
                  : fmt::format("Backup {} is not pinned any more.\n", backup.id));
@@ -183,10 +172,10 @@ int run_claims(const Call& call) {
   const std::string cluster = call.settings.cluster();
   if (call.arguments.claim.empty()) {
     const std::vector<expire::Claim> claims = expire::list_claims(cluster, opened.repository);
-    print(call.arguments.json ? view::json(claims).dump() + "\n" : view::text(claims));
+    print(call, view::json(claims), view::text(claims));
   } else {
     const expire::Claim ended = expire::end_claim(cluster, call.arguments.claim, opened.repository);
-    print(call.arguments.json ? view::json(ended).dump() + "\n" : view::text(ended));
+    print(call, view::json(ended), view::text(ended));
   }
   return 0;
 }
@@ -198,7 +187,7 @@ int run_expire(const Call& call) {
   std::optional<Microseconds> shorter;
   if (grace < configured) shorter = grace;
   if (shorter && !call.arguments.yes && !call.arguments.dry_run)
-    confirm_removal("a shorter grace period",
+    confirm_removal(call, "a shorter grace period",
                     fmt::format("What nothing uses is removed {}, and what was deleted before that "
                                 "cannot be taken back.\n",
                                 *shorter == Microseconds{0} ? std::string("at once")
@@ -210,7 +199,7 @@ int run_expire(const Call& call) {
                       .dry_run = call.arguments.dry_run,
                       .sweep_uploads = [url] { return store::sweep_uploads(url); }},
                      opened.repository, *store::open_remover(url), call.reporter, call.stop);
-  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
+  print(call, view::json(result), view::text(result));
   for (const expire::ExpiredLineage& lineage : result.lineages)
     if (!lineage.damaged_backups.empty()) return exit_status(ErrorCode::kCorrupt);
   return 0;

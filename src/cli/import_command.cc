@@ -1,6 +1,5 @@
 #include "cli/import_command.h"
 
-#include <cstdio>
 #include <unistd.h>
 
 #include "archive/wal_take.h"
@@ -39,8 +38,7 @@ int run_backup_import(const Call& call) {
                              .tool_version = HOLDFAST_VERSION,
                              .archive_wal = archive_wal},
                             opened.repository, call.reporter, call.stop, call.clock);
-  const std::string text = arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(result), view::text(result));
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 

@@ -56,9 +56,9 @@ bool has_word(int argc, const char* const* argv, std::string_view word) {
   return false;
 }
 
-int report(const Error& error, bool as_json) {
-  print(stderr, view::text(error));
-  if (as_json) print(stdout, view::json(error).dump() + "\n");
+int report(const Error& error, const WholeCommands& commands, bool as_json) {
+  print(stderr, commands.complete(view::text(error)));
+  if (as_json) print(stdout, commands.complete_sentences(view::json(error)).dump() + "\n");
   return exit_status(error.code());
 }
 
@@ -77,8 +77,9 @@ int run(int argc, const char* const* argv) {
   if (argc > 1 && argv[1] == cluster::kSandboxWord) return run_sandbox(argc, argv);
   const Caller caller = caller_of(argc, argv);
   const bool as_json = has_word(argc, argv, "--json");
+  Arguments arguments;
   try {
-    Arguments arguments = parse_arguments(argc, argv);
+    arguments = parse_arguments(argc, argv, system_clock());
     if (arguments.command.empty()) {
       print(stdout, arguments.output);
       return 0;
@@ -97,7 +98,7 @@ int run(int argc, const char* const* argv) {
       std::unique_ptr<Reporter> reporter = make_reporter(arguments, system_clock());
       status = run_command(arguments, system_clock(), *reporter, signals.token());
     } catch (const Error& error) {  // with the signal's number at hand
-      status = status_for(caller, report(error, as_json));
+      status = status_for(caller, report(error, arguments.commands, as_json));
       // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
       // that signal as "go quietly".
       if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
@@ -114,7 +115,7 @@ int run(int argc, const char* const* argv) {
       throw_errno("write to", "standard output");
     return status;
   } catch (const Error& error) {
-    return status_for(caller, report(error, as_json));
+    return status_for(caller, report(error, arguments.commands, as_json));
   } catch (const std::exception&
                error) {  // memory, or a defect of ours: still a word and the right status
     print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));

@@ -22,8 +22,8 @@ constexpr std::chrono::milliseconds kLinePause{10'000};
 
 class StderrReporter : public Reporter {
  public:
-  StderrReporter(ProgressStyle style, bool quiet, const Clock& clock)
-      : style_(style), quiet_(quiet), clock_(&clock) {}
+  StderrReporter(ProgressStyle style, bool quiet, const WholeCommands& commands, const Clock& clock)
+      : style_(style), quiet_(quiet), commands_(commands), clock_(&clock) {}
   ~StderrReporter() override {
     MutexLock lock(mutex_);
     clear_bar();
@@ -70,7 +70,8 @@ class StderrReporter : public Reporter {
     mutex_.unlock();
   }
 
-  void say(std::string_view kind, std::string_view text) {
+  void say(std::string_view kind, std::string_view told) {
+    const std::string text = commands_.complete(told);
     MutexLock lock(mutex_);
     clear_bar();
     if (style_ == ProgressStyle::kJson)
@@ -116,6 +117,7 @@ class StderrReporter : public Reporter {
 
   const ProgressStyle style_;
   const bool quiet_;
+  const WholeCommands commands_;
   const Clock* clock_;
   Mutex mutex_;
   std::string name_ HF_GUARDED_BY(mutex_);
@@ -133,7 +135,7 @@ std::unique_ptr<Reporter> make_reporter(const Arguments& arguments, const Clock&
   ProgressStyle style = arguments.progress;
   if (style == ProgressStyle::kAuto)
     style = isatty(STDERR_FILENO) == 1 ? ProgressStyle::kBar : ProgressStyle::kLines;
-  return std::make_unique<StderrReporter>(style, arguments.quiet, clock);
+  return std::make_unique<StderrReporter>(style, arguments.quiet, arguments.commands, clock);
 }
 
 }  // namespace holdfast::cli

@@ -1,7 +1,5 @@
 #include "cli/verify_commands.h"
 
-#include <cstdio>
-
 #include "base/error.h"
 #include "verify/verify.h"
 #include "view/verify.h"
@@ -17,9 +15,7 @@ int run_verify(const Call& call) {
                       .bytes_per_second = call.settings.bytes("rate"),
                       .backups = call.arguments.words},
                      opened.repository, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(result), view::text(result));
   if (result.damaged()) return exit_status(ErrorCode::kCorrupt);
   return result.misses_wal() ? exit_status(ErrorCode::kTargetUnreachable) : 0;
 }

@@ -100,9 +100,7 @@ int run_wal_list(const Call& call) {
   const OpenRepository opened(call);
   const archive::WalListing listing = archive::list({.cluster = call.settings.cluster()},
                                                     opened.repository, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(listing).dump() + "\n" : view::text(listing);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(listing), view::text(listing));
   return 0;
 }
 
@@ -112,9 +110,7 @@ int run_wal_set_aside(const Call& call) {
                                                              .cluster = call.settings.cluster(),
                                                              .off = call.arguments.off},
                                                             opened.repository, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(result), view::text(result));
   return 0;
 }
 
@@ -128,9 +124,7 @@ int run_wal_salvage(const Call& call) {
   const OpenRepository opened(call);
   const archive::SalvageResult result =
       archive::salvage(options, opened.repository, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(result).dump() + "\n" : view::text(result);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(result), view::text(result));
   if (result.server_doubt) return exit_status(ErrorCode::kBusy);
   return result.refused.empty() ? 0 : 1;
 }

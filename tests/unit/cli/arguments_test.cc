@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/error_of.h"
+#include "support/fake_clock.h"
 
 namespace holdfast::cli {
 namespace {
@@ -11,7 +12,7 @@ using test::error_of;
 
 Arguments parse(std::vector<const char*> words) {
   words.insert(words.begin(), "holdfast");
-  return parse_arguments(static_cast<int>(words.size()), words.data());
+  return parse_arguments(static_cast<int>(words.size()), words.data(), test::FakeClock());
 }
 
 TEST(Arguments, GlobalOptionsStandBeforeOrAfterTheCommand) {
@@ -46,6 +47,20 @@ TEST(Arguments, EveryCommandIsKnownByItsName) {
                {{"finish", "/d"}, "finish"},
                {{"demo", "--keep"}, "demo"}};
   for (const auto& c : cases) EXPECT_EQ(parse(c.words).command, c.command);
+}
+
+TEST(Arguments, HintsCarryWhatSaysWhere) {
+  EXPECT_EQ(parse({"backup", "-c", "shop", "--jobs", "3", "--repo", "/srv/my repo"})
+                .commands.complete("\"holdfast check\""),
+            "\"holdfast --repo '/srv/my repo' -c shop check\"");
+  EXPECT_EQ(parse({"backup"}).commands.complete("\"holdfast check\""), "\"holdfast check\"");
+}
+
+TEST(Arguments, ATimeInWordsIsPrintedBackAsItWasUnderstood) {
+  const Arguments words = parse({"restore", "--into", "/d", "--to", "10 minutes ago"});
+  EXPECT_EQ(to_rfc3339(words.target.time), "2026-11-22T08:12:39.000000Z");
+  EXPECT_EQ(words.understood, "--to \"10 minutes ago\" is " + to_local(words.target.time));
+  EXPECT_EQ(parse({"restore", "--into", "/d", "--to", "2026-11-22 08:12+00"}).understood, "");
 }
 
 TEST(Arguments, ARestoreKeepsWhatWasTypedButItsTarget) {
