@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/nearest.h"
 #include "base/process.h"
 #include "config/toml_file.h"
 #include "repo/layout.h"
@@ -61,20 +62,6 @@ constexpr std::array kTable = {
 const Setting* find_setting(std::string_view key) {
   const Setting* found = std::ranges::find(kTable, key, &Setting::key);
   return found == kTable.end() ? nullptr : found;
-}
-
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t best =
-          std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = std::exchange(row[j], best);
-    }
-  }
-  return row[b.size()];
 }
 
 std::string_view nearest_key(std::string_view key) {
