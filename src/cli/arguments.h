@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "cli/terminal.h"
 #include "cli/whole_commands.h"
 #include "config/settings.h"
 #include "recovery/target.h"
@@ -27,6 +28,7 @@ struct Arguments {
   bool quiet = false;
   bool verbose = false;
   ProgressStyle progress = ProgressStyle::kAuto;
+  ColourWhen colour = ColourWhen::kAuto;
 
   // init
   bool encrypt = false, new_lineage = false, configure_server = false;
