@@ -1,11 +1,13 @@
 #include "cli/call.h"
 
 #include <cstdio>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/process.h"
+#include "cli/terminal.h"
 #include "cluster/connection.h"
 #include "store/open_store.h"
 
@@ -79,11 +81,14 @@ restore::SandboxOptions sandbox_options(const Call& call) {
 }
 
 void print(const Call& call, const std::string& text) {
-  const std::string whole = call.arguments.commands.complete(text);
+  call.reporter.clear();
+  std::string whole = call.arguments.commands.complete(text);
+  if (wants_colour(call.arguments.colour, STDOUT_FILENO)) whole = coloured(whole);
   std::fwrite(whole.data(), 1, whole.size(), stdout);
 }
 
-void print(const Call&, const Json& document) {
+void print(const Call& call, const Json& document) {
+  call.reporter.clear();
   const std::string text = document.dump() + "\n";
   std::fwrite(text.data(), 1, text.size(), stdout);
 }

@@ -10,6 +10,7 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
 #include "config/settings.h"
 #include "repo/repository.h"
 #include "restore/restore.h"
@@ -20,7 +21,7 @@ struct Call {
   const Arguments& arguments;
   const config::Settings& settings;
   const Clock& clock;
-  Reporter& reporter;
+  ProgressReporter& reporter;
   std::stop_token stop;
 };
 
@@ -55,7 +56,8 @@ std::vector<std::pair<std::string, std::string>> server_environment(const Call& 
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);
 
-// Writes to stdout: a text, its commands whole; a document; a result as one of them, by --json.
+// Takes the bar off and writes to stdout: a text, its commands whole, in colour where that is
+// wanted; a document; a result as one of them, by --json.
 void print(const Call& call, const std::string& text);
 void print(const Call& call, const Json& document);
 void print(const Call& call, const Json& document, const std::string& text);

@@ -170,6 +170,7 @@ int run_backup_show(const Call& call) {
 
 // Asks on a terminal; elsewhere --yes must have been given.
 void confirm(const Call& call, std::string_view what, const std::string& question) {
+  call.reporter.clear();
   if (!agrees(question + "\n", call.stop))
     throw Error({.code = ErrorCode::kUsage,
                  .message = fmt::format("restore {} was not confirmed", what),
@@ -311,7 +312,7 @@ constexpr std::array kCommands = {
 
 }  // namespace
 
-int run_command(const Arguments& arguments, const Clock& clock, Reporter& reporter,
+int run_command(const Arguments& arguments, const Clock& clock, ProgressReporter& reporter,
                 std::stop_token stop) {
   const config::Settings settings = config::Settings::load(arguments.sources);
   const Call call{arguments, settings, clock, reporter, std::move(stop)};

@@ -36,6 +36,7 @@ void confirm_destruction(const Call& call, const std::string& data_directory) {
       "Cluster \"{}\" on \"{}\" will be stopped and moved aside, and brought back from the "
       "repository alone. Commits that are not archived will be missing.",
       cluster, data_directory);
+  call.reporter.clear();
   if (name.empty())
     name = ask(fmt::format("{}\nType the cluster's name to go on: ", question), call.stop)
                .value_or(std::string());

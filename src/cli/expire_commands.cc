@@ -37,6 +37,7 @@ Microseconds configured_grace(const Call& call) {
 
 // Asks on a terminal; elsewhere --yes must have been given.
 void confirm_removal(const Call& call, std::string_view command, const std::string& what) {
+  call.reporter.clear();
   if (!agrees(what, call.stop))
     throw Error({.code = ErrorCode::kUsage,
                  .message = fmt::format("{} was not confirmed", command),

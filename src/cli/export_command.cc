@@ -31,6 +31,7 @@ int run_backup_export(const Call& call) {
       options, opened.repository, opened.lineage(), call.clock, call.reporter, call.stop);
   const std::string text = arguments.json ? view::json(result).dump() + "\n" : view::text(result);
   // Where the tar goes nothing else may.
+  call.reporter.clear();
   std::fwrite(text.data(), 1, text.size(), to_stdout ? stderr : stdout);
   return 0;
 }

@@ -20,6 +20,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 #include "cluster/sandbox.h"
 #include "view/view.h"
 
@@ -56,9 +57,11 @@ bool has_word(int argc, const char* const* argv, std::string_view word) {
   return false;
 }
 
-int report(const Error& error, const WholeCommands& commands, bool as_json) {
-  print(stderr, commands.complete(view::text(error)));
-  if (as_json) print(stdout, commands.complete_sentences(view::json(error)).dump() + "\n");
+int report(const Error& error, const Arguments& arguments, bool as_json) {
+  const std::string words = arguments.commands.complete(view::text(error));
+  print(stderr, wants_colour(arguments.colour, STDERR_FILENO) ? coloured(words) : words);
+  if (as_json)
+    print(stdout, arguments.commands.complete_sentences(view::json(error)).dump() + "\n");
   return exit_status(error.code());
 }
 
@@ -95,10 +98,10 @@ int run(int argc, const char* const* argv) {
     const SignalStop signals;
     int status = 0;
     try {
-      std::unique_ptr<Reporter> reporter = make_reporter(arguments, system_clock());
+      const std::unique_ptr<ProgressReporter> reporter = make_reporter(arguments, system_clock());
       status = run_command(arguments, system_clock(), *reporter, signals.token());
     } catch (const Error& error) {  // with the signal's number at hand
-      status = status_for(caller, report(error, arguments.commands, as_json));
+      status = status_for(caller, report(error, arguments, as_json));
       // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
       // that signal as "go quietly".
       if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
@@ -115,7 +118,7 @@ int run(int argc, const char* const* argv) {
       throw_errno("write to", "standard output");
     return status;
   } catch (const Error& error) {
-    return status_for(caller, report(error, arguments.commands, as_json));
+    return status_for(caller, report(error, arguments, as_json));
   } catch (const std::exception&
                error) {  // memory, or a defect of ours: still a word and the right status
     print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));
