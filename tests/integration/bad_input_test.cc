@@ -173,7 +173,7 @@ HINT:  See "holdfast drill --help".
      2,
      R"(ERROR:  no drill of cluster "main" has passed within the last day
 DETAIL:  The cluster is destroyed only when it was shown to come back.
-HINT:  Run "holdfast drill" first.
+HINT:  Run "holdfast --config $DIR/holdfast.toml drill" first.
 )"},
     {"ConfirmationOfNothing",
      {"drill", "--confirm", "main"},
@@ -183,7 +183,7 @@ HINT:  See "holdfast drill --help".
 )"},
     {"NoDrillToShow", {"drill", "show", "latest"}, 1, R"(ERROR:  cluster "main" has no drill
 DETAIL:  None is kept in the repository.
-HINT:  Run "holdfast drill".
+HINT:  Run "holdfast --config $DIR/holdfast.toml drill".
 )"},
     {"DrillOfNoDuration", {"drill", "--rto", "soon"}, 2, R"(ERROR:  invalid duration "soon"
 DETAIL:  A duration is a number followed by a unit.
@@ -270,7 +270,7 @@ HINT:  Name a directory that does not exist or is empty, or - for stdout.
      1,
      R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
     {"NoDirectoryToSalvage", {"wal", "salvage"}, 2, R"(ERROR:  DIR is required
 HINT:  See "holdfast wal salvage --help".
@@ -359,32 +359,32 @@ HINT:  Name a directory, as in /var/lib/holdfast or file:///var/lib/holdfast.
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
 )"},
     {"RepositoryMissingForBackup",
      {"backup", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
 )"},
     {"RepositoryMissingForRestore",
      {"restore", "--into", "$DIR/new", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
 )"},
     {"NotARepository",
      {"backup", "list", "--repo", "$DIR/full"},
      1,
      R"(ERROR:  there is no repository at "$DIR/full"
 DETAIL:  It has no "repo.json".
-HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast init".
+HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast --config $DIR/holdfast.toml init".
 )"},
     {"WrongRepositoryId", {"info", "--repo-id", "zz"}, 2, R"(ERROR:  invalid repository id "zz"
 DETAIL:  A repository id is 32 hexadecimal digits.
-HINT:  "holdfast info" prints it.
+HINT:  "holdfast --config $DIR/holdfast.toml info" prints it.
 CONTEXT:  reading "repo.id" from the option --repo-id
 )"},
     {"AnotherRepository",
@@ -399,32 +399,32 @@ HINT:  Check the repository's place in the configuration, and what is mounted th
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForInfo",
      {"info", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForRestore",
      {"restore", "--into", "$DIR/new", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForWalList",
      {"wal", "list", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchBackup", {"backup", "show", "nope"}, 1, R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
 
     // Keys.
@@ -623,7 +623,7 @@ HINT:  Check cluster.pgdata in the configuration.
      1,
      R"(ERROR:  cluster "main" has no backup "1999"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
     {"WrongTime",
      {"restore", "--into", "$DIR/new", "--to", "yesterday"},
@@ -778,17 +778,17 @@ TEST_F(BadState, OfAServerThatCannotBeRecoveredIsRefusedBeforeABackup) {
   restart_with("wal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  wal_level of the server is "minimal"
 DETAIL:  Such WAL cannot be recovered from; wal_level must be "replica" or "logical".
-HINT:  Run "holdfast init --configure-server", then restart the server.
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server", then restart the server.
 )"}));
   restart_with("wal_level = replica\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  archive_mode of the server is "off"
 DETAIL:  Without the WAL that is written while it is taken a backup cannot be recovered.
-HINT:  Run "holdfast init --configure-server", then restart the server.
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server", then restart the server.
 )"}));
   restart_with("archive_mode = on\narchive_command = ''\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  archive_command of the server is not set
 DETAIL:  Without the WAL that is written while it is taken a backup cannot be recovered.
-HINT:  Run "holdfast init --configure-server".
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server".
 )"}));
   restart_with("archive_command = 'cp %p /nowhere'\n");
   const Said foreign = scene_.say({"init", "--configure-server"});
@@ -802,12 +802,12 @@ HINT:  Run "holdfast init --configure-server".
   EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}),
             (Said{1, R"(ERROR:  WAL file "$SEGMENT" did not reach the archive within 1 s
 DETAIL:  Without it the backup could not be recovered, so there is no new backup. The server's last failed attempt was to archive "$SEGMENT" at $TIME.
-HINT:  Look for the output of archive_command in the server's log, or run "holdfast check", which names the cause.
+HINT:  Look for the output of archive_command in the server's log, or run "holdfast --config $DIR/holdfast.toml check", which names the cause.
 )"}));
   EXPECT_EQ(scene_.say({"restore", "--into", "$DIR/new"}),
             (Said{1, R"(ERROR:  there is no backup of cluster "main"
 DETAIL:  Looked at lineage 15-1 of $DIR/repo.
-HINT:  Take one with holdfast backup, or check --repo and --cluster.
+HINT:  Take one with holdfast --config $DIR/holdfast.toml backup, or check --repo and --cluster.
 )"}));
   scene_.server().sql("CREATE ROLE weak LOGIN");
   const std::string weak = "host=" + scene_.directory() + " port=5432 user=weak dbname=postgres";
@@ -844,7 +844,7 @@ TEST_F(BadState, OfAnotherClusterIsRefusedByEveryCommand) {
   EXPECT_EQ(scene_.say(with({"backup"})),
             (Said{1, R"(ERROR:  the server is not cluster "main" of the repository
 DETAIL:  Its system identifier is $OTHER, that of lineage 15-1 is $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise correct conninfo.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise correct conninfo.
 )"}));
   EXPECT_EQ(scene_.say(with({"init"})),
             (Said{1, R"(ERROR:  cluster "main" of the repository is another one
@@ -857,14 +857,14 @@ HINT:  After pg_upgrade or a new initdb add --new-lineage; for a cluster of its 
   EXPECT_EQ(scene_.say({"wal", "push", "pg_wal/" + segment}, other.data_directory()),
             (Said{1, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
 DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise this server is configured with another cluster's name.
 CONTEXT:  archiving WAL file "pg_wal/$SEGMENT"
 )"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "pg_wal/RECOVERYXLOG", "--timeout", "1s"},
                        other.data_directory()),
             (Said{200, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
 DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise this server is configured with another cluster's name.
 CONTEXT:  fetching WAL file "$SEGMENT"
 )"}));
   scene_.must({"backup"});
@@ -893,7 +893,7 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   EXPECT_EQ(scene_.say({"wal", "get", "bogus", "x"}, data),
             (Said{200, R"(ERROR:  "bogus" is not the name of a WAL file
 DETAIL:  Segments have 1048576 bytes in this cluster.
-HINT:  Write restore_command = 'holdfast wal get %f "%p"': the server names the file.
+HINT:  Write restore_command = 'holdfast --config $DIR/holdfast.toml wal get %f "%p"': the server names the file.
 CONTEXT:  fetching WAL file "bogus"
 )"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "nowhere/x"}, data),
@@ -903,7 +903,7 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   EXPECT_EQ(scene_.say({"wal", "get", segment, "x", "--repo", "$DIR/new", "--timeout", "1s"}, data),
             (Said{200, R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
 CONTEXT:  fetching WAL file "$SEGMENT"
 )"}));
 }

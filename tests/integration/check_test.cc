@@ -186,7 +186,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   const char* current = "SELECT pg_walfile_name(pg_current_wal_lsn())";
   const std::string before_it = scene.server().value(current);
   scene.expect_cause("archive_command", "archive_command is empty", "keeps every segment in pg_wal",
-                     "holdfast init --configure-server");
+                     "init --configure-server\"");
   EXPECT_EQ(scene.server().value(current), before_it);
 }
 
@@ -219,7 +219,7 @@ TEST(CheckSettings, AreNamedWhenTheyKeepTheServerFromArchiving) {
   const std::string own = scene.own_command();
   scene.set("archive_command", "");
   scene.expect_cause("archive_command", "archive_command is empty", "fills its disk",
-                     "holdfast init --configure-server");
+                     "init --configure-server\"");
   scene.server().sql("ALTER SYSTEM SET archive_command = " + cluster::quote_literal(own));
   scene.expect_cause("archive_command",
                      "archive_command is empty until the configuration is reloaded", own,
@@ -317,11 +317,10 @@ TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
   scene.reset_archive_command();
   PostgresServer stranger({});
   scene.expect_cause("lineage", "the server is not cluster \"main\" of the repository",
-                     "that of lineage 15-1 is", "holdfast init --new-lineage",
+                     "that of lineage 15-1 is", "init --new-lineage\"",
                      {"--conninfo", stranger.conninfo(), "--pgdata", stranger.data_directory()});
   scene.expect_cause("lineage", "the repository has no cluster \"third\"", "It has: main, second.",
-                     "holdfast init -c third",
-                     {"-c", "third", "--conninfo", scene.server().conninfo()});
+                     "init -c third\"", {"-c", "third", "--conninfo", scene.server().conninfo()});
   scene.expect_proven();
 }
 
