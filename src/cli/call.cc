@@ -83,6 +83,8 @@ restore::SandboxOptions sandbox_options(const Call& call) {
 void print(const Call& call, const std::string& text) {
   call.reporter.clear();
   std::string whole = call.arguments.commands.complete(text);
+  if (const size_t columns = terminal_width(STDOUT_FILENO); columns > 0)
+    whole = fitted(whole, columns);
   if (wants_colour(call.arguments.colour, STDOUT_FILENO)) whole = coloured(whole);
   std::fwrite(whole.data(), 1, whole.size(), stdout);
 }

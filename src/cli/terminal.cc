@@ -46,8 +46,58 @@ std::string coloured_line(std::string_view line) {
       .append(line.substr(missing + kMissing.size()));
 }
 
+// Where the text of a line begins, behind its name or outcome; at most in the middle.
+size_t text_begin(std::string_view line, size_t columns) {
+  const size_t ink = std::min(line.find_first_not_of(' '), line.size());
+  const size_t gap = line.find("  ", ink);
+  if (gap != std::string_view::npos) {
+    const size_t text = line.find_first_not_of(' ', gap);
+    if (text != std::string_view::npos && text <= columns / 2 &&
+        line.substr(0, gap).find(' ', ink) == std::string_view::npos)
+      return text;
+  }
+  return ink + 2;
+}
+
+std::string fitted_line(std::string_view line, size_t columns) {
+  if (columns_of(line) <= columns || line.find(": holdfast ") != std::string_view::npos)
+    return std::string(line);
+  const size_t indent = text_begin(line, columns);
+  std::string out;
+  size_t used = 0;
+  bool is_quoted = false;
+  for (size_t at = 0; at < line.size();) {
+    // A word, with the blanks before it; what is quoted is one.
+    size_t end = std::min(line.find_first_not_of(' ', at), line.size());
+    for (; end < line.size() && (is_quoted || line[end] != ' '); ++end)
+      if (line[end] == '"') is_quoted = !is_quoted;
+    std::string_view word = line.substr(at, end - at);
+    if (used > indent && used + columns_of(word) > columns) {
+      out += "\n" + std::string(indent, ' ');
+      used = indent;
+      word.remove_prefix(std::min(word.find_first_not_of(' '), word.size()));
+    }
+    out += word;
+    used += columns_of(word);
+    at = end;
+  }
+  return out;
+}
+
 // The first byte of a character of UTF-8.
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
+
+template <typename Work>
+std::string by_line(std::string_view text, const Work& work) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    out += work(text.substr(0, end));
+    if (end < text.size()) out += '\n';
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -66,15 +116,10 @@ bool wants_colour(ColourWhen when, int fd) {
   return isatty(fd) == 1 && (terminal == nullptr || std::string_view(terminal) != "dumb");
 }
 
-std::string coloured(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    out += coloured_line(text.substr(0, end));
-    if (end < text.size()) out += '\n';
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
+std::string coloured(std::string_view text) { return by_line(text, coloured_line); }
+
+std::string fitted(std::string_view text, size_t columns) {
+  return by_line(text, [&](std::string_view line) { return fitted_line(line, columns); });
 }
 
 size_t columns_of(std::string_view text) {

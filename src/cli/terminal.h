@@ -20,6 +20,11 @@ bool wants_colour(ColourWhen when, int fd);
 // MISSING, in green, yellow and red.
 std::string coloured(std::string_view text);
 
+// Long lines broken at blanks, so that they fit; what follows begins under the line's text, behind
+// "name:  " or an outcome. What stands in quotes is not broken, nor a line that ends with a
+// command: it is to be pasted.
+std::string fitted(std::string_view text, size_t columns);
+
 // Columns that a text takes, and the beginning of it that takes at most `columns`, with "…" where
 // something is left out.
 size_t columns_of(std::string_view text);

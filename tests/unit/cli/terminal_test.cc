@@ -22,6 +22,23 @@ TEST(Coloured, OutcomesThatBeginALine) {
     EXPECT_EQ(coloured(plain), plain);
 }
 
+TEST(Fitted, BreaksLongLinesUnderTheirText) {
+  EXPECT_EQ(fitted("ok       server: a sentence that is longer than the terminal\nshort\n", 40),
+            "ok       server: a sentence that is\n"
+            "         longer than the terminal\n"
+            "short\n");
+  EXPECT_EQ(fitted("         HINT:  one two three four five six seven", 40),
+            "         HINT:  one two three four five\n"
+            "                six seven");
+  EXPECT_EQ(fitted("repository:  /a /b /c /d /e /f", 20), "repository:  /a /b\n  /c /d /e /f");
+  // What is to be pasted stays in one piece.
+  EXPECT_EQ(fitted("Run \"holdfast -c shop init --configure-server\", then restart it.", 30),
+            "Run\n  \"holdfast -c shop init --configure-server\",\n  then restart it.");
+  EXPECT_EQ(fitted("Next, and this is long: holdfast restore --into /d --resume", 30),
+            "Next, and this is long: holdfast restore --into /d --resume");
+  EXPECT_EQ(fitted("\n\nx", 1), "\n\nx");
+}
+
 TEST(Colour, IsForTerminalsWithoutNoColor) {
   int master = -1, slave = -1;
   winsize size{};
