@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -207,8 +208,8 @@ std::vector<WholeCommands::Option> place_options(const config::Sources& sources)
     options.push_back({.names = names, .words = names.front() + " " + shell_quote(value)});
   };
   if (!sources.config_file.empty()) add({"--config"}, sources.config_file);
-  for (const char* key : {"repo.url", "repo.id", "repo.key_file", "repo.passphrase_file",
-                          "cluster.pgdata", "cluster.conninfo", "cluster.bindir"})
+  for (const char* key : {"repo.url", "repo.key_file", "repo.passphrase_file", "cluster.pgdata",
+                          "cluster.conninfo", "cluster.bindir"})
     if (auto given = sources.options.find(key); given != sources.options.end())
       for (const config::Setting& setting : config::settings_table())
         if (setting.key == key) add({std::string(setting.option)}, given->second);
@@ -262,7 +263,8 @@ std::vector<HelpItem> help_options(const CLI::App& command) {
     std::string term;
     for (const std::string& name : option->get_snames()) term += fmt::format("-{}, ", name);
     term += fmt::format("--{}", option->get_lnames().front());
-    if (option->get_type_size_max() > 0) term += " " + option->get_type_name();
+    if (option->get_type_size_max() > 0 && !option->get_type_name().empty())
+      term += " " + option->get_type_name();
     items.push_back({.term = std::move(term),
                      .meaning = option->get_description(),
                      .group = option->get_group() == "Options" ? "" : option->get_group()});
@@ -280,10 +282,12 @@ std::string help_of(const CLI::App& program, const CLI::App& command, const std:
     if (!option->get_positional()) continue;
     const std::string word =
         option->get_name() + (option->get_items_expected_max() > 1 ? "..." : "");
+    page.options.push_back({.term = word, .meaning = option->get_description(), .group = "Words"});
     page.words += (page.words.empty() ? "" : " ") +
                   (option->get_required() ? word : fmt::format("[{}]", word));
   }
-  if (&command != &program) page.options = help_options(command);
+  if (&command != &program)
+    std::ranges::move(help_options(command), std::back_inserter(page.options));
   std::erase_if(page.options, [](const HelpItem& item) { return item.term == "-h, --help"; });
   for (HelpItem& item : help_options(program)) {
     const bool is_setting = item.group == kSettings && !item.term.starts_with("--repo ");
@@ -390,6 +394,8 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
       ->add_option("--archive-timeout", arguments.archive_timeout,
                    "how long to wait for the last WAL to be archived (default 1h)")
       ->type_name("DURATION");
+  backup->add_flag("--if-none-runs", arguments.if_none_runs,
+                   "do nothing, successfully, while a backup of the cluster is at work");
   command(backup, "list", "the backups, oldest first");
   CLI::App* show = command(backup, "show", "one backup");
   show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
@@ -623,7 +629,9 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
   }
   arguments.command = chosen();
   std::vector<std::string> verbs;
-  for (const CLI::App* verb : app.get_subcommands(nullptr)) verbs.push_back(verb->get_name());
+  for (const CLI::App* verb : app.get_subcommands(nullptr))
+    if (verb != help && verb != version && verb != demo)  // these are the same everywhere
+      verbs.push_back(verb->get_name());
   arguments.commands = WholeCommands(place_options(arguments.sources), std::move(verbs));
   if (arguments.command.empty() || help->parsed()) {
     const CLI::App* at = &app;

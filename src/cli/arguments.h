@@ -36,6 +36,7 @@ struct Arguments {
   std::string checkpoint = "fast";
   std::string label;
   std::string archive_timeout = "1h";
+  bool if_none_runs = false;
   // check
   std::string check_timeout = "60s";
   std::string max_backup_age;

@@ -44,6 +44,7 @@ void show(const Call& call, const Result& result) {
 
 int run_init(const Call& call) {
   const config::Settings& settings = call.settings;
+  settings.cluster();  // that none was chosen is no reason to make a key file
   const std::string& key_file = settings.text("repo.key_file");
   const bool makes_key = call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file);
   if (makes_key) {
@@ -95,16 +96,37 @@ int run_init(const Call& call) {
 }
 
 int run_info(const Call& call) {
-  const OpenRepository opened(call);
+  const std::unique_ptr<store::Store> store = store::open_store(call.settings.repository_url());
+  const repo::Repository repository =
+      repo::Repository::open(*store, call.settings.key(), call.settings.repository_id());
+  // Of all clusters, unless one was named; one that is configured alone is no choice.
   const bool chosen = call.arguments.sources.options.contains("cluster");
-  show(call, setup::info(opened.repository, chosen ? call.settings.cluster() : std::string()));
+  show(call, setup::info(repository, chosen ? call.settings.cluster() : std::string()));
   return 0;
+}
+
+// Says so when a backup of the cluster is at work, or may be on another host.
+bool is_backup_at_work(const Call& call, const OpenRepository& opened) {
+  for (const expire::Claim& claim : expire::list_claims(opened.cluster, opened.repository)) {
+    if (claim.intent.what != "backup" || claim.state == ProcessState::kDead) continue;
+    const std::string by =
+        fmt::format("process {} on host \"{}\"", claim.intent.pid, claim.intent.host);
+    call.reporter.note(fmt::format("a backup is at work ({}): nothing was done", by));
+    if (call.arguments.json)
+      print(call, Json::object()
+                      .set("schema", "holdfast.backup.v1")
+                      .set("backup", Json())
+                      .set("at_work", by));
+    return true;
+  }
+  return false;
 }
 
 int run_backup(const Call& call) {
   const OpenRepository opened(call);
   opened
       .lineages();  // a name that the repository does not know is refused by that, not by a server
+  if (call.arguments.if_none_runs && is_backup_at_work(call, opened)) return 0;
   const backup::BackupResult result =
       backup::backup({.cluster = call.settings.cluster(),
                       .conninfo = call.settings.text("cluster.conninfo"),

@@ -57,12 +57,16 @@ bool has_word(int argc, const char* const* argv, std::string_view word) {
   return false;
 }
 
-int report(const Error& error, const Arguments& arguments, bool as_json) {
+int report(const Error& error, Caller caller, const Arguments& arguments, bool as_json) {
+  const int status = status_for(caller, exit_status(error.code()));
   const std::string words = arguments.commands.complete(view::text(error));
   print(stderr, wants_colour(arguments.colour, STDERR_FILENO) ? coloured(words) : words);
   if (as_json)
-    print(stdout, arguments.commands.complete_sentences(view::json(error)).dump() + "\n");
-  return exit_status(error.code());
+    print(
+        stdout,
+        arguments.commands.complete_sentences(view::json(error)).set("exit_status", status).dump() +
+            "\n");
+  return status;
 }
 
 // The way of a server into its sandbox. Before any thread, and in the words of a server's log,
@@ -101,7 +105,7 @@ int run(int argc, const char* const* argv) {
       const std::unique_ptr<ProgressReporter> reporter = make_reporter(arguments, system_clock());
       status = run_command(arguments, system_clock(), *reporter, signals.token());
     } catch (const Error& error) {  // with the signal's number at hand
-      status = status_for(caller, report(error, arguments, as_json));
+      status = report(error, caller, arguments, as_json);
       // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
       // that signal as "go quietly".
       if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
@@ -118,7 +122,7 @@ int run(int argc, const char* const* argv) {
       throw_errno("write to", "standard output");
     return status;
   } catch (const Error& error) {
-    return status_for(caller, report(error, arguments, as_json));
+    return report(error, caller, arguments, as_json);
   } catch (const std::exception&
                error) {  // memory, or a defect of ours: still a word and the right status
     print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));

@@ -63,6 +63,7 @@ class BadScene : public RecoveryScene {
         {"\\b20\\d\\d-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d[.]\\d+( UTC|[+]00)", "$$TIME"},
         {"\\b[0-9a-f]{32}\\b", "$$HEX"},
         {"process id is [0-9]+", "process id is $$PID"},
+        {"--pgdata \\S+ --conninfo '.*' init", "$$SERVER init"},
     };
     text = replaced(replaced(std::move(text), system_, "$SYSTEM"), directory(), "$DIR");
     for (const auto& [expression, mask] : masks)
@@ -119,7 +120,7 @@ TEST_P(BadWords, AreAnsweredByWhatIsWrongAndWhatToDo) {
 const Row kRows[] = {
     // The command line.
     {"UnknownCommand", {"restor"}, 2, R"(ERROR:  unknown command "restor"
-HINT:  See "holdfast --help".
+HINT:  Did you mean "holdfast restore"? See "holdfast --help".
 )"},
     {"UnknownOption", {"backup", "--no-such"}, 2, R"(ERROR:  unknown option "--no-such"
 HINT:  See "holdfast backup --help".
@@ -128,13 +129,13 @@ HINT:  See "holdfast backup --help".
      {"backup", "--jbos", "3"},
      2,
      R"(ERROR:  unknown option "--jbos"
-HINT:  See "holdfast backup --help".
+HINT:  Did you mean "--jobs"? See "holdfast backup --help".
 )"},
     {"UnknownOptionOfArchiveCommand",
      {"wal", "push", "--look-ahed", "3", "x"},
      1,
      R"(ERROR:  unknown option "--look-ahed"
-HINT:  See "holdfast wal push --help".
+HINT:  Did you mean "--look-ahead"? See "holdfast wal push --help".
 )"},
     {"StrayWord", {"backup", "nonsense"}, 2, R"(ERROR:  unexpected argument "nonsense"
 HINT:  See "holdfast backup --help".
@@ -329,7 +330,7 @@ HINT:  Name an existing file with --config or HOLDFAST_CONFIG, or leave both out
      2,
      R"(ERROR:  configuration file "$DIR/no.toml" cannot be used: line 1, column 6
 DETAIL:  Error while parsing table header: expected ']', saw '\n'.
-HINT:  docs/reference/settings.md shows every setting.
+HINT:  It is TOML: sections such as [repo] and [cluster.main], and below them lines such as url = "/var/lib/holdfast". "holdfast help" names the settings.
 )"},
     {"UnknownSetting",
      {"info", "--config", "$DIR/unknown.toml"},
@@ -338,7 +339,10 @@ HINT:  docs/reference/settings.md shows every setting.
 DETAIL:  It stands in line 2, column 8.
 HINT:  The nearest that is known is "repo.url".
 )"},
-    {"WhichCluster", {"info", "--config", "$DIR/two.toml"}, 2, R"(ERROR:  no cluster was chosen
+    {"WhichCluster",
+     {"backup", "list", "--config", "$DIR/two.toml"},
+     2,
+     R"(ERROR:  no cluster was chosen
 DETAIL:  Configuration file "$DIR/two.toml" has 2: a, b.
 HINT:  Choose one with --cluster NAME.
 )"},
@@ -359,28 +363,28 @@ HINT:  Name a directory, as in /var/lib/holdfast or file:///var/lib/holdfast.
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"RepositoryMissingForBackup",
      {"backup", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"RepositoryMissingForRestore",
      {"restore", "--into", "$DIR/new", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"NotARepository",
      {"backup", "list", "--repo", "$DIR/full"},
      1,
      R"(ERROR:  there is no repository at "$DIR/full"
 DETAIL:  It has no "repo.json".
-HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast --config $DIR/holdfast.toml init".
+HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast --config $DIR/holdfast.toml --repo $DIR/full init".
 )"},
     {"WrongRepositoryId", {"info", "--repo-id", "zz"}, 2, R"(ERROR:  invalid repository id "zz"
 DETAIL:  A repository id is 32 hexadecimal digits.
@@ -626,18 +630,18 @@ DETAIL:  It has 1 backup(s); nearest: "$ID".
 HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
     {"WrongTime",
-     {"restore", "--into", "$DIR/new", "--to", "yesterday"},
+     {"restore", "--into", "$DIR/new", "--to", "soon"},
      2,
-     R"(ERROR:  invalid time "yesterday"
+     R"(ERROR:  invalid time "soon"
 DETAIL:  A time is a date, or a date and a time of day with or without a zone.
-HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
+HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, "2026-11-22 08:22 Europe/Berlin" or 2026-11-22, or in words: now, "10 minutes ago", "today 08:22", "yesterday 14:00".
 )"},
     {"NoSuchDay",
      {"restore", "--into", "$DIR/new", "--to", "2026-02-30 12:00"},
      2,
      R"(ERROR:  invalid time "2026-02-30 12:00"
-DETAIL:  A time is a date, or a date and a time of day with or without a zone.
-HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
+DETAIL:  February 2026 has 28 days.
+HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, "2026-11-22 08:22 Europe/Berlin" or 2026-11-22, or in words: now, "10 minutes ago", "today 08:22", "yesterday 14:00".
 )"},
     {"TimeTooEarly",
      {"restore", "--into", "$DIR/new", "--to", "2020-01-01 00:00:00Z"},
@@ -737,8 +741,8 @@ HINT:  Set bindir to the directory that holds postgres and initdb of PostgreSQL 
 
     // finish and demo.
     {"FinishNothing", {"finish", "$DIR/new"}, 1, R"(ERROR:  "$DIR/new" is not a data directory
-DETAIL:  It has no file "global/pg_control".
-HINT:  Check the path. wal push and wal get run in the server's data directory, as the server itself runs them.
+DETAIL:  It has no global/pg_control.
+HINT:  Name the directory that restore --into made, or the cluster's own.
 )"},
     {"DemoInAFullDirectory",
      {"demo", "--directory", "$DIR/full"},
@@ -844,7 +848,7 @@ TEST_F(BadState, OfAnotherClusterIsRefusedByEveryCommand) {
   EXPECT_EQ(scene_.say(with({"backup"})),
             (Said{1, R"(ERROR:  the server is not cluster "main" of the repository
 DETAIL:  Its system identifier is $OTHER, that of lineage 15-1 is $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise correct conninfo.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml $SERVER init --new-lineage"; otherwise correct conninfo.
 )"}));
   EXPECT_EQ(scene_.say(with({"init"})),
             (Said{1, R"(ERROR:  cluster "main" of the repository is another one
@@ -893,7 +897,7 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   EXPECT_EQ(scene_.say({"wal", "get", "bogus", "x"}, data),
             (Said{200, R"(ERROR:  "bogus" is not the name of a WAL file
 DETAIL:  Segments have 1048576 bytes in this cluster.
-HINT:  Write restore_command = 'holdfast --config $DIR/holdfast.toml wal get %f "%p"': the server names the file.
+HINT:  Write restore_command = 'holdfast wal get %f "%p"': the server names the file.
 CONTEXT:  fetching WAL file "bogus"
 )"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "nowhere/x"}, data),
@@ -903,7 +907,7 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   EXPECT_EQ(scene_.say({"wal", "get", segment, "x", "--repo", "$DIR/new", "--timeout", "1s"}, data),
             (Said{200, R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 CONTEXT:  fetching WAL file "$SEGMENT"
 )"}));
 }
