@@ -44,7 +44,7 @@ inline constexpr size_t kMaxFaults = 1024;
 struct CopyItem {
   // --- who pushes it
   repo::ManifestEntry entry;
-  std::optional<pg::RelationFile> relation;  // its pages are verified when checksums are on
+  std::optional<pg::RelationFile> relation;  // its pages are verified
   uint32_t uid = 0;
   uint32_t gid = 0;
 

@@ -133,6 +133,7 @@ class Import {
 
   ImportFiles files_;
   std::optional<pg::BackupManifest> manifest_;
+  std::optional<bool> has_checksums_;  // where pg_control could be looked at before
   repo::Lineage lineage_;
   std::optional<repo::WalArchive> archive_;
   std::optional<WalSpool> wal_;
@@ -160,8 +161,11 @@ void Import::look_first() {
   ImportParts parts;
   if (!files_.tars.front().path.empty()) parts = look_into(files_.tars.front(), stop_);
   const auto control = parts.files.find(std::string(pg::kControlFilePath));
-  if (control != parts.files.end())
-    system_identifier = pg::parse_control_file(control->second.content).system_identifier;
+  if (control != parts.files.end()) {
+    const pg::ControlFile found = pg::parse_control_file(control->second.content);
+    system_identifier = found.system_identifier;
+    has_checksums_ = found.has_checksums();
+  }
   lineage_ = lineage_for(options_, repository_, system_identifier);
   if (control != parts.files.end() && parts.files.contains("backup_label"))
     check_tablespace_tars(plan_import(parts, lineage_, manifest_).tablespaces, files_);
@@ -173,13 +177,13 @@ void Import::read_manifest(const std::function<size_t(std::span<std::byte>)>& re
 }
 
 void Import::copy_regions(TarFeed& feed, repo::ExtentWriter& extents, const std::stop_token& stop) {
-  // Whether pages have checksums is told by pg_control, the last file: they are verified, and what
-  // was found counts if they have.
+  // Whether pages have checksums is told by pg_control, the last file. Where that could not be
+  // looked at before, they are verified, and what was found counts if they have.
   const SourceFacts facts{
       .version_directory = pg::tablespace_version_directory(lineage_.name.major),
       .block_bytes = lineage_.block_bytes,
       .blocks_per_segment = lineage_.blocks_per_segment,
-      .has_checksums = true};
+      .has_checksums = has_checksums_.value_or(true)};
   RegionBytes bytes;
   RegionCopier copier(facts, bytes, extents, reporter_, stop);
   Bytes buffer(repo::kLeafBytes);
@@ -362,6 +366,7 @@ void Import::write_manifest(repo::BackupWriter& writer, const BackupWal& wal) {
   add_tablespace_links();
   DataCopyResult merged =
       entries_.merge({.has_checksums = plan_.control.has_checksums(),
+                      .pages_were_judged = plan_.control.has_checksums() || has_checksums_,
                       .start_lsn = plan_.label.start_lsn,
                       .stop_lsn = wal.stop_lsn,
                       .directory_mode = directory_mode(),

@@ -242,9 +242,9 @@ void ImportEntries::Merge::keep(ImportedEntry& imported) {
   last_is_directory_ = !is_file;
   if (!is_file) open_.push_back(entry.path);
   entry.owner = manifest_.owner(all_.owners_.at(entry.owner));
-  if (imported.relation && options_.has_checksums) {
+  if (imported.relation && options_.pages_were_judged) {
     judge_faults(entry);
-    entry.pages_verified = !entry.has_damaged_blocks;
+    entry.pages_verified = options_.has_checksums && !entry.has_damaged_blocks;
   } else if (is_file && !imported.relation) {
     judge_faults(entry);  // of a pg_filenode.map
   }

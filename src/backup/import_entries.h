@@ -61,6 +61,8 @@ class ImportEntries {
 
   struct MergeOptions {
     bool has_checksums = false;
+    // What was found of pages counts.
+    bool pages_were_judged = false;
     pg::Lsn start_lsn, stop_lsn;     // pages that say they are from between are whole after replay
     uint32_t directory_mode = 0700;  // of directories that are made up
     repo::Owner directory_owner = {};

@@ -34,8 +34,8 @@ std::string_view to_string(FaultReason reason) {
   HF_CHECK(false);
 }
 
-PageChecker::PageChecker(pg::Lsn start_lsn, std::function<void()> pause)
-    : start_lsn_(start_lsn), pause_(std::move(pause)) {}
+PageChecker::PageChecker(pg::Lsn start_lsn, std::function<void()> pause, bool has_checksums)
+    : start_lsn_(start_lsn), pause_(std::move(pause)), has_checksums_(has_checksums) {}
 
 std::span<const PageFault> PageChecker::check(std::span<std::byte> pages, pg::BlockNumber first,
                                               const Reread& reread) {
@@ -43,8 +43,8 @@ std::span<const PageFault> PageChecker::check(std::span<std::byte> pages, pg::Bl
   faults_.clear();
   uint32_t count = narrow<uint32_t>(pages.size() / pg::kPageBytes);
   for (uint32_t index = 0; index < count; ++index) {
-    pg::PageVerdict verdict =
-        pg::verify_page(page_at(pages, index), pg::BlockNumber{first.value + index});
+    pg::PageVerdict verdict = pg::verify_page(page_at(pages, index),
+                                              pg::BlockNumber{first.value + index}, has_checksums_);
     if (is_good(verdict)) continue;
     faults_.push_back({.page = index,
                        .reason = verdict == pg::PageVerdict::kBadChecksum
@@ -72,7 +72,7 @@ bool PageChecker::settle(std::span<std::byte, pg::kPageBytes> page, pg::BlockNum
                          uint32_t index, const Reread& reread) {
   std::array<std::byte, pg::kPageBytes> again;
   if (!reread(index, again)) return true;  // truncated away; replay truncates too
-  if (std::ranges::equal(page, again)) return is_good(pg::verify_page(page, block));
+  if (std::ranges::equal(page, again)) return is_good(pg::verify_page(page, block, has_checksums_));
   std::ranges::copy(again, page.begin());
   return true;
 }

@@ -8,6 +8,9 @@
 //   - its LSN lies within [backup start, current insert position]: it was changed since the backup
 //   began.
 //
+// Where the cluster has no data checksums a page's header is judged alone, by the rule by which the
+// server refuses a page.
+//
 // The upper bound of the last rule matters: damage can carry any LSN. The worker that reads knows
 // the start alone, so it hands such a page over as a fault with `harmless_from` set, for the one
 // who holds the session to judge.
@@ -50,7 +53,7 @@ class PageChecker {
   using Reread = std::function<bool(uint32_t page, std::span<std::byte, pg::kPageBytes> into)>;
 
   // `pause` is called between two rounds of reading again.
-  PageChecker(pg::Lsn start_lsn, std::function<void()> pause);
+  PageChecker(pg::Lsn start_lsn, std::function<void()> pause, bool has_checksums = true);
 
   // Verifies whole adjacent pages, of which the first has number `first` in its fork. A page that
   // another read shows differently is replaced in `pages` by what was read last. What remains
@@ -66,6 +69,7 @@ class PageChecker {
 
   pg::Lsn start_lsn_;
   std::function<void()> pause_;
+  bool has_checksums_;
   std::vector<PageFault> faults_;
 };
 

@@ -24,7 +24,8 @@ RegionCopier::RegionCopier(const SourceFacts& source, FileSource& files,
       reporter_(reporter),
       stop_(std::move(stop)),
       leaf_(extents, source.block_bytes),
-      checker_(source.start_lsn, [this] { wait_for(stop_, kRereadPause); }),
+      checker_(
+          source.start_lsn, [this] { wait_for(stop_, kRereadPause); }, source.has_checksums),
       buffer_(kPieceBytes) {
   HF_CHECK(kPieceBytes % source.block_bytes == 0 && repo::kLeafBytes % kPieceBytes == 0);
 }
@@ -66,7 +67,7 @@ RegionResult RegionCopier::copy(CopyItem& item, uint64_t region) {
       tail = 0;
     }
     // The part of a page at the end is being appended right now; replay writes it whole.
-    if (item.relation && source_.has_checksums)
+    if (item.relation)
       check_pages(item, *item.relation, at, std::span(buffer_).first(got - tail));
     else if (at == 0 && base_name(path) == pg::kRelationMapName)
       check_relation_map(item, std::span(buffer_).first(got));

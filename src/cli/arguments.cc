@@ -339,7 +339,7 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
          "which cluster; not needed when one is configured")
       ->type_name("NAME");
   app.add_flag("--json", arguments.json, "print the result, or the error, as one JSON document");
-  app.add_flag("-q,--quiet", arguments.quiet, "print no notes and no progress");
+  app.add_flag("-q,--quiet", arguments.quiet, "print nothing when all is well");
   app.add_flag("-v,--verbose", arguments.verbose, "print more");
   std::string progress = "auto";
   choice(app.add_option("--progress", progress, "auto, bar, lines, json or none"),
@@ -374,10 +374,21 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
       ->add_option("--archive-timeout", arguments.check_timeout,
                    "how long to wait for a WAL segment to be archived (default 60s)")
       ->type_name("DURATION");
-  check
-      ->add_option("--max-backup-age", arguments.max_backup_age,
-                   "warn when the last good backup is older")
-      ->type_name("DURATION");
+  check->add_flag("--read-only", arguments.read_only,
+                  "write nothing and complete no segment, for every minute: go by what the server "
+                  "says of its archiver, and by what is in the repository");
+  check->add_flag("--nagios", arguments.nagios,
+                  "print one line with performance data, and end with 0, 1, 2 or 3 as monitoring "
+                  "plugins do");
+  const auto age = [&](const char* name, std::string& text, const char* meaning) {
+    check->add_option(name, text, meaning)->type_name("DURATION");
+  };
+  age("--max-backup-age", arguments.max_backup_age, "fail when the last good backup is older");
+  age("--max-archive-lag", arguments.max_archive_lag,
+      "fail when a WAL file has waited longer to be archived");
+  age("--max-verify-age", arguments.max_verify_age,
+      "fail when the last verify of everything is older");
+  age("--max-drill-age", arguments.max_drill_age, "fail when the last drill that passed is older");
 
   command(&app, "info", "everything about the repository at a glance");
 

@@ -39,7 +39,8 @@ struct Arguments {
   bool if_none_runs = false;
   // check
   std::string check_timeout = "60s";
-  std::string max_backup_age;
+  bool read_only = false, nagios = false;
+  std::string max_backup_age, max_archive_lag, max_verify_age, max_drill_age;
   // backup export, backup import
   std::string tar;
   std::string wal = "on";

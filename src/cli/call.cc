@@ -102,4 +102,8 @@ void print(const Call& call, const Json& document, const std::string& text) {
     print(call, text);
 }
 
+std::string unless_quiet(const Call& call, bool is_well, std::string text) {
+  return call.arguments.quiet && is_well ? std::string() : std::move(text);
+}
+
 }  // namespace holdfast::cli

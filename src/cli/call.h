@@ -61,5 +61,8 @@ restore::SandboxOptions sandbox_options(const Call& call);
 void print(const Call& call, const std::string& text);
 void print(const Call& call, const Json& document);
 void print(const Call& call, const Json& document, const std::string& text);
+// The text of what a command has done: empty with -q when all is well. What only shows something,
+// and every JSON document, is shown with -q too.
+std::string unless_quiet(const Call& call, bool is_well, std::string text);
 
 }  // namespace holdfast::cli

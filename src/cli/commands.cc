@@ -42,6 +42,12 @@ void show(const Call& call, const Result& result) {
   print(call, view::json(result), view::text(result));
 }
 
+// Of a command that does something.
+template <typename Result>
+void show_done(const Call& call, const Result& result, bool is_well = true) {
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
+}
+
 int run_init(const Call& call) {
   const config::Settings& settings = call.settings;
   settings.cluster();  // that none was chosen is no reason to make a key file
@@ -91,7 +97,7 @@ int run_init(const Call& call) {
     if (fchown(file.get(), owner->user, owner->group) != 0)
       throw_errno("change the owner of", key_file);
   }
-  print(call, view::json(result), view::text(result, url));
+  print(call, view::json(result), unless_quiet(call, true, view::text(result, url)));
   return 0;
 }
 
@@ -141,7 +147,7 @@ int run_backup(const Call& call) {
                           parse_duration(call.arguments.archive_timeout)),
                       .archive_tail = tail_archiver(call, opened)},
                      opened.repository, call.reporter, call.stop);
-  print(call, view::json(result), view::text(result));
+  show_done(call, result, !result.backup.damaged);
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 
@@ -247,14 +253,16 @@ int run_restore(const Call& call) {
   options.witness = server_witness(call);
   if (arguments.resume) {
     if (!arguments.action.empty()) options.new_action = options.action;
-    show(call, restore::resume(options, opened.repository, call.clock, call.reporter, call.stop));
+    show_done(call,
+              restore::resume(options, opened.repository, call.clock, call.reporter, call.stop));
     return 0;
   }
   if (arguments.dry_run) {
     show(call, restore::preview(options, opened.repository, call.clock, call.reporter, call.stop));
     return 0;
   }
-  show(call, restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
+  show_done(call,
+            restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
   return 0;
 }
 
@@ -269,7 +277,7 @@ int run_finish(const Call& call) {
       const OpenRepository opened(call);
       expire::end_claim(opened.cluster, result.claim, opened.repository);
     });
-  print(call, view::json(result), view::text(result));
+  show_done(call, result);
   return 0;
 }
 

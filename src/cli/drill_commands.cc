@@ -72,7 +72,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
 
 template <typename Result>
 int finish_drill(const Call& call, const Result& result, std::optional<DurableFile>& page) {
-  show_drill(call, result);
+  print(call, view::json(result), unless_quiet(call, result.report.passed, view::text(result)));
   if (page) {
     page->write(as_bytes(view::html(result.report)));
     page->commit();

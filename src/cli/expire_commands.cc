@@ -86,13 +86,16 @@ int change_key(const Call& call, bool keep_current) {
                     .set("schema", "holdfast.change_key.v1")
                     .set("added", to_hex(changed.added.view()))
                     .set("removed", std::move(removed)));
-  } else if (keep_current) {
-    print(call, fmt::format("The key in \"{}\" opens the repository too.\n", file));
   } else {
     print(call,
-          fmt::format("The key in \"{}\" opens the repository; the old one no longer does. Next: "
-                      "name it in the configuration, for archive_command too.\n",
-                      file));
+          unless_quiet(
+              call, true,
+              keep_current
+                  ? fmt::format("The key in \"{}\" opens the repository too.\n", file)
+                  : fmt::format(
+                        "The key in \"{}\" opens the repository; the old one no longer does. Next: "
+                        "name it in the configuration, for archive_command too.\n",
+                        file)));
   }
   return 0;
 }
@@ -129,7 +132,8 @@ int run_backup_delete(const Call& call) {
     deletion = expire::carry_out(std::move(deletion), opened.repository,
                                  *store::open_remover(call.settings.repository_url()));
   }
-  print(call, view::json(deletion, does), view::text(deletion, does));
+  print(call, view::json(deletion, does),
+        unless_quiet(call, does && deletion.left.empty(), view::text(deletion, does)));
   if (deletion.left.empty()) return 0;
   for (const expire::Deletion::Left& left : deletion.left)
     call.reporter.warning(fmt::format("backup {} stays: {}{}", left.id, left.why.message(),
@@ -145,7 +149,9 @@ int run_backup_undelete(const Call& call) {
     print(call, Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id));
   else
     print(call,
-          fmt::format("Backup {} is there again, as if it had not been deleted.\n", backup.id));
+          unless_quiet(call, true,
+                       fmt::format("Backup {} is there again, as if it had not been deleted.\n",
+                                   backup.id)));
   return 0;
 }
 
@@ -161,10 +167,13 @@ int run_backup_pin(const Call& call) {
                     .set("pinned", pinned));
   else
     print(call,
-          pinned ? fmt::format("Backup {} is pinned: it cannot be deleted before \"holdfast backup "
-                               "pin --off {}\".\n",
-                               backup.id, backup.id)
-                 : fmt::format("Backup {} is not pinned any more.\n", backup.id));
+          unless_quiet(
+              call, true,
+              pinned ? fmt::format(
+                           "Backup {} is pinned: it cannot be deleted before \"holdfast backup "
+                           "pin --off {}\".\n",
+                           backup.id, backup.id)
+                     : fmt::format("Backup {} is not pinned any more.\n", backup.id)));
   return 0;
 }
 
@@ -176,7 +185,7 @@ int run_claims(const Call& call) {
     print(call, view::json(claims), view::text(claims));
   } else {
     const expire::Claim ended = expire::end_claim(cluster, call.arguments.claim, opened.repository);
-    print(call, view::json(ended), view::text(ended));
+    print(call, view::json(ended), unless_quiet(call, true, view::text(ended)));
   }
   return 0;
 }
@@ -200,10 +209,12 @@ int run_expire(const Call& call) {
                       .dry_run = call.arguments.dry_run,
                       .sweep_uploads = [url] { return store::sweep_uploads(url); }},
                      opened.repository, *store::open_remover(url), call.reporter, call.stop);
-  print(call, view::json(result), view::text(result));
-  for (const expire::ExpiredLineage& lineage : result.lineages)
-    if (!lineage.damaged_backups.empty()) return exit_status(ErrorCode::kCorrupt);
-  return 0;
+  const bool is_damaged = std::ranges::any_of(
+      result.lineages,
+      [](const expire::ExpiredLineage& lineage) { return !lineage.damaged_backups.empty(); });
+  print(call, view::json(result),
+        unless_quiet(call, !is_damaged && !result.dry_run, view::text(result)));
+  return is_damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 
 }  // namespace holdfast::cli

@@ -29,7 +29,8 @@ int run_backup_export(const Call& call) {
   if (to_stdout) options.out = [&](ByteView bytes) { write_all(out, bytes, "stdout"); };
   const restore::ExportResult result = restore::export_backup(
       options, opened.repository, opened.lineage(), call.clock, call.reporter, call.stop);
-  const std::string text = arguments.json ? view::json(result).dump() + "\n" : view::text(result);
+  const std::string text = arguments.json ? view::json(result).dump() + "\n"
+                                          : unless_quiet(call, true, view::text(result));
   // Where the tar goes nothing else may.
   call.reporter.clear();
   std::fwrite(text.data(), 1, text.size(), to_stdout ? stderr : stdout);

@@ -5,6 +5,8 @@
 //   wal push   1 for every failure: above 125 the server restarts its archiver and hides the
 //   failure wal get    200 for every failure: up to 125 it would mean that the file does not exist,
 //   and the server would end recovery early
+// So has "check --nagios", whose statuses are those of monitoring plugins: 3 for what tells
+// nothing.
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -22,6 +24,7 @@
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "cluster/sandbox.h"
+#include "view/check.h"
 #include "view/view.h"
 
 extern char** environ;
@@ -31,7 +34,13 @@ namespace {
 
 constexpr int kWalGetFailed = 200;
 
-enum class Caller : uint8_t { kPerson, kArchiveCommand, kRestoreCommand };
+enum class Caller : uint8_t { kPerson, kArchiveCommand, kRestoreCommand, kMonitoring };
+
+bool has_word(int argc, const char* const* argv, std::string_view word) {
+  for (int i = 1; i < argc; ++i)
+    if (word == argv[i]) return true;
+  return false;
+}
 
 // Told from the words alone, before anything is parsed: a line that does not parse must have the
 // right status too.
@@ -41,27 +50,24 @@ Caller caller_of(int argc, const char* const* argv) {
     if (std::string_view(argv[i + 1]) == "push") return Caller::kArchiveCommand;
     if (std::string_view(argv[i + 1]) == "get") return Caller::kRestoreCommand;
   }
-  return Caller::kPerson;
+  return has_word(argc, argv, "--nagios") ? Caller::kMonitoring : Caller::kPerson;
 }
 
 int status_for(Caller caller, int status) {
   if (status == 0 || caller == Caller::kPerson) return status;
+  if (caller == Caller::kMonitoring) return view::kNagiosUnknown;
   return caller == Caller::kArchiveCommand ? 1 : kWalGetFailed;
 }
 
 void print(std::FILE* to, const std::string& text) { std::fwrite(text.data(), 1, text.size(), to); }
 
-bool has_word(int argc, const char* const* argv, std::string_view word) {
-  for (int i = 1; i < argc; ++i)
-    if (word == argv[i]) return true;
-  return false;
-}
-
-int report(const Error& error, Caller caller, const Arguments& arguments, bool as_json) {
+int report(Caller caller, const Error& error, const Arguments& arguments, bool as_json) {
   const int status = status_for(caller, exit_status(error.code()));
   const std::string words = arguments.commands.complete(view::text(error));
   print(stderr, wants_colour(arguments.colour, STDERR_FILENO) ? coloured(words) : words);
-  if (as_json)
+  if (caller == Caller::kMonitoring)
+    print(stdout, view::nagios_unknown(error.message()));
+  else if (as_json)
     print(
         stdout,
         arguments.commands.complete_sentences(view::json(error)).set("exit_status", status).dump() +
@@ -105,7 +111,7 @@ int run(int argc, const char* const* argv) {
       const std::unique_ptr<ProgressReporter> reporter = make_reporter(arguments, system_clock());
       status = run_command(arguments, system_clock(), *reporter, signals.token());
     } catch (const Error& error) {  // with the signal's number at hand
-      status = report(error, caller, arguments, as_json);
+      status = report(caller, error, arguments, as_json);
       // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
       // that signal as "go quietly".
       if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
@@ -122,7 +128,7 @@ int run(int argc, const char* const* argv) {
       throw_errno("write to", "standard output");
     return status;
   } catch (const Error& error) {
-    return report(error, caller, arguments, as_json);
+    return report(caller, error, arguments, as_json);
   } catch (const std::exception&
                error) {  // memory, or a defect of ours: still a word and the right status
     print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));

@@ -226,6 +226,7 @@ std::string to_string(const BarLine& line, size_t columns) {
 
 std::unique_ptr<ProgressReporter> make_reporter(const Arguments& arguments, const Clock& clock) {
   ProgressStyle style = arguments.progress;
+  if (arguments.nagios) style = ProgressStyle::kNone;  // one line is all that is read
   if (style == ProgressStyle::kAuto)
     style = isatty(STDERR_FILENO) == 1 ? ProgressStyle::kBar : ProgressStyle::kLines;
   return std::make_unique<StderrReporter>(style, arguments, clock);

@@ -11,11 +11,13 @@ int run_verify(const Call& call) {
   const verify::VerifyResult result =
       verify::verify({.cluster = call.settings.cluster(),
                       .deep = call.arguments.deep,
+                      .within = call.settings.duration("verify.within"),
                       .jobs = call.settings.integer("jobs"),
                       .bytes_per_second = call.settings.bytes("rate"),
                       .backups = call.arguments.words},
                      opened.repository, call.reporter, call.stop);
-  print(call, view::json(result), view::text(result));
+  const bool is_well = !result.damaged() && !result.misses_wal() && result.not_kept.empty();
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
   if (result.damaged()) return exit_status(ErrorCode::kCorrupt);
   return result.misses_wal() ? exit_status(ErrorCode::kTargetUnreachable) : 0;
 }

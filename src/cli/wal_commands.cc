@@ -110,7 +110,7 @@ int run_wal_set_aside(const Call& call) {
                                                              .cluster = call.settings.cluster(),
                                                              .off = call.arguments.off},
                                                             opened.repository, call.stop);
-  print(call, view::json(result), view::text(result));
+  print(call, view::json(result), unless_quiet(call, true, view::text(result)));
   return 0;
 }
 
@@ -124,7 +124,8 @@ int run_wal_salvage(const Call& call) {
   const OpenRepository opened(call);
   const archive::SalvageResult result =
       archive::salvage(options, opened.repository, call.reporter, call.stop);
-  print(call, view::json(result), view::text(result));
+  const bool is_well = !result.server_doubt && result.refused.empty();
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
   if (result.server_doubt) return exit_status(ErrorCode::kBusy);
   return result.refused.empty() ? 0 : 1;
 }

@@ -37,6 +37,10 @@ constexpr std::array kTable = {
             "shell command that prints the passphrase of a sealed repository"},
     Setting{"repo.grace", "HOLDFAST_GRACE", "--grace", "DURATION", "24h",
             "how long expire waits before it removes what nothing uses, twice"},
+    Setting{
+        "verify.within", "HOLDFAST_VERIFY_WITHIN", "--verify-within", "DURATION", "30d",
+        "within how long verify reads again what it has read before, a part at each run; with 0 "
+        "only verify --deep does"},
     Setting{"wal.look_ahead", "HOLDFAST_WAL_LOOK_AHEAD", "--look-ahead", "N", "16",
             "how many waiting segments one wal push takes along, 0 to 256", 0, 256},
     Setting{"wal.read_ahead", "HOLDFAST_WAL_READ_AHEAD", "--read-ahead", "N", "16",

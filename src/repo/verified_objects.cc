@@ -5,6 +5,7 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -21,12 +22,15 @@ constexpr uint16_t kSelfSection = 1;
 constexpr uint16_t kPacksSection = 2;
 constexpr uint16_t kSegmentsSection = 3;
 constexpr uint16_t kOthersSection = 4;
+constexpr uint16_t kRunSection = 5;
+constexpr uint16_t kReadSection = 6;
 constexpr size_t kItemSectionBytes = size_t{1} << 20;  // raw, of one section
 constexpr size_t kMaxObjectNameBytes = 900;
 constexpr size_t kMaxReplaced = 10'000;
 // What the smallest of each takes: bounds their number by the bytes at hand.
 constexpr size_t kLeastPackBytes = 17;
 constexpr size_t kLeastOtherBytes = 3;
+constexpr size_t kLeastTimeBytes = 2;
 
 std::string verified_folder(const LineageName& lineage) {
   return lineage_folder(lineage) + "verified/";
@@ -70,22 +74,31 @@ std::string_view below_lineage(const LineageName& lineage, std::string_view name
 
 // --- VerifiedObjects ----------------------------------------------------------------------------
 
-void VerifiedObjects::add(const LineageName& lineage, const std::string& name, uint64_t bytes) {
+LastRead LastRead::of(Time time) {
+  const auto since = std::chrono::floor<std::chrono::seconds>(time).time_since_epoch().count();
+  return {.seconds = since <= 0 || since > UINT32_MAX ? 0 : static_cast<uint32_t>(since)};
+}
+
+void VerifiedObjects::add(const LineageName& lineage, const std::string& name, uint64_t bytes,
+                          LastRead read) {
   const std::string_view rest = below_lineage(lineage, name);
   if (const std::optional<Bytes16> pack = pack_of(rest))
-    packs_.push_back({.id = *pack, .bytes = bytes});
+    packs_.push_back({.id = *pack, .bytes = bytes, .read = read});
   else if (const std::optional<Place> place = segment_of(rest); place && bytes <= UINT32_MAX)
-    segments_.push_back(
-        {.timeline = place->timeline, .bytes = static_cast<uint32_t>(bytes), .place = place->rest});
-  else
-    others_[std::string(rest)] = bytes;
+    segments_.push_back({.timeline = place->timeline,
+                         .bytes = static_cast<uint32_t>(bytes),
+                         .place = place->rest,
+                         .read = read});
+  else if (Object& other = others_[std::string(rest)]; other.read <= read)
+    other = {.bytes = bytes, .read = read};
 }
 
 void VerifiedObjects::sort() {
   auto tidy = [](auto& all, const auto& key) {
     std::vector<size_t> order(all.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::ranges::sort(order, {}, [&](size_t at) { return std::pair(key(all[at]), at); });
+    std::ranges::sort(order, {},
+                      [&](size_t at) { return std::tuple(key(all[at]), all[at].read, at); });
     std::remove_cvref_t<decltype(all)> last_of_each;
     for (size_t i = 0; i < order.size(); ++i) {
       if (i + 1 == order.size() || key(all[order[i]]) != key(all[order[i + 1]]))
@@ -98,20 +111,20 @@ void VerifiedObjects::sort() {
        [](const Segment& segment) { return std::pair(segment.timeline, segment.place); });
 }
 
-std::optional<uint64_t> VerifiedObjects::bytes_of(const LineageName& lineage,
-                                                  const std::string& name) const {
+std::optional<VerifiedObjects::Object> VerifiedObjects::find(const LineageName& lineage,
+                                                             const std::string& name) const {
   const std::string_view rest = below_lineage(lineage, name);
   if (const std::optional<Bytes16> pack = pack_of(rest)) {
     const auto found = std::ranges::lower_bound(packs_, *pack, {}, &Pack::id);
     if (found == packs_.end() || found->id != *pack) return std::nullopt;
-    return found->bytes;
+    return Object{.bytes = found->bytes, .read = found->read};
   }
   if (const std::optional<Place> place = segment_of(rest)) {
     const auto key = std::pair(place->timeline, place->rest);
     const auto key_of = [](const Segment& s) { return std::pair(s.timeline, s.place); };
     const auto found = std::ranges::lower_bound(segments_, key, {}, key_of);
     if (found == segments_.end() || key_of(*found) != key) return std::nullopt;
-    return found->bytes;
+    return Object{.bytes = found->bytes, .read = found->read};
   }
   const auto found = others_.find(rest);
   if (found == others_.end()) return std::nullopt;
@@ -161,9 +174,60 @@ struct VerifiedSections {
       out.u32(segments[run.first].timeline).u64(segments[run.first].place).varint(run.count);
       for (size_t i = run.first; i < run.first + run.count; ++i) out.varint(segments[i].bytes);
     });
-    put(sections, kOthersSection, objects.others_,
-        [](ByteWriter& out, const auto& other) { out.text(other.first).varint(other.second); });
+    put(sections, kOthersSection, objects.others_, [](ByteWriter& out, const auto& other) {
+      out.text(other.first).varint(other.second.bytes);
+    });
+    // Items of one time that follow one another.
+    std::vector<std::pair<LastRead, uint64_t>> times;
+    for_each(objects, [&](LastRead read) {
+      if (!times.empty() && times.back().first == read)
+        ++times.back().second;
+      else
+        times.emplace_back(read, 1);
+    });
+    put(sections, kReadSection, times,
+        [](ByteWriter& out, const auto& of) { out.varint(of.first.seconds).varint(of.second); });
     return sections;
+  }
+
+  // The times of all items, in the order of their sections.
+  template <typename Objects, typename Visit>
+  static void for_each(Objects& objects, const Visit& visit) {
+    for (auto& pack : objects.packs_) visit(pack.read);
+    for (auto& segment : objects.segments_) visit(segment.read);
+    for (auto& [name, other] : objects.others_) visit(other.read);
+  }
+
+  // Each of these sections goes on where the one before it ended.
+  static void decode_times(ByteReader& in, VerifiedObjects& into) {
+    const uint64_t count = in.varint();
+    if (count > in.remaining() / kLeastTimeBytes) in.fail(fmt::format("{} times", count));
+    std::vector<std::pair<LastRead, uint64_t>> times;
+    uint64_t items = 0;
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint64_t seconds = in.varint();
+      const uint64_t of = in.varint();
+      if (seconds > UINT32_MAX || of == 0 || of > into.size() - into.dated_ - items)
+        in.fail(fmt::format("{} items of the time {}", of, seconds));
+      times.emplace_back(LastRead{.seconds = static_cast<uint32_t>(seconds)}, of);
+      items += of;
+    }
+    size_t at = 0;
+    auto time = times.begin();
+    for_each(into, [&](LastRead& read) {
+      if (at++ < into.dated_ || time == times.end()) return;
+      read = time->first;
+      if (--time->second == 0) ++time;
+    });
+    into.dated_ += items;
+  }
+
+  // Of a record that says nothing of it.
+  static void date_all(VerifiedObjects& objects, LastRead read) {
+    for_each(objects, [&](LastRead& of) { of = read; });
+  }
+  static bool says_when(const VerifiedObjects& objects) {
+    return objects.dated_ > 0 || objects.size() == 0;
   }
 
   static void decode_packs(ByteReader& in, VerifiedObjects& into) {
@@ -209,7 +273,8 @@ struct VerifiedSections {
       const uint64_t bytes = in.varint();
       if (name.empty() || (!into.others_.empty() && into.others_.rbegin()->first >= name))
         in.fail("names out of order");
-      into.others_.emplace_hint(into.others_.end(), std::move(name), bytes);
+      into.others_.emplace_hint(into.others_.end(), std::move(name),
+                                VerifiedObjects::Object{.bytes = bytes, .read = {}});
     }
   }
 };
@@ -230,6 +295,9 @@ void decode_verified(uint16_t type, ByteView raw, std::string_view what, Verifie
     case kOthersSection:
       VerifiedSections::decode_others(in, into);
       break;
+    case kReadSection:
+      VerifiedSections::decode_times(in, into);
+      break;
     default:
       in.fail(fmt::format("no section of the type {}", type));
   }
@@ -241,13 +309,14 @@ void decode_verified(uint16_t type, ByteView raw, std::string_view what, Verifie
 namespace {
 
 struct ReadRecord {
-  Time began;
+  VerifyRun run;
   std::vector<std::string> replaced;
   VerifiedObjects objects;
 };
 
-// `contents`: what it holds too, or its first section alone.
-ReadRecord read_record(const Repository& repository, const std::string& name, bool contents) {
+enum class Wanted : uint8_t { kSelf, kRun, kAll };
+
+ReadRecord read_record(const Repository& repository, const std::string& name, Wanted wanted) {
   Context reading("reading record \"{}\"", name);
   std::optional<ObjectReader> object =
       ObjectReader::open(repository.store(), repository.keyring(), kVerifiedKind, name, name);
@@ -257,18 +326,30 @@ ReadRecord read_record(const Repository& repository, const std::string& name, bo
   while (std::optional<ObjectReader::Section> section = object->next()) {
     if (section->type == kSelfSection) {
       ByteReader in = after_self(section->plain, what);
-      record.began = Time(Microseconds(in.i64()));
+      record.run.began = Time(Microseconds(in.i64()));
       const uint64_t count = in.varint();
       if (count > kMaxReplaced) in.fail(fmt::format("{} records replaced", count));
       for (uint64_t i = 0; i < count; ++i) record.replaced.emplace_back(in.text());
       in.expect_end();
-      if (!contents) break;
-    } else if (section->type <= kOthersSection) {
-      decode_verified(section->type, object->expand(*section), what, record.objects);
+      if (wanted == Wanted::kSelf) break;
+    } else if (section->type == kRunSection) {
+      ByteReader in(section->plain, what);
+      record.run.everything = in.u8() == 1;
+      const uint64_t oldest = in.varint();
+      if (oldest > UINT32_MAX) in.fail(fmt::format("the time {}", oldest));
+      record.run.oldest = {.seconds = static_cast<uint32_t>(oldest)};
+      in.expect_end();
+      if (wanted == Wanted::kRun) break;
+    } else if (section->type <= kReadSection) {
+      if (wanted == Wanted::kAll)
+        decode_verified(section->type, object->expand(*section), what, record.objects);
     } else {
       object->skip_unknown(*section);
     }
   }
+  if (wanted == Wanted::kAll && !VerifiedSections::says_when(record.objects))
+    VerifiedSections::date_all(
+        record.objects, record.replaced.empty() ? LastRead::of(record.run.began) : LastRead{});
   return record;
 }
 
@@ -288,14 +369,14 @@ std::vector<std::string> list_records(const Repository& repository, const Lineag
 // error)`. What a newer one has taken over is not read; it is returned.
 template <typename Take, typename Unreadable>
 std::set<std::string> read_records(const Repository& repository, const LineageName& lineage,
-                                   const std::vector<std::string>& ids, bool contents,
+                                   const std::vector<std::string>& ids, Wanted wanted,
                                    const Take& take, const Unreadable& unreadable) {
   std::set<std::string> replaced;
   for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
     if (replaced.contains(*id)) continue;
     // Without a record there is more to read, no more.
     const std::optional<Error> error = unreadable_of([&] {
-      ReadRecord record = read_record(repository, verified_folder(lineage) + *id, contents);
+      ReadRecord record = read_record(repository, verified_folder(lineage) + *id, wanted);
       replaced.insert(record.replaced.begin(), record.replaced.end());
       take(*id, std::move(record));
     });
@@ -316,10 +397,10 @@ VerifiedRecords::VerifiedRecords(
     unreadable(verified_folder(lineage), *error);
   const std::vector<std::string> all = replaceable_;
   read_records(
-      repository, lineage, all, true,
+      repository, lineage, all, Wanted::kAll,
       [&](const std::string& id, ReadRecord record) {
         ids_.push_back(id);
-        records_.push_back({.began = record.began, .objects = std::move(record.objects)});
+        records_.push_back({.began = record.run.began, .objects = std::move(record.objects)});
       },
       [&](const std::string& id, const Error& error) {
         if (error.code() == ErrorCode::kCorrupt)
@@ -345,34 +426,58 @@ Microseconds tick_of(Time modified) {
 
 }  // namespace
 
-bool VerifiedRecords::cover(const std::string& name, uint64_t bytes, Time modified) const {
-  return std::ranges::any_of(records_, [&](const Record& record) {
-    return modified + tick_of(modified) < record.began &&
-           record.objects.bytes_of(lineage_, name) == bytes;
-  });
+std::optional<LastRead> VerifiedRecords::cover(const std::string& name, uint64_t bytes,
+                                               Time modified) const {
+  std::optional<LastRead> last;
+  for (const Record& record : records_) {
+    if (modified + tick_of(modified) >= record.began) continue;
+    const std::optional<VerifiedObjects::Object> object = record.objects.find(lineage_, name);
+    if (object && object->bytes == bytes) last = std::max(last.value_or(LastRead{}), object->read);
+  }
+  return last;
+}
+
+std::optional<VerifyRun> last_whole_run(const Repository& repository, const LineageName& lineage) {
+  const std::vector<std::string> ids = list_records(repository, lineage);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    const VerifyRun run = read_record(repository, verified_folder(lineage) + *id, Wanted::kRun).run;
+    if (run.everything) return run;
+  }
+  return std::nullopt;
 }
 
 std::set<std::string> replaced_records(const Repository& repository, const LineageName& lineage) {
   return read_records(
-      repository, lineage, list_records(repository, lineage), false,
+      repository, lineage, list_records(repository, lineage), Wanted::kSelf,
       [](const std::string&, const ReadRecord&) {}, [](const std::string&, const Error&) {});
 }
 
-std::string put_verified(const Repository& repository, const LineageName& lineage, Time began,
-                         const VerifiedObjects& objects, const std::vector<std::string>& replaced) {
-  const std::string id = make_backup_id(began, repository.random());
+std::string put_verified(const Repository& repository, const LineageName& lineage,
+                         const VerifyRun& run, const VerifiedObjects& objects,
+                         const std::vector<std::string>& replaced) {
+  const std::string id = make_backup_id(run.began, repository.random());
   const std::string name = verified_folder(lineage) + id;
   ObjectWriter object(repository.store(), repository.keyring(), kVerifiedKind, name,
                       repository.random());
   ByteWriter self;
-  self.text(name).i64(began.time_since_epoch().count());
+  self.text(name).i64(run.began.time_since_epoch().count());
   const size_t count = std::min(replaced.size(), kMaxReplaced);
   self.varint(count);
   for (size_t i = 0; i < count; ++i) self.text(replaced[i]);
   object.section(kSelfSection, self.view());
   codec::Compressor compressor({});
-  for (const auto& [type, raw] : encode_verified(objects))
-    object.compressed_section(type, raw, compressor);
+  bool has_run = false;
+  const auto put_run = [&] {
+    if (!std::exchange(has_run, true))
+      object.section(kRunSection,
+                     ByteWriter().u8(run.everything ? 1 : 0).varint(run.oldest.seconds).view(),
+                     false);
+  };
+  for (const auto& [type, raw] : encode_verified(objects)) {
+    if (type > kRunSection) put_run();
+    object.compressed_section(type, raw, compressor, type < kRunSection);
+  }
+  put_run();
   object.commit();
   return id;
 }

@@ -22,6 +22,8 @@
 #include "recovery/wal_path.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
+#include "repo/drill_report.h"
+#include "repo/verified_objects.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
@@ -37,6 +39,9 @@ constexpr uint64_t kRoomInSegments = 64;
 constexpr uint64_t kRoomInRepository = uint64_t{1} << 30;
 // Backups looked at for the newest good one.
 constexpr size_t kBackupsLookedAt = 50;
+constexpr size_t kDrillsLookedAt = 50;
+// No wonder between the clocks of two hosts.
+constexpr Microseconds kClocksDiffer = std::chrono::minutes(5);
 constexpr int kArchiverInActivityMajor = 14;
 // A repository of millions of objects on a network file system takes longer to look through.
 constexpr std::chrono::seconds kPatienceWithAccess{5};
@@ -57,6 +62,8 @@ std::string joined(std::string first, const std::string& second) {
   if (!first.empty() && !second.empty()) first += ' ';
   return std::move(first) + second;
 }
+
+double seconds(Microseconds duration) { return static_cast<double>(duration.count()) / 1e6; }
 
 bool is_off(const std::string& archive_mode) { return archive_mode == "off"; }
 
@@ -87,6 +94,18 @@ class Check {
   // Adds what `look` throws as a failed item, or as a warning. True when it threw nothing.
   template <typename Look>
   bool attempt(const std::string& name, Look look, CheckOutcome otherwise = CheckOutcome::kFailed);
+  // What is behind a warning, unless an age of it was asked for.
+  static CheckOutcome unless_asked(const std::optional<Microseconds>& limit) {
+    return limit ? CheckOutcome::kFailed : CheckOutcome::kWarning;
+  }
+  // Adds an item whose message goes on with its age, " 2 h ago", held against what it may be.
+  void add_age(CheckItem item, std::string_view figure, Microseconds age,
+               const std::optional<Microseconds>& limit, std::string hint);
+  void add_figure(std::string_view name, double value, std::string_view unit,
+                  std::optional<double> limit = std::nullopt) {
+    result_.figures.push_back(
+        {.name = std::string(name), .value = value, .unit = std::string(unit), .limit = limit});
+  }
   void add(CheckItem item) { result_.items.push_back(std::move(item)); }
   void add_ok(std::string name, std::string message) {
     add({.name = std::move(name), .message = std::move(message)});
@@ -105,6 +124,8 @@ class Check {
   void try_archive_command();
   void judge_info(const TrialAnswer& answer);
   void look_at_archiver();
+  void look_at_lag(const Backlog& backlog);
+  void look_at_last_archived();
   void prove();
   void prove_on_primary();
   void prove_on_standby();
@@ -112,6 +133,8 @@ class Check {
   void explain_failing(const ProofResult& proof, std::string told);
   void look_at_pages();
   void look_at_backups();
+  void look_at_verification();
+  void look_at_drills();
   void look_at_continuity();
   void look_at_access();
   void look_at_room();
@@ -150,6 +173,7 @@ bool Check::attempt(const std::string& name, Look look, CheckOutcome otherwise) 
 }
 
 CheckResult Check::run() {
+  result_.read_only = options_.read_only;
   reporter_.phase("checking", 0);
   look_at_program();
   attempt("server", [&] { connect(); });
@@ -161,16 +185,27 @@ CheckResult Check::run() {
     look_at_archive_mode();
     look_at_archive_library();
     look_at_archive_command();
-    if (!has_failed())
+    if (!has_failed() && !options_.read_only)
       attempt("server's user", [&] { try_archive_command(); }, CheckOutcome::kWarning);
-    attempt("archiver", [&] { look_at_archiver(); }, CheckOutcome::kWarning);
+    attempt(
+        "archiver", [&] { look_at_archiver(); },
+        options_.read_only ? CheckOutcome::kFailed : unless_asked(options_.max_archive_lag));
   }
-  prove();
+  if (!options_.read_only)
+    prove();
+  else if (facts_ && lineage_)
+    attempt("last archived", [&] { look_at_last_archived(); });
+
   if (facts_) look_at_pages();
   if (repository_ && lineage_)
-    attempt("last backup", [&] { look_at_backups(); }, CheckOutcome::kWarning);
+    attempt("last backup", [&] { look_at_backups(); }, unless_asked(options_.max_backup_age));
+  if (repository_ && lineage_ && options_.max_verify_age)
+    attempt("last verify", [&] { look_at_verification(); });
+  if (repository_ && lineage_ && options_.max_drill_age)
+    attempt("last drill", [&] { look_at_drills(); });
   if (facts_ && repository_ && lineage_) attempt("continuity", [&] { look_at_continuity(); });
-  if (repository_) attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
+  if (repository_ && !options_.read_only)
+    attempt("access", [&] { look_at_access(); }, CheckOutcome::kWarning);
   attempt("room", [&] { look_at_room(); }, CheckOutcome::kWarning);
   return std::move(result_);
 }
@@ -203,10 +238,21 @@ void Check::connect() {
 }
 
 void Check::open_repository() {
+  const auto began = clock_.steady();
   repository_ = open_();
+  const auto took = std::chrono::duration_cast<Microseconds>(clock_.steady() - began);
   add_ok("repository",
          fmt::format("{}, id {}{}", repository_->store().url(), to_hex(repository_->id().view()),
                      repository_->sealed() ? ", sealed; the key opens it" : ", not sealed"));
+  // It is made slow to guess, and every program that is started opens the repository anew.
+  if (repository_->sealed() && options_.key_is_passphrase)
+    add({.name = "passphrase",
+         .outcome = CheckOutcome::kNote,
+         .message = fmt::format("opening the repository by it took {}, and each call of wal push "
+                                "and wal get takes that too",
+                                to_human(took)),
+         .hint = "A key file costs nothing: \"holdfast repo add-key --new-key-file FILE\", then "
+                 "key_file in the configuration in place of the passphrase."});
 }
 
 void Check::look_at_lineage() {
@@ -446,6 +492,7 @@ void Check::judge_info(const TrialAnswer& answer) {
 void Check::look_at_archiver() {
   if (settings_.archive_mode.running == "off") return;
   Backlog backlog = read_backlog(*connection_);
+  look_at_lag(backlog);
   cluster::ArchiverStatus status = cluster::read_archiver_status(*connection_);
   const std::string waiting =
       backlog.files == 0
@@ -454,13 +501,16 @@ void Check::look_at_archiver() {
                         backlog.oldest
                             ? fmt::format(", the oldest since {}", to_local(*backlog.oldest))
                             : std::string());
+  add_figure("waiting", static_cast<double>(backlog.files), "");
   if (status.is_failing())
-    return add({.name = "archiver",
-                .outcome = CheckOutcome::kWarning,
-                .message = fmt::format("{}; the last attempt failed", waiting),
-                .detail = fmt::format("It was to archive \"{}\" at {}.",
-                                      status.last_failed_wal.value_or("?"),
-                                      to_local(*status.last_failed_time))});
+    return add(
+        {.name = "archiver",
+         .outcome = options_.read_only ? CheckOutcome::kFailed : CheckOutcome::kWarning,
+         .message = fmt::format("{}; the last attempt failed", waiting),
+         .detail =
+             fmt::format("It was to archive \"{}\" at {}.", status.last_failed_wal.value_or("?"),
+                         to_local(*status.last_failed_time)),
+         .hint = options_.read_only ? "\"holdfast check\" tries it and finds the cause." : ""});
   bool is_gone =
       facts_->major >= kArchiverInActivityMajor && !facts_->in_recovery &&
       connection_->query_value(
@@ -474,6 +524,66 @@ void Check::look_at_archiver() {
   add({.name = "archiver",
        .outcome = backlog.files > kFewFiles ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = waiting});
+}
+
+// Before anything else is said of it: what it is that keeps it back is the proof's to tell.
+void Check::look_at_lag(const Backlog& backlog) {
+  if (backlog.oldest && options_.max_archive_lag)
+    return add_age({.name = "archive lag",
+                    .message = "the oldest file that waits to be archived was finished"},
+                   "archive_lag", clock_.now() - *backlog.oldest, options_.max_archive_lag,
+                   "\"holdfast check\" finds the cause.");
+  if (options_.max_archive_lag) add_ok("archive lag", "nothing waits to be archived");
+  add_figure(
+      "archive_lag", backlog.oldest ? seconds(clock_.now() - *backlog.oldest) : 0, "s",
+      options_.max_archive_lag ? std::optional(seconds(*options_.max_archive_lag)) : std::nullopt);
+}
+
+// In place of the proof: the server's word, held against what is in the repository.
+void Check::look_at_last_archived() {
+  if (facts_->in_recovery && settings_.archive_mode.running != "always") return;
+  const cluster::ArchiverStatus status = cluster::read_archiver_status(*connection_);
+  if (!status.last_archived_wal || !status.last_archived_time)
+    return add({.name = "last archived",
+                .outcome = CheckOutcome::kNote,
+                .message = "nothing since the server's statistics were reset"});
+  const repo::WalArchive archive(*repository_, *lineage_);
+  const pg::WalFileName file =
+      pg::parse_wal_file_name(*status.last_archived_wal, archive.segment_size());
+  const bool has_segment =
+      file.kind == pg::WalFileKind::kSegment || file.kind == pg::WalFileKind::kPartial;
+  const bool is_there =
+      has_segment ? !archive.contents({.kind = pg::WalFileKind::kSegment, .segment = file.segment})
+                            .empty() ||
+                        !archive.partials(file.segment).empty()
+                  : file.kind != pg::WalFileKind::kOther && !archive.contents(file).empty();
+  if (!is_there)
+    return add(failed(
+        "last archived",
+        {.message = fmt::format("the server archived \"{}\", but not into this repository",
+                                *status.last_archived_wal),
+         .detail = fmt::format("archive_command is \"{}\".", settings_.archive_command.running),
+         .hint = "\"holdfast check\" proves archiving, or finds the cause."}));
+  add_ok(
+      "last archived",
+      fmt::format("{}, {} ago, and it is in the repository", *status.last_archived_wal,
+                  to_human(std::max(clock_.now() - *status.last_archived_time, Microseconds{0}))));
+}
+
+void Check::add_age(CheckItem item, std::string_view figure, Microseconds age,
+                    const std::optional<Microseconds>& limit, std::string hint) {
+  add_figure(figure, seconds(age), "s", limit ? std::optional(seconds(*limit)) : std::nullopt);
+  // Clocks differ; but one that is far ahead would hide any age.
+  const bool is_ahead = age < -kClocksDiffer;
+  item.message +=
+      is_ahead ? fmt::format(" from {} in the future on, by this host's clock", to_human(-age))
+               : fmt::format(" {} ago", to_human(std::max(age, Microseconds{0})));
+  if (limit && (age > *limit || is_ahead)) {
+    item.outcome = CheckOutcome::kFailed;
+    if (!is_ahead) item.message += fmt::format(", and at most {} is asked for", to_human(*limit));
+    item.hint = is_ahead ? "Put the clocks right." : std::move(hint);
+  }
+  add(std::move(item));
 }
 
 void Check::prove() {
@@ -499,6 +609,7 @@ void Check::prove_on_primary() {
   result_.proven = true;
   result_.segment = proof.segment;
   result_.took = proof.took;
+  add_figure("archive_time", seconds(proof.took), "s");
   add_ok("proof", fmt::format("segment {} was in the repository after {} and was read back, with "
                               "the restore point \"{}\" in it",
                               proof.segment, to_human(proof.took), options.restore_point));
@@ -667,7 +778,7 @@ void Check::look_at_pages() {
   else
     add({.name = "data checksums",
          .outcome = CheckOutcome::kNote,
-         .message = "off; damage by a disk is not noticed by a backup",
+         .message = "off; of what a disk damages a backup notices what hits a page's header",
          .hint = "With the server stopped, pg_checksums --enable switches them on."});
 }
 
@@ -687,21 +798,61 @@ void Check::look_at_backups() {
     if (!backup || backup->damaged) continue;
     // One that was imported is as old as what is in it.
     const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
-    Microseconds age = clock_.now() - taken;
-    bool is_old = options_.max_backup_age && age > *options_.max_backup_age;
-    return add({.name = "last backup",
-                .outcome = is_old ? CheckOutcome::kWarning : CheckOutcome::kNote,
-                .message = fmt::format("{}, {} ago{}", backup->id, to_human(age),
-                                       is_old ? fmt::format("; it should be at most {} old",
-                                                            to_human(*options_.max_backup_age))
-                                              : std::string()),
-                .hint = is_old ? "Run \"holdfast backup\"." : ""});
+    return add_age({.name = "last backup",
+                    .outcome = CheckOutcome::kNote,
+                    .message = fmt::format("backup {} was taken", backup->id)},
+                   "backup_age", clock_.now() - taken, options_.max_backup_age,
+                   "Run \"holdfast backup\".");
   }
   add({.name = "last backup",
-       .outcome = CheckOutcome::kWarning,
+       .outcome = unless_asked(options_.max_backup_age),
        .message = ids.empty() ? "there is no backup yet"
                               : fmt::format("of the newest {} backups none is good", looked_at),
        .hint = "Run \"holdfast backup\"."});
+}
+
+void Check::look_at_verification() {
+  const std::optional<repo::VerifyRun> run = repo::last_whole_run(*repository_, lineage_->name);
+  const std::string hint = "Run \"holdfast verify\".";
+  if (!run)
+    return add(failed("last verify", {.message = "no verify of everything is known",
+                                      .detail = "A verify that may not write to the repository "
+                                                "leaves no trace of it.",
+                                      .hint = hint}));
+  add_age({.name = "last verify",
+           .outcome = CheckOutcome::kNote,
+           .message = "verify looked at everything",
+           .detail = run->oldest.is_known()
+                         ? fmt::format("What it did not read again was read since {}.",
+                                       to_local(run->oldest.time()))
+                         : std::string()},
+          "verify_age", clock_.now() - run->began, options_.max_verify_age, hint);
+}
+
+void Check::look_at_drills() {
+  std::vector<repo::DrillReport> reports = repo::read_drill_reports(
+      *repository_, options_.cluster, kDrillsLookedAt,
+      [&](const std::string& id, const Error& error) {
+        add({.name = "drill",
+             .outcome = CheckOutcome::kWarning,
+             .message = fmt::format("{} is unreadable: {}", id, error.message()),
+             .detail = error.detail(),
+             .hint = error.hint()});
+      });
+  std::ranges::reverse(reports);
+  const auto passed = std::ranges::find(reports, true, &repo::DrillReport::passed);
+  if (passed == reports.end())
+    return add(
+        failed("last drill",
+               {.message = reports.empty()
+                               ? std::string("there is no drill yet")
+                               : fmt::format("of the newest {} drills none passed", reports.size()),
+                .hint = "Run \"holdfast drill\"."}));
+  add_age({.name = "last drill",
+           .outcome = CheckOutcome::kNote,
+           .message = fmt::format("drill {} passed", passed->id)},
+          "drill_age", clock_.now() - passed->finished, options_.max_drill_age,
+          "Run \"holdfast drill\".");
 }
 
 // Archiving that works now is no use behind a hole: from the newest good backup on the server's
@@ -776,6 +927,7 @@ void Check::look_at_room() {
     uint64_t free = free_bytes(wal);
     uint64_t segments = free / facts_->wal_segment_size.bytes();
     bool is_little = segments < kRoomInSegments;
+    add_figure("wal_room", static_cast<double>(free), "B");
     add({.name = "room for pg_wal",
          .outcome = is_little ? CheckOutcome::kWarning : CheckOutcome::kOk,
          .message = fmt::format("{} free, for about {} segments while archiving stands still",
@@ -785,6 +937,7 @@ void Check::look_at_room() {
   if (!repository_ || !is_directory(repository_->store().url())) return;
   uint64_t free = free_bytes(repository_->store().url());
   bool is_little = free < kRoomInRepository;
+  add_figure("repository_room", static_cast<double>(free), "B");
   add({.name = "room in repository",
        .outcome = is_little ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = to_human_bytes(free) + " free",
@@ -812,6 +965,12 @@ std::string_view to_string(CheckOutcome outcome) {
 const CheckItem* CheckResult::cause() const {
   auto found = std::ranges::find(items, CheckOutcome::kFailed, &CheckItem::outcome);
   return found == items.end() ? nullptr : &*found;
+}
+
+bool CheckResult::is_well() const {
+  return std::ranges::none_of(items, [](const CheckItem& item) {
+    return item.outcome == CheckOutcome::kFailed || item.outcome == CheckOutcome::kWarning;
+  });
 }
 
 CheckResult check(const CheckOptions& options, const std::function<repo::Repository()>& open,

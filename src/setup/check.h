@@ -7,6 +7,10 @@
 //
 // Left behind: one restore point ("holdfast check <time>-<random>"), and one segment completed
 // early. Where archiving is known not to work nothing is written at all.
+//
+// `read_only`, for every minute: nothing is written, no program is run, and what takes time in a
+// large repository is left out. What the server says of its archiver counts instead of the proof,
+// held against the repository: the file that it archived last must be there.
 #pragma once
 
 #include <chrono>
@@ -28,9 +32,16 @@ struct CheckOptions {
   std::string pgdata;           // may be empty: the server is asked
   std::string archive_command;  // the one that init would set
   std::string tool_version;
-  std::string user;                                           // who runs this, for the list
-  std::chrono::seconds archive_timeout{60};                   // how long to wait for the segment
-  std::optional<Microseconds> max_backup_age = std::nullopt;  // an older one is a warning
+  std::string user;  // who runs this, for the list
+  bool read_only = false;
+  bool key_is_passphrase = false;            // what opens the repository
+  std::chrono::seconds archive_timeout{60};  // how long to wait for the segment
+  // What must not be older, where it was asked for: a check that finds it older, or cannot tell,
+  // has failed.
+  std::optional<Microseconds> max_backup_age = std::nullopt;   // of the newest good backup
+  std::optional<Microseconds> max_archive_lag = std::nullopt;  // of what waits to be archived
+  std::optional<Microseconds> max_verify_age = std::nullopt;   // of the last verify of everything
+  std::optional<Microseconds> max_drill_age = std::nullopt;    // of the last drill that passed
 };
 
 // kNote: good to know. kWarning: works, and should be put right. kFailed: archiving cannot work, or
@@ -46,14 +57,26 @@ struct CheckItem {
   std::string hint = {};
 };
 
+// A measure, for those who draw curves: what more than `limit` of was asked to be a failure.
+struct CheckFigure {
+  std::string name;  // "backup_age"
+  double value = 0;
+  std::string unit = {};  // "s", "B", or empty for a count
+  std::optional<double> limit = std::nullopt;
+};
+
 struct CheckResult {
   std::vector<CheckItem> items;
+  std::vector<CheckFigure> figures = {};
+  bool read_only = false;
   bool proven = false;
   // When proven: the segment that was read back, and how long it took to come.
   std::string segment = {};
   Microseconds took{};
   // Otherwise the item that is the cause: the first that failed.
   const CheckItem* cause() const;
+  // Nothing is to be seen to: neither a failure nor a warning.
+  bool is_well() const;
 };
 
 // `open` opens the repository; what it throws becomes an item. Throws kInterrupted alone (and what

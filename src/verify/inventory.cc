@@ -22,21 +22,27 @@ class Taker {
     const std::optional<repo::ObjectName> name =
         repo::parse_object_name(lineage_, size_, entry.name);
     if (!name) return take_unknown(entry.name, entry.bytes);
+    const std::optional<repo::LastRead> read =
+        records_.cover(entry.name, entry.bytes, entry.modified);
     ListedObject object{.kind = &repo::row_of(name->kind),
                         .name = entry.name,
                         .bytes = entry.bytes,
-                        .is_known_good = records_.cover(entry.name, entry.bytes, entry.modified)};
+                        .is_known_good = read.has_value(),
+                        .read = read.value_or(repo::LastRead{})};
     switch (name->kind) {
       case ObjectKind::kPack:
-        inventory_.packs.push_back(
-            {.id = name->id, .bytes = entry.bytes, .is_known_good = object.is_known_good});
+        inventory_.packs.push_back({.id = name->id,
+                                    .bytes = entry.bytes,
+                                    .is_known_good = object.is_known_good,
+                                    .read = object.read});
         return;
       case ObjectKind::kWalSegment:
         if (object.bytes > UINT32_MAX) return take_unknown(object.name, object.bytes);
         inventory_.segments[name->segment.timeline].push_back(
             {.number = name->segment.segment_number,
              .bytes = static_cast<uint32_t>(object.bytes),
-             .is_known_good = object.is_known_good});
+             .is_known_good = object.is_known_good,
+             .read = object.read});
         return;
       case ObjectKind::kBackup:
         inventory_.backups[name->backup_id].has_commit = true;

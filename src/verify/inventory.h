@@ -21,18 +21,24 @@ struct ListedPack {
   Bytes16 id;
   uint64_t bytes = 0;
   bool is_known_good = false;  // read whole before, and unchanged
+  bool is_due = false;         // and to be read again
   bool is_needed = false;      // some backup refers to it
+  repo::LastRead read = {};
 };
 struct ListedSegment {
   uint64_t number = 0;
   uint32_t bytes = 0;
   bool is_known_good = false;
+  bool is_due = false;
+  repo::LastRead read = {};
 };
 struct ListedObject {
   const repo::KindOfObject* kind = nullptr;
   std::string name;
   uint64_t bytes = 0;
   bool is_known_good = false;
+  bool is_due = false;
+  repo::LastRead read = {};
 };
 // What stands under one backup's id, its marks apart.
 struct BackupObjects {
@@ -54,9 +60,20 @@ struct Inventory {
 
   ListedPack* find_pack(const Bytes16& id);
   const ListedSegment* find_segment(pg::SegmentName name) const;
+  // Every object that is read whole, to `visit`, with whatever of the above it is.
+  template <typename Visit>
+  void for_each(const Visit& visit) {
+    for (ListedPack& pack : packs) visit(pack);
+    for (auto& [timeline, all] : segments)
+      for (ListedSegment& segment : all) visit(segment);
+    for (auto& [id, backup] : backups)
+      for (std::optional<ListedObject>* object : {&backup.manifest, &backup.copy, &backup.refs})
+        if (*object) visit(**object);
+    for (ListedObject& object : others) visit(object);
+  }
 };
 
-// Memory: 32 bytes for each pack, 16 for each segment, the names of what else there is.
+// Memory: 32 bytes for each pack, 24 for each segment, the names of what else there is.
 Inventory take_inventory(const repo::Repository& repository, const repo::Lineage& lineage,
                          const repo::VerifiedRecords& records, const std::stop_token& stop);
 

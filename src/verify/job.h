@@ -21,9 +21,11 @@ namespace holdfast::verify {
 class GoodObjects {
  public:
   explicit GoodObjects(repo::LineageName lineage) : lineage_(std::move(lineage)) {}
+  // When the run began. Before any add().
+  void set_time(repo::LastRead began) { began_ = began; }
   void add(const std::string& name, uint64_t bytes) {
     MutexLock lock(mutex_);
-    objects_.add(lineage_, name, bytes);
+    objects_.add(lineage_, name, bytes, began_);
   }
   // Once, when all are in.
   repo::VerifiedObjects take() {
@@ -34,6 +36,7 @@ class GoodObjects {
 
  private:
   const repo::LineageName lineage_;
+  repo::LastRead began_;
   Mutex mutex_;
   repo::VerifiedObjects objects_ HF_GUARDED_BY(mutex_);
 };

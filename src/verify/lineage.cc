@@ -22,6 +22,7 @@
 #include "verify/inventory.h"
 #include "verify/job.h"
 #include "verify/packs.h"
+#include "verify/rolling.h"
 #include "verify/wal.h"
 
 namespace holdfast::verify {
@@ -44,7 +45,6 @@ struct Candidate {
   bool needs_newer = false;            // of this program: no damage that a mark should tell of
   bool is_unsound = false;             // restored whole today, but it cannot count as a good backup
   bool is_forced = false;  // it was found damaged before: nothing of it counts as known good
-  bool was_read = false;   // not known good from an earlier run
 };
 
 // Which packs a backup needs; nullopt: it cannot be told.
@@ -75,7 +75,9 @@ class LineageVerifier {
 
   LineageResult run() {
     began_ = now_if_writable();
+    if (began_) good_.set_time(repo::LastRead::of(*began_));
     list();
+    choose_what_is_due();
     read_commits();
     read_refs();
     check_packs();
@@ -95,6 +97,7 @@ class LineageVerifier {
  private:
   // --- steps
   void list();
+  void choose_what_is_due();
   void read_commits();
   void read_refs();
   void check_packs();
@@ -126,11 +129,14 @@ class LineageVerifier {
   template <typename Work>
   bool keep(Work&& work);
   bool is_scoped() const { return !options_.backups.empty(); }
-  bool must_read(bool is_known_good) const { return options_.deep || !is_known_good; }
+  bool must_read(const auto& listed) const {
+    return options_.deep || !listed.is_known_good || listed.is_due;
+  }
   // What was not read, because it is known.
-  void count_unchanged(uint64_t bytes) {
+  void count_unchanged(const auto& listed) {
     ++result_.objects_unchanged;
-    result_.bytes_unchanged += bytes;
+    result_.bytes_unchanged += listed.bytes;
+    result_.oldest = std::min(result_.oldest.value_or(listed.read), listed.read);
   }
   void count_read(uint64_t bytes) {
     ++result_.others_read;
@@ -189,6 +195,23 @@ void LineageVerifier::list() {
   });
   inventory_ = take_inventory(repository_, lineage_, *records_, job_.stop);
   for (const auto& [folder, error] : inventory_.unreadable_folders) findings_.add(folder, error);
+}
+
+// Without a record of it the same part would be read each time.
+void LineageVerifier::choose_what_is_due() {
+  if (is_scoped() || options_.deep || !began_) return;
+  Rolling rolling;
+  inventory_.for_each([&](const auto& listed) {
+    if (listed.is_known_good)
+      rolling.add(listed.read, listed.bytes);
+    else
+      rolling.add_fresh(listed.bytes);
+  });
+  rolling.decide(*began_, options_.within);
+  inventory_.for_each([&](auto& listed) {
+    listed.is_due = listed.is_known_good && rolling.take(listed.read, listed.bytes);
+    if (listed.is_due) result_.bytes_due += listed.bytes;
+  });
 }
 
 const Error* LineageVerifier::hidden_by(const std::string& name) const {
@@ -259,13 +282,13 @@ void LineageVerifier::read_refs() {
     const std::optional<Error> error = unreadable_of([&] {
       const std::optional<ListedObject>& listed = inventory_.backups[candidate.id].refs;
       if (!listed) throw_missing(name);
-      if (must_read(listed->is_known_good)) {
+      if (must_read(*listed)) {
         if (repo::object_sha256(repository_, name) != candidate.backup->refs_sha256)
           repo::throw_damaged(name, "It is not the one that the backup names.");
       }
       refs = repo::read_refs(repository_, name_, candidate.id);
       if (!refs) repo::throw_damaged(name, "It disappeared while it was read.");
-      if (must_read(listed->is_known_good)) good_.add(name, listed->bytes);
+      if (must_read(*listed)) good_.add(name, listed->bytes);
       count_read(listed->bytes);
     });
     if (error) {
@@ -312,8 +335,8 @@ void LineageVerifier::check_packs() {
   std::vector<const ListedPack*> to_read;
   for (const ListedPack& pack : inventory_.packs) {
     if (!reads_all && !pack.is_needed) continue;
-    if (!must_read(pack.is_known_good)) {
-      count_unchanged(pack.bytes);
+    if (!must_read(pack)) {
+      count_unchanged(pack);
       continue;
     }
     to_read.push_back(&pack);
@@ -349,8 +372,8 @@ void LineageVerifier::check_manifests() {
     if (!candidate.backup) continue;
     throw_if_stopped(job_.stop);
     BackupObjects& objects = inventory_.backups[candidate.id];
-    const bool is_known = objects.manifest && objects.copy && objects.manifest->is_known_good &&
-                          objects.copy->is_known_good && !candidate.is_forced && !options_.deep;
+    const bool is_known = objects.manifest && objects.copy && !must_read(*objects.manifest) &&
+                          !must_read(*objects.copy) && !candidate.is_forced;
     if (!is_known || !candidate.has_refs || !damaged_packs_.empty()) {
       const References refs = read_refs_again(candidate);
       if (!is_known || touch_damage(refs)) {
@@ -358,14 +381,13 @@ void LineageVerifier::check_manifests() {
         continue;
       }
     }
-    count_unchanged(objects.manifest->bytes);
-    count_unchanged(objects.copy->bytes);
+    count_unchanged(*objects.manifest);
+    count_unchanged(*objects.copy);
   }
 }
 
 void LineageVerifier::check_manifest(Candidate& candidate, BackupObjects& objects, Footers& footers,
                                      const References& refs) {
-  candidate.was_read = true;
   find_damaged_footers(candidate, refs);
   check_manifest_objects(candidate, objects);
   if (!candidate.reason.empty()) return;
@@ -438,11 +460,11 @@ void LineageVerifier::check_wal() {
   auto is_wanted = [&](pg::TimelineId, const ListedSegment& segment) {
     const auto needs = [&](const Candidate& c) { return needs_segment(c, segment.number); };
     if (is_scoped() && std::ranges::none_of(candidates_, needs)) return false;
-    if (must_read(segment.is_known_good) ||
-        std::ranges::any_of(candidates_,
-                            [&](const Candidate& c) { return c.is_forced && needs(c); }))
+    if (must_read(segment) || std::ranges::any_of(candidates_, [&](const Candidate& c) {
+          return c.is_forced && needs(c);
+        }))
       return true;
-    count_unchanged(segment.bytes);
+    count_unchanged(segment);
     return false;
   };
   damaged_wal_ = verify::check_wal(job_, archive_, inventory_, is_wanted, result_.segments_read,
@@ -454,8 +476,8 @@ void LineageVerifier::check_others() {
   job_.reporter.phase("verifying other objects", 0);
   for (const ListedObject& object : inventory_.others) {
     throw_if_stopped(job_.stop);
-    if (!must_read(object.is_known_good)) {
-      count_unchanged(object.bytes);
+    if (!must_read(object)) {
+      count_unchanged(object);
       continue;
     }
     count_read(object.bytes);
@@ -608,33 +630,32 @@ void LineageVerifier::keep_record() {
   const bool merges = must_replace || options_.deep || records_->ids().size() >= kRecordsKept;
   if (merges) {
     // What was known before and is not contradicted.
-    auto carry = [&](bool is_known_good, const std::string& name, uint64_t bytes) {
-      if (is_known_good && !is_bad(name)) good.add(name_, name, bytes);
+    auto carry = [&](bool is_known_good, const std::string& name, const auto& listed) {
+      if (is_known_good && !is_bad(name)) good.add(name_, name, listed.bytes, listed.read);
     };
     for (const ListedPack& pack : inventory_.packs)
       carry(pack.is_known_good && !damaged_packs_.contains(pack.id),
-            repo::pack_name(name_, pack.id), pack.bytes);
+            repo::pack_name(name_, pack.id), pack);
     for (const auto& [timeline, segments] : inventory_.segments)
       for (const ListedSegment& segment : segments)
         carry(segment.is_known_good && !is_bad_segment(timeline, segment),
-              name_of(timeline, segment), segment.bytes);
+              name_of(timeline, segment), segment);
     for (const ListedObject& object : inventory_.others)
-      carry(object.is_known_good, object.name, object.bytes);
+      carry(object.is_known_good, object.name, object);
     for (const auto& [id, objects] : inventory_.backups)
       for (const std::optional<ListedObject>* object :
            {&objects.manifest, &objects.copy, &objects.refs})
-        if (*object) carry((*object)->is_known_good, (*object)->name, (*object)->bytes);
+        if (*object) carry((*object)->is_known_good, (*object)->name, **object);
     good.sort();
   }
-  const bool is_news = result_.packs_read > 0 || result_.segments_read > 0 ||
-                       std::ranges::any_of(candidates_, &Candidate::was_read) ||
-                       std::ranges::any_of(inventory_.others, [](const ListedObject& object) {
-                         return !object.is_known_good;
-                       });
-  if ((good.size() == 0 || !is_news) && !must_replace) return;
+  // That everything was looked at is to be known, also where nothing was new.
+  if (good.size() == 0 && !must_replace && is_scoped()) return;
   keep([&] {
-    repo::put_verified(repository_, name_, *began_, good,
-                       merges ? records_->replaceable() : std::vector<std::string>{});
+    repo::put_verified(repository_, name_,
+                       {.began = *began_,
+                        .everything = !is_scoped(),
+                        .oldest = result_.oldest.value_or(repo::LastRead{})},
+                       good, merges ? records_->replaceable() : std::vector<std::string>{});
   });
 }
 

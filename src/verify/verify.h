@@ -2,7 +2,8 @@
 // together with what that means: which backups, which moments.
 //
 // What was read whole and found good is noted in the repository (repo/verified_objects.h) and not
-// read again while it is unchanged, unless `deep`. Commit objects, references, keys and lineage
+// read again while it is unchanged, unless `deep`, but for a part of it at each run (rolling.h).
+// Commit objects, references, keys and lineage
 // documents are small and read every time. A backup that turns out damaged gets a mark, so that no
 // recovery begins with it; one that was read whole and is good gets one too. A store that cannot be
 // written to is verified all the same.
@@ -13,7 +14,7 @@
 //
 // Sketch: bound by decompression and digests, about 300 MB/s a job; each pack and segment is read
 // once, a segment that cannot be read to its end twice. Memory: for each job 12 MiB; the footers of
-// 32 packs; 32 bytes for each pack, 16 for each segment of the repository, and as much again for
+// 32 packs; 32 bytes for each pack, 24 for each segment of the repository, and as much again for
 // the records.
 #pragma once
 
@@ -29,12 +30,15 @@
 #include "recovery/windows.h"
 #include "repo/backup.h"
 #include "repo/repository.h"
+#include "repo/verified_objects.h"
 
 namespace holdfast::verify {
 
 struct VerifyOptions {
   std::string cluster;
   bool deep = false;  // read again what was found good before
+  // Within so long everything is read again, a part at each run; 0: only with `deep`.
+  Microseconds within = std::chrono::hours(30 * 24);
   int jobs = 2;
   uint64_t bytes_per_second = 0;  // that are read of packs and WAL at most; 0: no limit
   // Ids, beginnings of ids or "latest": what these need and nothing else. Empty: everything.
@@ -83,6 +87,8 @@ struct LineageResult {
   uint64_t packs_read = 0, segments_read = 0, others_read = 0;
   uint64_t bytes_read = 0;
   uint64_t objects_unchanged = 0, bytes_unchanged = 0;  // read earlier and found good
+  uint64_t bytes_due = 0;                     // were, and read again because that was long ago
+  std::optional<repo::LastRead> oldest = {};  // of what was not read, the longest ago
   // What no backup needs, or no version of the format knows. No damage.
   uint64_t leftover_count = 0, leftover_bytes = 0;
   std::vector<std::string> leftovers = {};  // some of the names that are not known

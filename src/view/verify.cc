@@ -64,10 +64,16 @@ std::string text(const verify::LineageResult& lineage) {
       fmt::format("  read: {}, {}, {}: {}\n", plural(lineage.packs_read, "pack"),
                   plural(lineage.segments_read, "WAL segment"),
                   plural(lineage.others_read, "other object"), to_human_bytes(lineage.bytes_read));
+  if (lineage.bytes_due > 0)
+    out += fmt::format("  of that read again, because it was long ago: {}\n",
+                       to_human_bytes(lineage.bytes_due));
   if (lineage.objects_unchanged > 0)
-    out += fmt::format("  unchanged since they were read: {}, {}\n",
+    out += fmt::format("  not read again, unchanged since they were read: {}, {}; {}\n",
                        plural(lineage.objects_unchanged, "object"),
-                       to_human_bytes(lineage.bytes_unchanged));
+                       to_human_bytes(lineage.bytes_unchanged),
+                       lineage.oldest && lineage.oldest->is_known()
+                           ? fmt::format("the longest ago at {}", to_local(lineage.oldest->time()))
+                           : std::string("of some nobody knows when"));
   for (const verify::BackupVerdict& backup : lineage.backups)
     out += fmt::format("  backup {}: {}{}\n", backup.id, word_of(backup.verdict),
                        backup.reason.empty() ? "" : ": " + backup.reason);
@@ -133,6 +139,10 @@ Json json(const verify::LineageResult& lineage) {
       .set("bytes_read", lineage.bytes_read)
       .set("objects_unchanged", lineage.objects_unchanged)
       .set("bytes_unchanged", lineage.bytes_unchanged)
+      .set("bytes_read_again", lineage.bytes_due)
+      .set("unchanged_read_since", lineage.oldest && lineage.oldest->is_known()
+                                       ? Json(to_rfc3339(lineage.oldest->time()))
+                                       : Json())
       .set("leftover_objects", lineage.leftover_count)
       .set("leftover_bytes", lineage.leftover_bytes)
       .set("unknown", texts(lineage.leftovers));

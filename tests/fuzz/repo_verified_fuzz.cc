@@ -4,6 +4,18 @@
 
 using namespace holdfast;
 
+namespace {
+
+const Bytes kThreePacks = [] {
+  ByteWriter out;
+  out.varint(3);
+  for (const uint8_t number : {1, 2, 3})
+    out.bytes(Bytes16{{static_cast<std::byte>(number)}}.view()).varint(number);
+  return out.take();
+}();
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const ByteView input = std::as_bytes(std::span(data, size));
   for (uint16_t type : {uint16_t{2}, uint16_t{3}, uint16_t{4}}) {
@@ -17,6 +29,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       HF_CHECK(again == objects);
     } catch (const Error&) {
     }
+  }
+  try {  // when each was read
+    repo::VerifiedObjects objects;
+    repo::decode_verified(2, kThreePacks, "fuzz", objects);
+    repo::decode_verified(6, input, "fuzz", objects);
+  } catch (const Error&) {
   }
   return 0;
 }

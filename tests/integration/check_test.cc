@@ -4,8 +4,10 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <memory>
 #include <regex>
+#include <set>
 #include <sys/stat.h>
 
 #include <fmt/format.h>
@@ -167,9 +169,10 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
                                  "LIKE 'holdfast check%'"),
             "0");
 
+  EXPECT_EQ(scene.check({"--max-backup-age", "1h"}).cause(), "last backup");
   // The same as text, and with a backup.
   scene.must({"backup"});
-  const Captured text = scene.run({"-q", "check", "--max-backup-age", "1h"});
+  const Captured text = scene.run({"--progress", "none", "check", "--max-backup-age", "1h"});
   EXPECT_EQ(text.status.code, 0) << describe(text);
   EXPECT_TRUE(std::regex_search(
       text.out, std::regex("\nok       proof: segment [0-9A-F]{24} was in the repository after ")))
@@ -177,9 +180,27 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   EXPECT_TRUE(std::regex_search(
       text.out, std::regex("\nArchiving works: segment [0-9A-F]{24} was read back.\n$")))
       << text.out;
+  // Of cron nobody hears while all is well; an age that is asked for and missed is a failure.
+  const Captured silent =
+      scene.run({"-q", "check", "--max-backup-age", "1h", "--max-archive-lag", "1h"});
+  EXPECT_EQ(silent.status.code, 0) << describe(silent);
+  EXPECT_EQ(silent.out + silent.err, "");
   const Found old = scene.check({"--max-backup-age", "1us"});
-  EXPECT_EQ(old.status, 0);
-  EXPECT_EQ(old.item("last backup").outcome, "warning") << scene.said();
+  EXPECT_EQ(old.status, 1);
+  EXPECT_TRUE(old.proven());
+  EXPECT_EQ(old.cause(), "last backup") << scene.said();
+  EXPECT_TRUE(std::regex_match(
+      old.summary(),
+      std::regex("Archiving works, but backup [0-9TZ-]+[0-9a-f]{6} was taken [0-9.]+ "
+                 "(ms|s) ago, and at most 1 us is asked for. Run \"holdfast "
+                 "--config [^ ]+ backup\".")))
+      << old.summary();
+  const Captured alarm = scene.run({"-q", "check", "--max-backup-age", "1us"});
+  EXPECT_EQ(alarm.status.code, 1);
+  EXPECT_TRUE(alarm.out.starts_with("failed   last backup: backup ")) << alarm.out;
+  const Found undrilled = scene.check({"--max-drill-age", "1h"});
+  EXPECT_EQ(undrilled.status, 1);
+  EXPECT_EQ(undrilled.item("last drill").message, "there is no drill yet");
 
   // Where it is known that nothing can come, nothing is written.
   scene.set("archive_command", "");
@@ -188,6 +209,76 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   scene.expect_cause("archive_command", "archive_command is empty", "keeps every segment in pg_wal",
                      "init --configure-server\"");
   EXPECT_EQ(scene.server().value(current), before_it);
+}
+
+// For every minute, and for a monitoring that reads one line.
+TEST(CheckReadOnly, WritesNothingAndAlarmsByWhatIsSeen) {
+  CheckScene scene({.major = 17, .sealing = Sealing::kPassphrase, .wal_segment_mib = 1});
+  scene.must({"backup"});
+  scene.wait_until_all_is_archived();
+  const auto everything = [&] {
+    std::string all = scene.server().value("SELECT pg_current_wal_insert_lsn()");
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scene.repository()))
+      names.insert(entry.path().string() + " " +
+                   std::to_string(lstat_if_exists(entry.path().string())->st_mtim.tv_nsec));
+    for (const std::string& name : names) all += "\n" + name;
+    return all;
+  };
+  scene.server().sql("CHECKPOINT");
+  const std::string before = everything();
+  const Found found = scene.check({"--read-only", "--max-backup-age", "1h"});
+  EXPECT_EQ(found.status, 0) << scene.said();
+  EXPECT_FALSE(found.proven());
+  EXPECT_TRUE(found.summary().starts_with("Nothing is wrong, as far as it can be told"))
+      << scene.said();
+  EXPECT_EQ(found.item("last archived").outcome, "ok") << scene.said();
+  EXPECT_FALSE(found.has("proof"));
+  EXPECT_TRUE(std::regex_match(
+      found.item("passphrase").message,
+      std::regex("opening the repository by it took [0-9.]+ (ms|s), and each call of wal push and "
+                 "wal get takes that too")))
+      << scene.said();
+  EXPECT_NE(found.item("passphrase").hint.find("repo add-key"), std::string::npos);
+
+  const Captured well = scene.run({"check", "--read-only", "--nagios", "--max-backup-age", "1h"});
+  EXPECT_EQ(well.status.code, 0) << describe(well);
+  EXPECT_TRUE(std::regex_match(
+      well.out, std::regex("HOLDFAST OK - cluster main: Nothing is wrong[^|\n]* \\| "
+                           "archive_lag=0\\.000s;;;0 waiting=0;;;0 backup_age=[0-9.]+s;;3600;0 "
+                           "wal_room=[0-9]+B;;;0 repository_room=[0-9]+B;;;0\n")))
+      << well.out;
+  EXPECT_EQ(well.err, "");
+  EXPECT_EQ(everything(), before);
+
+  const Captured late = scene.run({"check", "--read-only", "--nagios", "--max-backup-age", "1us"});
+  EXPECT_EQ(late.status.code, 2) << describe(late);
+  EXPECT_TRUE(late.out.starts_with("HOLDFAST CRITICAL - cluster main: Not all is well: backup "))
+      << late.out;
+
+  // It says that it archives, and does not do it here.
+  scene.set("archive_command", "/bin/true");
+  scene.server().sql("CREATE TABLE elsewhere AS SELECT 1 AS a");
+  scene.server().sql("SELECT pg_switch_wal()");
+  scene.wait_until_all_is_archived();
+  const Found elsewhere = scene.check({"--read-only"});
+  EXPECT_EQ(elsewhere.status, 1);
+  EXPECT_EQ(elsewhere.cause(), "last archived") << scene.said();
+  scene.set("archive_command", "/bin/false");
+  scene.server().sql("CREATE TABLE nowhere AS SELECT 1 AS a");
+  scene.server().sql("SELECT pg_switch_wal()");
+  EXPECT_TRUE(comes_true([&] {
+    return scene.server().value("SELECT failed_count > 0 FROM pg_stat_archiver") == "t";
+  }));
+  EXPECT_EQ(scene.check({"--read-only"}).cause(), "archiver") << scene.said();
+  const Found lag = scene.check({"--read-only", "--max-archive-lag", "1us"});
+  EXPECT_EQ(lag.cause(), "archive lag") << scene.said();
+
+  // What tells nothing is UNKNOWN.
+  const Captured unknown = scene.run({"check", "--nagios", "--max-backup-age", "soon"});
+  EXPECT_EQ(unknown.status.code, 3) << describe(unknown);
+  EXPECT_TRUE(unknown.out.starts_with("HOLDFAST UNKNOWN - ")) << unknown.out;
+  EXPECT_EQ(std::ranges::count(unknown.out, '\n'), 1);
 }
 
 TEST(CheckSettings, AreNamedWhenTheyKeepTheServerFromArchiving) {

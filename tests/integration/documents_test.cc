@@ -45,6 +45,7 @@ constexpr std::array kPages = {"README.md",
                                "docs/guide/drill.md",
                                "docs/guide/export.md",
                                "docs/guide/first-backup.md",
+                               "docs/guide/monitor.md",
                                "docs/guide/on-debian.md",
                                "docs/guide/recover.md",
                                "docs/guide/seal-the-repository.md",
@@ -116,6 +117,7 @@ const std::vector<Mask>& masks() {
     add(R"(\btransaction\W(\d+))", "<xid>", true);
     add(R"(\b\d+(?:\.\d+)? (?:B|kB|KiB|MiB|GiB)\b(?:/s)?)", "<size>");
     add(R"(\b\d+(?:\.\d+)? (?:us|ms|s|min|h)\b)", "<duration>");
+    add(R"(\b\d+(?:\.\d+)?(?:s|B);)", "<figure>;");
     add(R"(\b(?:process|PID:?|pid)(?: id is)? \d+)", "<pid>");
     add(R"(\b\d+ (?:files|objects|orders|acknowledged|segments)\b)", "<count>");
     add(R"(\bfiles: *\d+)", "<files>");

@@ -136,7 +136,8 @@ class DeletionWorld {
     return put_named(fmt::format("redirects/{}/{}", to_hex(home.view()), hex_id()));
   }
   std::string put_record(const std::vector<std::string>& replaced) {
-    return repo::put_verified(target.repository, lineage(), target.clock.now(), {}, replaced);
+    return repo::put_verified(target.repository, lineage(), {.began = target.clock.now()}, {},
+                              replaced);
   }
   std::string record_name(const std::string& id) const {
     return repo::lineage_folder(lineage()) + "verified/" + id;

@@ -1,5 +1,6 @@
 #include "backup/data_copy.h"
 
+#include <map>
 #include <sys/stat.h>
 
 #include <gtest/gtest.h>
@@ -188,14 +189,38 @@ TEST_F(DataCopyTest, CountsEveryBlockOfAFileFullOfDamage) {
   EXPECT_EQ(scene_.writer.commit(backup).damaged_blocks, kBlocks);
 }
 
-TEST_F(DataCopyTest, ChecksNothingWithoutChecksums) {
-  Bytes page = make_page(0);
-  test::damage(page);
-  cluster_.put("base/5/1259", page);
+// By the server's own rule (PageIsVerified): what it would refuse to read is damage with and
+// without checksums.
+TEST_F(DataCopyTest, WithoutChecksumsAPageIsJudgedByItsHeader) {
+  Bytes changed = make_page(0);
+  test::damage(changed);         // in its data, which nothing vouches for
+  Bytes crossed = make_page(0);  // its data begin before its line pointers end
+  store_le<uint16_t>(crossed.data() + 12, 8000);
+  store_le<uint16_t>(crossed.data() + 14, 7000);
+  Bytes behind = make_page(0);
+  store_le<uint16_t>(behind.data() + 16, 9000);  // the special space behind the page's end
+  Bytes not_new = make_page(0);
+  store_le<uint16_t>(not_new.data() + 14, 0);
+  cluster_.put("base/5/1000", changed);
+  cluster_.put("base/5/1001", Bytes(pg::kPageBytes));
+  cluster_.put("base/5/1002", crossed);
+  cluster_.put("base/5/1003", behind);
+  cluster_.put("base/5/1004", not_new);
   options_.source.has_checksums = false;
-  EXPECT_EQ(copy().damaged_blocks, 0u);
+  const DataCopyResult result = copy();
+  EXPECT_EQ(result.damaged_blocks, 3u);
+  for (const repo::DamagedBlock& block : result.damaged)
+    EXPECT_EQ(block.reason, static_cast<uint8_t>(FaultReason::kPageHeader)) << block.path;
+  for (const std::string& warning : scene_.reporter.warnings())
+    EXPECT_TRUE(warning.ends_with("is damaged: its page header is not valid")) << warning;
   ReadBack read = scene_.commit();
-  EXPECT_FALSE(read.entries["base/5/1259"].pages_verified);
+  EXPECT_TRUE(read.backup.damaged);
+  for (const auto& [name, is_damaged] : std::map<std::string, bool>{
+           {"1000", false}, {"1001", false}, {"1002", true}, {"1003", true}, {"1004", true}}) {
+    const repo::ManifestEntry& entry = read.entries["base/5/" + name];
+    EXPECT_EQ(entry.has_damaged_blocks, is_damaged) << name;
+    EXPECT_FALSE(entry.pages_verified) << name;
+  }
 }
 
 TEST_F(DataCopyTest, ChecksTheLastBlocksOfASegmentAndTheFirstOfTheNext) {

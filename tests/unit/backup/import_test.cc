@@ -343,14 +343,26 @@ TEST_F(ImportTest, MarksDamagedPagesButNotThoseThatReplayMakesWhole) {
   EXPECT_EQ(reporter_.warnings().size(), 2U);
 }
 
-TEST_F(ImportTest, WithoutChecksumsNoPageIsVerified) {
+TEST_F(ImportTest, WithoutChecksumsPagesAreJudgedByTheirHeaders) {
   put_segments(wal_);
   put("global/pg_control", control(kSystemIdentifier, 0));
-  put("base/5/2000", test::page_like_bytes(40 * pg::kPageBytes, 3));
+  Bytes pages = make_pages(0, 6);
+  test::damage(pages);
+  put("base/5/2000", pages);
   make_tar();
   ImportResult result = import();
   EXPECT_FALSE(result.backup.damaged);
   EXPECT_FALSE(result.backup.data_checksums);
+  EXPECT_FALSE(entries_of(result.backup)["base/5/2000"].pages_verified);
+
+  store_le<uint16_t>(pages.data() + 3 * pg::kPageBytes + 16, 9000);  // the special space
+  put("base/5/2000", pages);
+  make_tar();
+  result = import();
+  EXPECT_TRUE(result.backup.damaged);
+  ASSERT_EQ(result.damaged.size(), 1U);
+  EXPECT_EQ(result.damaged[0].block, 3U);
+  EXPECT_EQ(result.damaged[0].reason, static_cast<uint8_t>(FaultReason::kPageHeader));
   EXPECT_FALSE(entries_of(result.backup)["base/5/2000"].pages_verified);
 }
 

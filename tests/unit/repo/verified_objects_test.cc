@@ -28,11 +28,11 @@ class VerifiedObjectsTest : public testing::TestWithParam<Sealing> {
   VerifiedObjects sample() {
     VerifiedObjects objects;
     for (const int number : {9, 3, 200})
-      objects.add(lineage(), pack(number), 1000u + static_cast<uint64_t>(number));
+      objects.add(lineage(), pack(number), 1000u + static_cast<uint64_t>(number), read_);
     for (uint64_t number : {300, 255, 256, 257, 1})
-      objects.add(lineage(), segment(1, number), 70000);
-    objects.add(lineage(), segment(2, 256), UINT32_MAX);
-    objects.add(lineage(), manifest(), 12);
+      objects.add(lineage(), segment(1, number), 70000, read_);
+    objects.add(lineage(), segment(2, 256), UINT32_MAX, {});
+    objects.add(lineage(), manifest(), 12, read_);
     objects.sort();
     return objects;
   }
@@ -45,6 +45,7 @@ class VerifiedObjectsTest : public testing::TestWithParam<Sealing> {
   Time now() { return target_.clock.now(); }
 
   TestRepository target_{GetParam()};
+  const LastRead read_{.seconds = 1'700'000'000};
   std::vector<std::string> unreadable_;
 };
 INSTANTIATE_TEST_SUITE_P(Kinds, VerifiedObjectsTest,
@@ -54,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, VerifiedObjectsTest,
 
 TEST_P(VerifiedObjectsTest, ARecordSaysWhatWasPutIntoIt) {
   const Time began = now();
-  put_verified(target_.repository, lineage(), began, sample(), {});
+  put_verified(target_.repository, lineage(), {.began = began}, sample(), {});
   const VerifiedRecords read = records();
   const Time before = began - std::chrono::milliseconds(21);
   for (const int number : {9, 3, 200}) {
@@ -78,13 +79,43 @@ TEST_P(VerifiedObjectsTest, ARecordSaysWhatWasPutIntoIt) {
   EXPECT_TRUE(unreadable_.empty());
 }
 
+TEST_P(VerifiedObjectsTest, ARecordSaysWhenEachWasReadAlsoWhereItTookItOver) {
+  const std::string first = put_verified(target_.repository, lineage(),
+                                         {.began = now(), .everything = true}, sample(), {});
+  EXPECT_EQ(records().cover(pack(9), 1009, Time{}), read_);
+  EXPECT_EQ(records().cover(segment(1, 257), 70000, Time{}), read_);
+  EXPECT_EQ(records().cover(segment(2, 256), UINT32_MAX, Time{}), LastRead{});
+  EXPECT_EQ(records().cover(manifest(), 12, Time{}), read_);
+  // Of two that hold the later counts; what is read again is newer than what is taken over.
+  target_.clock.advance(std::chrono::minutes(1));
+  const LastRead later{.seconds = read_.seconds + 5};
+  VerifiedObjects again;
+  again.add(lineage(), pack(3), 1003, later);
+  again.add(lineage(), pack(3), 1003, read_);
+  again.add(lineage(), manifest(), 12, later);
+  again.add(lineage(), manifest(), 12, read_);
+  again.sort();
+  put_verified(target_.repository, lineage(), {.began = now(), .oldest = read_}, again, {});
+  EXPECT_EQ(records().cover(pack(3), 1003, Time{}), later);
+  EXPECT_EQ(records().cover(manifest(), 12, Time{}), later);
+  EXPECT_EQ(records().cover(pack(9), 1009, Time{}), read_);
+  // The newest run of everything is told by its record.
+  const std::optional<VerifyRun> whole = last_whole_run(target_.repository, lineage());
+  ASSERT_TRUE(whole);
+  EXPECT_EQ(whole->began, now() - std::chrono::minutes(1));
+  EXPECT_FALSE(whole->oldest.is_known());
+  EXPECT_TRUE(unreadable_.empty());
+}
+
 TEST_P(VerifiedObjectsTest, ALaterOneTakesOverWhatItNames) {
-  const std::string first = put_verified(target_.repository, lineage(), now(), sample(), {});
+  const std::string first =
+      put_verified(target_.repository, lineage(), {.began = now()}, sample(), {});
   target_.clock.advance(std::chrono::minutes(1));
   VerifiedObjects less;
-  less.add(lineage(), pack(3), 1003);
+  less.add(lineage(), pack(3), 1003, read_);
   less.sort();
-  const std::string second = put_verified(target_.repository, lineage(), now(), less, {first});
+  const std::string second =
+      put_verified(target_.repository, lineage(), {.began = now()}, less, {first});
   const VerifiedRecords read = records();
   EXPECT_EQ(read.ids(), std::vector<std::string>{second});
   EXPECT_TRUE(read.cover(pack(3), 1003, Time{}));
@@ -94,10 +125,10 @@ TEST_P(VerifiedObjectsTest, ALaterOneTakesOverWhatItNames) {
 
 // The record that stopped it from counting is taken over itself; it must not count again.
 TEST_P(VerifiedObjectsTest, WhatWasTakenOverOnceNeverCountsAgain) {
-  put_verified(target_.repository, lineage(), now(), sample(), {});
+  put_verified(target_.repository, lineage(), {.began = now()}, sample(), {});
   for (int i = 0; i < 3; ++i) {
     target_.clock.advance(std::chrono::minutes(1));
-    put_verified(target_.repository, lineage(), now(), {}, records().replaceable());
+    put_verified(target_.repository, lineage(), {.began = now()}, {}, records().replaceable());
   }
   EXPECT_EQ(records().ids().size(), 1u);
   EXPECT_EQ(records().replaceable().size(), 4u);
@@ -106,7 +137,8 @@ TEST_P(VerifiedObjectsTest, WhatWasTakenOverOnceNeverCountsAgain) {
 }
 
 TEST_P(VerifiedObjectsTest, OneThatCannotBeReadCountsForNothing) {
-  const std::string id = put_verified(target_.repository, lineage(), now(), sample(), {});
+  const std::string id =
+      put_verified(target_.repository, lineage(), {.began = now()}, sample(), {});
   const std::string name = lineage_folder(lineage()) + "verified/" + id;
   const size_t bytes = test::object_bytes(target_.store, name).size();
   for (size_t place = 0; place < bytes; place += 7) {
@@ -119,14 +151,23 @@ TEST_P(VerifiedObjectsTest, OneThatCannotBeReadCountsForNothing) {
 }
 
 TEST_P(VerifiedObjectsTest, DisorderIsRefused) {
+  VerifiedObjects all;
   for (const auto& [type, raw] : encode_verified(sample())) {
+    decode_verified(type, raw, "test", all);
+    if (type > 4) continue;  // the times: of so many items
     VerifiedObjects twice;
     decode_verified(type, raw, "test", twice);
     EXPECT_EQ(error_of([&] { decode_verified(type, raw, "test", twice); }).code(),
               ErrorCode::kCorrupt)
         << type;
   }
+  EXPECT_EQ(all, sample());
   VerifiedObjects none;
+  const Bytes of_one = ByteWriter().varint(1).varint(1'700'000'000).varint(1).take();
+  EXPECT_EQ(error_of([&] { decode_verified(6, of_one, "test", none); }).code(),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(error_of([&] { decode_verified(6, of_one, "test", all); }).code(), ErrorCode::kCorrupt)
+      << "all have their times";
   EXPECT_EQ(error_of([&] { decode_verified(9, {}, "test", none); }).code(), ErrorCode::kCorrupt);
 }
 

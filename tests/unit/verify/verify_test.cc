@@ -150,6 +150,69 @@ TEST_F(VerifyTest, TheSecondRunReadsOnlyWhatIsNewAndDeepReadsAll) {
   EXPECT_GT(deep.total_bytes(), first.total_bytes());
 }
 
+// A disk forgets without a trace: what was read longest ago is read again, a part at each run, so
+// that nothing is older than the time that was asked for; and it is said since when the rest was
+// not.
+TEST_F(VerifyTest, EverythingIsReadAgainWithinATimeAndRotIsFound) {
+  const std::string id = world_.take_backup();
+  archive_up_to(20);
+  const Time first = world_.clock.now();
+  EXPECT_FALSE(run().damaged());
+  const repo::VerifyRun noted =
+      repo::last_whole_run(world_.repository, world_.lineage.name).value();
+  EXPECT_EQ(noted.began, first);
+  EXPECT_FALSE(noted.oldest.is_known()) << "it read all";
+  a_minute_passes();
+  rot(world_.segment_object(5));
+  rot(object_of(ObjectKind::kPack));
+  const VerifyResult soon = run();
+  EXPECT_FALSE(soon.damaged()) << words(soon);
+  EXPECT_EQ(soon.lineages.at(0).oldest, repo::LastRead::of(first));
+  EXPECT_EQ(repo::last_whole_run(world_.repository, world_.lineage.name)->oldest,
+            repo::LastRead::of(first));
+
+  uint64_t bytes = soon.lineages.at(0).bytes_unchanged, most = 0;
+  bool found_wal = false, found_pack = false;
+  for (int day = 1; day <= 31; ++day) {
+    world_.clock.advance(std::chrono::hours(24));
+    const VerifyResult result = run();
+    const LineageResult& lineage = result.lineages.at(0);
+    if (!result.damaged()) most = std::max(most, lineage.bytes_due);
+    if (lineage.oldest) {
+      EXPECT_LE(world_.clock.now() - lineage.oldest->time(), std::chrono::hours(24) * 31) << day;
+    }
+    found_wal = found_wal || std::ranges::any_of(lineage.gaps, [](const Gap& gap) {
+                  return gap.first_segment == "000000010000000000000005";
+                });
+    found_pack = found_pack || of(result, id).verdict == Verdict::kDamaged;
+  }
+  EXPECT_TRUE(found_wal);
+  EXPECT_TRUE(found_pack);
+  EXPECT_LT(most, bytes / 2) << "not all at once";
+}
+
+// A record of 0.1.0: what it had taken over from others was read nobody knows when.
+TEST_F(VerifyTest, WhatARecordDoesNotTellTheAgeOfIsReadAgain) {
+  world_.take_backup();
+  archive_up_to(6);
+  EXPECT_FALSE(run().damaged());
+  a_minute_passes();
+  EXPECT_EQ(run().lineages.at(0).segments_read, 0u);
+  a_minute_passes();
+  repo::VerifiedObjects of_old;
+  for (const auto& [kind, name] : world_.objects())
+    if (kind == ObjectKind::kWalSegment)
+      of_old.add(world_.lineage.name, name, world_.store.info(name)->bytes, {});
+  of_old.sort();
+  std::vector<std::string> all;
+  for (const auto& [kind, name] : world_.objects())
+    if (kind == ObjectKind::kVerified) all.push_back(name.substr(name.rfind('/') + 1));
+  repo::put_verified(world_.repository, world_.lineage.name,
+                     {.began = world_.clock.now(), .everything = true}, of_old, all);
+  a_minute_passes();
+  EXPECT_GT(run().lineages.at(0).segments_read, 0u);
+}
+
 TEST_F(VerifyTest, WhatChangedSinceItWasReadIsReadAgain) {
   const std::string id = world_.take_backup();
   EXPECT_FALSE(run().damaged());
