@@ -171,6 +171,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   description.from_standby = online.from_standby();
   check_control_file(cluster::read_control_file(data_directory).control, facts, data_directory,
                      online.start_lsn());
+  require_same_control_file(online.connection(), data_directory);
   // A standby may be days behind, and what it starts from listed for removal.
   writer.protect_wal(facts.timeline, online.start_lsn());
   reporter.note(fmt::format("backup {} starts at {}, timeline {}", id,
@@ -222,6 +223,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   // pg_control last of all files, as basebackup.c does; the bytes kept are those whose CRC was
   // checked. Then stop.
   reporter.phase("finishing", 0);
+  require_same_control_file(online.connection(), data_directory);
   cluster::ControlFileCopy last_control = cluster::read_control_file(data_directory);
   cluster::OnlineBackup::Stopped stopped = online.stop();
   description.stop_time = stop_time(online.connection());

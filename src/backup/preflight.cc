@@ -1,6 +1,7 @@
 #include "backup/preflight.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/users.h"
+#include "cluster/data_directory.h"
 #include "pg/version.h"
 
 namespace holdfast::backup {
@@ -136,6 +138,68 @@ void check_control_file(const pg::ControlFile& control, const cluster::ServerFac
                                pg::to_string(start_lsn)),
          .hint = "Run the backup on the host of the server that conninfo names." +
                  cluster::environment_hint()});
+}
+
+namespace {
+
+// What a checkpoint writes, as the server's function and the file tell it.
+struct LastCheckpoint {
+  pg::Lsn record, redo;
+  pg::TimelineId timeline;
+  std::string next_xid;  // "0:731"
+  uint32_t next_oid = 0;
+  int64_t time = 0;  // seconds since 1970
+  bool operator==(const LastCheckpoint&) const = default;
+};
+
+LastCheckpoint checkpoint_of(const pg::ControlFile& control) {
+  return {.record = control.checkpoint_lsn,
+          .redo = control.redo_lsn,
+          .timeline = control.timeline,
+          .next_xid = fmt::format("{}:{}", control.next_xid >> 32, control.next_xid & UINT32_MAX),
+          .next_oid = control.next_oid,
+          .time = std::chrono::floor<std::chrono::seconds>(control.checkpoint_time)
+                      .time_since_epoch()
+                      .count()};
+}
+
+LastCheckpoint ask_checkpoint(cluster::Connection& connection) {
+  const cluster::Row row = connection.query_row(
+      "SELECT checkpoint_lsn, redo_lsn, timeline_id, next_xid, next_oid, "
+      "pg_catalog.date_part('epoch', checkpoint_time)::pg_catalog.int8 "
+      "FROM pg_catalog.pg_control_checkpoint()");
+  return {.record = pg::parse_lsn(row[0].value_or("")),
+          .redo = pg::parse_lsn(row[1].value_or("")),
+          .timeline = {static_cast<uint32_t>(std::stoul(row[2].value_or("0")))},
+          .next_xid = row[3].value_or(""),
+          .next_oid = static_cast<uint32_t>(std::stoul(row[4].value_or("0"))),
+          .time = std::stoll(row[5].value_or("0"))};
+}
+
+}  // namespace
+
+void require_same_control_file(cluster::Connection& connection, const std::string& data_directory) {
+  // It may make another checkpoint between two questions, but not each time.
+  constexpr int kTries = 5;
+  LastCheckpoint ours, servers;
+  for (int i = 0; i < kTries; ++i) {
+    ours = checkpoint_of(cluster::read_control_file(data_directory).control);
+    servers = ask_checkpoint(connection);
+    if (ours == servers) return;
+  }
+  auto words = [](const LastCheckpoint& last) {
+    return fmt::format("the last checkpoint at {} on timeline {}, of {}, with next transaction {}",
+                       pg::to_string(last.record), pg::to_string(last.timeline),
+                       to_local(Time(std::chrono::seconds(last.time))), last.next_xid);
+  };
+  throw Error({.code = ErrorCode::kWrongCluster,
+               .message = fmt::format("data directory \"{}\" is not the server's", data_directory),
+               .detail = fmt::format(
+                   "It is another server's of the same cluster: its pg_control has {}; the "
+                   "server that conninfo leads to has {}.",
+                   words(ours), words(servers)),
+               .hint = "Run the backup on the host of the server that conninfo names." +
+                       cluster::environment_hint()});
 }
 
 void check_label(const std::string& label) {

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "cluster/connection.h"
 #include "cluster/server_facts.h"
 #include "pg/control_file.h"
 #include "repo/repository.h"
@@ -30,6 +31,11 @@ std::string check_data_directory(const std::string& configured, const cluster::S
 // Throws kWrongCluster.
 void check_control_file(const pg::ControlFile& control, const cluster::ServerFacts& facts,
                         const std::string& data_directory, pg::Lsn start_lsn = {});
+
+// The same by all that pg_control says of the last checkpoint, held against what the server reads
+// in its own: a sibling that was cut off may be further along, at the same path of another host.
+// Behind the start of the backup and at its end. Throws kWrongCluster.
+void require_same_control_file(cluster::Connection& connection, const std::string& data_directory);
 
 // At most 1000 ASCII characters without line breaks. Throws kUsage.
 void check_label(const std::string& label);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -335,6 +336,33 @@ TEST_F(OtherContainer, ThatIsGoneIsDeadWhenSomebodySaysSo) {
   ASSERT_TRUE(comes_true(
       [&] { return query("SELECT pg_catalog.pg_is_in_recovery()").at(0).at(0) == "f"; }));
   EXPECT_EQ(rows(), "102");
+}
+
+// Two hosts with the same path; the address has moved to the other, and the one that was cut off is
+// further along.
+TEST(Backup, CopiesNoDirectoryOfAnotherServerThatIsFurtherAlong) {
+  RecoveryScene scene({});
+  const std::string data = scene.server().data_directory();
+  const std::string twin_data = scene.path("twin");
+  scene.server().stop();
+  run_checked({.arguments = {"cp", "-a", data, twin_data}});
+  scene.server().start();
+  std::ofstream(join_path(twin_data, "postgresql.auto.conf"), std::ios::app)
+      << "archive_command = '/bin/true'\n";
+  PostgresServer twin({.data_directory = twin_data});
+  twin.sql("CREATE TABLE ahead AS SELECT g FROM generate_series(1, 100000) g");
+  twin.sql("SELECT pg_switch_wal()");
+  twin.sql("CHECKPOINT");
+  const Captured refused =
+      run({.arguments = {"unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+                         "mount --bind \"$1\" \"$2\" && exec \"$3\" --config \"$4\" backup", "sh",
+                         twin_data, data, holdfast_program(), scene.config_file()}});
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  EXPECT_NE(refused.err.find("is not the server's"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("the server that conninfo leads to has the last checkpoint at"),
+            std::string::npos)
+      << refused.err;
+  scene.must({"backup"});
 }
 
 }  // namespace
