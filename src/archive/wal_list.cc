@@ -125,13 +125,19 @@ class TimelineReader {
                    .last_commit = {},
                    .first_pushed = {},
                    .last_pushed = {}};
-    if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(first), nullptr)) {
-      if (info->commits.count > 0) range.first_commit = info->commits.first_time;
-      range.first_pushed = info->pushed;
-    }
-    if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(last), nullptr)) {
-      if (info->commits.count > 0) range.last_commit = info->commits.last_time;
-      range.last_pushed = info->pushed;
+    // Segments at the ends may hold no commit; the next that does is looked for from both.
+    uint64_t with_first = first;
+    for (; with_first <= last && !range.first_commit; ++with_first)
+      if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(with_first), nullptr)) {
+        if (info->commits.count > 0) range.first_commit = info->commits.first_time;
+        if (with_first == first) range.first_pushed = info->pushed;
+      }
+    for (uint64_t number = last;; --number) {
+      if (std::optional<repo::WalSegmentInfo> info = info_of(segment_file(number), nullptr)) {
+        if (info->commits.count > 0) range.last_commit = info->commits.last_time;
+        if (number == last) range.last_pushed = info->pushed;
+      }
+      if (range.last_commit || !range.first_commit || number == first) break;
     }
     listed_.ranges.push_back(std::move(range));
     range_first_.reset();

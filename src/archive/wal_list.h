@@ -1,7 +1,7 @@
 // wal_list.h: `wal list`: what the archive holds of each timeline, as ranges without a gap.
 //
-// Memory: ranges, partial segments and timelines, never segments. Requests: the listing, and two
-// small reads to a range.
+// Memory: ranges, partial segments and timelines, never segments. Requests: the listing, and small
+// reads from both ends of a range until one finds a commit: two, unless the server idled there.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +29,7 @@ struct WalRange {
   uint64_t segment_count = 0;
   uint64_t stored_bytes = 0;
   pg::Lsn start_lsn, end_lsn;
-  // Of the first and the last transaction that ended in the first and the last segment; nullopt
-  // when none did there.
+  // Of the first and the last transaction that ended in it; nullopt when none did.
   std::optional<Time> first_commit, last_commit;
   std::optional<Time> first_pushed, last_pushed;
 };

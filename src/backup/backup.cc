@@ -178,6 +178,18 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   reporter.note(fmt::format("backup {} starts at {}, timeline {}", id,
                             pg::to_string(online.start_lsn()), pg::to_string(facts.timeline)));
 
+  // Start completed the segment before it: where the WAL goes is known before hours are spent.
+  WalWait wait{.timeout = options.archive_timeout, .archiver = [&online] {
+                 return cluster::read_archiver_status(online.connection());
+               }};
+  const uint64_t start_segment = pg::segment_of(online.start_lsn(), facts.wal_segment_size);
+  if (!online.from_standby() && start_segment > 1)
+    prove_archiving(repo::WalArchive(repository, lineage),
+                    {.segment = {.timeline = facts.timeline, .segment_number = start_segment - 1},
+                     .status_directory = join_path(data_directory, "pg_wal/archive_status"),
+                     .began = started},
+                    wait, clock, reporter, stop);
+
   // What its configuration consists of: links to it are kept while the files are walked.
   ConfigurationFiles configuration(facts, data_directory);
 
@@ -230,9 +242,6 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
 
   // A backup exists only with the WAL that it needs.
   reporter.phase("waiting for WAL", 0);
-  WalWait wait{.timeout = options.archive_timeout, .archiver = [&online] {
-                 return cluster::read_archiver_status(online.connection());
-               }};
   wait.by_primary = online.from_standby();
   if (online.from_standby() && options.archive_tail)
     wait.archive_tail = [&](const std::string& segment) {

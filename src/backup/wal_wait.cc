@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/task_group.h"
 
 namespace holdfast::backup {
@@ -16,6 +17,7 @@ namespace {
 constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{1000};
 constexpr std::chrono::seconds kWarningInterval{10};
+constexpr std::chrono::seconds kProofPatience{60};
 
 // `needed`: up to where the backup needs it.
 bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& file,
@@ -67,23 +69,16 @@ class Waiting {
     for (std::chrono::milliseconds pause = kFirstPause; !is_there();
          pause = std::min(pause * 2, kLongestPause)) {
       throw_if_stopped(stop_);
-      if (clock_.steady() - started_ >= wait_.timeout) fail(name);
+      if (is_over()) fail(name);
       if (clock_.steady() - warned_ >= kWarningInterval) warn(name);
       wait_for(stop_, pause);
     }
   }
 
- private:
-  void warn(const std::string& name) {
-    warned_ = clock_.steady();
-    std::string failure = last_failure(wait_.archiver());
-    if (failure.empty())
-      reporter_.note(fmt::format("still waiting for WAL segment {}", name));
-    else
-      reporter_.warning(fmt::format("archiving fails: {}", failure));
-  }
+  bool is_over() const { return clock_.steady() - started_ >= wait_.timeout; }
+  bool is_failing() const { return wait_.archiver().is_failing(); }
 
-  [[noreturn]] void fail(const std::string& name) {
+  [[noreturn]] void fail(const std::string& name) const {
     std::string failure = last_failure(wait_.archiver());
     throw Error(
         {.code = ErrorCode::kServer,
@@ -96,6 +91,16 @@ class Waiting {
                        "run \"holdfast check\" there."
                      : "Look for the output of archive_command in the server's log, or run "
                        "\"holdfast check\", which names the cause."});
+  }
+
+ private:
+  void warn(const std::string& name) {
+    warned_ = clock_.steady();
+    std::string failure = last_failure(wait_.archiver());
+    if (failure.empty())
+      reporter_.note(fmt::format("still waiting for WAL segment {}", name));
+    else
+      reporter_.warning(fmt::format("archiving fails: {}", failure));
   }
 
   const WalWait& wait_;
@@ -129,6 +134,44 @@ void wait_for_expiry(const repo::Repository& repository, const repo::Lineage& li
           fmt::format("waiting for the end of an expiry ({}), which may be removing WAL "
                       "that the backup needs",
                       going->by));
+    wait_for(stop, pause);
+  }
+}
+
+void prove_archiving(const repo::WalArchive& archive, const StartSegment& start, WalWait wait,
+                     const Clock& clock, Reporter& reporter, const std::stop_token& stop) {
+  wait.timeout = std::min(wait.timeout, kProofPatience);
+  const Waiting waiting(wait, clock, reporter, stop);
+  const std::string name = pg::segment_file_name(start.segment, archive.segment_size());
+  const pg::WalFileName file = pg::parse_wal_file_name(name, archive.segment_size());
+  const std::string status = join_path(start.status_directory, name);
+  for (std::chrono::milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+    // Looked at before the archive: what is done by then is there.
+    const bool is_ready = stat_if_exists(status + ".ready").has_value();
+    const std::optional<struct stat> done = stat_if_exists(status + ".done");
+    archive.look_again();
+    if (archive.segment_info(file)) return;
+    const bool is_elsewhere =
+        done && Time{std::chrono::seconds{done->st_ctim.tv_sec}} +
+                        std::chrono::microseconds{done->st_ctim.tv_nsec / 1000} >=
+                    start.began;
+    if (is_elsewhere)
+      throw Error({.code = ErrorCode::kServer,
+                   .message = fmt::format("the server archives elsewhere: WAL segment \"{}\" is "
+                                          "archived, and not in this repository",
+                                          name),
+                   .detail = "Without the WAL that is written while it is taken a backup cannot be "
+                             "recovered. Nothing was copied.",
+                   .hint = "Run \"holdfast check\", which names the cause."});
+    if (!is_ready) return;
+    throw_if_stopped(stop);
+    if (waiting.is_over()) {
+      if (waiting.is_failing()) waiting.fail(name);
+      return reporter.note(
+          fmt::format("WAL segment {} is not archived yet: the backup waits for "
+                      "its WAL when all is copied",
+                      name));
+    }
     wait_for(stop, pause);
   }
 }

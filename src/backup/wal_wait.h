@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <stop_token>
+#include <string>
 
 #include "base/reporter.h"
 #include "base/time.h"
@@ -42,5 +43,19 @@ struct WalWait {
 // another cluster's; kInterrupted.
 void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, const WalWait& wait,
                   const Clock& clock, Reporter& reporter, const std::stop_token& stop);
+
+// Before anything is copied: the segment that the backup's start completed is on its way, and what
+// the server takes for archived is in this archive. Waits at most a minute (and wait.timeout) for
+// it. Nothing is proven, and nothing refused, where the segment was archived before `began`, or the
+// archiver only lags behind: the wait at the end decides.
+//
+// Throws kServer: the server has archived it elsewhere, or fails to archive; kInterrupted.
+struct StartSegment {
+  pg::SegmentName segment;       // the last before the backup's start
+  std::string status_directory;  // the server's pg_wal/archive_status
+  Time began;
+};
+void prove_archiving(const repo::WalArchive& archive, const StartSegment& start, WalWait wait,
+                     const Clock& clock, Reporter& reporter, const std::stop_token& stop);
 
 }  // namespace holdfast::backup

@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
 #include <limits>
 #include <time.h>
 #include <vector>
@@ -261,10 +263,47 @@ std::vector<LocalMoment> local_moments(const Civil& civil) {
                .hint = std::move(hint)});
 }
 
+// The day or the time of day that no calendar has, of a text that has the shape of a time; else
+// empty.
+std::string what_cannot_be(std::string_view text) {
+  constexpr std::array<std::string_view, 12> kMonths = {
+      "January", "February", "March",     "April",   "May",      "June",
+      "July",    "August",   "September", "October", "November", "December"};
+  constexpr int kHighest = 99;  // of two digits
+  Scanner scan(text);
+  if (const std::optional<int> year = scan.number(4, 1, 9999); year && scan.take('-')) {
+    const std::optional<int> month = scan.number(2, 0, kHighest);
+    if (!month || !scan.take('-')) return {};
+    const std::optional<int> day = scan.number(2, 0, kHighest);
+    if (!day) return {};
+    if (*month < 1 || *month > 12) return fmt::format("There is no month {:02}.", *month);
+    if (const int days = days_in_month(*year, *month); *day < 1 || *day > days)
+      return fmt::format("{} {} has {} days.", kMonths[static_cast<size_t>(*month - 1)], *year,
+                         days);
+    if (!scan.take_any("Tt ")) return {};
+  } else {
+    scan = Scanner(text);
+    scan.letters();  // "yesterday"
+    scan.skip_blanks();
+  }
+  for (const int highest : {23, 59, 59}) {
+    const std::optional<int> part = scan.number(2, 0, kHighest);
+    if (!part) return {};
+    if (*part > highest)
+      return "A time of day goes from 00:00:00 to 23:59:59; what follows is the next day's 00:00.";
+    if (!scan.take(':')) return {};
+  }
+  return {};
+}
+
 [[noreturn]] void throw_malformed_time(std::string_view text) {
-  throw_invalid_time(text, "A time is a date, or a date and a time of day with or without a zone.",
-                     "Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 "
-                     "08:22 or 2026-11-22.");
+  std::string detail = what_cannot_be(text);
+  if (detail.empty())
+    detail = "A time is a date, or a date and a time of day with or without a zone.";
+  throw_invalid_time(text, std::move(detail),
+                     "Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, \"2026-11-22 "
+                     "08:22 Europe/Berlin\" or 2026-11-22, or in words: now, \"10 minutes ago\", "
+                     "\"today 08:22\", \"yesterday 14:00\".");
 }
 
 [[noreturn]] void throw_invalid_duration(std::string_view text, std::string detail) {
@@ -469,13 +508,11 @@ std::string to_compact_utc(Time time) {
                      civil.hour, civil.minute, civil.second);
 }
 
-Time parse_time(std::string_view text) {
-  Scanner scan(text);
-  Civil civil;
-  if (!scan_date(scan, civil)) throw_malformed_time(text);
-  if (scan.at_end()) return resolve_local(text, civil, {});
-  if (!scan.take_any("Tt ") || !scan_time_of_day(scan, civil, false)) throw_malformed_time(text);
+namespace {
 
+// The rest of a time, behind its date or a word for it. `text`: all of it, for messages.
+Time read_behind_date(std::string_view text, Scanner& scan, Civil& civil) {
+  if (!scan_time_of_day(scan, civil, false)) throw_malformed_time(text);
   scan.take(' ');
   if (scan.at_end()) {
     if (text.back() == ' ') throw_malformed_time(text);
@@ -492,6 +529,102 @@ Time parse_time(std::string_view text) {
   const std::optional<int64_t> offset = scan_offset(scan, true);
   if (!offset || !scan.at_end()) throw_malformed_time(text);
   return make_time(seconds_of(civil) - *offset, civil.microsecond);
+}
+
+// This process's zone is another one as long as this lives. For one thread alone.
+class InZone {
+ public:
+  explicit InZone(const std::string& name) {
+    if (const char* before = getenv("TZ")) before_ = before;
+    setenv("TZ", name.c_str(), 1);
+    tzset();
+  }
+  ~InZone() {
+    if (before_)
+      setenv("TZ", before_->c_str(), 1);
+    else
+      unsetenv("TZ");
+    tzset();
+  }
+  InZone(const InZone&) = delete;
+  InZone& operator=(const InZone&) = delete;
+
+ private:
+  std::optional<std::string> before_;
+};
+
+// "Europe/Berlin", which this host must know: the C library takes an unknown one for UTC.
+void require_zone(std::string_view text, const std::string& name) {
+  const bool is_name = std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '+' || c == '-' || c == '/';
+  });
+  const char* directory = getenv("TZDIR");
+  const std::string file =
+      fmt::format("{}/{}", directory != nullptr ? directory : "/usr/share/zoneinfo", name);
+  if (!is_name || name.starts_with('/') || !std::filesystem::is_regular_file(file))
+    throw_invalid_time(text, fmt::format("This host knows no time zone \"{}\".", name),
+                       "Write the zone as its place is written in /usr/share/zoneinfo, for example "
+                       "Europe/Berlin, or as an offset from UTC, for example +00 or +01:00.");
+}
+
+// What parse_moment() reads, in this process's zone. `text`: all that was typed.
+Time read_moment(std::string_view text, std::string_view words, Time now) {
+  const std::string lowered = lower(words);
+  if (lowered == "now") return now;
+  constexpr std::string_view kAgo = " ago";
+  if (lowered.ends_with(kAgo)) {
+    const Microseconds ago =
+        parse_duration(std::string_view(lowered).substr(0, lowered.size() - kAgo.size()));
+    if (now < Time::min() + ago) throw_malformed_time(text);
+    return now - ago;
+  }
+  Scanner scan(words);
+  const std::string day = lower(scan.letters());
+  const bool is_clock_alone = day.empty() && words.size() > 2 && words[2] == ':';
+  if (day != "today" && day != "yesterday" && !is_clock_alone) {
+    if (words.size() < text.size()) {  // a zone's name stood behind it
+      Civil civil;
+      if (!scan_date(scan, civil)) throw_malformed_time(text);
+      if (scan.at_end()) return resolve_local(text, civil, {});
+      if (!scan.take_any("Tt ") || !scan_time_of_day(scan, civil, false) || !scan.at_end())
+        throw_malformed_time(text);
+      return resolve_local(text, civil, {});
+    }
+    return parse_time(text);
+  }
+  // Noon is on the same date whatever the clocks do, so a day back from it is yesterday.
+  const int64_t seconds = floor<Seconds>(now.time_since_epoch()).count();
+  Civil civil = to_civil(now, local_zone(seconds).offset);
+  civil.hour = 12;
+  civil.minute = civil.second = 0;
+  civil.microsecond = 0;
+  if (day == "yesterday") civil = to_civil(make_time(seconds_of(civil) - kSecondsPerDay, 0));
+  civil.hour = 0;
+  if (scan.at_end()) return resolve_local(text, civil, {});
+  if (!is_clock_alone && !scan.take(' ')) throw_malformed_time(text);
+  return read_behind_date(text, scan, civil);
+}
+
+}  // namespace
+
+Time parse_time(std::string_view text) {
+  Scanner scan(text);
+  Civil civil;
+  if (!scan_date(scan, civil)) throw_malformed_time(text);
+  if (scan.at_end()) return resolve_local(text, civil, {});
+  if (!scan.take_any("Tt ")) throw_malformed_time(text);
+  return read_behind_date(text, scan, civil);
+}
+
+Time parse_moment(std::string_view text, Time now) {
+  const size_t blank = text.rfind(' ');
+  const std::string_view last = blank == std::string_view::npos ? "" : text.substr(blank + 1);
+  if (last.find('/') == std::string_view::npos) return read_moment(text, text, now);
+  const std::string zone(last);
+  require_zone(text, zone);
+  const InZone there(zone);
+  return read_moment(text, text.substr(0, blank), now);
 }
 
 Time from_postgres_microseconds(int64_t value) {

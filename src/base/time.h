@@ -32,10 +32,15 @@ std::string to_postgres(Time time);
 std::string to_local(Time time);
 // "20261122T082239Z": in backup ids.
 std::string to_compact_utc(Time time);
-// A time as a person types it: RFC 3339, or "2026-11-22 08:22:39[.5][ ][+00|+01:00|Z|UTC]", or
-// without seconds, or a date alone (midnight). Without a zone it is read in this process's zone.
-// Throws kInvalidText with a hint.
+// A written time: RFC 3339, or "2026-11-22 08:22:39[.5][ ][+00|+01:00|Z|UTC]", or without seconds,
+// or a date alone (midnight). Without a zone it is read in this process's zone. Throws kInvalidText
+// with a hint.
 Time parse_time(std::string_view text);
+// A time as a person types it: one of those, or with the name of a zone behind it
+// ("Europe/Berlin"), "now", "10 minutes ago", "today", "yesterday", either with a time of day, or a
+// time of day alone (today's). REQUIRES, for a zone's name: no other thread, because this process's
+// zone is changed for as long as it is read.
+Time parse_moment(std::string_view text, Time now);
 // PostgreSQL's WAL and protocol timestamps: microseconds since 2000-01-01 00:00:00 UTC.
 Time from_postgres_microseconds(int64_t value);
 

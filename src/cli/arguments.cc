@@ -4,18 +4,22 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "base/process.h"
 #include "base/time.h"
+#include "cli/help.h"
 #include "pg/transaction_id.h"
 
 namespace holdfast::cli {
 namespace {
 
+constexpr const char* kSettings = "Settings";
 constexpr const char* kServerIsDead =
     "the server that postmaster.pid names has ended, where that cannot be seen from here";
 
@@ -40,7 +44,7 @@ void add_settings(CLI::App& app, Arguments& arguments) {
            [&arguments, key](const std::string& text) { arguments.sources.options[key] = text; },
            meaning)
         ->type_name(std::string(setting.value_name))
-        ->group("Settings");
+        ->group(kSettings);
   }
 }
 
@@ -54,7 +58,10 @@ void add_lineage(CLI::App* command, Arguments& arguments) {
 }
 
 void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
-  command->add_option("--to", texts.time, "recover to the last commit at or before this time")
+  command
+      ->add_option("--to", texts.time,
+                   "recover to the last commit at or before this time: \"2026-11-22 08:22\", "
+                   "\"yesterday 14:00\", \"10 minutes ago\"")
       ->type_name("TIME")
       ->group("Target");
   command->add_option("--to-lsn", texts.lsn, "recover to the record at this LSN")
@@ -91,15 +98,18 @@ void add_target(CLI::App* command, Arguments& arguments, TargetTexts& texts) {
       ->group("Target");
 }
 
-[[noreturn]] void usage(std::string message, std::string detail, const std::string& command) {
-  throw Error(
-      {.code = ErrorCode::kUsage,
-       .message = std::move(message),
-       .detail = std::move(detail),
-       .hint = fmt::format("See \"holdfast{}{} --help\".", command.empty() ? "" : " ", command)});
+// `meant`: what was meant instead, as it is to be typed; empty when nobody knows.
+[[noreturn]] void usage(std::string message, std::string detail, const std::string& command,
+                        const std::string& meant = {}) {
+  throw Error({.code = ErrorCode::kUsage,
+               .message = std::move(message),
+               .detail = std::move(detail),
+               .hint = fmt::format("{}See \"holdfast{}{} --help\".",
+                                   meant.empty() ? "" : fmt::format("Did you mean \"{}\"? ", meant),
+                                   command.empty() ? "" : " ", command)});
 }
 
-void read_target(Arguments& arguments, const TargetTexts& texts) {
+void read_target(Arguments& arguments, const TargetTexts& texts, const Clock& clock) {
   recovery::Target& target = arguments.target;
   const int given = int{!texts.time.empty()} + int{!texts.lsn.empty()} + int{!texts.xid.empty()} +
                     int{!texts.name.empty()} + int{texts.latest} + int{texts.immediate};
@@ -109,7 +119,11 @@ void read_target(Arguments& arguments, const TargetTexts& texts) {
   using recovery::TargetKind;
   if (!texts.time.empty()) {
     target.kind = TargetKind::kTime;
-    target.time = parse_time(texts.time);
+    // What was understood of words is printed back; a written time is in the plan.
+    if (error_of({ErrorCode::kInvalidText}, [&] { target.time = parse_time(texts.time); })) {
+      target.time = parse_moment(texts.time, clock.now());
+      arguments.understood = fmt::format("--to \"{}\" is {}", texts.time, to_local(target.time));
+    }
   } else if (!texts.lsn.empty()) {
     target.kind = TargetKind::kLsn;
     target.lsn = pg::parse_lsn(texts.lsn);
@@ -178,6 +192,16 @@ void require_only_the_place(const CLI::App& restore, const std::string& command)
   }
 }
 
+// What a command above the chosen one would do with them: "drill list --destroy" destroys nothing.
+void refuse_options_of_parents(const std::vector<const CLI::App*>& commands,
+                               const std::string& command) {
+  for (size_t at = 1; at + 1 < commands.size(); ++at)
+    for (const CLI::Option* option : commands[at]->get_options())
+      if (option->count() > 0)
+        usage(fmt::format("unknown option \"{}\"", option->get_name()),
+              fmt::format("It is one of \"holdfast {}\".", commands[at]->get_name()), command);
+}
+
 void choice(CLI::Option* option, std::vector<std::string> values) {
   option
       ->check([values = std::move(values)](const std::string& text) {
@@ -186,6 +210,23 @@ void choice(CLI::Option* option, std::vector<std::string> values) {
                    : fmt::format("\"{}\" is not one of {}", text, fmt::join(values, ", "));
       })
       ->type_name("WORD");
+}
+
+// The options that say where, as they were given; the cluster last, where it is read best.
+std::vector<WholeCommands::Option> place_options(const config::Sources& sources) {
+  std::vector<WholeCommands::Option> options;
+  const auto add = [&](std::vector<std::string> names, const std::string& value) {
+    options.push_back({.names = names, .words = names.front() + " " + shell_quote(value)});
+  };
+  if (!sources.config_file.empty()) add({"--config"}, sources.config_file);
+  for (const char* key : {"repo.url", "repo.key_file", "repo.passphrase_file", "cluster.pgdata",
+                          "cluster.conninfo", "cluster.bindir"})
+    if (auto given = sources.options.find(key); given != sources.options.end())
+      for (const config::Setting& setting : config::settings_table())
+        if (setting.key == key) add({std::string(setting.option)}, given->second);
+  if (auto given = sources.options.find("cluster"); given != sources.options.end())
+    add({"-c", "--cluster"}, given->second);
+  return options;
 }
 
 // The first option of the line that none of `commands` has; empty without. A word behind it may be
@@ -203,6 +244,67 @@ std::string unknown_option(const std::vector<const CLI::App*>& commands, int arg
       return name;
   }
   return {};
+}
+
+// The option of these commands that was meant by an unknown one.
+std::string meant_option(const std::vector<const CLI::App*>& commands, const std::string& unknown) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : commands)
+    for (const CLI::Option* option : command->get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  return meant_word(unknown, known).value_or(std::string());
+}
+
+// The command below `above` that was meant by `word`, whole.
+std::string meant_command(const CLI::App& above, const std::string& above_words,
+                          const std::string& word) {
+  std::vector<std::string> known;
+  for (const CLI::App* command : above.get_subcommands(nullptr))
+    known.push_back(command->get_name());
+  const std::optional<std::string> meant = meant_word(word, known);
+  if (!meant) return {};
+  return fmt::format("holdfast {}{}{}", above_words, above_words.empty() ? "" : " ", *meant);
+}
+
+// A command's options as its page of help has them.
+std::vector<HelpItem> help_options(const CLI::App& command) {
+  std::vector<HelpItem> items;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_positional() || option->get_group().empty()) continue;
+    std::string term;
+    for (const std::string& name : option->get_snames()) term += fmt::format("-{}, ", name);
+    term += fmt::format("--{}", option->get_lnames().front());
+    if (option->get_type_size_max() > 0 && !option->get_type_name().empty())
+      term += " " + option->get_type_name();
+    items.push_back({.term = std::move(term),
+                     .meaning = option->get_description(),
+                     .group = option->get_group() == "Options" ? "" : option->get_group()});
+  }
+  std::ranges::stable_sort(items, {}, [](const HelpItem& item) { return !item.group.empty(); });
+  return items;
+}
+
+std::string help_of(const CLI::App& program, const CLI::App& command, const std::string& words) {
+  HelpPage page{.command = words, .meaning = command.get_description()};
+  page.needs_command = &command == &program || command.get_require_subcommand_min() > 0;
+  for (const CLI::App* below : command.get_subcommands(nullptr))
+    page.commands.push_back({.term = below->get_name(), .meaning = below->get_description()});
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_positional()) continue;
+    const std::string word =
+        option->get_name() + (option->get_items_expected_max() > 1 ? "..." : "");
+    page.options.push_back({.term = word, .meaning = option->get_description(), .group = "Words"});
+    page.words += (page.words.empty() ? "" : " ") +
+                  (option->get_required() ? word : fmt::format("[{}]", word));
+  }
+  if (&command != &program)
+    std::ranges::move(help_options(command), std::back_inserter(page.options));
+  std::erase_if(page.options, [](const HelpItem& item) { return item.term == "-h, --help"; });
+  for (HelpItem& item : help_options(program)) {
+    const bool is_setting = item.group == kSettings && !item.term.starts_with("--repo ");
+    (is_setting ? page.settings : page.everywhere).push_back(std::move(item));
+  }
+  return help_text(page);
 }
 
 // The library's sentence about a line that does not parse, in our words.
@@ -231,15 +333,14 @@ std::string in_our_words(const CLI::ParseError& error, bool has_command) {
 
 }  // namespace
 
-Arguments parse_arguments(int argc, const char* const* argv) {
+Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock) {
   Arguments arguments;
   TargetTexts target;
   CLI::App app("PostgreSQL backup and recovery that proves itself", "holdfast");
   app.fallthrough();
   app.require_subcommand(0, 1);
   app.set_help_flag("-h,--help", "show this help");
-  app.set_version_flag("--version", "holdfast " HOLDFAST_VERSION, "show the version");
-  app.get_formatter()->column_width(34);
+  app.set_version_flag("-V,--version", "holdfast " HOLDFAST_VERSION, "show the version");
   app.add_option("--config", arguments.sources.config_file,
                  "configuration file (default HOLDFAST_CONFIG, else /etc/holdfast/holdfast.toml)")
       ->type_name("FILE");
@@ -254,6 +355,10 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   std::string progress = "auto";
   choice(app.add_option("--progress", progress, "auto, bar, lines, json or none"),
          {"auto", "bar", "lines", "json", "none"});
+  std::string colour = "auto";
+  choice(app.add_option("--color", colour,
+                        "auto (on a terminal, unless NO_COLOR is set), always or never"),
+         {"auto", "always", "never"});
   add_settings(app, arguments);
 
   std::map<const CLI::App*, std::string> names;
@@ -313,6 +418,8 @@ Arguments parse_arguments(int argc, const char* const* argv) {
       ->add_option("--archive-timeout", arguments.archive_timeout,
                    "how long to wait for the last WAL to be archived (default 1h)")
       ->type_name("DURATION");
+  backup->add_flag("--if-none-runs", arguments.if_none_runs,
+                   "do nothing, successfully, while a backup of the cluster is at work");
   command(backup, "list", "the backups, oldest first");
   CLI::App* show = command(backup, "show", "one backup");
   show->add_option("ID", arguments.words, "an id, the beginning of one, or latest")
@@ -538,6 +645,11 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   demo->add_option("--directory", arguments.directory, "where (default: a new temporary directory)")
       ->type_name("DIR");
 
+  CLI::App* help = command(&app, "help", "what a command does, and its options");
+  std::vector<std::string> help_words;
+  help->add_option("COMMAND", help_words, "its words, as in \"help backup list\"")->expected(0, -1);
+  CLI::App* version = command(&app, "version", "the version of this program");
+
   // The program, and the commands of the line from the outermost on.
   auto commands = [&] {
     std::vector<const CLI::App*> all = {&app};
@@ -555,35 +667,61 @@ Arguments parse_arguments(int argc, const char* const* argv) {
     arguments.output = "holdfast " HOLDFAST_VERSION "\n";
     return arguments;
   } catch (const CLI::CallForHelp&) {
-    const CLI::App* at = commands().back();
-    arguments.output =
-        at == &app
-            ? app.help()
-            : at->help("holdfast " + names.at(at).substr(0, names.at(at).rfind(at->get_name())),
-                       CLI::AppFormatMode::Normal);
+    arguments.output = help_of(app, *commands().back(), chosen());
     return arguments;
   } catch (const CLI::ParseError& error) {
     const std::string command_words = chosen();
-    if (command_words.empty() && argc > 1 && !std::string_view(argv[1]).starts_with('-'))
-      usage(fmt::format("unknown command \"{}\"", argv[1]), {}, command_words);
-    const std::string unknown = unknown_option(commands(), argc, argv);
-    usage(unknown.empty() ? in_our_words(error, !command_words.empty())
-                          : fmt::format("unknown option \"{}\"", unknown),
-          {}, command_words);
+    // What nobody took, in the order of the line: a word that comes first was to be a command.
+    const std::vector<std::string> left = app.remaining(true);
+    const std::string word = left.empty() || left.front().starts_with('-') ? "" : left.front();
+    const std::string option = unknown_option(commands(), argc, argv);
+    if (!option.empty() && (word.empty() || !command_words.empty()))
+      usage(fmt::format("unknown option \"{}\"", option), {}, command_words,
+            meant_option(commands(), option));
+    usage(command_words.empty() && !word.empty() ? fmt::format("unknown command \"{}\"", word)
+                                                 : in_our_words(error, !command_words.empty()),
+          {}, command_words,
+          word.empty() ? word : meant_command(*commands().back(), command_words, word));
   }
   arguments.command = chosen();
-  if (arguments.command.empty()) {
-    arguments.output = app.help();
+  std::vector<std::string> verbs;
+  for (const CLI::App* verb : app.get_subcommands(nullptr))
+    if (verb != help && verb != version && verb != demo)  // these are the same everywhere
+      verbs.push_back(verb->get_name());
+  arguments.commands = WholeCommands(place_options(arguments.sources), std::move(verbs));
+  if (arguments.command.empty() || help->parsed()) {
+    const CLI::App* at = &app;
+    std::string words;
+    for (const std::string& word : help_words) {
+      const std::vector<const CLI::App*> all = at->get_subcommands(nullptr);
+      const auto found = std::ranges::find(all, word, &CLI::App::get_name);
+      if (found == all.end())
+        usage(fmt::format("unknown command \"{}\"", word), {}, words,
+              meant_command(*at, words, word));
+      at = *found;
+      words = names.at(at);
+    }
+    arguments.command.clear();
+    arguments.output = help_of(app, *at, words);
     return arguments;
   }
+  if (version->parsed()) {
+    arguments.command.clear();
+    arguments.output = "holdfast " HOLDFAST_VERSION "\n";
+    return arguments;
+  }
+  refuse_options_of_parents(commands(), arguments.command);
   const std::map<std::string, ProgressStyle> styles = {{"auto", ProgressStyle::kAuto},
                                                        {"bar", ProgressStyle::kBar},
                                                        {"lines", ProgressStyle::kLines},
                                                        {"json", ProgressStyle::kJson},
                                                        {"none", ProgressStyle::kNone}};
   arguments.progress = styles.at(progress);
+  arguments.colour = colour == "always"  ? ColourWhen::kAlways
+                     : colour == "never" ? ColourWhen::kNever
+                                         : ColourWhen::kAuto;
   if (arguments.command == "drill") {
-    read_target(arguments, target);
+    read_target(arguments, target, clock);
     const recovery::Target& chosen_target = arguments.target;
     if (arguments.destroy &&
         (chosen_target.kind != recovery::TargetKind::kLatest || chosen_target.timeline ||
@@ -603,7 +741,7 @@ Arguments parse_arguments(int argc, const char* const* argv) {
   if (arguments.replace && !arguments.configure_server)
     usage("--replace goes with --configure-server", {}, arguments.command);
   if (arguments.command == "restore") {
-    read_target(arguments, target);
+    read_target(arguments, target, clock);
     keep_typed(argc, argv, arguments);
     if (arguments.resume) require_only_the_place(*restore, arguments.command);
     if (arguments.into.empty() != arguments.in_place)

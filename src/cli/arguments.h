@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
+#include "cli/terminal.h"
+#include "cli/whole_commands.h"
 #include "config/settings.h"
 #include "recovery/target.h"
 
@@ -20,10 +23,12 @@ struct Arguments {
   std::string command;  // "backup list"; empty: only help or version was wanted, and `output` is it
   std::string output;
   config::Sources sources;
+  WholeCommands commands;  // those in what is printed, with what says where
   bool json = false;
   bool quiet = false;
   bool verbose = false;
   ProgressStyle progress = ProgressStyle::kAuto;
+  ColourWhen colour = ColourWhen::kAuto;
 
   // init
   // The line as it was typed, for a shell; of init without --configure-server.
@@ -34,6 +39,7 @@ struct Arguments {
   std::string checkpoint = "fast";
   std::string label;
   std::string archive_timeout = "1h";
+  bool if_none_runs = false;
   // check
   std::string check_timeout = "60s";
   bool read_only = false, nagios = false;
@@ -62,8 +68,9 @@ struct Arguments {
   bool delta = false;
   std::vector<std::string> tablespaces;  // "OLD=NEW"
   recovery::Target target;
-  std::string action;   // "promote", "pause", "shutdown" or empty
-  std::string archive;  // "on", "off" or empty
+  std::string understood;  // of a time in words; else empty
+  std::string action;      // "promote", "pause", "shutdown" or empty
+  std::string archive;     // "on", "off" or empty
   bool start = false;
   bool resume = false;
   bool production = false;
@@ -80,7 +87,8 @@ struct Arguments {
   std::string directory;
 };
 
-// Throws kUsage: what is wrong, and which --help tells more.
-Arguments parse_arguments(int argc, const char* const* argv);
+// Throws kUsage: what is wrong, and which --help tells more. `clock`: for times in words. Before
+// any other thread (a time may name its zone).
+Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock);
 
 }  // namespace holdfast::cli

@@ -2,12 +2,14 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "cli/terminal.h"
 #include "cluster/connection.h"
 #include "cluster/data_directory.h"
 #include "cluster/server_facts.h"
@@ -91,7 +93,8 @@ std::optional<setup::ArchivePlace> archive_place_of(const std::string& command) 
   }
   std::optional<setup::ArchivePlace> place;
   error_of([&] {
-    const Arguments parsed = parse_arguments(static_cast<int>(line.size()), line.data());
+    const Arguments parsed =
+        parse_arguments(static_cast<int>(line.size()), line.data(), system_clock());
     if (parsed.command != "wal push") return;
     const config::Settings settings = config::Settings::load(parsed.sources);
     place = {.cluster = settings.cluster(), .repository = archived_repository(settings)};
@@ -135,7 +138,27 @@ restore::SandboxOptions sandbox_options(const Call& call) {
   return options;
 }
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(const Call& call, const std::string& text) {
+  call.reporter.clear();
+  std::string whole = call.arguments.commands.complete(text);
+  if (const size_t columns = terminal_width(STDOUT_FILENO); columns > 0)
+    whole = fitted(whole, columns);
+  if (wants_colour(call.arguments.colour, STDOUT_FILENO)) whole = coloured(whole);
+  std::fwrite(whole.data(), 1, whole.size(), stdout);
+}
+
+void print(const Call& call, const Json& document) {
+  call.reporter.clear();
+  const std::string text = document.dump() + "\n";
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void print(const Call& call, const Json& document, const std::string& text) {
+  if (call.arguments.json)
+    print(call, document);
+  else
+    print(call, text);
+}
 
 std::string unless_quiet(const Call& call, bool is_well, std::string text) {
   return call.arguments.quiet && is_well ? std::string() : std::move(text);

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
 #include "config/settings.h"
 #include "repo/lineage_choice.h"
 #include "repo/repository.h"
@@ -21,7 +23,7 @@ struct Call {
   const Arguments& arguments;
   const config::Settings& settings;
   const Clock& clock;
-  Reporter& reporter;
+  ProgressReporter& reporter;
   std::stop_token stop;
 };
 
@@ -64,8 +66,11 @@ std::vector<std::pair<std::string, std::string>> server_environment(const Call& 
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);
 
-// Writes to stdout.
-void print(const std::string& text);
+// Takes the bar off and writes to stdout: a text, its commands whole, in colour where that is
+// wanted; a document; a result as one of them, by --json.
+void print(const Call& call, const std::string& text);
+void print(const Call& call, const Json& document);
+void print(const Call& call, const Json& document, const std::string& text);
 // The text of what a command has done: empty with -q when all is well. What only shows something,
 // and every JSON document, is shown with -q too.
 std::string unless_quiet(const Call& call, bool is_well, std::string text);

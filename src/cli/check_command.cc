@@ -1,6 +1,5 @@
 #include "cli/check_command.h"
 
-#include <cstdio>
 #include <memory>
 #include <unistd.h>
 
@@ -39,15 +38,15 @@ int run_check(const Call& call) {
   const setup::CheckResult result =
       setup::check(options, open, call.clock, call.reporter, call.stop);
   if (call.arguments.nagios) {
-    print(view::nagios_line(result, options.cluster));
+    print(call, view::nagios_line(result, options.cluster));
     return view::nagios_status(result);
   }
   if (call.arguments.json)
-    print(view::json(result).dump() + "\n");
+    print(call, call.arguments.commands.complete_sentences(view::json(result)));
   else if (!call.arguments.quiet)
-    print(view::text(result));
+    print(call, view::text(result));
   else if (!result.is_well())
-    print(view::text_of_what_is_wrong(result));
+    print(call, view::text_of_what_is_wrong(result));
   return (result.proven || result.read_only) && result.cause() == nullptr ? 0 : 1;
 }
 

@@ -22,6 +22,7 @@
 #include "cli/export_command.h"
 #include "cli/import_command.h"
 #include "cli/lineage_commands.h"
+#include "cli/prompt.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
 #include "drill/demo.h"
@@ -39,14 +40,13 @@ namespace {
 
 template <typename Result>
 void show(const Call& call, const Result& result) {
-  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
+  print(call, view::json(result), view::text(result));
 }
 
 // Of a command that does something.
 template <typename Result>
 void show_done(const Call& call, const Result& result, bool is_well = true) {
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, is_well, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
 }
 
 repo::KeySource make_key_file(const Call& call, const std::string& key_file,
@@ -66,6 +66,7 @@ repo::KeySource make_key_file(const Call& call, const std::string& key_file,
 
 int run_init(const Call& call) {
   const config::Settings& settings = call.settings;
+  settings.cluster();  // that none was chosen is no reason to make a key file
   const std::string& key_file = settings.text("repo.key_file");
   const bool makes_key = call.arguments.encrypt && !key_file.empty() && !lstat_if_exists(key_file);
   repo::KeySource key;
@@ -111,21 +112,42 @@ int run_init(const Call& call) {
                   *target, call.reporter, call.stop);
   const std::string text =
       view::text(result, url, call.arguments.typed_command + " --configure-server");
-  print(call.arguments.json ? view::json(result).dump() + "\n" : unless_quiet(call, true, text));
+  print(call, view::json(result), unless_quiet(call, true, text));
   return 0;
 }
 
 int run_info(const Call& call) {
-  const OpenRepository opened(call);
+  const std::unique_ptr<store::Store> store = store::open_store(call.settings.repository_url());
+  const repo::Repository repository =
+      repo::Repository::open(*store, call.settings.key(), call.settings.repository_id());
+  // Of all clusters, unless one was named; one that is configured alone is no choice.
   const bool chosen = call.arguments.sources.options.contains("cluster");
-  show(call, setup::info(opened.repository, chosen ? call.settings.cluster() : std::string()));
+  show(call, setup::info(repository, chosen ? call.settings.cluster() : std::string()));
   return 0;
+}
+
+// Says so when a backup of the cluster is at work, or may be on another host.
+bool is_backup_at_work(const Call& call, const OpenRepository& opened) {
+  for (const expire::Claim& claim : expire::list_claims(opened.cluster, opened.repository)) {
+    if (claim.intent.what != "backup" || claim.state == ProcessState::kDead) continue;
+    const std::string by =
+        fmt::format("process {} on host \"{}\"", claim.intent.pid, claim.intent.host);
+    call.reporter.note(fmt::format("a backup is at work ({}): nothing was done", by));
+    if (call.arguments.json)
+      print(call, Json::object()
+                      .set("schema", "holdfast.backup.v1")
+                      .set("backup", Json())
+                      .set("at_work", by));
+    return true;
+  }
+  return false;
 }
 
 int run_backup(const Call& call) {
   const OpenRepository opened(call);
   opened
       .lineages();  // a name that the repository does not know is refused by that, not by a server
+  if (call.arguments.if_none_runs && is_backup_at_work(call, opened)) return 0;
   const backup::BackupResult result =
       backup::backup({.cluster = call.settings.cluster(),
                       .conninfo = call.settings.text("cluster.conninfo"),
@@ -171,13 +193,13 @@ int run_backup_list(const Call& call) {
     Json list = Json::array();
     for (const auto& [id, mark] : deleted)
       list.push(Json::object().set("id", id).set("deleted", to_rfc3339(mark.at)));
-    print(view::json(backups, unreadable).set("deleted", std::move(list)).dump() + "\n");
+    print(call, view::json(backups, unreadable).set("deleted", std::move(list)));
     return 0;
   }
-  print(view::text(backups, unreadable));
+  print(call, view::text(backups, unreadable));
   for (const auto& [id, mark] : deleted)
-    print(fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
-                      to_local(mark.at), id, id));
+    print(call, fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
+                            to_local(mark.at), id, id));
   return 0;
 }
 
@@ -191,32 +213,32 @@ int run_backup_show(const Call& call) {
 }
 
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm(std::string_view what, const std::string& question) {
-  const Error refused({.code = ErrorCode::kUsage,
-                       .message = fmt::format("restore {} was not confirmed", what),
-                       .detail = question,
-                       .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
-  if (isatty(STDIN_FILENO) != 1) throw Error(refused);
-  std::fputs(fmt::format("{}\nGo on? (yes/no) ", question).c_str(), stderr);
-  std::array<char, 16> answer{};
-  if (std::fgets(answer.data(), answer.size(), stdin) == nullptr ||
-      std::string_view(answer.data()) != "yes\n")
-    throw Error(refused);
+void confirm(const Call& call, std::string_view what, const std::string& question) {
+  call.reporter.clear();
+  if (!agrees(question + "\n", call.stop))
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("restore {} was not confirmed", what),
+                 .detail = question,
+                 .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
 }
 
 int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
   if (arguments.in_place && !arguments.yes && !arguments.dry_run && !arguments.resume)
-    confirm("--in-place",
-            fmt::format("The data directory of cluster \"{}\" will be {} and restored; WAL in it "
+    confirm(call, "--in-place",
+            fmt::format("The data directory of cluster \"{}\" will be {} and restored{}; WAL in it "
                         "that is not archived is saved first.",
-                        settings.cluster(), arguments.delta ? "written over" : "emptied"));
+                        settings.cluster(), arguments.delta ? "written over" : "emptied",
+                        arguments.target.kind == recovery::TargetKind::kLatest
+                            ? ""
+                            : ", to " + recovery::to_string(arguments.target)));
   if (arguments.delta && !arguments.in_place && !arguments.yes && !arguments.dry_run &&
       is_directory(arguments.into) && !is_empty_directory(arguments.into))
-    confirm("--delta", fmt::format("What is in \"{}\" and not in the backup will be removed, its "
-                                   "WAL too.",
-                                   absolute_path(arguments.into)));
+    confirm(call, "--delta",
+            fmt::format("What is in \"{}\" and not in the backup will be removed, its "
+                        "WAL too.",
+                        absolute_path(arguments.into)));
   const OpenRepository opened(call);
   restore::RestoreOptions options;
   options.cluster = settings.cluster();
@@ -297,8 +319,8 @@ int run_demo(const Call& call) {
        .bindir = call.settings.text("cluster.bindir"),
        .program = program_path(),
        .jobs = call.settings.integer("jobs")},
-      [](std::string_view line) {
-        print(fmt::format("{}\n", line));
+      [&call](std::string_view line) {
+        print(call, fmt::format("{}\n", line));
         std::fflush(stdout);
       },
       call.clock, call.stop);
@@ -347,10 +369,11 @@ constexpr std::array kCommands = {
 
 }  // namespace
 
-int run_command(const Arguments& arguments, const Clock& clock, Reporter& reporter,
+int run_command(const Arguments& arguments, const Clock& clock, ProgressReporter& reporter,
                 std::stop_token stop) {
   const config::Settings settings = config::Settings::load(arguments.sources);
   const Call call{arguments, settings, clock, reporter, std::move(stop)};
+  if (!arguments.understood.empty()) reporter.note(arguments.understood);
   for (const Command& command : kCommands)
     if (command.name == arguments.command) return command.run(call);
   HF_CHECK(false);

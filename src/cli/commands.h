@@ -3,15 +3,15 @@
 
 #include <stop_token>
 
-#include "base/reporter.h"
 #include "base/time.h"
 #include "cli/arguments.h"
+#include "cli/progress.h"
 
 namespace holdfast::cli {
 
 // Carries out `arguments.command`, prints its result on stdout, and returns the exit status. Errors
 // are thrown.
-int run_command(const Arguments& arguments, const Clock& clock, Reporter& reporter,
+int run_command(const Arguments& arguments, const Clock& clock, ProgressReporter& reporter,
                 std::stop_token stop);
 
 }  // namespace holdfast::cli

@@ -1,14 +1,12 @@
 #include "cli/drill_commands.h"
 
-#include <array>
-#include <cstdio>
 #include <optional>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/prompt.h"
 #include "drill/destroy.h"
 #include "drill/drill.h"
 #include "drill/sql_statements.h"
@@ -19,7 +17,7 @@ namespace {
 
 template <typename Result>
 void show_drill(const Call& call, const Result& result) {
-  print(call.arguments.json ? view::json(result).dump() + "\n" : view::text(result));
+  print(call, view::json(result), view::text(result));
 }
 
 // As many as fit a screen, and a year of weekly ones.
@@ -38,12 +36,10 @@ void confirm_destruction(const Call& call, const std::string& data_directory) {
       "Cluster \"{}\" on \"{}\" will be stopped and moved aside, and brought back from the "
       "repository alone. Commits that are not archived will be missing.",
       cluster, data_directory);
-  if (name.empty() && isatty(STDIN_FILENO) == 1) {
-    std::fputs(fmt::format("{}\nType the cluster's name to go on: ", question).c_str(), stderr);
-    std::array<char, 80> answer{};
-    if (std::fgets(answer.data(), answer.size(), stdin) != nullptr) name = answer.data();
-    while (name.ends_with('\n')) name.pop_back();
-  }
+  call.reporter.clear();
+  if (name.empty())
+    name = ask(fmt::format("{}\nType the cluster's name to go on: ", question), call.stop)
+               .value_or(std::string());
   if (name != cluster)
     throw Error({.code = ErrorCode::kUsage,
                  .message = "drill --destroy was not confirmed",
@@ -77,8 +73,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
 
 template <typename Result>
 int finish_drill(const Call& call, const Result& result, std::optional<DurableFile>& page) {
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, result.report.passed, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, result.report.passed, view::text(result)));
   if (page) {
     page->write(as_bytes(view::html(result.report)));
     page->commit();
@@ -135,7 +130,7 @@ int run_drill_show(const Call& call) {
   const repo::DrillReport report =
       repo::resolve_drill_report(opened.repository, opened.cluster, call.arguments.words.front());
   if (call.arguments.html)
-    print(view::html(report));
+    print(call, view::html(report));
   else
     show_drill(call, report);
   return 0;

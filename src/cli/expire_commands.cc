@@ -1,15 +1,13 @@
 #include "cli/expire_commands.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <string_view>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/prompt.h"
 #include "expire/change_key.h"
 #include "expire/claims.h"
 #include "expire/delete.h"
@@ -30,17 +28,13 @@ Microseconds configured_grace(const Call& call) {
 }
 
 // Asks on a terminal; elsewhere --yes must have been given.
-void confirm_removal(std::string_view command, const std::string& what) {
-  const Error refused({.code = ErrorCode::kUsage,
-                       .message = fmt::format("{} was not confirmed", command),
-                       .detail = "Nothing was changed.",
-                       .hint = "Confirm it with --yes, or see with --dry-run what would go."});
-  if (isatty(STDIN_FILENO) != 1) throw Error(refused);
-  std::fputs(fmt::format("{}Go on? (yes/no) ", what).c_str(), stderr);
-  std::array<char, 16> answer{};
-  if (std::fgets(answer.data(), answer.size(), stdin) == nullptr ||
-      std::string_view(answer.data()) != "yes\n")
-    throw Error(refused);
+void confirm_removal(const Call& call, std::string_view command, const std::string& what) {
+  call.reporter.clear();
+  if (!agrees(what, call.stop))
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("{} was not confirmed", command),
+                 .detail = "Nothing was changed.",
+                 .hint = "Confirm it with --yes, or see with --dry-run what would go."});
 }
 
 // The new key, read as the settings of its kind are. A key file that does not exist is made, as
@@ -80,21 +74,20 @@ int change_key(const Call& call, bool keep_current) {
   if (call.arguments.json) {
     Json removed = Json::array();
     for (const Bytes16& id : changed.removed) removed.push(to_hex(id.view()));
-    print(Json::object()
-              .set("schema", "holdfast.change_key.v1")
-              .set("added", to_hex(changed.added.view()))
-              .set("removed", std::move(removed))
-              .dump() +
-          "\n");
+    print(call, Json::object()
+                    .set("schema", "holdfast.change_key.v1")
+                    .set("added", to_hex(changed.added.view()))
+                    .set("removed", std::move(removed)));
   } else {
-    print(unless_quiet(
-        call, true,
-        keep_current
-            ? fmt::format("The key in \"{}\" opens the repository too.\n", file)
-            : fmt::format(
-                  "The key in \"{}\" opens the repository; the old one no longer does. Next: "
-                  "name it in the configuration, for archive_command too.\n",
-                  file)));
+    print(call,
+          unless_quiet(
+              call, true,
+              keep_current
+                  ? fmt::format("The key in \"{}\" opens the repository too.\n", file)
+                  : fmt::format(
+                        "The key in \"{}\" opens the repository; the old one no longer does. Next: "
+                        "name it in the configuration, for archive_command too.\n",
+                        file)));
   }
   return 0;
 }
@@ -121,7 +114,7 @@ int run_repo_list_keys(const Call& call) {
                  .hint = "Make a new one with \"holdfast init --encrypt\"."});
   const std::vector<Bytes16> opened = repo::key_objects_opened_by(*store, mine, repository.id());
   const std::vector<repo::KeyObject> keys = repo::list_key_objects(*store, repository.id());
-  print(call.arguments.json ? view::json(keys, opened).dump() + "\n" : view::text(keys, opened));
+  print(call, view::json(keys, opened), view::text(keys, opened));
   return 0;
 }
 int run_repo_change_key(const Call& call) { return change_key(call, false); }
@@ -140,26 +133,20 @@ int run_repo_remove_key(const Call& call) {
   if (does) {
     if (!call.arguments.yes)
       confirm_removal(
-          "repo remove-key",
+          call, "repo remove-key",
           fmt::format("Key {}{} will no longer open the repository: whoever has no other "
                       "one, an archiving server too, is shut out.\n",
                       id, key.made ? ", added at " + to_local(*key.made) : ""));
     expire::remove_key(*store, mine, key.id, *store::open_remover(url));
   }
-  if (call.arguments.json)
-    print(Json::object()
-              .set("schema", "holdfast.remove_key.v1")
-              .set("key", id)
-              .set("removed", does)
-              .dump() +
-          "\n");
-  else
-    print(does ? fmt::format("Key {} no longer opens the repository. Who kept a copy of its object "
-                             "and has its file or passphrase can still read what was sealed.\n",
-                             id)
-               : fmt::format("Key {} would be removed; the one that is configured opens the "
-                             "repository without it. Nothing was changed.\n",
-                             id));
+  print(call,
+        Json::object().set("schema", "holdfast.remove_key.v1").set("key", id).set("removed", does),
+        does ? fmt::format("Key {} no longer opens the repository. Who kept a copy of its object "
+                           "and has its file or passphrase can still read what was sealed.\n",
+                           id)
+             : fmt::format("Key {} would be removed; the one that is configured opens the "
+                           "repository without it. Nothing was changed.\n",
+                           id));
   return 0;
 }
 
@@ -172,13 +159,12 @@ int run_backup_delete(const Call& call) {
                                                     opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {
-    if (!call.arguments.yes) confirm_removal("backup delete", view::text(deletion, false));
+    if (!call.arguments.yes) confirm_removal(call, "backup delete", view::question(deletion));
     deletion = expire::carry_out(std::move(deletion), opened.repository,
                                  *store::open_remover(call.settings.repository_url()));
   }
-  print(call.arguments.json
-            ? view::json(deletion, does).dump() + "\n"
-            : unless_quiet(call, does && deletion.left.empty(), view::text(deletion, does)));
+  print(call, view::json(deletion, does),
+        unless_quiet(call, does && deletion.left.empty(), view::text(deletion, does)));
   if (deletion.left.empty()) return 0;
   for (const expire::Deletion::Left& left : deletion.left)
     call.reporter.warning(fmt::format("backup {} stays: {}{}", left.id, left.why.message(),
@@ -191,12 +177,12 @@ int run_backup_undelete(const Call& call) {
   const repo::Backup backup =
       expire::undelete(call.settings.cluster(), call.arguments.words.front(), opened.repository);
   if (call.arguments.json)
-    print(Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id).dump() +
-          "\n");
+    print(call, Json::object().set("schema", "holdfast.backup_undelete.v1").set("id", backup.id));
   else
-    print(unless_quiet(
-        call, true,
-        fmt::format("Backup {} is there again, as if it had not been deleted.\n", backup.id)));
+    print(call,
+          unless_quiet(call, true,
+                       fmt::format("Backup {} is there again, as if it had not been deleted.\n",
+                                   backup.id)));
   return 0;
 }
 
@@ -208,19 +194,19 @@ int run_backup_pin(const Call& call) {
                                            .lineage = lineage_choice(call)},
                                           pinned, opened.repository);
   if (call.arguments.json)
-    print(Json::object()
-              .set("schema", "holdfast.backup_pin.v1")
-              .set("id", backup.id)
-              .set("pinned", pinned)
-              .dump() +
-          "\n");
+    print(call, Json::object()
+                    .set("schema", "holdfast.backup_pin.v1")
+                    .set("id", backup.id)
+                    .set("pinned", pinned));
   else
-    print(unless_quiet(
-        call, true,
-        pinned ? fmt::format("Backup {} is pinned: it cannot be deleted before \"holdfast backup "
-                             "pin --off {}\".\n",
-                             backup.id, backup.id)
-               : fmt::format("Backup {} is not pinned any more.\n", backup.id)));
+    print(call,
+          unless_quiet(
+              call, true,
+              pinned ? fmt::format(
+                           "Backup {} is pinned: it cannot be deleted before \"holdfast backup "
+                           "pin --off {}\".\n",
+                           backup.id, backup.id)
+                     : fmt::format("Backup {} is not pinned any more.\n", backup.id)));
   return 0;
 }
 
@@ -229,11 +215,10 @@ int run_claims(const Call& call) {
   const std::string cluster = call.settings.cluster();
   if (call.arguments.claim.empty()) {
     const std::vector<expire::Claim> claims = expire::list_claims(cluster, opened.repository);
-    print(call.arguments.json ? view::json(claims).dump() + "\n" : view::text(claims));
+    print(call, view::json(claims), view::text(claims));
   } else {
     const expire::Claim ended = expire::end_claim(cluster, call.arguments.claim, opened.repository);
-    print(call.arguments.json ? view::json(ended).dump() + "\n"
-                              : unless_quiet(call, true, view::text(ended)));
+    print(call, view::json(ended), unless_quiet(call, true, view::text(ended)));
   }
   return 0;
 }
@@ -245,7 +230,7 @@ int run_expire(const Call& call) {
   std::optional<Microseconds> shorter;
   if (grace < configured) shorter = grace;
   if (shorter && !call.arguments.yes && !call.arguments.dry_run)
-    confirm_removal("a shorter grace period",
+    confirm_removal(call, "a shorter grace period",
                     fmt::format("What nothing uses is removed {}, and what was deleted before that "
                                 "cannot be taken back.\n",
                                 *shorter == Microseconds{0} ? std::string("at once")
@@ -260,9 +245,8 @@ int run_expire(const Call& call) {
   const bool is_damaged = std::ranges::any_of(
       result.lineages,
       [](const expire::ExpiredLineage& lineage) { return !lineage.damaged_backups.empty(); });
-  print(call.arguments.json
-            ? view::json(result).dump() + "\n"
-            : unless_quiet(call, !is_damaged && !result.dry_run, view::text(result)));
+  print(call, view::json(result),
+        unless_quiet(call, !is_damaged && !result.dry_run, view::text(result)));
   return is_damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 

@@ -35,6 +35,7 @@ int run_backup_export(const Call& call) {
   const std::string text = arguments.json ? view::json(result).dump() + "\n"
                                           : unless_quiet(call, true, view::text(result));
   // Where the tar goes nothing else may.
+  call.reporter.clear();
   std::fwrite(text.data(), 1, text.size(), to_stdout ? stderr : stdout);
   return 0;
 }

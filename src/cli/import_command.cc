@@ -1,6 +1,5 @@
 #include "cli/import_command.h"
 
-#include <cstdio>
 #include <unistd.h>
 
 #include "archive/wal_take.h"
@@ -39,8 +38,7 @@ int run_backup_import(const Call& call) {
                              .tool_version = HOLDFAST_VERSION,
                              .archive_wal = archive_wal},
                             opened.repository, call.reporter, call.stop, call.clock);
-  print(arguments.json ? view::json(result).dump() + "\n"
-                       : unless_quiet(call, !result.backup.damaged, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, !result.backup.damaged, view::text(result)));
   return result.backup.damaged ? exit_status(ErrorCode::kCorrupt) : 0;
 }
 

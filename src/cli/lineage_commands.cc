@@ -1,13 +1,13 @@
 #include "cli/lineage_commands.h"
 
-#include <array>
-#include <cstdio>
-#include <unistd.h>
+#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "cli/expire_commands.h"
+#include "cli/prompt.h"
 #include "expire/lineages.h"
 #include "store/open_store.h"
 #include "view/lineages.h"
@@ -18,14 +18,9 @@ namespace {
 // Asks for the name on a terminal; elsewhere --yes must have been given.
 void confirm_by_name(const Call& call, const expire::Removal& removal, const std::string& name) {
   if (call.arguments.yes) return;
-  std::string typed;
-  if (isatty(STDIN_FILENO) == 1) {
-    std::fputs(fmt::format("{}Type its name to go on: ", view::text(removal, false)).c_str(),
-               stderr);
-    std::array<char, 80> answer{};
-    if (std::fgets(answer.data(), answer.size(), stdin) != nullptr) typed = answer.data();
-    while (typed.ends_with('\n')) typed.pop_back();
-  }
+  call.reporter.clear();
+  const std::optional<std::string> typed =
+      ask(fmt::format("{}Type its name to go on: ", view::text(removal, false)), call.stop);
   if (typed == name) return;
   throw Error({.code = ErrorCode::kUsage,
                .message = fmt::format("{} was not confirmed", call.arguments.command),
@@ -45,7 +40,7 @@ int remove(const Call& call, expire::RemoveOptions options, const std::string& n
                                         *store::open_remover(call.settings.repository_url()),
                                         call.reporter, call.stop);
   }
-  print(call.arguments.json ? view::json(removal, does).dump() + "\n" : view::text(removal, does));
+  print(call, view::json(removal, does), view::text(removal, does));
   return 0;
 }
 
@@ -55,7 +50,7 @@ int run_cluster_list(const Call& call) {
   const OpenRepository opened(call);
   const std::vector<expire::ClusterSummary> clusters =
       expire::summarize_clusters(opened.repository);
-  print(call.arguments.json ? view::json(clusters).dump() + "\n" : view::text(clusters));
+  print(call, view::json(clusters), view::text(clusters));
   return 0;
 }
 
@@ -68,7 +63,7 @@ int run_lineage_list(const Call& call) {
   const OpenRepository opened(call);
   const expire::ClusterSummary cluster =
       expire::summarize_cluster(opened.repository, opened.cluster);
-  print(call.arguments.json ? view::json(cluster).dump() + "\n" : view::text(cluster));
+  print(call, view::json(cluster), view::text(cluster));
   return 0;
 }
 

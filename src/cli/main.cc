@@ -22,6 +22,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/terminal.h"
 #include "cluster/sandbox.h"
 #include "view/check.h"
 #include "view/view.h"
@@ -60,13 +61,18 @@ int status_for(Caller caller, int status) {
 
 void print(std::FILE* to, const std::string& text) { std::fwrite(text.data(), 1, text.size(), to); }
 
-int report(Caller caller, const Error& error, bool as_json) {
-  print(stderr, view::text(error));
+int report(Caller caller, const Error& error, const Arguments& arguments, bool as_json) {
+  const int status = status_for(caller, exit_status(error.code()));
+  const std::string words = arguments.commands.complete(view::text(error));
+  print(stderr, wants_colour(arguments.colour, STDERR_FILENO) ? coloured(words) : words);
   if (caller == Caller::kMonitoring)
     print(stdout, view::nagios_unknown(error.message()));
   else if (as_json)
-    print(stdout, view::json(error).dump() + "\n");
-  return status_for(caller, exit_status(error.code()));
+    print(
+        stdout,
+        arguments.commands.complete_sentences(view::json(error)).set("exit_status", status).dump() +
+            "\n");
+  return status;
 }
 
 // The way of a server into its sandbox. Before any thread, and in the words of a server's log,
@@ -84,8 +90,9 @@ int run(int argc, const char* const* argv) {
   if (argc > 1 && argv[1] == cluster::kSandboxWord) return run_sandbox(argc, argv);
   const Caller caller = caller_of(argc, argv);
   const bool as_json = has_word(argc, argv, "--json");
+  Arguments arguments;
   try {
-    Arguments arguments = parse_arguments(argc, argv);
+    arguments = parse_arguments(argc, argv, system_clock());
     if (arguments.command.empty()) {
       print(stdout, arguments.output);
       return 0;
@@ -101,10 +108,10 @@ int run(int argc, const char* const* argv) {
     const SignalStop signals;
     int status = 0;
     try {
-      std::unique_ptr<Reporter> reporter = make_reporter(arguments, system_clock());
+      const std::unique_ptr<ProgressReporter> reporter = make_reporter(arguments, system_clock());
       status = run_command(arguments, system_clock(), *reporter, signals.token());
     } catch (const Error& error) {  // with the signal's number at hand
-      status = report(caller, error, as_json);
+      status = report(caller, error, arguments, as_json);
       // A server that is shutting down ends its restore_command with SIGTERM, and takes death by
       // that signal as "go quietly".
       if (caller == Caller::kRestoreCommand && signals.signal_number() == SIGTERM) {
@@ -121,7 +128,7 @@ int run(int argc, const char* const* argv) {
       throw_errno("write to", "standard output");
     return status;
   } catch (const Error& error) {
-    return report(caller, error, as_json);
+    return report(caller, error, arguments, as_json);
   } catch (const std::exception&
                error) {  // memory, or a defect of ours: still a word and the right status
     print(stderr, fmt::format("ERROR:  internal error: {}\n", error.what()));

@@ -1,7 +1,5 @@
 #include "cli/verify_commands.h"
 
-#include <cstdio>
-
 #include "base/error.h"
 #include "verify/verify.h"
 #include "view/verify.h"
@@ -20,8 +18,7 @@ int run_verify(const Call& call) {
                       .lineage = lineage_choice(call)},
                      opened.repository, call.reporter, call.stop);
   const bool is_well = !result.damaged() && !result.misses_wal() && result.not_kept.empty();
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, is_well, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
   if (result.damaged()) return exit_status(ErrorCode::kCorrupt);
   return result.misses_wal() ? exit_status(ErrorCode::kTargetUnreachable) : 0;
 }

@@ -100,9 +100,7 @@ int run_wal_list(const Call& call) {
   const OpenRepository opened(call);
   const archive::WalListing listing = archive::list({.cluster = call.settings.cluster()},
                                                     opened.repository, call.reporter, call.stop);
-  const std::string text =
-      call.arguments.json ? view::json(listing).dump() + "\n" : view::text(listing);
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  print(call, view::json(listing), view::text(listing));
   return 0;
 }
 
@@ -112,8 +110,7 @@ int run_wal_set_aside(const Call& call) {
                                                              .cluster = call.settings.cluster(),
                                                              .off = call.arguments.off},
                                                             opened.repository, call.stop);
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, true, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, true, view::text(result)));
   return 0;
 }
 
@@ -128,8 +125,7 @@ int run_wal_salvage(const Call& call) {
   const archive::SalvageResult result =
       archive::salvage(options, opened.repository, call.reporter, call.stop);
   const bool is_well = !result.server_doubt && result.refused.empty();
-  print(call.arguments.json ? view::json(result).dump() + "\n"
-                            : unless_quiet(call, is_well, view::text(result)));
+  print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
   if (result.server_doubt) return exit_status(ErrorCode::kBusy);
   return result.refused.empty() ? 0 : 1;
 }

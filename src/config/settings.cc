@@ -160,15 +160,9 @@ Settings Settings::load(const Sources& sources) {
     result.cluster_ = chosen->second;
   else if (std::string chosen_there = from_environment("HOLDFAST_CLUSTER"); !chosen_there.empty())
     result.cluster_ = chosen_there;
-  else if (result.clusters_.size() > 1)
-    throw Error({.code = ErrorCode::kConfiguration,
-                 .message = "no cluster was chosen",
-                 .detail = fmt::format("Configuration file \"{}\" has {}: {}.", result.config_file_,
-                                       result.clusters_.size(), fmt::join(result.clusters_, ", ")),
-                 .hint = "Choose one with --cluster NAME."});
-  else
+  else if (result.clusters_.size() <= 1)
     result.cluster_ = result.clusters_.empty() ? "main" : result.clusters_.front();
-  repo::check_cluster_name(result.cluster_);
+  if (!result.cluster_.empty()) repo::check_cluster_name(result.cluster_);
 
   // Unknown keys.
   auto check_key = [&](std::string_view key, const TomlValue& value) {
@@ -208,6 +202,16 @@ Settings Settings::load(const Sources& sources) {
     result.check_value(setting);
   }
   return result;
+}
+
+const std::string& Settings::cluster() const {
+  if (cluster_.empty())
+    throw Error({.code = ErrorCode::kConfiguration,
+                 .message = "no cluster was chosen",
+                 .detail = fmt::format("Configuration file \"{}\" has {}: {}.", config_file_,
+                                       clusters_.size(), fmt::join(clusters_, ", ")),
+                 .hint = "Choose one with --cluster NAME."});
+  return cluster_;
 }
 
 const Value& Settings::value(std::string_view key) const {
@@ -303,10 +307,13 @@ repo::KeySource Settings::key() const {
   if (given.front() == "repo.key_file") {
     key.key_file = repo::read_key_file(text_of);
   } else if (given.front() == "repo.passphrase_file") {
-    if (!stat_if_exists(text_of))
+    const std::optional<struct stat> status = stat_if_exists(text_of);
+    if (!status)
       throw Error({.code = ErrorCode::kNotFound,
                    .message = fmt::format("passphrase file \"{}\" does not exist", text_of),
                    .hint = "Check passphrase_file in the configuration."});
+    if (S_ISREG(status->st_mode))
+      repo::require_private("passphrase file", text_of, status->st_mode);
     key.passphrase = checked_passphrase(read_text_file(text_of, size_t{64} << 10),
                                         fmt::format("file \"{}\"", text_of));
   } else {
@@ -335,7 +342,7 @@ std::string Settings::command_line_for_server() const {
     if (key.ends_with("_file")) text = absolute_path(text);
     words += fmt::format(" {} {}", find_setting(key)->option, command_word(text));
   }
-  words += fmt::format(" --cluster {}", command_word(cluster_));
+  words += fmt::format(" --cluster {}", command_word(cluster()));
   return words.substr(1);
 }
 

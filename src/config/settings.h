@@ -59,11 +59,13 @@ class Settings {
   // `cluster` of the result is the one that -c names, else HOLDFAST_CLUSTER, else the only one
   // configured, else "main". Throws kConfiguration: a file that is named and absent, TOML that does
   // not parse (line, column), an unknown key (with the nearest), a wrong type, a number, duration,
-  // compression or id that is none (whether this command uses it or not), two clusters configured
-  // and none chosen.
+  // compression or id that is none (whether this command uses it or not). Where two clusters are
+  // configured and none is chosen, the settings of a cluster have their defaults.
   static Settings load(const Sources& sources);
 
-  const std::string& cluster() const { return cluster_; }
+  // Throws kConfiguration where two are configured and none was chosen.
+  const std::string& cluster() const;
+  bool has_cluster() const { return !cluster_.empty(); }
   const std::vector<std::string>& configured_clusters() const { return clusters_; }
   // The file that was read; empty when none was.
   const std::string& config_file() const { return config_file_; }

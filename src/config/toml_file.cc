@@ -18,7 +18,8 @@ namespace {
        .message = fmt::format("configuration file \"{}\" cannot be used: line {}, column {}", file,
                               where.begin.line, where.begin.column),
        .detail = std::move(detail),
-       .hint = "docs/reference/settings.md shows every setting."});
+       .hint = "It is TOML: sections such as [repo] and [cluster.main], and below them lines such "
+               "as url = \"/var/lib/holdfast\". \"holdfast help\" names the settings."});
 }
 
 TomlValue value_of(const toml::node& node, std::string_view key, const std::string& file) {

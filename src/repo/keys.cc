@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "repo/fields.h"
 
 namespace holdfast::repo {
@@ -64,6 +65,14 @@ static_assert(sizeof(WrapParameters::salt) == kArgonSaltBytes);
 
 }  // namespace
 
+void require_private(std::string_view what, const std::string& path, uint32_t mode) {
+  if ((mode & (S_IROTH | S_IWOTH)) != 0)
+    throw Error({.code = ErrorCode::kPermission,
+                 .message = fmt::format("{} \"{}\" is open to everybody", what, path),
+                 .detail = fmt::format("Its mode is {:04o}.", mode & 07777),
+                 .hint = fmt::format("Run: chmod 0600 {}", shell_quote(path))});
+}
+
 codec::SecretKey read_key_file(const std::string& path) {
   std::optional<struct stat> status = stat_if_exists(path);
   if (!status)
@@ -72,11 +81,7 @@ codec::SecretKey read_key_file(const std::string& path) {
                  .hint = "Check key_file in the configuration. A lost key file cannot be made "
                          "again: look for your "
                          "copy of it, or open the repository by its passphrase if it has one."});
-  if ((status->st_mode & (S_IROTH | S_IWOTH)) != 0)
-    throw Error({.code = ErrorCode::kPermission,
-                 .message = fmt::format("key file \"{}\" is open to everybody", path),
-                 .detail = fmt::format("Its mode is {:04o}.", status->st_mode & 07777),
-                 .hint = fmt::format("Run: chmod 0600 {}", path)});
+  require_private("key file", path, status->st_mode);
 
   constexpr off_t kMaxKeyFileBytes = kHexKeyBytes + 2;
   Bytes content;

@@ -20,6 +20,10 @@ struct KeySource {
   bool empty() const { return passphrase.empty() && !key_file; }
 };
 
+// A file with a secret, `what` it is ("key file"), must not be readable by others than its owner
+// and group. Throws kPermission with the chmod.
+void require_private(std::string_view what, const std::string& path, uint32_t mode);
+
 // A key file is 32 random bytes, as they are or as 64 hexadecimal digits with an optional line end.
 // Throws kConfiguration when it is anything else, readable by others than its owner and group
 // (kPermission), or not there (kNotFound).

@@ -64,6 +64,11 @@ void require_copy(const std::string& directory) {
 
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop) {
   const std::string directory = absolute_path(options.data_directory);
+  if (!stat_if_exists(join_path(directory, "global/pg_control")))
+    throw Error({.code = ErrorCode::kNotFound,
+                 .message = fmt::format("\"{}\" is not a data directory", directory),
+                 .detail = "It has no global/pg_control.",
+                 .hint = "Name the directory that restore --into made, or the cluster's own."});
   const pg::ControlFile before = cluster::read_control_file(directory).control;
   if (options.production) require_copy(directory);
   const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);

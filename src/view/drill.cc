@@ -4,6 +4,7 @@
 #include <array>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/process.h"
 #include "view/table.h"
@@ -104,7 +105,8 @@ std::string verdict_words(const repo::DrillReport& report) {
   if (report.passed)
     return fmt::format("Passed: the cluster can be brought back in {}.",
                        to_human(report.recovery_time));
-  return fmt::format("Failed: {}", report.missed.empty() ? report.error : report.missed.front());
+  if (report.missed.empty()) return fmt::format("Failed: {}", report.error);
+  return fmt::format("Failed: {}", fmt::join(report.missed, "; "));
 }
 
 }  // namespace
@@ -160,16 +162,16 @@ std::string text(const std::vector<repo::DrillReport>& reports) {
   if (reports.empty()) return "There is no drill yet. Next: run \"holdfast drill\".\n";
   std::vector<std::vector<std::string>> rows;
   for (const repo::DrillReport& report : reports) {
-    const auto failed = std::ranges::count(report.checks, "failed", &repo::DrillCheck::state);
-    rows.push_back(
-        {report.id, to_local(report.started), report.kind,
-         report.recovered ? to_human(report.recovery_time) : "-",
-         report.recovered ? loss_figure(report) : "-",
-         report.recovered
-             ? fmt::format("{} of {}", report.checks.size() - static_cast<size_t>(failed),
-                           report.checks.size())
-             : "-",
-         report.passed ? "passed" : "failed"});
+    const auto passed = std::ranges::count(report.checks, "passed", &repo::DrillCheck::state);
+    const auto not_run = std::ranges::count(report.checks, "not run", &repo::DrillCheck::state);
+    rows.push_back({report.id, to_local(report.started), report.kind,
+                    report.recovered ? to_human(report.recovery_time) : "-",
+                    report.recovered ? loss_figure(report) : "-",
+                    report.recovered
+                        ? fmt::format("{} of {}{}", passed, report.checks.size(),
+                                      not_run > 0 ? fmt::format(", {} not run", not_run) : "")
+                        : "-",
+                    report.passed ? "passed" : "failed"});
   }
   return table({"drill", "when", "kind", "recovery time", "loss", "checks", "verdict"}, rows);
 }

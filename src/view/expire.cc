@@ -22,9 +22,7 @@ bool is_among(const std::vector<Bytes16>& ids, const Bytes16& id) {
   return std::ranges::find(ids, id) != ids.end();
 }
 
-}  // namespace
-
-std::string text(const expire::Deletion& deletion, bool done) {
+std::string what_goes(const expire::Deletion& deletion, bool done) {
   std::vector<std::pair<std::string, std::string>> lines;
   for (const expire::Deletion::OneBackup& one : deletion.backups)
     lines.emplace_back(done ? "deleted" : "to delete",
@@ -43,6 +41,15 @@ std::string text(const expire::Deletion& deletion, bool done) {
   std::string out = fields(lines);
   if (deletion.leaves_no_good_backup)
     out += "No good backup is left: nothing of the cluster can be recovered.\n";
+  return out;
+}
+
+}  // namespace
+
+std::string question(const expire::Deletion& deletion) { return what_goes(deletion, false); }
+
+std::string text(const expire::Deletion& deletion, bool done) {
+  std::string out = what_goes(deletion, done);
   if (!done) return out + "Nothing was changed. Next: run it without --dry-run.\n";
   const bool is_final =
       std::ranges::all_of(deletion.backups, &expire::Deletion::OneBackup::is_final);

@@ -11,6 +11,8 @@
 
 namespace holdfast::view {
 
+// What is asked before, without the question itself.
+std::string question(const expire::Deletion& deletion);
 // What a deletion takes off; `done`: it has.
 std::string text(const expire::Deletion& deletion, bool done);
 Json json(const expire::Deletion& deletion, bool done);

@@ -52,6 +52,13 @@ std::string fields(const std::vector<std::pair<std::string, std::string>>& lines
   return out;
 }
 
+std::string short_local(Time time) {
+  constexpr size_t kSeconds = std::string_view("2026-11-22 09:22:39").size();
+  std::string text = to_local(time);
+  const size_t zone = text.find(' ', kSeconds);
+  return zone == std::string::npos ? text : text.erase(kSeconds, zone - kSeconds);
+}
+
 std::string plural(uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }

@@ -158,7 +158,7 @@ std::string recoverable(const setup::LineageInfo& lineage) {
   });
   for (const recovery::Window& window : lineage.windows)
     out += fmt::format(
-        "  recoverable{}: any moment from {} to {}\n",
+        "  recoverable{}: any moment\n    from {} to {}\n",
         has_several ? fmt::format(" on timeline {}", to_string(window.timeline)) : std::string(),
         to_local(window.start_time), to_local(window.end_time));
   if (lineage.windows.empty())
@@ -186,7 +186,7 @@ std::string text(const setup::RepositoryInfo& info) {
       out += fmt::format("\ncluster {}, lineage {} is unreadable: {}\n", cluster.name,
                          repo::to_string(lineage.name), lineage.problem);
     for (const setup::LineageInfo& lineage : cluster.lineages) {
-      out += fmt::format("\ncluster {}, lineage {}: PostgreSQL {}, system identifier {}\n",
+      out += fmt::format("\ncluster {}, lineage {}: PostgreSQL {}\n  system identifier: {}\n",
                          cluster.name, repo::to_string(lineage.lineage.name),
                          lineage.lineage.name.major, lineage.lineage.system_identifier);
       if (lineage.backup_count > lineage.backups.size())
@@ -205,13 +205,14 @@ std::string text(const setup::RepositoryInfo& info) {
       for (const std::string& problem : lineage.problems)
         out += fmt::format("  unreadable: {}\n", problem);
       for (const setup::LineageInfo::Timeline& timeline : lineage.timelines)
-        out += fmt::format(
-            "  WAL of timeline {}: {} to {}{}\n", to_string(timeline.timeline),
-            segment_name(timeline.timeline, timeline.first_segment,
-                         lineage.lineage.wal_segment_bytes),
-            segment_name(timeline.timeline, timeline.last_segment,
-                         lineage.lineage.wal_segment_bytes),
-            timeline.last ? fmt::format(", archived {}", to_local(timeline.last->pushed)) : "");
+        out += fmt::format("  WAL of timeline {}: {} to {}\n{}", to_string(timeline.timeline),
+                           segment_name(timeline.timeline, timeline.first_segment,
+                                        lineage.lineage.wal_segment_bytes),
+                           segment_name(timeline.timeline, timeline.last_segment,
+                                        lineage.lineage.wal_segment_bytes),
+                           timeline.last ? fmt::format("    the last archived {}\n",
+                                                       to_local(timeline.last->pushed))
+                                         : "");
       out += recoverable(lineage);
     }
   }
@@ -318,16 +319,16 @@ std::string text(const std::vector<repo::Backup>& backups,
     return "There is no backup. Next: run \"holdfast backup\".\n";
   std::vector<std::vector<std::string>> rows;
   for (const repo::Backup& backup : backups)
-    rows.push_back({backup.id, backup_type(backup), to_local(backup.stop_time),
-                    to_human_bytes(backup.bytes), to_human_bytes(backup.stored_bytes),
-                    pg::to_string(backup.stop_timeline), pg::to_string(backup.stop_lsn),
-                    backup_state(backup)});
+    // What does not fit 80 columns says "backup show".
+    rows.push_back({backup.id, backup.origin.empty() ? backup.type : "imported",
+                    short_local(backup.stop_time), to_human_bytes(backup.stored_bytes),
+                    backup.damaged          ? "damaged"
+                    : backup.marks.verified ? "verified"
+                                            : "good"});
   for (const repo::UnreadableBackup& backup : unreadable)
-    rows.push_back({backup.id, "-", "-", "-", "-", "-", "-", "unreadable"});
+    rows.push_back({backup.id, "-", "-", "-", "unreadable"});
   std::ranges::sort(rows);
-  return table(
-      {"backup", "type", "recovers from", "cluster", "stored", "timeline", "stop LSN", "state"},
-      rows);
+  return table({"backup", "type", "recovers from", "stored", "state"}, rows);
 }
 
 Json json(const std::vector<repo::Backup>& backups,
@@ -427,8 +428,11 @@ std::string text(const restore::RestoreResult& result) {
           ? std::string()
           : fmt::format("psql -h {} -p {}", shell_quote(result.socket_directory), result.port);
   if (!result.started)
-    out += fmt::format("Restored to \"{}\"; recovery begins when the server is started on it.\n",
-                       result.directory);
+    out += fmt::format(
+        "Restored to \"{}\"; recovery begins when the server is started on it. Next: holdfast "
+        "restore {} --resume\n",
+        result.directory,
+        result.in_place ? "--in-place" : "--into " + shell_quote(result.directory));
   else if (result.new_timeline.is_valid())
     out += fmt::format("Recovered and open for work (process {}). Connect with: {}\n",
                        result.server_pid, connect);

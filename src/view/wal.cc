@@ -1,5 +1,7 @@
 #include "view/wal.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "view/table.h"
@@ -7,7 +9,6 @@
 namespace holdfast::view {
 namespace {
 
-std::string time_or_dash(const std::optional<Time>& time) { return time ? to_local(*time) : "-"; }
 Json time_or_null(const std::optional<Time>& time) {
   return time ? Json(to_rfc3339(*time)) : Json();
 }
@@ -67,33 +68,66 @@ Json json(const archive::SetAsideResult& result) {
       .set("still_there", result.still_there ? Json(*result.still_there) : Json());
 }
 
+namespace {
+
+struct WalRow {
+  std::vector<std::string> cells;
+  std::string below;  // a line of its own
+};
+
+// In the order of the WAL: a hole stands where it is.
+void add_rows(const archive::WalTimeline& timeline, std::vector<WalRow>& rows) {
+  const auto first = static_cast<std::ptrdiff_t>(rows.size());
+  for (const archive::WalRange& range : timeline.ranges)
+    rows.push_back(
+        {.cells = {range.first_segment, range.last_segment, fmt::format("{}", range.segment_count),
+                   to_human_bytes(range.stored_bytes)},
+         .below = range.first_commit && range.last_commit
+                      ? fmt::format("  commits {} to {}", to_local(*range.first_commit),
+                                    to_local(*range.last_commit))
+                      : "  no commit"});
+  for (const archive::WalGap& gap : timeline.gaps)
+    rows.push_back({.cells = {gap.first_segment, gap.last_segment,
+                              fmt::format("{}", gap.segment_count), "MISSING"},
+                    .below = {}});
+  for (const archive::WalPartial& partial : timeline.partials)
+    rows.push_back(
+        {.cells = {partial.segment, "", "1", to_human_bytes(partial.stored_bytes)}, .below = {}});
+  std::stable_sort(rows.begin() + first, rows.end(), [](const WalRow& a, const WalRow& b) {
+    return a.cells.front() < b.cells.front();
+  });
+}
+
+std::string wal_table(const std::vector<WalRow>& rows) {
+  std::vector<std::vector<std::string>> cells;
+  for (const WalRow& row : rows) cells.push_back(row.cells);
+  std::string out;
+  const std::string lines = table({"first segment", "last segment", "segments", "stored"}, cells);
+  size_t begin = 0;
+  for (size_t line = 0; begin < lines.size(); ++line) {
+    const size_t end = lines.find('\n', begin) + 1;
+    out += lines.substr(begin, end - begin);
+    if (line > 0 && !rows[line - 1].below.empty()) out += rows[line - 1].below + "\n";
+    begin = end;
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string text(const archive::WalListing& listing) {
   std::string out;
   uint64_t segments = 0, gaps = 0;
   for (const archive::WalLineage& lineage : listing.lineages) {
     out += fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.cluster,
                        repo::to_string(lineage.lineage.name));
-    std::vector<std::vector<std::string>> rows;
+    std::vector<WalRow> rows;
     for (const archive::WalTimeline& timeline : lineage.timelines) {
-      const std::string id = pg::to_string(timeline.timeline);
-      for (const archive::WalRange& range : timeline.ranges) {
-        segments += range.segment_count;
-        rows.push_back({id, range.first_segment, range.last_segment,
-                        fmt::format("{}", range.segment_count), to_human_bytes(range.stored_bytes),
-                        time_or_dash(range.first_commit), time_or_dash(range.last_commit)});
-      }
-      for (const archive::WalGap& gap : timeline.gaps) {
-        gaps += gap.segment_count;
-        rows.push_back({id, gap.first_segment, gap.last_segment,
-                        fmt::format("{}", gap.segment_count), "MISSING", "-", "-"});
-      }
-      for (const archive::WalPartial& partial : timeline.partials)
-        rows.push_back(
-            {id, partial.segment, "", "1", to_human_bytes(partial.stored_bytes), "-", "-"});
+      for (const archive::WalRange& range : timeline.ranges) segments += range.segment_count;
+      for (const archive::WalGap& gap : timeline.gaps) gaps += gap.segment_count;
+      add_rows(timeline, rows);
     }
-    out += table({"timeline", "first segment", "last segment", "segments", "stored", "first commit",
-                  "last commit"},
-                 rows);
+    out += wal_table(rows);
     for (const archive::WalSetAside& one : lineage.set_aside)
       out += fmt::format("set aside, and not served: {}, by {} at {}\n", one.file, one.by,
                          to_local(one.at));

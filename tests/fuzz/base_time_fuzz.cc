@@ -42,6 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::optional<Time> again = accepted(parse_time, to_postgres(*time));
     expect(!again || *again == *time);
   }
+  accepted([](std::string_view words) { return parse_moment(words, Time{}); }, text);
   if (const std::optional<Microseconds> duration = accepted(parse_duration, text)) {
     // Printed in two units at most, cut off: never more than it is.
     expect(parse_duration(to_human(*duration)) <= *duration);

@@ -151,7 +151,7 @@ void expect_every_commit_comes_back(int major, const std::vector<std::string>& w
   EXPECT_EQ(backup.at("tablespaces").items().size(), 1U);
   const std::string id = backup.at("id").as_string();
   const Captured listed = scene.run({"backup", "list"});
-  EXPECT_NE(listed.out.find("full, imported"), std::string::npos) << listed.out;
+  EXPECT_NE(listed.out.find("  imported  "), std::string::npos) << listed.out;
   const Captured verified = scene.run({"verify"});
   EXPECT_EQ(verified.status.code, 0) << describe(verified);
 

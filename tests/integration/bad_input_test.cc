@@ -63,6 +63,7 @@ class BadScene : public RecoveryScene {
         {"\\b20\\d\\d-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d[.]\\d+( UTC|[+]00)", "$$TIME"},
         {"\\b[0-9a-f]{32}\\b", "$$HEX"},
         {"process id is [0-9]+", "process id is $$PID"},
+        {"--pgdata \\S+ --conninfo '.*' init", "$$SERVER init"},
     };
     text = replaced(replaced(std::move(text), system_, "$SYSTEM"), directory(), "$DIR");
     for (const auto& [expression, mask] : masks)
@@ -119,7 +120,7 @@ TEST_P(BadWords, AreAnsweredByWhatIsWrongAndWhatToDo) {
 const Row kRows[] = {
     // The command line.
     {"UnknownCommand", {"restor"}, 2, R"(ERROR:  unknown command "restor"
-HINT:  See "holdfast --help".
+HINT:  Did you mean "holdfast restore"? See "holdfast --help".
 )"},
     {"UnknownOption", {"backup", "--no-such"}, 2, R"(ERROR:  unknown option "--no-such"
 HINT:  See "holdfast backup --help".
@@ -128,13 +129,13 @@ HINT:  See "holdfast backup --help".
      {"backup", "--jbos", "3"},
      2,
      R"(ERROR:  unknown option "--jbos"
-HINT:  See "holdfast backup --help".
+HINT:  Did you mean "--jobs"? See "holdfast backup --help".
 )"},
     {"UnknownOptionOfArchiveCommand",
      {"wal", "push", "--look-ahed", "3", "x"},
      1,
      R"(ERROR:  unknown option "--look-ahed"
-HINT:  See "holdfast wal push --help".
+HINT:  Did you mean "--look-ahead"? See "holdfast wal push --help".
 )"},
     {"StrayWord", {"backup", "nonsense"}, 2, R"(ERROR:  unexpected argument "nonsense"
 HINT:  See "holdfast backup --help".
@@ -173,7 +174,7 @@ HINT:  See "holdfast drill --help".
      2,
      R"(ERROR:  no drill of cluster "main" has passed within the last day
 DETAIL:  The cluster is destroyed only when it was shown to come back.
-HINT:  Run "holdfast drill" first.
+HINT:  Run "holdfast --config $DIR/holdfast.toml drill" first.
 )"},
     {"ConfirmationOfNothing",
      {"drill", "--confirm", "main"},
@@ -183,7 +184,7 @@ HINT:  See "holdfast drill --help".
 )"},
     {"NoDrillToShow", {"drill", "show", "latest"}, 1, R"(ERROR:  cluster "main" has no drill
 DETAIL:  None is kept in the repository.
-HINT:  Run "holdfast drill".
+HINT:  Run "holdfast --config $DIR/holdfast.toml drill".
 )"},
     {"DrillOfNoDuration", {"drill", "--rto", "soon"}, 2, R"(ERROR:  invalid duration "soon"
 DETAIL:  A duration is a number followed by a unit.
@@ -270,7 +271,7 @@ HINT:  Name a directory that does not exist or is empty, or - for stdout.
      1,
      R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
     {"NoDirectoryToSalvage", {"wal", "salvage"}, 2, R"(ERROR:  DIR is required
 HINT:  See "holdfast wal salvage --help".
@@ -329,7 +330,7 @@ HINT:  Name an existing file with --config or HOLDFAST_CONFIG, or leave both out
      2,
      R"(ERROR:  configuration file "$DIR/no.toml" cannot be used: line 1, column 6
 DETAIL:  Error while parsing table header: expected ']', saw '\n'.
-HINT:  docs/reference/settings.md shows every setting.
+HINT:  It is TOML: sections such as [repo] and [cluster.main], and below them lines such as url = "/var/lib/holdfast". "holdfast help" names the settings.
 )"},
     {"UnknownSetting",
      {"info", "--config", "$DIR/unknown.toml"},
@@ -338,7 +339,10 @@ HINT:  docs/reference/settings.md shows every setting.
 DETAIL:  It stands in line 2, column 8.
 HINT:  The nearest that is known is "repo.url".
 )"},
-    {"WhichCluster", {"info", "--config", "$DIR/two.toml"}, 2, R"(ERROR:  no cluster was chosen
+    {"WhichCluster",
+     {"backup", "list", "--config", "$DIR/two.toml"},
+     2,
+     R"(ERROR:  no cluster was chosen
 DETAIL:  Configuration file "$DIR/two.toml" has 2: a, b.
 HINT:  Choose one with --cluster NAME.
 )"},
@@ -359,32 +363,32 @@ HINT:  Name a directory, as in /var/lib/holdfast or file:///var/lib/holdfast.
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"RepositoryMissingForBackup",
      {"backup", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"RepositoryMissingForRestore",
      {"restore", "--into", "$DIR/new", "--repo", "$DIR/new"},
      1,
      R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 )"},
     {"NotARepository",
      {"backup", "list", "--repo", "$DIR/full"},
      1,
      R"(ERROR:  there is no repository at "$DIR/full"
 DETAIL:  It has no "repo.json".
-HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast init".
+HINT:  Check that the file system is mounted and that the name is right. A new repository is made by "holdfast --config $DIR/holdfast.toml --repo $DIR/full init".
 )"},
     {"WrongRepositoryId", {"info", "--repo-id", "zz"}, 2, R"(ERROR:  invalid repository id "zz"
 DETAIL:  A repository id is 32 hexadecimal digits.
-HINT:  "holdfast info" prints it.
+HINT:  "holdfast --config $DIR/holdfast.toml info" prints it.
 CONTEXT:  reading "repo.id" from the option --repo-id
 )"},
     {"AnotherRepository",
@@ -399,32 +403,32 @@ HINT:  Check the repository's place in the configuration, and what is mounted th
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForInfo",
      {"info", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForRestore",
      {"restore", "--into", "$DIR/new", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForWalList",
      {"wal", "list", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast init -c other".
+HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchBackup", {"backup", "show", "nope"}, 1, R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
 
     // Keys.
@@ -623,21 +627,21 @@ HINT:  Check cluster.pgdata in the configuration.
      1,
      R"(ERROR:  cluster "main" has no backup "1999"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
-HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast backup list" shows them.
+HINT:  Give a backup's id, the beginning of one, or "latest". "holdfast --config $DIR/holdfast.toml backup list" shows them.
 )"},
     {"WrongTime",
-     {"restore", "--into", "$DIR/new", "--to", "yesterday"},
+     {"restore", "--into", "$DIR/new", "--to", "soon"},
      2,
-     R"(ERROR:  invalid time "yesterday"
+     R"(ERROR:  invalid time "soon"
 DETAIL:  A time is a date, or a date and a time of day with or without a zone.
-HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
+HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, "2026-11-22 08:22 Europe/Berlin" or 2026-11-22, or in words: now, "10 minutes ago", "today 08:22", "yesterday 14:00".
 )"},
     {"NoSuchDay",
      {"restore", "--into", "$DIR/new", "--to", "2026-02-30 12:00"},
      2,
      R"(ERROR:  invalid time "2026-02-30 12:00"
-DETAIL:  A time is a date, or a date and a time of day with or without a zone.
-HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or 2026-11-22.
+DETAIL:  February 2026 has 28 days.
+HINT:  Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, "2026-11-22 08:22 Europe/Berlin" or 2026-11-22, or in words: now, "10 minutes ago", "today 08:22", "yesterday 14:00".
 )"},
     {"TimeTooEarly",
      {"restore", "--into", "$DIR/new", "--to", "2020-01-01 00:00:00Z"},
@@ -737,8 +741,8 @@ HINT:  Set bindir to the directory that holds postgres and initdb of PostgreSQL 
 
     // finish and demo.
     {"FinishNothing", {"finish", "$DIR/new"}, 1, R"(ERROR:  "$DIR/new" is not a data directory
-DETAIL:  It has no file "global/pg_control".
-HINT:  Check the path. wal push and wal get run in the server's data directory, as the server itself runs them.
+DETAIL:  It has no global/pg_control.
+HINT:  Name the directory that restore --into made, or the cluster's own.
 )"},
     {"DemoInAFullDirectory",
      {"demo", "--directory", "$DIR/full"},
@@ -778,17 +782,17 @@ TEST_F(BadState, OfAServerThatCannotBeRecoveredIsRefusedBeforeABackup) {
   restart_with("wal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  wal_level of the server is "minimal"
 DETAIL:  Such WAL cannot be recovered from; wal_level must be "replica" or "logical".
-HINT:  Run "holdfast init --configure-server", then restart the server.
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server", then restart the server.
 )"}));
   restart_with("wal_level = replica\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  archive_mode of the server is "off"
 DETAIL:  Without the WAL that is written while it is taken a backup cannot be recovered.
-HINT:  Run "holdfast init --configure-server", then restart the server.
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server", then restart the server.
 )"}));
   restart_with("archive_mode = on\narchive_command = ''\n");
   EXPECT_EQ(scene_.say({"backup"}), (Said{1, R"(ERROR:  archive_command of the server is not set
 DETAIL:  Without the WAL that is written while it is taken a backup cannot be recovered.
-HINT:  Run "holdfast init --configure-server".
+HINT:  Run "holdfast --config $DIR/holdfast.toml init --configure-server".
 )"}));
   restart_with("archive_command = 'cp %p /nowhere'\n");
   const Said foreign = scene_.say({"init", "--configure-server"});
@@ -804,12 +808,12 @@ HINT:  Run "holdfast init --configure-server".
   EXPECT_EQ(scene_.say({"backup", "--archive-timeout", "1s"}),
             (Said{1, R"(ERROR:  WAL file "$SEGMENT" did not reach the archive within 1 s
 DETAIL:  Without it the backup could not be recovered, so there is no new backup. The server's last failed attempt was to archive "$SEGMENT" at $TIME.
-HINT:  Look for the output of archive_command in the server's log, or run "holdfast check", which names the cause.
+HINT:  Look for the output of archive_command in the server's log, or run "holdfast --config $DIR/holdfast.toml check", which names the cause.
 )"}));
   EXPECT_EQ(scene_.say({"restore", "--into", "$DIR/new"}),
             (Said{1, R"(ERROR:  there is no backup of cluster "main"
 DETAIL:  Looked at lineage 15-1 of $DIR/repo.
-HINT:  Take one with holdfast backup, or check --repo and --cluster.
+HINT:  Take one with holdfast --config $DIR/holdfast.toml backup, or check --repo and --cluster.
 )"}));
   scene_.server().sql("CREATE ROLE weak LOGIN");
   const std::string weak = "host=" + scene_.directory() + " port=5432 user=weak dbname=postgres";
@@ -846,7 +850,7 @@ TEST_F(BadState, OfAnotherClusterIsRefusedByEveryCommand) {
   EXPECT_EQ(scene_.say(with({"backup"})),
             (Said{1, R"(ERROR:  the server is not cluster "main" of the repository
 DETAIL:  Its system identifier is $OTHER, that of lineage 15-1 is $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise correct conninfo.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml $SERVER init --new-lineage"; otherwise correct conninfo.
 )"}));
   EXPECT_EQ(scene_.say(with({"init"})),
             (Said{1, R"(ERROR:  cluster "main" of the repository is another one
@@ -859,14 +863,14 @@ HINT:  After pg_upgrade or a new initdb add --new-lineage; for a cluster of its 
   EXPECT_EQ(scene_.say({"wal", "push", "pg_wal/" + segment}, other.data_directory()),
             (Said{1, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
 DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise this server is configured with another cluster's name.
 CONTEXT:  archiving WAL file "pg_wal/$SEGMENT"
 )"}));
   EXPECT_EQ(scene_.say({"wal", "get", segment, "pg_wal/RECOVERYXLOG", "--timeout", "1s"},
                        other.data_directory()),
             (Said{200, R"(ERROR:  system identifier $OTHER does not belong to cluster "main"
 DETAIL:  Its newest lineage, "15-1", is of system identifier $SYSTEM.
-HINT:  After pg_upgrade or a new initdb run "holdfast init --new-lineage"; otherwise this server is configured with another cluster's name.
+HINT:  After pg_upgrade or a new initdb run "holdfast --config $DIR/holdfast.toml init --new-lineage"; otherwise this server is configured with another cluster's name.
 CONTEXT:  fetching WAL file "$SEGMENT"
 )"}));
   scene_.must({"backup"});
@@ -905,7 +909,7 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   EXPECT_EQ(scene_.say({"wal", "get", segment, "x", "--repo", "$DIR/new", "--timeout", "1s"}, data),
             (Said{200, R"(ERROR:  repository directory "$DIR/new" is not there
 DETAIL:  The system says: No such file or directory.
-HINT:  Check the path, and that the file system which holds it is mounted. "holdfast init" makes a new repository.
+HINT:  Check the path, and that the file system which holds it is mounted. "holdfast --config $DIR/holdfast.toml --repo $DIR/new init" makes a new repository.
 CONTEXT:  fetching WAL file "$SEGMENT"
 )"}));
 }

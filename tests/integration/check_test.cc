@@ -193,7 +193,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
       old.summary(),
       std::regex("Archiving works, but backup [0-9TZ-]+[0-9a-f]{6} was taken [0-9.]+ "
                  "(ms|s) ago, and at most 1 us is asked for. Run \"holdfast "
-                 "backup\".")))
+                 "--config [^ ]+ backup\".")))
       << old.summary();
   const Captured alarm = scene.run({"-q", "check", "--max-backup-age", "1us"});
   EXPECT_EQ(alarm.status.code, 1);
@@ -207,7 +207,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   const char* current = "SELECT pg_walfile_name(pg_current_wal_lsn())";
   const std::string before_it = scene.server().value(current);
   scene.expect_cause("archive_command", "archive_command is empty", "keeps every segment in pg_wal",
-                     "holdfast init --configure-server");
+                     "init --configure-server\"");
   EXPECT_EQ(scene.server().value(current), before_it);
 }
 
@@ -310,7 +310,7 @@ TEST(CheckSettings, AreNamedWhenTheyKeepTheServerFromArchiving) {
   const std::string own = scene.own_command();
   scene.set("archive_command", "");
   scene.expect_cause("archive_command", "archive_command is empty", "fills its disk",
-                     "holdfast init --configure-server");
+                     "init --configure-server\"");
   scene.server().sql("ALTER SYSTEM SET archive_command = " + cluster::quote_literal(own));
   scene.expect_cause("archive_command",
                      "archive_command is empty until the configuration is reloaded", own,
@@ -414,11 +414,10 @@ TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
   scene.reset_archive_command();
   PostgresServer stranger({});
   scene.expect_cause("lineage", "the server is not cluster \"main\" of the repository",
-                     "that of lineage 15-1 is", "holdfast init --new-lineage",
+                     "that of lineage 15-1 is", "init --new-lineage\"",
                      {"--conninfo", stranger.conninfo(), "--pgdata", stranger.data_directory()});
   scene.expect_cause("lineage", "the repository has no cluster \"third\"", "It has: main, second.",
-                     "holdfast init -c third",
-                     {"-c", "third", "--conninfo", scene.server().conninfo()});
+                     "init -c third\"", {"-c", "third", "--conninfo", scene.server().conninfo()});
   scene.expect_proven();
 }
 

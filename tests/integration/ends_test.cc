@@ -55,7 +55,7 @@ TEST(Ends, AHistoryThatLeftBehindTheArchivedWalIsAHoleForEveryCommand) {
   const Captured restored = scene.run({"restore", "--into", scene.path("copy"), "--start"});
   EXPECT_EQ(restored.status.code, 4) << describe(restored);
   EXPECT_TRUE(says(restored, fmt::format("WAL segment \"{}\" is not in the archive", missing)));
-  EXPECT_TRUE(says(restored, "holdfast wal salvage")) << restored.err;
+  EXPECT_TRUE(says(restored, " wal salvage")) << restored.err;
   EXPECT_FALSE(lstat_if_exists(scene.path("copy")));
   EXPECT_EQ(run({.arguments = {"sh", "-c", last_command(restored) + " --dry-run"}}).status.code, 0)
       << restored.err;
@@ -92,8 +92,10 @@ TEST(Ends, CheckTellsAHoleBetweenTheNewestBackupAndNow) {
   EXPECT_TRUE(says(failed, "failed   continuity: WAL segment " + missing + " is missing"))
       << failed.out;
   EXPECT_TRUE(
-      failed.out.ends_with("Take a backup now: \"holdfast backup\". \"holdfast wal list\" "
-                           "shows all that is missing.\n"))
+      failed.out.ends_with(fmt::format("Take a backup now: \"holdfast --config {} backup\". "
+                                       "\"holdfast --config {} wal list\" shows all that is "
+                                       "missing.\n",
+                                       scene.config_file(), scene.config_file())))
       << failed.out;
   const Captured info = scene.run({"info"});
   EXPECT_TRUE(says(info, "  HOLE: WAL segment " + missing + " is missing")) << info.out;

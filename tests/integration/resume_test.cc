@@ -187,8 +187,7 @@ TEST_P(Resume, EndsAsTheRestoreWantedOrAsItIsTold) {
     EXPECT_EQ(scene_.must(words()).at("ended_by").as_string(), "shutdown");
     const Captured finish = scene_.run({"finish", into()});
     EXPECT_EQ(finish.status.code, 1) << describe(finish);
-    EXPECT_NE(finish.err.find(
-                  fmt::format("holdfast restore --resume --into {} --action promote", into())),
+    EXPECT_NE(finish.err.find(fmt::format(" restore --resume --into {} --action promote", into())),
               std::string::npos)
         << finish.err;
     expect_recovered(scene_.must(words({"--action", "promote"})));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file.h"
 #include "base/task_group.h"
 #include "codec/digest.h"
 #include "support/error_of.h"
@@ -143,6 +144,40 @@ TEST_F(WalWaitTest, WantsTheHistoryOfALaterTimeline) {
   EXPECT_NE(error.message().find("\"00000002.history\""), std::string::npos) << error.message();
   put_history(2);
   wait(needed_);
+}
+
+TEST_F(WalWaitTest, ProvesBeforeTheCopyWhereTheServersWalGoes) {
+  const TemporaryDirectory directory;
+  const std::string name = "000000010000000000000004";
+  const auto prove = [&](Time began) {
+    prove_archiving(archive_,
+                    {.segment = {.timeline = {1}, .segment_number = 4},
+                     .status_directory = directory.path(),
+                     .began = began},
+                    {.timeout = timeout_, .archiver = [this] { return status_; }}, system_clock(),
+                    reporter_, stop_.get_token());
+  };
+  const Time now = system_clock().now();
+  // Nothing says that it is to be archived: it is on no way of which something could be learned.
+  prove(now);
+  // It waits, and nothing fails: the archiver is behind.
+  write_file_durably(join_path(directory.path(), name + ".ready"), {});
+  prove(now);
+  // It waits while attempts fail.
+  status_.failed_count = 1;
+  status_.last_failed_wal = name;
+  status_.last_failed_time = now;
+  EXPECT_NE(error_of([&] { prove(now); }).message().find("did not reach the archive"),
+            std::string::npos);
+  remove_file(join_path(directory.path(), name + ".ready"));
+  // The server says that it is archived.
+  write_file_durably(join_path(directory.path(), name + ".done"), {});
+  const Error error = error_of([&] { prove(now - std::chrono::seconds(1)); });
+  EXPECT_EQ(error.code(), ErrorCode::kServer);
+  EXPECT_NE(error.message().find("archives elsewhere"), std::string::npos) << error.message();
+  prove(now + std::chrono::hours(1));  // before the backup: perhaps by another command
+  put(4);
+  prove(now - std::chrono::seconds(1));
 }
 
 TEST_F(WalWaitTest, RefusesASegmentOfAnotherCluster) {

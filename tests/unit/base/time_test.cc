@@ -179,18 +179,84 @@ TEST(ParseTime, ReadsWhatPeopleType) {
 
 TEST(ParseTime, RefusesWhatIsNoTimeWithAnExample) {
   for (const char* text :
-       {"", "yesterday", "2026-11-22 ", "2026-11-22 08", "2026-11-22 08:22:39 ", "2026-02-30",
-        "2026-11-22 08:22  UTC", "2026-11-22 24:00", "2026-11-22 08:22+", "2026-11-22 08:22+1",
-        "2026-11-22 08:22+01:0", "2026-11-22 08:22 +01 x", "22.11.2026", "2026-11-22 08:22 U2"}) {
+       {"", "yesterday", "2026-11-22 ", "2026-11-22 08", "2026-11-22 08:22:39 ",
+        "2026-11-22 08:22  UTC", "2026-11-22 08:22+", "2026-11-22 08:22+1", "2026-11-22 08:22+01:0",
+        "2026-11-22 08:22 +01 x", "22.11.2026", "2026-11-22 08:22 U2"}) {
     const Error error = error_of([&] { parse_time(text); });
     EXPECT_EQ(error.code(), ErrorCode::kInvalidText) << text;
     EXPECT_EQ(error.message(), "invalid time \"" + std::string(text) + "\"");
     EXPECT_EQ(error.detail(),
               "A time is a date, or a date and a time of day with or without a zone.");
     EXPECT_EQ(error.hint(),
-              "Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, 2026-11-22 08:22 or "
-              "2026-11-22.");
+              "Write it like 2026-11-22 08:22:39+00, 2026-11-22T08:22:39.5Z, \"2026-11-22 08:22 "
+              "Europe/Berlin\" or 2026-11-22, or in words: now, \"10 minutes ago\", \"today "
+              "08:22\", \"yesterday 14:00\".");
   }
+}
+
+TEST(ParseTime, TellsADayOrHourThatNoCalendarHas) {
+  constexpr const char* kHours =
+      "A time of day goes from 00:00:00 to 23:59:59; what follows is the next day's 00:00.";
+  const struct {
+    const char* text;
+    const char* detail;
+  } cases[] = {{"2026-02-30", "February 2026 has 28 days."},
+               {"2028-02-30 10:00", "February 2028 has 29 days."},
+               {"2026-11-31", "November 2026 has 30 days."},
+               {"2026-13-01", "There is no month 13."},
+               {"2026-11-22 24:00", kHours},
+               {"2026-11-22 08:60", kHours},
+               {"2026-11-22 08:22:60", kHours}};
+  for (const auto& c : cases)
+    EXPECT_EQ(error_of([&] { parse_time(c.text); }).detail(), c.detail) << c.text;
+  EXPECT_EQ(error_of([] { parse_moment("yesterday 25:00", Time{}); }).detail(), kHours);
+}
+
+TEST(ParseMoment, ReadsTimesInWords) {
+  ZoneScope zone(kCentralEurope);
+  const Time now = parse_rfc3339("2026-10-25T22:30:15.5Z").value();  // 23:30:15 CET, a long day
+  const struct {
+    const char* text;
+    const char* same;
+  } cases[] = {
+      {"now", "2026-10-25T22:30:15.500000Z"},
+      {"5 minutes ago", "2026-10-25T22:25:15.500000Z"},
+      {"1 h 30 min ago", "2026-10-25T21:00:15.500000Z"},
+      {"90s ago", "2026-10-25T22:28:45.500000Z"},
+      {"today", "2026-10-24T22:00:00.000000Z"},
+      {"today 14:00", "2026-10-25T13:00:00.000000Z"},
+      {"Today 14:00 UTC", "2026-10-25T14:00:00.000000Z"},
+      {"yesterday", "2026-10-23T22:00:00.000000Z"},
+      {"yesterday 14:00", "2026-10-24T12:00:00.000000Z"},
+      {"yesterday 14:00:01.25+02", "2026-10-24T12:00:01.250000Z"},
+      {"09:07:58", "2026-10-25T08:07:58.000000Z"},
+      {"09:07", "2026-10-25T08:07:00.000000Z"},
+      // A zone by its place: there it is a day later already.
+      {"today 06:00 Asia/Tokyo", "2026-10-25T21:00:00.000000Z"},
+      {"2026-07-01 12:00 America/New_York", "2026-07-01T16:00:00.000000Z"},
+      {"2026-07-01T12:00 Europe/Berlin", "2026-07-01T10:00:00.000000Z"},
+      {"2026-07-01 Europe/Berlin", "2026-06-30T22:00:00.000000Z"},
+      {"2026-10-25 02:30 CET", "2026-10-25T01:30:00.000000Z"},
+  };
+  for (const auto& c : cases) EXPECT_EQ(to_rfc3339(parse_moment(c.text, now)), c.same) << c.text;
+  // This process's own zone is what it was.
+  EXPECT_EQ(to_local(now), "2026-10-25 23:30:15.500 CET");
+}
+
+TEST(ParseMoment, RefusesWhatItDoesNotUnderstand) {
+  const Time now = parse_rfc3339("2026-10-25T22:30:15.5Z").value();
+  for (const char* text : {"", "soon", "tomorrow", "yesterday at noon", "yesterday 14", "today ",
+                           "ago", " ago", "x ago", "yesterday 14:00 +00 x", "12:00 ago",
+                           "2026-07-01 12:00 CET Europe/Berlin", "400000 years ago"})
+    EXPECT_EQ(error_of([&] { parse_moment(text, now); }).code(), ErrorCode::kInvalidText) << text;
+  for (const char* zone : {"Europe/Berlni", "../etc/passwd", "/etc/passwd", "Europe/", "/"})
+    EXPECT_EQ(
+        error_of([&] { parse_moment(std::string("2026-07-01 12:00 ") + zone, now); }).detail(),
+        "This host knows no time zone \"" + std::string(zone) + "\".");
+  // An hour that occurs twice there.
+  EXPECT_EQ(error_of([&] { parse_moment("2026-10-25 02:30 Europe/Berlin", now); }).hint(),
+            "Write the time with its zone: 2026-10-25 02:30:00+02 is the earlier, 2026-10-25 "
+            "02:30:00+01 the later.");
 }
 
 TEST(ParseTime, RefusesALocalTimeThatOccursTwice) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/error_of.h"
+#include "support/fake_clock.h"
 
 namespace holdfast::cli {
 namespace {
@@ -11,7 +12,7 @@ using test::error_of;
 
 Arguments parse(std::vector<const char*> words) {
   words.insert(words.begin(), "holdfast");
-  return parse_arguments(static_cast<int>(words.size()), words.data());
+  return parse_arguments(static_cast<int>(words.size()), words.data(), test::FakeClock());
 }
 
 TEST(Arguments, GlobalOptionsStandBeforeOrAfterTheCommand) {
@@ -62,6 +63,91 @@ TEST(Arguments, EveryCommandIsKnownByItsName) {
                {{"finish", "/d"}, "finish"},
                {{"demo", "--keep"}, "demo"}};
   for (const auto& c : cases) EXPECT_EQ(parse(c.words).command, c.command);
+}
+
+TEST(Arguments, HintsCarryWhatSaysWhere) {
+  EXPECT_EQ(parse({"backup", "-c", "shop", "--jobs", "3", "--repo", "/srv/my repo"})
+                .commands.complete("\"holdfast check\""),
+            "\"holdfast --repo '/srv/my repo' -c shop check\"");
+  EXPECT_EQ(parse({"backup"}).commands.complete("\"holdfast check\""), "\"holdfast check\"");
+}
+
+TEST(Arguments, HelpAndVersionAreCommandsToo) {
+  EXPECT_EQ(parse({"help"}).output, parse({"--help"}).output);
+  EXPECT_EQ(parse({"help", "backup", "list"}).output, parse({"backup", "list", "--help"}).output);
+  EXPECT_EQ(parse({"version"}).output, parse({"-V"}).output);
+  EXPECT_EQ(parse({"help"}).command, "");
+  EXPECT_EQ(error_of([] { parse({"help", "restor"}); }).hint(),
+            "Did you mean \"holdfast restore\"? See \"holdfast --help\".");
+}
+
+TEST(Arguments, AMistypedWordIsAnsweredByTheOneThatWasMeant) {
+  const struct {
+    std::vector<const char*> words;
+    const char* message;
+    const char* hint;
+  } cases[] = {
+      {{"bakcup"},
+       "unknown command \"bakcup\"",
+       "Did you mean \"holdfast backup\"? See \"holdfast --help\"."},
+      {{"-c", "shop", "bakcup", "--full"},
+       "unknown command \"bakcup\"",
+       "Did you mean \"holdfast backup\"? See \"holdfast --help\"."},
+      {{"config", "show"}, "unknown command \"config\"", "See \"holdfast --help\"."},
+      {{"backup", "lits"},
+       "unexpected argument \"lits\"",
+       "Did you mean \"holdfast backup list\"? See \"holdfast backup --help\"."},
+      {{"backup", "--fulll"},
+       "unknown option \"--fulll\"",
+       "Did you mean \"--full\"? See \"holdfast backup --help\"."},
+      {{"backup", "--clutser", "x"},
+       "unknown option \"--clutser\"",
+       "Did you mean \"--cluster\"? See \"holdfast backup --help\"."},
+  };
+  for (const auto& c : cases) {
+    const Error error = error_of([&] { parse(c.words); });
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_EQ(error.message(), c.message);
+    EXPECT_EQ(error.hint(), c.hint);
+  }
+}
+
+TEST(Arguments, WhatACommandAboveWouldDoIsRefused) {
+  for (const std::vector<const char*>& words :
+       {std::vector<const char*>{"drill", "list", "--destroy", "--confirm", "shop"},
+        {"backup", "list", "--label", "A"},
+        {"backup", "--label", "A", "list"}}) {
+    const Error error = error_of([&] { parse(words); });
+    EXPECT_EQ(error.code(), ErrorCode::kUsage);
+    EXPECT_TRUE(error.message().starts_with("unknown option \"--")) << error.message();
+  }
+}
+
+TEST(Arguments, EveryPageOfHelpFitsAndTellsTheGlobalOptions) {
+  for (const std::vector<const char*>& words : {std::vector<const char*>{"--help"},
+                                                {"backup", "--help"},
+                                                {"backup", "list", "--help"},
+                                                {"wal", "--help"},
+                                                {"restore", "--help"},
+                                                {"verify", "--help"},
+                                                {"expire", "--help"}}) {
+    const std::string page = parse(words).output;
+    for (const char* part :
+         {"Usage: holdfast", "-c, --cluster NAME", "--json", "Examples:", "--jobs"})
+      EXPECT_NE(page.find(part), std::string::npos) << part << " in " << page;
+    for (size_t at = 0; at < page.size();) {
+      const size_t end = page.find('\n', at);
+      EXPECT_LE(end - at, 80U) << page.substr(at, end - at);
+      at = end + 1;
+    }
+  }
+}
+
+TEST(Arguments, ATimeInWordsIsPrintedBackAsItWasUnderstood) {
+  const Arguments words = parse({"restore", "--into", "/d", "--to", "10 minutes ago"});
+  EXPECT_EQ(to_rfc3339(words.target.time), "2026-11-22T08:12:39.000000Z");
+  EXPECT_EQ(words.understood, "--to \"10 minutes ago\" is " + to_local(words.target.time));
+  EXPECT_EQ(parse({"restore", "--into", "/d", "--to", "2026-11-22 08:12+00"}).understood, "");
 }
 
 TEST(Arguments, ARestoreKeepsWhatWasTypedButItsTarget) {

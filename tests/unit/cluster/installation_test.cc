@@ -109,6 +109,9 @@ TEST(BackupRoleGrants, NameTheFunctionsOfTheMajor) {
   EXPECT_NE(backup_role_grants(14, "b").find("pg_start_backup(text, boolean, boolean)"),
             std::string::npos);
   EXPECT_NE(backup_role_grants(15, "b").find("pg_backup_start(text, boolean)"), std::string::npos);
+  const std::string page = read_text_file(HOLDFAST_TESTS_DIR "/../docs/reference/rights.md");
+  for (const int major : {14, 15, 16, 18})
+    EXPECT_NE(page.find(backup_role_grants(major, "backup")), std::string::npos) << major;
   EXPECT_NE(backup_role_grants(15, "odd\"role").find("\"odd\"\"role\""), std::string::npos);
 }
 

@@ -67,7 +67,10 @@ TEST_F(SettingsTest, OneConfiguredClusterIsChosenByItself) {
 
 TEST_F(SettingsTest, TwoConfiguredClustersNeedAChoice) {
   Sources sources{.config_file = file(kTwoClusters)};
-  const Error error = error_of([&] { Settings::load(sources); });
+  const Settings unchosen = Settings::load(sources);
+  EXPECT_FALSE(unchosen.has_cluster());
+  EXPECT_EQ(unchosen.text("cluster.pgdata"), "");
+  const Error error = error_of([&] { unchosen.cluster(); });
   EXPECT_EQ(error.message(), "no cluster was chosen");
   EXPECT_NE(error.detail().find("main, shop"), std::string::npos);
   EXPECT_EQ(error.hint(), "Choose one with --cluster NAME.");
@@ -135,6 +138,18 @@ TEST_F(SettingsTest, APassphraseIsTheFirstLineOfItsFile) {
   EXPECT_EQ(Settings::load(sources).key().passphrase, "correct horse");
   write_file_durably(place("secret"), as_bytes("\n"));
   EXPECT_EQ(error_of([&] { Settings::load(sources).key(); }).code(), ErrorCode::kConfiguration);
+}
+
+TEST_F(SettingsTest, APassphraseFileThatEverybodyCanReadIsRefused) {
+  write_file_durably(place("secret"), as_bytes("correct horse\n"));
+  ASSERT_EQ(chmod(place("secret").c_str(), 0644), 0);
+  Sources sources;
+  sources.options["repo.passphrase_file"] = place("secret");
+  const Error error = error_of([&] { Settings::load(sources).key(); });
+  EXPECT_EQ(error.code(), ErrorCode::kPermission);
+  EXPECT_EQ(error.hint(), "Run: chmod 0600 " + place("secret"));
+  ASSERT_EQ(chmod(place("secret").c_str(), 0640), 0);
+  EXPECT_EQ(Settings::load(sources).key().passphrase, "correct horse");
 }
 
 TEST_F(SettingsTest, APassphraseCommandIsRunByTheShell) {

@@ -41,6 +41,16 @@ TEST(DrillHtml, EscapesWhateverComesFromOutside) {
   EXPECT_TRUE(has(page, "&lt;script&gt;alert('&amp;&quot;')&lt;/script&gt;"));
 }
 
+TEST(DrillList, CountsAsPassedWhatWasRunAndPassed) {
+  repo::DrillReport made = report();
+  for (const char* state : {"passed", "passed", "not run", "failed", "not run", "passed"})
+    made.checks.push_back({.name = state, .state = state});
+  EXPECT_TRUE(has(text(std::vector{made}), "3 of 6, 2 not run")) << text(std::vector{made});
+  made.passed = false;
+  made.missed = {"one thing", "another"};
+  EXPECT_TRUE(text(made).ends_with("Failed: one thing; another\n")) << text(made);
+}
+
 TEST(DrillHtml, StandsAlone) {
   const std::string page = html(report());
   for (const char* elsewhere : {"http:", "https:", "src=", "url(", "<script", "@import"})
