@@ -103,7 +103,7 @@ TEST_F(RestorePlan, InPlaceNeedsNoYesAndNamesTheWalThatWouldBeSaved) {
     SCOPED_TRACE("while the server runs");
     const Captured ran = scene_.run({"restore", "--dry-run", "--in-place", "--json"});
     EXPECT_EQ(ran.status.code, 5) << describe(ran);  // as the restore's; the plan is there
-    const Json plan = Json::parse(ran.out);
+    const Json plan = Json::parse(ran.out, "plan");
     EXPECT_EQ(plan.at("running_server").as_i64(), scene_.server().pid());
     EXPECT_TRUE(plan.at("clears").as_bool());
   }
