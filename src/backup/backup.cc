@@ -233,6 +233,14 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   describe_wal(stopped, online.start_lsn(), facts.wal_segment_size, description);
   if (online.from_standby()) require_one_timeline(description.stop_timeline, last_control.control);
   reporter.note(fmt::format("backup stops at {}", pg::to_string(stopped.stop_lsn)));
+  const NeededWal needed{.timeline = description.stop_timeline,
+                         .start_lsn = description.start_lsn,
+                         .end_lsn = description.stop_lsn};
+  ServersWal servers_wal({.data_directory = data_directory,
+                          .host = description.host,
+                          .needed = needed,
+                          .checkpoint_lsn = description.checkpoint_lsn},
+                         facts.wal_segment_size);
 
   // Everything but the commit object.
   add_last_files(last_files(stopped, last_control.bytes, data_directory, owners, clock.now()),
@@ -240,9 +248,10 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   writer.finish_worker(std::move(extents));
   writer.seal_contents();
 
-  // A backup exists only with the WAL that it needs.
+  // A backup exists only with the WAL that it needs, and that its server wrote.
   reporter.phase("waiting for WAL", 0);
   wait.by_primary = online.from_standby();
+  wait.server = &servers_wal;
   if (online.from_standby() && options.archive_tail)
     wait.archive_tail = [&](const std::string& segment) {
       std::optional<pg::Lsn> end =
@@ -250,9 +259,6 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
       return end && *end >= description.stop_lsn;
     };
   writer.protect_wal(description.stop_timeline, description.start_lsn);
-  const NeededWal needed{.timeline = description.stop_timeline,
-                         .start_lsn = description.start_lsn,
-                         .end_lsn = description.stop_lsn};
   wait_for_expiry(repository, lineage, needed, options.archive_timeout, clock, reporter, stop);
   wait_for_wal(repo::WalArchive(repository, lineage), needed, wait, clock, reporter, stop);
 

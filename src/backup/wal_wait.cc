@@ -20,11 +20,12 @@ constexpr std::chrono::seconds kWarningInterval{10};
 constexpr std::chrono::seconds kProofPatience{60};
 
 // `needed`: up to where the backup needs it.
-bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& file,
-                      const std::string& name, pg::Lsn needed) {
+std::optional<repo::WalSegmentInfo> whole_segment(const repo::WalArchive& archive,
+                                                  const pg::WalFileName& file,
+                                                  const std::string& name, pg::Lsn needed) {
   archive.look_again();
   std::optional<repo::WalSegmentInfo> info = archive.segment_info(file);
-  if (!info) return false;
+  if (!info) return std::nullopt;
   if (info->system_identifier != archive.lineage().system_identifier)
     throw Error(
         {.code = ErrorCode::kWrongCluster,
@@ -45,7 +46,7 @@ bool is_whole_segment(const repo::WalArchive& archive, const pg::WalFileName& fi
                  .hint =
                      "Take another one: it needs later WAL alone. \"holdfast verify\" says more "
                      "of the segment."});
-  return true;
+  return info;
 }
 
 std::string last_failure(const cluster::ArchiverStatus& status) {
@@ -183,19 +184,30 @@ void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, cons
   if (needed.timeline.value > 1) {
     std::string name = pg::history_file_name(needed.timeline);
     pg::WalFileName file = pg::parse_wal_file_name(name, size);
-    waiting.until(name, [&] { return archive.file_info(file).has_value(); });
+    waiting.until(name, [&] {
+      archive.look_again();
+      return archive.file_info(file).has_value();
+    });
+    if (wait.server != nullptr) wait.server->require_same_history(archive);
   }
   uint64_t last = pg::last_segment_before_end(needed.end_lsn, size);
+  bool has_put_tail = false;
   for (uint64_t number = pg::segment_of(needed.start_lsn, size); number <= last; ++number) {
     std::string name = pg::segment_file_name({needed.timeline, number}, size);
     pg::WalFileName file = pg::parse_wal_file_name(name, size);
     bool may_take_tail = number == last && wait.archive_tail;
     waiting.until(name, [&] {
       const pg::Lsn needed_end = std::min(pg::end_lsn(number, size), needed.end_lsn);
-      if (is_whole_segment(archive, file, name, needed_end)) return true;
-      return std::exchange(may_take_tail, false) && wait.archive_tail(name);
+      if (const std::optional<repo::WalSegmentInfo> there =
+              whole_segment(archive, file, name, needed_end)) {
+        if (wait.server != nullptr) wait.server->require_same_segment(archive, *there);
+        return true;
+      }
+      has_put_tail = std::exchange(may_take_tail, false) && wait.archive_tail(name);
+      return has_put_tail;
     });
   }
+  if (wait.server != nullptr) wait.server->require_its_records(archive, has_put_tail);
 }
 
 }  // namespace holdfast::backup

@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <string>
 
+#include "backup/servers_wal.h"
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_facts.h"
@@ -33,6 +34,9 @@ struct WalWait {
   std::function<cluster::ArchiverStatus()> archiver = {};
   // The primary archives it: the server that was backed up is a standby.
   bool by_primary = false;
+  // What the server that was backed up has of it: it must be the same. Not asked when there is none
+  // (an imported backup's server is not at hand).
+  ServersWal* server = nullptr;
   // Asked once when every segment but the last is there: archives what there is of that one, and
   // says whether its records reach end_lsn.
   std::function<bool(const std::string& segment)> archive_tail = {};
@@ -40,7 +44,7 @@ struct WalWait {
 
 // Every segment of `needed`, whole, and from timeline 2 on the timeline's history file. Throws
 // kServer, naming the first file that is missing, after `timeout`; kWrongCluster when a segment is
-// another cluster's; kInterrupted.
+// another cluster's; kConflict at the first file that is another server's; kInterrupted.
 void wait_for_wal(const repo::WalArchive& archive, const NeededWal& needed, const WalWait& wait,
                   const Clock& clock, Reporter& reporter, const std::stop_token& stop);
 
