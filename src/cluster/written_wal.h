@@ -1,5 +1,5 @@
-// written_wal.h: what a server has written, told by its own pg_wal: which transactions ended behind
-// a place.
+// written_wal.h: what a server has written, told by its own pg_wal: whether the archive is its own,
+// and which transactions ended behind a place.
 //
 // The WAL is read by SQL while the server runs, by its files where it was stopped; nothing is taken
 // from it or added to it.
@@ -16,6 +16,7 @@
 #include "pg/lsn.h"
 #include "pg/wal_file_name.h"
 #include "pg/wal_record.h"
+#include "pg/wal_tip.h"
 
 namespace holdfast::cluster {
 
@@ -37,6 +38,16 @@ ProductionAnswer ask_production(Connection& connection, uint64_t system_identifi
 using ReadWalFile = std::function<std::optional<Bytes>(const std::string& name)>;
 ReadWalFile wal_files_by_sql(Connection& connection);
 ReadWalFile wal_files_of(const std::string& pg_wal);
+
+// Whether the server is the one that wrote what is archived. A system identifier and a timeline's
+// number do not tell: a server that was rolled back has them, and a clone of it. It is when its
+// history file is the archived one, when it has written at least as far as `archived` goes, and its
+// own file of the archive's last segment begins with the archived bytes; where that file is
+// recycled, its next one must go on from them, record by record. Returns a sentence where it is
+// not, or where that cannot be told.
+std::optional<std::string> why_not_the_archives(const Production& production,
+                                                const pg::WalTip& archived, pg::WalSegmentSize size,
+                                                const ReadWalFile& read);
 
 // Calls `take` for each transaction that ended from `from` on, up to what was flushed. Returns a
 // sentence where the WAL cannot be read up to there.

@@ -106,7 +106,8 @@ void Destruction::require_proof() {
 void Destruction::find_server() {
   connection_.emplace(cluster::Connection::connect(
       {.conninfo = options_.conninfo, .application_name = "holdfast drill"}, stop_));
-  ProductionAnswer answer = cluster::ask_production(*connection_, lineage_->system_identifier);
+  ProductionAnswer answer =
+      ask_archived_production(*connection_, repo::WalArchive(repository_, *lineage_));
   if (!answer.production)
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = "the server is not the one to destroy",

@@ -174,8 +174,9 @@ void Drill::prepare() {
 // T0. Of production nothing but a position is wanted.
 void Drill::strike() {
   if (production_) {
-    const std::optional<Error> failure = error_of(
-        [&] { answer_ = cluster::ask_production(*production_, lineage_->system_identifier); });
+    const std::optional<Error> failure = error_of([&] {
+      answer_ = ask_archived_production(*production_, repo::WalArchive(repository_, *lineage_));
+    });
     if (failure)
       answer_.why_not = fmt::format("The server could not be asked: {}.", words_of(*failure));
   }

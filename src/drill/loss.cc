@@ -4,7 +4,25 @@
 
 #include <fmt/format.h>
 
+#include "repo/wal_tip.h"
+
 namespace holdfast::drill {
+
+// What is archived is read first: behind that the server can only have gone on.
+ProductionAnswer ask_archived_production(cluster::Connection& connection,
+                                         const repo::WalArchive& archive) {
+  const uint64_t system = archive.lineage().system_identifier;
+  ProductionAnswer answer = cluster::ask_production(connection, system);
+  if (!answer.production) return answer;
+  const pg::WalTip archived = repo::read_wal_tip(archive, answer.production->timeline);
+  answer = cluster::ask_production(connection, system);
+  if (!answer.production) return answer;
+  if (std::optional<std::string> other =
+          cluster::why_not_the_archives(*answer.production, archived, archive.segment_size(),
+                                        cluster::wal_files_by_sql(connection)))
+    return {.production = {}, .why_not = std::move(*other)};
+  return answer;
+}
 
 Loss find_loss(const Production& production, pg::Lsn recovered_end, pg::WalSegmentSize size,
                const ReadWalFile& read, const std::stop_token& stop) {

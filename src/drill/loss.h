@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "cluster/written_wal.h"
+#include "repo/wal_archive.h"
 
 namespace holdfast::drill {
 
@@ -25,6 +26,10 @@ struct Loss {
   std::optional<Time> earliest;  // of the commits lost
   std::string note;              // a sentence
 };
+// Why that cannot be told of the primary behind `connection`, which is asked in the same moment:
+// its answer, or that it is of another history than the archive.
+ProductionAnswer ask_archived_production(cluster::Connection& connection,
+                                         const repo::WalArchive& archive);
 // `recovered_end`: exclusive, of what was recovered.
 Loss find_loss(const Production& production, pg::Lsn recovered_end, pg::WalSegmentSize size,
                const ReadWalFile& read, const std::stop_token& stop);

@@ -297,8 +297,9 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
 void Restore::plan() {
   reporter_.phase("planning", 0);
   auto make = [this] {
-    result_.plan = recovery::make_plan(repository_, *lineage_, options_.target,
-                                       ask_running_server(options_.conninfo, *lineage_, stop_));
+    result_.plan =
+        recovery::make_plan(repository_, *lineage_, options_.target,
+                            ask_running_server(options_.conninfo, repository_, *lineage_, stop_));
   };
   if (on_paper_ && must_clear_) {
     const Context without(

@@ -9,6 +9,7 @@
 #include "base/task_group.h"
 #include "cluster/written_wal.h"
 #include "pg/wal_page.h"
+#include "repo/wal_tip.h"
 
 namespace holdfast::restore {
 namespace {
@@ -23,8 +24,11 @@ constexpr milliseconds kFlushPause{100};
 
 TimeAnswer unproven(std::string why) { return {.is_reached = false, .told = std::move(why)}; }
 
-TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
-               const TimeQuestion& question, const std::stop_token& stop) {
+TimeAnswer ask(cluster::Connection& connection, const repo::Repository& repository,
+               const repo::Lineage& lineage, const TimeQuestion& question,
+               const std::stop_token& stop) {
+  const pg::WalTip archived =
+      repo::read_wal_tip(repo::WalArchive(repository, lineage), question.timeline);
   // The clock before the place: what is committed up to the one lies before the other.
   const Time now = parse_time(connection.query_value("SELECT pg_catalog.clock_timestamp()"));
   cluster::ProductionAnswer answer = cluster::ask_production(connection, lineage.system_identifier);
@@ -35,6 +39,10 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
   if (answer.production->timeline != question.timeline)
     return unproven(fmt::format("The server that conninfo leads to is on timeline {}.",
                                 pg::to_string(answer.production->timeline)));
+  if (const std::optional<std::string> other = cluster::why_not_the_archives(
+          *answer.production, archived, pg::WalSegmentSize(lineage.wal_segment_bytes),
+          cluster::wal_files_by_sql(connection)))
+    return unproven(*other);
   pg::Lsn inserted =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   // At the beginning of a page the server says where behind its header the next record will stand
@@ -71,15 +79,16 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Lineage& lineage,
 
 }  // namespace
 
-recovery::AskServer ask_running_server(const std::string& conninfo, const repo::Lineage& lineage,
-                                       std::stop_token stop) {
-  return [conninfo, &lineage, stop = std::move(stop)](const TimeQuestion& question) {
+recovery::AskServer ask_running_server(const std::string& conninfo,
+                                       const repo::Repository& repository,
+                                       const repo::Lineage& lineage, std::stop_token stop) {
+  return [conninfo, &repository, &lineage, stop = std::move(stop)](const TimeQuestion& question) {
     if (conninfo.empty()) return unproven("No conninfo is configured by which it could be asked.");
     TimeAnswer answer;
     const std::optional<Error> error = error_of([&] {
       cluster::Connection connection = cluster::Connection::connect(
           {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
-      answer = ask(connection, lineage, question, stop);
+      answer = ask(connection, repository, lineage, question, stop);
     });
     if (error) return unproven(fmt::format("The server could not be asked: {}.", error->message()));
     return answer;

@@ -18,12 +18,14 @@
 #include "cluster/running_server.h"
 #include "cluster/server_facts.h"
 #include "cluster/server_log.h"
+#include "cluster/written_wal.h"
 #include "pg/version.h"
 #include "recovery/wal_path.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
 #include "repo/drill_report.h"
 #include "repo/verified_objects.h"
+#include "repo/wal_tip.h"
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
@@ -127,6 +129,7 @@ class Check {
   void look_at_lag(const Backlog& backlog);
   void look_at_last_archived();
   void prove();
+  void look_at_history();
   void prove_on_primary();
   void prove_on_standby();
   void explain(const ProofResult& proof);
@@ -191,6 +194,8 @@ CheckResult Check::run() {
         "archiver", [&] { look_at_archiver(); },
         options_.read_only ? CheckOutcome::kFailed : unless_asked(options_.max_archive_lag));
   }
+  if (connection_ && facts_ && !facts_->in_recovery && lineage_)
+    attempt("history", [&] { look_at_history(); });
   if (!options_.read_only)
     prove();
   else if (facts_ && lineage_)
@@ -598,6 +603,30 @@ void Check::prove() {
          .message = fmt::format("not tried: \"{}\" has to be put right first", cause->name)});
   reporter_.phase(facts_->in_recovery ? "reading back WAL" : "waiting for WAL", 0);
   attempt("proof", [&] { facts_->in_recovery ? prove_on_standby() : prove_on_primary(); });
+}
+
+// Two servers that write the same names are told apart by what they wrote.
+void Check::look_at_history() {
+  const repo::WalArchive archive(*repository_, *lineage_);
+  const pg::WalTip archived = repo::read_wal_tip(archive, facts_->timeline);
+  if (!archived.segment && !archived.history) return;
+  const cluster::ProductionAnswer answer =
+      cluster::ask_production(*connection_, lineage_->system_identifier);
+  std::string other = answer.why_not;
+  if (answer.production)
+    other = cluster::why_not_the_archives(*answer.production, archived, facts_->wal_segment_size,
+                                          cluster::wal_files_by_sql(*connection_))
+                .value_or("");
+  if (!other.empty())
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = "the archive is not shown to be this server's",
+         .detail = std::move(other),
+         .hint = "If the server was rolled back, \"holdfast wal set-aside SEGMENT --onward\" takes "
+                 "what was archived behind the snapshot out of service; its next \"wal push\" "
+                 "names the segment. If it is a copy, or a former primary, it must not archive "
+                 "here (archive_mode = off)."});
+  add_ok("history", "the server's WAL is the archive's");
 }
 
 void Check::prove_on_primary() {
