@@ -18,6 +18,7 @@
 #include "pg/wal_page.h"
 #include "repo/doomed.h"
 #include "repo/intent.h"
+#include "repo/wal_conflict.h"
 #include "repo/wal_histories.h"
 
 namespace holdfast::archive {
@@ -74,15 +75,6 @@ repo::SegmentPass::Read read_from_file(const Fd& fd, const std::string& path) {
   };
 }
 
-std::string who(const std::string& host, const std::string& pgdata) {
-  return pgdata.empty() ? fmt::format("host \"{}\"", host)
-                        : fmt::format("host \"{}\", data directory \"{}\"", host, pgdata);
-}
-
-std::string who(const repo::WalSegmentInfo& info) {
-  return fmt::format("{} at {}", who(info.host, info.pgdata), to_rfc3339(info.pushed));
-}
-
 std::string_view noun_of(pg::WalFileKind kind) {
   switch (kind) {
     case pg::WalFileKind::kHistory:
@@ -103,27 +95,12 @@ int usual_jobs(int jobs) {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
 }
 
-constexpr std::string_view kTwoServersHint =
-    "Two servers archive the same timeline of one system: a restored copy, or a former primary "
-    "that was started again. Stop archiving "
-    "on the one that is not to go on (archive_mode = off); a copy that is to go on needs a "
-    "timeline, or a repository, of its own. If the archived file is the wrong one, \"holdfast wal "
-    "set-aside {}\" takes it out of service, and this one is archived at the next try.";
-
 // A server, as its control file says, that does not run a recovery.
 bool is_in_recovery(pg::ClusterState state) {
   return state == pg::ClusterState::kShutDownInRecovery ||
          state == pg::ClusterState::kInCrashRecovery ||
          state == pg::ClusterState::kInArchiveRecovery;
 }
-constexpr std::string_view kTakenTimelineHint =
-    "Another server took this timeline before: this one is a restored copy or a former primary, "
-    "which should not archive (archive_mode = off); or a standby that was promoted while it could "
-    "not ask the archive. If it is the one that is to go on, its WAL needs another place: name the "
-    "cluster anew in the configuration ([cluster.NAME]), run \"holdfast -c NAME init "
-    "--configure-server\", and take a backup. Nothing of it is lost meanwhile: the server keeps "
-    "what is not archived.";
-
 }  // namespace
 
 WalSource wal_source_of(const std::string& path, const std::string& data_directory,
@@ -265,7 +242,7 @@ repo::WalSegmentInfo Intake::describe(const std::string& name, const OfferedFile
   return info;
 }
 
-OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const {
+OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass, uint64_t at_most) const {
   OfferedFile offered;
   offered.name = name;
   offered.path = join_path(source_.wal_directory, name);
@@ -284,7 +261,7 @@ OfferedFile Intake::read(const std::string& name, repo::SegmentPass& pass) const
       is_wal(offered.file.kind) ? archive_->segment_size().bytes() : kMaxSmallFileBytes;
   const Fd fd = open_file(path, O_RDONLY);
   if (fstat(fd.get(), &offered.status) != 0) throw_errno("stat", path);
-  const auto size = static_cast<uint64_t>(offered.status.st_size);
+  const uint64_t size = std::min(static_cast<uint64_t>(offered.status.st_size), at_most);
   offered.bytes = size;
   if (size > limit)
     throw Error(
@@ -335,6 +312,18 @@ OfferedFile Intake::as_partial(OfferedFile segment) const {
   segment.segment.file_name = segment.name;
   segment.segment.complete = false;
   return segment;
+}
+
+OfferedFile Intake::under_another_digest(const OfferedFile& partial) {
+  const uint64_t bytes = partial.bytes - std::min<uint64_t>(partial.bytes, pg::kWalBlockBytes);
+  const repo::WalSegmentInfo& segment = partial.segment;
+  if (bytes == 0 || segment.start_lsn + bytes < segment.readable_end)
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = fmt::format("what is archived of \"{}\" is damaged", partial.name),
+                 .detail = "No page behind its records can be left out, by which it would have "
+                           "another name in the archive.",
+                 .hint = "Keep the file; when the server goes on in it, it is archived again."});
+  return read(base_name(partial.path), pass_, bytes);
 }
 
 // --- what is archived
@@ -398,13 +387,12 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
                     .number = std::max<uint64_t>(amendments.next_number, contents.empty() ? 0 : 1)};
   const auto served = std::ranges::find_if(contents.rbegin(), contents.rend(),
                                            [](const auto& content) { return !content.aside; });
-  if (served != contents.rend() && digest) {
-    standing.kind = kThere;
-  } else if (served != contents.rend()) {
+  if (served != contents.rend()) {
     const uint64_t number = standing.number;
     const std::optional<Error> unread = unreadable_of([&] {
-      standing = is_wal(offered.file.kind) ? look_at_segment(offered, *served)
-                                           : look_at_file(offered, *served);
+      standing = digest                      ? look_at_partial(*served)
+                 : is_wal(offered.file.kind) ? look_at_segment(offered, *served)
+                                             : look_at_file(offered, *served);
     });
     if (unread) {
       reporter_->warning(
@@ -430,11 +418,20 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
 
 Intake::Standing Intake::look_at_file(const OfferedFile& offered,
                                       const repo::WalArchive::Content& served) const {
+  const std::optional<Bytes> content = archive_->read_file_of(served.object);
+  if (!content) return {.kind = Standing::Kind::kFree};
+  if (*content == offered.small_content) return {.kind = Standing::Kind::kThere};
   const std::optional<repo::WalFileInfo> there = archive_->file_info_of(served.object);
   if (!there) return {.kind = Standing::Kind::kFree};
-  const bool is_same = there->sha256 == offered.sha256 && there->bytes == offered.bytes;
-  return {.kind = is_same ? Standing::Kind::kThere : Standing::Kind::kConflict,
-          .archived_by = fmt::format("host \"{}\" at {}", there->host, to_rfc3339(there->pushed))};
+  return {.kind = Standing::Kind::kConflict,
+          .archived_by = fmt::format("host \"{}\" at {}", there->host, to_rfc3339(there->pushed)),
+          .owner = {.host = there->host, .data_directory = {}}};
+}
+
+// The name tells what its content was when it was put; whether it still is, its bytes do.
+Intake::Standing Intake::look_at_partial(const repo::WalArchive::Content& served) const {
+  const bool is_there = archive_->read_segment_of(served.object, [](ByteView) {}).has_value();
+  return {.kind = is_there ? Standing::Kind::kThere : Standing::Kind::kFree};
 }
 
 Intake::Standing Intake::look_at_segment(const OfferedFile& offered,
@@ -442,9 +439,15 @@ Intake::Standing Intake::look_at_segment(const OfferedFile& offered,
   using enum Standing::Kind;
   const std::optional<repo::WalSegmentInfo> there = archive_->segment_info_of(served.object);
   if (!there) return {.kind = kFree};
-  Standing standing{.kind = kConflict, .number = 0, .archived_by = who(*there)};
+  Standing standing{.kind = kConflict,
+                    .number = 0,
+                    .archived_by = repo::pushed_by(*there),
+                    .owner = repo::owner_of(*there)};
   const repo::WalSegmentInfo& here = offered.segment;
   if (there->sha256 == offered.sha256 && there->bytes == offered.bytes) {
+    // Who hears that it is there lets go of the last copy that may be whole: a server recycles it,
+    // a restore in place clears it. So the bytes are read, and their SHA-256 is compared.
+    if (!archive_->read_segment_of(served.object, [](ByteView) {})) return {.kind = kFree};
     standing.kind = kThere;
   } else if (there->highest_page_timeline < here.highest_page_timeline &&
              repo::WalHistories(*archive_).is_foreign(*there)) {
@@ -474,29 +477,32 @@ bool Intake::agrees_with(const std::string& object, const OfferedFile& offered,
   return agrees;
 }
 
-void Intake::throw_conflict(const OfferedFile& offered, const std::string& archived_by) const {
+repo::WalOwner Intake::owner() const {
+  return {.host = source_.host, .data_directory = source_.data_directory};
+}
+
+void Intake::throw_conflict(const OfferedFile& offered, const Standing& standing) const {
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("{} \"{}\" is already archived with other content",
                                       noun_of(offered.file.kind), offered.name),
                .detail = fmt::format(
                    "The archived one, which stays, was pushed by {}. This one is offered by {}.",
-                   archived_by, who(source_.host, source_.data_directory)),
+                   standing.archived_by, repo::to_string(owner())),
                .hint = offered.file.kind == pg::WalFileKind::kHistory
-                           ? std::string(kTakenTimelineHint)
-                           : fmt::format(kTwoServersHint, offered.name)});
+                           ? std::string(repo::kTakenTimelineHint)
+                           : repo::way_past(offered.name, standing.owner, owner())});
 }
 
 void Intake::refuse_conflict(const OfferedFile& offered) const {
   const Standing standing = look(offered);
-  if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing.archived_by);
+  if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing);
 }
 
 void Intake::throw_set_aside(const OfferedFile& offered, const std::string& by) const {
   throw Error({.code = ErrorCode::kConflict,
                .message = fmt::format("this content of {} \"{}\" was set aside",
                                       noun_of(offered.file.kind), offered.name),
-               .detail = fmt::format("By {}. It is offered by {}.", by,
-                                     who(source_.host, source_.data_directory)),
+               .detail = fmt::format("By {}. It is offered by {}.", by, repo::to_string(owner())),
                .hint = fmt::format(
                    "If it is right after all, \"holdfast wal set-aside {} --off\" serves it "
                    "again. Else stop archiving on the server that offers it.",
@@ -546,8 +552,33 @@ void Intake::check(const OfferedFile& offered) {
     check_joins(offered, *previous, true);
   const pg::SegmentName behind{.timeline = segment.timeline,
                                .segment_number = segment.segment_number + 1};
-  if (std::optional<repo::WalSegmentInfo> next = neighbour_info(behind))
+  if (std::optional<repo::WalSegmentInfo> next = neighbour_info(behind)) {
     check_joins(offered, *next, false);
+    check_is_of_one_line(offered, *next);
+  }
+}
+
+// Records of equal lengths join whoever wrote them. So where another content of this name was set
+// aside, what was archived behind that is of its line, unless it was pushed since, or the server
+// itself has the same.
+void Intake::check_is_of_one_line(const OfferedFile& offered, const repo::WalSegmentInfo& next) {
+  const repo::WalAmendments amendments = archive_->amendments(offered.file);
+  const auto doubts = [&](const repo::WalMark& mark) {
+    return mark.is_set_aside && mark.sha256 != offered.sha256 && next.pushed <= mark.at;
+  };
+  if (std::ranges::none_of(amendments.marks, doubts)) return;
+  bool is_own = false;
+  error_of([&] { is_own = read(next.file_name).sha256 == next.sha256; });
+  if (is_own) return;
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = fmt::format("WAL segment \"{}\" has not the archived \"{}\" behind it",
+                              offered.name, next.file_name),
+       .detail = fmt::format(
+           "What was archived as \"{}\" before was set aside, and the segment behind it was pushed "
+           "before that, by {}: it is of the same line. This one is offered by {}.",
+           offered.name, repo::pushed_by(next), repo::to_string(owner())),
+       .hint = repo::way_past(next.file_name, repo::owner_of(next), owner())});
 }
 
 void Intake::check_behind(const OfferedFile& offered, const repo::WalSegmentInfo& previous) {
@@ -587,8 +618,8 @@ void Intake::check_joins(const OfferedFile& offered, const repo::WalSegmentInfo&
                               offered.name, neighbour.file_name),
        .detail = fmt::format("The timelines have diverged. The archived segment was pushed by {}. "
                              "This one is offered by {}.",
-                             who(neighbour), who(source_.host, source_.data_directory)),
-       .hint = std::string(kTwoServersHint)});
+                             repo::pushed_by(neighbour), repo::to_string(owner())),
+       .hint = repo::way_past(neighbour.file_name, repo::owner_of(neighbour), owner())});
 }
 
 bool Intake::is_known(pg::TimelineId timeline) const {
@@ -660,12 +691,23 @@ bool Intake::put(const OfferedFile& offered, uint64_t number, repo::SegmentPass&
 Intake::Accepted Intake::accept(OfferedFile offered) {
   // Somebody else may put the same name: then what stands there is looked at once more.
   constexpr int kTries = 10;
+  const auto accepted = [&](bool was_there) {
+    Accepted result{.name = offered.name, .was_there = was_there};
+    if (offered.file.kind == pg::WalFileKind::kPartial)
+      result.partial = repo::partial_digest(offered.sha256);
+    return result;
+  };
   for (int tries = 0; tries < kTries; ++tries) {
     if (tries > 0) archive_->look_again();
     const Standing standing = look(offered);
     if (standing.kind == Standing::Kind::kThere) {
       if (!setting_.on_paper && !keep_listed(offered, standing.object)) continue;
-      return {.name = offered.name, .was_there = true};
+      return accepted(true);
+    }
+    if (standing.kind == Standing::Kind::kAmends &&
+        offered.file.kind == pg::WalFileKind::kPartial) {
+      offered = under_another_digest(offered);
+      continue;
     }
     const bool is_segment = offered.file.kind == pg::WalFileKind::kSegment;
     if (is_segment && offered.segment.highest_page_timeline < offered.segment.timeline)
@@ -693,7 +735,7 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
         continue;
       }
     }
-    if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing.archived_by);
+    if (standing.kind == Standing::Kind::kConflict) throw_conflict(offered, standing);
     if (standing.kind == Standing::Kind::kSetAside) throw_set_aside(offered, standing.archived_by);
     check(offered);
     if (is_segment && !repo::reaches_its_end(offered.segment) &&
@@ -717,11 +759,11 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
                                        error->message(), error->detail()));
     if (setting_.on_paper) {
       if (is_segment) would_be_there_.insert_or_assign(offered.file.segment, offered.segment);
-      return {.name = offered.name};
+      return accepted(false);
     }
     if (!put(offered, standing.number, pass_, {})) continue;
     if (standing.number > 0) archive_->look_again();
-    return {.name = offered.name};
+    return accepted(false);
   }
   throw Error({.code = ErrorCode::kStoreUnavailable,
                .message = fmt::format("the archive does not show \"{}\", which it says it has",

@@ -10,8 +10,9 @@
 //               older timeline behind the switch: servers keep old segment files under future names
 //               for reuse
 //   same again  a name that is taken is fine for the same content, once the archived object was
-//               made durable; and for a segment that ends early and agrees with the archived one up
-//               to there
+//               read whole and made durable: what is said to be there may be thrown away by who
+//               asks; and for a segment that ends early and agrees with the archived one up to
+//               there
 //   repair      a segment that has all that the archived one has, byte for byte, and goes on, is
 //               put beside it and served from then on; and so is any content of a name of which
 //               none is served, or which is damaged
@@ -52,6 +53,7 @@
 #include "pg/wal_file_name.h"
 #include "repo/repository.h"
 #include "repo/wal_archive.h"
+#include "repo/wal_conflict.h"
 
 namespace holdfast::archive {
 
@@ -116,15 +118,20 @@ class Intake {
   // content is kept, up to 20 MiB; for more put() reads the file again.
   OfferedFile read(const std::string& name) { return read(name, pass_); }
   // The same by any thread, with a pass of its own.
-  OfferedFile read(const std::string& name, repo::SegmentPass& pass) const;
+  OfferedFile read(const std::string& name, repo::SegmentPass& pass,
+                   uint64_t at_most = UINT64_MAX) const;
   // A segment that ends early as the .partial of its name.
   OfferedFile as_partial(OfferedFile segment) const;
+  // The same WAL without the last page, behind which nothing is written: its name in the archive
+  // is another one. Where the object of the first is damaged. Throws kCorrupt when every page is
+  // written.
+  OfferedFile under_another_digest(const OfferedFile& partial);
 
   // How what is archived under its name stands to `offered`.
   struct Standing {
     enum class Kind : uint8_t {
       kFree,      // nothing is served under that name
-      kThere,     // the archive has it, durably
+      kThere,     // the archive has it, durably: its bytes were read just now
       kAmends,    // what is archived is cut short, or damaged, and this goes on
       kConflict,  // it is something else
       kSetAside,  // this very content was taken out of service
@@ -132,6 +139,7 @@ class Intake {
     Kind kind = Kind::kFree;
     uint64_t number = 0;           // the content to be put
     std::string archived_by = {};  // or set aside by whom
+    repo::WalOwner owner = {};     // of a conflict
     std::string object = {};       // of what is served
   };
   Standing look(const OfferedFile& offered) const;
@@ -153,6 +161,7 @@ class Intake {
   struct Accepted {
     std::string name;  // as archived: a .partial, where a segment was not taken for whole
     bool was_there = false;
+    std::optional<Bytes16> partial = {};  // of a .partial: the digest in its name
   };
   Accepted accept(OfferedFile offered);
 
@@ -165,7 +174,9 @@ class Intake {
   repo::WalSegmentInfo describe(const std::string& name, const OfferedFile& offered,
                                 const repo::SegmentPass::Read& read, repo::SegmentPass& pass,
                                 const std::function<repo::SegmentPass::Take()>& keep) const;
+  repo::WalOwner owner() const;
   Standing look_at_file(const OfferedFile& offered, const repo::WalArchive::Content& served) const;
+  Standing look_at_partial(const repo::WalArchive::Content& served) const;
   Standing look_at_segment(const OfferedFile& offered,
                            const repo::WalArchive::Content& served) const;
   [[noreturn]] void throw_set_aside(const OfferedFile& offered, const std::string& by) const;
@@ -175,9 +186,9 @@ class Intake {
   void check_history(pg::TimelineId timeline);
   void check_joins(const OfferedFile& offered, const repo::WalSegmentInfo& neighbour,
                    bool neighbour_is_first) const;
+  void check_is_of_one_line(const OfferedFile& offered, const repo::WalSegmentInfo& next);
   std::optional<repo::WalSegmentInfo> neighbour_info(pg::SegmentName segment) const;
-  [[noreturn]] void throw_conflict(const OfferedFile& offered,
-                                   const std::string& archived_by) const;
+  [[noreturn]] void throw_conflict(const OfferedFile& offered, const Standing& standing) const;
 
   const repo::WalArchive* archive_;
   WalSource source_;

@@ -5,7 +5,8 @@
 // look-ahead leaves a record in the server's pg_wal ("holdfast_stored_ahead"): for each segment its
 // SHA-256, and how its file looked when it was read: device, inode, size, and the times of its last
 // changes. A file that still looks like that has that content. A record answers nothing alone: the
-// archive is asked whether it holds a segment of that name with that SHA-256.
+// archive is asked whether it holds a segment of that name with that SHA-256, put minutes ago:
+// later the file is read, and compared with what is archived, like any other.
 //
 // A file that was changed right before it was read is not recorded: a change right behind the
 // reading might have the same time, for clocks of file systems are coarse. Where they tell only

@@ -17,6 +17,10 @@ namespace holdfast::archive {
 namespace {
 
 constexpr uint32_t kLargestSegmentAhead = uint32_t{64} << 20;
+// How long what look-ahead has put needs no second look: as long as the server's own call for it is
+// due. Until then it is as good as what a push has put this moment, which nobody reads again
+// either; behind that it is a thing of the past like any other, and is read.
+constexpr std::chrono::minutes kJustPut{10};
 
 // The segments behind the named one, in order: each may be committed when the one before it was,
 // and none behind one that was refused.
@@ -202,7 +206,7 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
   if (file.kind == pg::WalFileKind::kSegment)
     if (std::optional<Bytes32> sha256 = stored_ahead.find(name))
       if (std::optional<repo::WalSegmentInfo> there = archive.segment_info(file);
-          there && there->sha256 == *sha256) {
+          there && there->sha256 == *sha256 && clock.now() - there->pushed < kJustPut) {
         result.bytes = there->bytes;
         result.was_there = true;
         return result;

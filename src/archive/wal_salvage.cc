@@ -1,5 +1,6 @@
 #include "archive/wal_salvage.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -85,7 +86,8 @@ class Salvager {
       : intake_(intake), histories_(intake.archive()), result_(result) {}
 
   void take(const std::string& name, const pg::WalFileName& file) {
-    // One file that is refused does not keep the others from being saved.
+    // One file that is refused does not keep the others from being saved, but those of a history
+    // that is not the archive's.
     is_reading_ = true;
     const auto is_refusal = [this](const Error& error) {
       return (is_reading_ && error.is_unreadable()) ||
@@ -95,8 +97,14 @@ class Salvager {
       if (file.kind == pg::WalFileKind::kSegment)
         take_segment(name, file);
       else
-        push(intake_.read(name));
+        push(name, file);
     });
+    if (error && error->code() == ErrorCode::kConflict)
+      result_.conflicts.push_back(
+          {.from = {.timeline = file.segment.timeline,
+                    .segment_number =
+                        file.kind == pg::WalFileKind::kHistory ? 0 : file.segment.segment_number},
+           .error = *error});
     if (error)
       result_.refused.push_back({.file = name,
                                  .reason = error->detail().empty()
@@ -116,6 +124,7 @@ class Salvager {
       ++result_.unused;
       return;
     }
+    require_one_history(file);
     OfferedFile offered = intake_.read(name);
     // Ascending names end with the newest timeline.
     if (offered.segment.last_record_end.is_valid())
@@ -128,10 +137,27 @@ class Salvager {
       push(std::move(offered));
   }
 
+  void require_one_history(const pg::WalFileName& file) const {
+    const auto parted = std::ranges::find_if(result_.conflicts, [&](const auto& conflict) {
+      return conflict.from.timeline == file.segment.timeline &&
+             conflict.from.segment_number <= file.segment.segment_number;
+    });
+    if (parted == result_.conflicts.end() || file.kind == pg::WalFileKind::kHistory) return;
+    throw Error({.code = ErrorCode::kCorrupt,
+                 .message = "it lies behind the place where the archive goes on otherwise",
+                 .detail = parted->error.message() + "."});
+  }
+
+  void push(const std::string& name, const pg::WalFileName& file) {
+    require_one_history(file);
+    push(intake_.read(name));
+  }
+
   void push(OfferedFile offered) {
     is_reading_ = false;
     const repo::WalSegmentInfo segment = offered.segment;
     Intake::Accepted accepted = intake_.accept(std::move(offered));
+    if (accepted.partial) result_.partials.push_back(*accepted.partial);
     if (accepted.was_there)
       ++result_.already_archived;
     else

@@ -6,7 +6,9 @@
 // segments in order, by the rules of intake.h; the last segment of each timeline, which the crash
 // left unfinished, becomes <segment>.partial. Files that the server kept for reuse under future
 // names are passed over. What is refused is reported with its reason and left where it is: whoever
-// empties the directory moves it aside.
+// empties the directory moves it aside. Where the archive has another history than the directory,
+// nothing behind that is taken on that timeline, not even as .partial: it would stand in the
+// archive behind WAL that it does not belong to.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +54,14 @@ struct SalvageResult {
   uint64_t unused = 0;           // recycled or never written
   uint64_t unfinished = 0;       // not looked at: the server may still write them
   std::vector<Refused> refused;  // left behind, and not in the archive
+  // Of each timeline the first file to which the archive has another one: from there on they are of
+  // two histories.
+  struct Conflict {
+    pg::SegmentName from;  // of a history: the timeline's beginning
+    Error error;
+  };
+  std::vector<Conflict> conflicts;
+  std::vector<Bytes16> partials;  // unfinished segments, by the digests in their names
   pg::Lsn readable_end;  // the end of the last record that was found, on the newest timeline
   bool dry_run = false;
   std::optional<Error> server_doubt = std::nullopt;  // the option

@@ -26,13 +26,14 @@ struct Found {
 
 class SetAside {
  public:
-  SetAside(const SetAsideOptions& options, const repo::Repository& repository)
-      : options_(options), repository_(repository) {}
+  SetAside(const SetAsideOptions& options, const repo::Repository& repository, std::stop_token stop)
+      : options_(options), repository_(repository), stop_(std::move(stop)) {}
 
   SetAsideResult run() {
     const Found found = find();
     SetAsideResult result{
         .file = options_.file, .lineage = found.archive.lineage().name, .off = options_.off};
+    if (options_.onward) take_onward(found, result);
     // The one that is served goes out of service; the one that went last comes back.
     const repo::WalArchive::Content* chosen = nullptr;
     for (const repo::WalArchive::Content& content : found.contents)
@@ -42,6 +43,7 @@ class SetAside {
       result.changed = describe(found, *chosen);
       mark(found, *chosen, result.changed->is_damaged);
     }
+    found.archive.look_again();
     for (const repo::WalArchive::Content& content :
          found.archive.contents(found.file, found.digest()))
       if (!content.aside) result.served = describe(found, content);
@@ -50,6 +52,41 @@ class SetAside {
   }
 
  private:
+  // From the end: what is left is without a hole at every moment. Of the named segment its older
+  // contents and its unfinished copies go here, the one that is served as ever.
+  void take_onward(const Found& named, SetAsideResult& result) const {
+    if (named.file.kind != pg::WalFileKind::kSegment)
+      throw Error({.code = ErrorCode::kInvalidText,
+                   .message = fmt::format("\"{}\" is not the name of a segment", options_.file),
+                   .detail = "Onward is along the segments of a timeline.",
+                   .hint = "Name the first segment that is wrong."});
+    std::vector<repo::WalArchive::Entry> behind;
+    named.archive.for_each_entry(named.file.segment.timeline, named.file.segment.segment_number,
+                                 [&](const repo::WalArchive::Entry& entry) {
+                                   behind.push_back(entry);
+                                   return true;
+                                 });
+    const pg::WalSegmentSize size = named.archive.segment_size();
+    for (auto entry = behind.rbegin(); entry != behind.rend(); ++entry) {
+      throw_if_stopped(stop_);
+      const bool is_named = entry->file.kind == pg::WalFileKind::kSegment &&
+                            entry->file.segment == named.file.segment;
+      Found found{
+          .archive = named.archive, .file = entry->file, .partial = entry->partial, .contents = {}};
+      found.contents = found.archive.contents(found.file, found.digest());
+      for (const repo::WalArchive::Content& content : found.contents) {
+        if (content.aside || (is_named && &content == &found.contents.back())) continue;
+        // By its metadata: what is rotten of a line that is no more need not come back either.
+        mark(found, content, false);
+      }
+      if (is_named) continue;
+      std::string name = pg::to_string(found.file, size);
+      if (found.partial) name += "." + to_hex(found.partial->view());
+      result.onward.push_back(std::move(name));
+    }
+    std::ranges::reverse(result.onward);
+  }
+
   void tell_what_follows(const Found& found, SetAsideResult& result) const {
     const pg::WalSegmentSize size = found.archive.segment_size();
     const pg::TimelineId timeline = found.file.segment.timeline;
@@ -59,7 +96,7 @@ class SetAside {
         const std::optional<repo::Backup> backup =
             repo::read_backup_if_possible(repository_, result.lineage, id, [](const Error&) {});
         if (backup && backup->stop_timeline == timeline &&
-            number >= pg::segment_of(backup->start_lsn, size) &&
+            (options_.onward || number >= pg::segment_of(backup->start_lsn, size)) &&
             number <= pg::last_segment_before_end(backup->stop_lsn, size))
           result.broken_backups.push_back(id);
       }
@@ -162,18 +199,20 @@ class SetAside {
     if (options_.off && content.aside) {
       mark.sha256 = content.aside->sha256;
     } else if (!is_damaged) {
-      const bool has_pages = found.file.kind == pg::WalFileKind::kSegment || found.partial;
-      mark.sha256 = has_pages ? found.archive.segment_info_of(content.object).value().sha256
-                              : found.archive.file_info_of(content.object).value().sha256;
+      damage_of([&] {
+        const bool has_pages = found.file.kind == pg::WalFileKind::kSegment || found.partial;
+        mark.sha256 = has_pages ? found.archive.segment_info_of(content.object).value().sha256
+                                : found.archive.file_info_of(content.object).value().sha256;
+      });
     }
     repo::put_wal_mark(repository_, found.archive.lineage().name, found.file,
                        found.archive.segment_size(), found.archive.amendments(found.file),
                        std::move(mark));
-    found.archive.look_again();
   }
 
   const SetAsideOptions& options_;
   const repo::Repository& repository_;
+  const std::stop_token stop_;
 };
 
 }  // namespace
@@ -182,7 +221,7 @@ SetAsideResult set_aside(const SetAsideOptions& options, const repo::Repository&
                          std::stop_token stop) {
   Context setting("setting aside WAL file \"{}\"", options.file);
   throw_if_stopped(stop);
-  return SetAside(options, repository).run();
+  return SetAside(options, repository, std::move(stop)).run();
 }
 
 }  // namespace holdfast::archive

@@ -5,6 +5,9 @@
 // recoveries, or of the right one, for ever. So a mark says that this very content is not served
 // any more. To every reader it is not there, and the next server that offers the file has it
 // archived beside. Another mark serves it again.
+//
+// A server that was rolled back writes all anew from some segment on: `onward` takes the line that
+// is no more out of service in one step.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +28,9 @@ struct SetAsideOptions {
   std::string file;
   std::string cluster;
   bool off = false;  // serve it again
+  // Of a segment: every content of it, and of all that is archived behind it on its timeline, from
+  // the last file to the first. Interrupted, it is run again. Not with `off`.
+  bool onward = false;
 };
 
 struct SetAsideResult {
@@ -43,11 +49,12 @@ struct SetAsideResult {
   std::vector<std::string> broken_backups = {};
   // Of a timeline whose history is not there: a file that still says that its number is taken.
   std::optional<std::string> still_there = {};
-  std::optional<Content> served = {};  // from now on; nullopt: nothing is
+  std::optional<Content> served = {};    // from now on; nullopt: nothing is
+  std::vector<std::string> onward = {};  // the files behind it that went too, as they are archived
 };
 
-// Throws kInvalidText (no name of a WAL file), kNotFound (nothing is archived under it) and
-// kConflict (there are several such .partial).
+// Throws kInvalidText (no name of a WAL file; onward: of a segment), kNotFound (nothing is archived
+// under it), kConflict (there are several such .partial) and kInterrupted.
 SetAsideResult set_aside(const SetAsideOptions& options, const repo::Repository& repository,
                          std::stop_token stop);
 

@@ -52,6 +52,17 @@ TEST_F(StoredAheadTest, LookAheadLeavesARecordOfWhatItHasStored) {
   EXPECT_EQ(record().find(segment_name(1, 6)), sha256_of(6));
 }
 
+TEST_F(StoredAheadTest, SomeTimeLaterWhatIsArchivedIsReadBeforeItIsSaidToBeThere) {
+  push(server_, segment_name(1, 1), 3);
+  damage(object_of(segment_name(1, 2)), 400);
+  damage(object_of(segment_name(1, 3)), 400);
+  EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);  // put a moment ago
+  clock_.advance(std::chrono::minutes(11));
+  EXPECT_FALSE(push(server_, segment_name(1, 3)).was_there);
+  get(server_, segment_name(1, 3));
+  EXPECT_EQ(placed(server_), wal_.segment(2));
+}
+
 TEST_F(StoredAheadTest, AFileThatLooksOtherwiseIsNotTheOneThatWasRead) {
   push(server_, segment_name(1, 1), 3);
   const std::string name = segment_name(1, 2);

@@ -93,6 +93,31 @@ TEST_F(WalPush, KeepsTheWalOfANewerMajorUnread) {
   EXPECT_FALSE(archive().segment_info(pg::parse_wal_file_name(segment_name(1, 9), kSize)));
 }
 
+// Who hears "already there" lets go of his copy.
+TEST_F(WalPush, ReadsWhatIsThereBeforeItSaysSoAndAmendsWhatDoesNotHold) {
+  const std::string name = segment_name(1, 2);
+  push(server_, name);
+  damage(object_of(name), 400);  // of the content: its metadata can be read
+  EXPECT_FALSE(push(server_, name).was_there);
+  EXPECT_NE(reporter_.warnings().at(0).find("is damaged, and is amended"), std::string::npos);
+  get(server_, name);
+  EXPECT_EQ(placed(server_), wal_.segment(1));
+  EXPECT_TRUE(push(server_, name).was_there);
+
+  // History and backup history files, which are objects of another kind.
+  server_.put("00000002.history", "1\t0/300100\tno recovery target specified\n");
+  const std::string backup = name + ".00000028.backup";
+  server_.put(backup, "START WAL LOCATION: 0/200028\n");
+  for (const std::string& file : {std::string("00000002.history"), backup}) {
+    push(server_, file);
+    damage(object_of(file), 60);
+    EXPECT_FALSE(push(server_, file).was_there) << file;
+    get(server_, file);
+    EXPECT_EQ(placed(server_), read_file(server_.path(file)));
+    EXPECT_TRUE(push(server_, file).was_there) << file;
+  }
+}
+
 // Nothing needed it, so it was listed for removal; now a server offers it.
 TEST_F(WalPush, AnswersAlreadyThereOnlyOfWhatStays) {
   const std::string name = segment_name(1, 2);

@@ -77,11 +77,56 @@ TEST_F(WalSalvage, WhatIsRefusedIsToldAndTheRestIsSaved) {
   loser.put(segment_name(1, 3) + ".partial", fork.second.segment(2));
   SalvageResult result = salvage(loser);
   EXPECT_EQ(result.already_archived, 2U);
-  ASSERT_EQ(result.refused.size(), 1U);
+  ASSERT_EQ(result.refused.size(), 2U);
   EXPECT_EQ(result.refused[0].file, segment_name(1, 3));
   EXPECT_NE(result.refused[0].reason.find("already archived with other content"),
             std::string::npos);
-  EXPECT_EQ(result.pushed, Names{segment_name(1, 3) + ".partial"});
+  // Its unfinished segment is of that history, too.
+  EXPECT_EQ(result.refused[1].file, segment_name(1, 3) + ".partial");
+  EXPECT_TRUE(result.pushed.empty());
+}
+
+// Behind WAL that it does not belong to it would be found by a recovery.
+TEST_F(WalSalvage, TakesNothingOfATimelineBehindThePlaceWhereTheArchiveGoesOnOtherwise) {
+  Fork fork;
+  Server winner("alpha");
+  winner.put(fork.first, 1, 3);
+  push_all(winner, 1, 1, 3);
+  Server loser("beta");
+  crash(loser, fork.second, fork.switch_lsn);
+  loser.put(fork.second, 3, 5);
+  const std::vector<std::string> before = archived();
+  const SalvageResult result = salvage(loser);
+  EXPECT_EQ(archived(), before);
+  Names refused;
+  for (const SalvageResult::Refused& one : result.refused) refused.push_back(one.file);
+  EXPECT_EQ(refused, (Names{segment_name(1, 3), segment_name(1, 4), segment_name(1, 5)}));
+  ASSERT_EQ(result.conflicts.size(), 1U);
+  EXPECT_EQ(result.conflicts[0].from, (pg::SegmentName{.timeline = {1}, .segment_number = 3}));
+  EXPECT_NE(result.conflicts[0].error.detail().find("host \"alpha\""), std::string::npos);
+  ASSERT_TRUE(result.reach);
+  EXPECT_EQ(result.reach->end, pg::end_lsn(3, kSize));
+}
+
+// What lies in the old pg_wal may be the last copy, and is cleared when this returns.
+TEST_F(WalSalvage, PutsAgainWhatTheArchiveDoesNotGiveBack) {
+  Fork fork;
+  Server server("alpha");
+  crash(server, fork.first, fork.switch_lsn);
+  const std::string whole = segment_name(1, 2);
+  salvage(server);
+  const std::string partial = archived().back();
+  ASSERT_NE(partial.find(".partial."), std::string::npos);
+  damage(object_of(whole), 400);
+  damage("clusters/main/15-1/wal/00000001/" + partial.substr(0, 16) + "/" + partial, 400);
+  const SalvageResult again = salvage(server);
+  EXPECT_EQ(again.pushed, (Names{whole, partial.substr(0, partial.rfind('.'))}));
+  EXPECT_TRUE(again.refused.empty());
+  get(server, whole);
+  EXPECT_EQ(placed(server), read_file(server.path(whole)));
+  // Under another digest, for the name of the first is taken.
+  EXPECT_EQ(archived().size(), 4U);
+  EXPECT_TRUE(salvage(server).pushed.empty());
 }
 
 TEST_F(WalSalvage, OnPaperTellsTheSameAndArchivesNothing) {

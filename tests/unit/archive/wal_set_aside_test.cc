@@ -18,6 +18,11 @@ class WalSetAside : public World {
     // What another server pushed, which lost its way behind segment 2.
     stray_.put(fork_.second, 1, 6);
   }
+  SetAsideResult set_aside_onward(const std::string& file, std::stop_token stop = {}) {
+    clock_.advance(std::chrono::seconds(1));
+    return archive::set_aside({.file = file, .cluster = "main", .onward = true}, repository_,
+                              std::move(stop));
+  }
   SetAsideResult set_aside(const std::string& file, bool off = false) {
     clock_.advance(std::chrono::seconds(1));
     return archive::set_aside({.file = file, .cluster = "main", .off = off}, repository_, {});
@@ -106,7 +111,6 @@ TEST_F(WalSetAside, FreesTheIdOfATimelineThatNeverWas) {
 TEST_F(WalSetAside, ADamagedContentIsFilledAgain) {
   damage(object_of(segment_name(1, 2)), 5000);
   EXPECT_EQ(get_error(asking_, segment_name(1, 2)).code(), ErrorCode::kCorrupt);
-  EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);
   EXPECT_TRUE(set_aside(segment_name(1, 2)).changed->is_damaged);
   EXPECT_FALSE(push(server_, segment_name(1, 2)).was_there);
   EXPECT_EQ(got(segment_name(1, 2)), wal_.segment(1));
@@ -166,6 +170,59 @@ TEST_F(WalSetAside, WhatIsNotThereIsTold) {
   EXPECT_TRUE(set_aside(segment_name(1, 1), true).was_so);
   set_aside(segment_name(1, 1));
   EXPECT_TRUE(set_aside(segment_name(1, 1)).was_so);
+}
+
+// A virtual machine went back to its snapshot: the way that the refusal names leads on, in one
+// step.
+TEST_F(WalSetAside, AServerThatWasRolledBackArchivesAgainByFollowingTheHint) {
+  push_all(server_, 1, 3, 6);
+  stray_.put(segment_name(1, 6) + ".00000028.backup", "START WAL LOCATION: 0/600028\n");
+  push(stray_, segment_name(1, 6) + ".00000028.backup");
+  // The same data directory, with the files of the snapshot and what was written since.
+  server_.put(fork_.second, 3, 6);
+  const Error refused = push_error(server_, segment_name(1, 3));
+  const std::string command = "holdfast wal set-aside " + segment_name(1, 3) + " --onward";
+  EXPECT_NE(refused.hint().find(command), std::string::npos) << refused.hint();
+  EXPECT_NE(refused.hint().find("This server was rolled back"), std::string::npos);
+
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(test::error_of([&] { set_aside_onward(segment_name(1, 3), stop.get_token()); }).code(),
+            ErrorCode::kInterrupted);
+  const SetAsideResult done = set_aside_onward(segment_name(1, 3));
+  EXPECT_EQ(done.onward, (Names{segment_name(1, 4), segment_name(1, 5), segment_name(1, 6),
+                                segment_name(1, 6) + ".00000028.backup"}));
+  EXPECT_EQ(archive().last_segment({1}), 2U);
+  EXPECT_TRUE(set_aside_onward(segment_name(1, 3)).was_so);
+  push_all(server_, 1, 3, 6);
+  for (uint64_t number = 3; number <= 6; ++number)
+    EXPECT_EQ(got(segment_name(1, number)), fork_.second.segment(number - 1)) << number;
+  EXPECT_EQ(test::error_of([&] { set_aside_onward("00000002.history"); }).code(),
+            ErrorCode::kNotFound);
+}
+
+// The same layout of records on both lines, as of a server that writes a heartbeat: they join.
+TEST_F(WalSetAside, WhatIsArchivedBehindOneThatWasSetAsideIsOfItsLine) {
+  test::WalBuilder undone({.size = kSize, .system_identifier = kSystem, .first_segment = 11});
+  test::WalBuilder own = undone;
+  for (int64_t at = 0; own.end_lsn() < pg::end_lsn(12, kSize); ++at) {
+    undone.add_commit(700, at);
+    own.add_commit(700, at + 1'000'000);
+  }
+  Server before("alpha"), after("alpha");
+  before.put(undone, 11, 12);
+  after.put(own, 11, 11);
+  push_all(before, 1, 11, 12);
+  set_aside(segment_name(1, 11));
+  const Error error = push_error(after, segment_name(1, 11));
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_NE(error.detail().find("was set aside"), std::string::npos) << error.detail();
+  EXPECT_NE(error.hint().find("holdfast wal set-aside " + segment_name(1, 12) + " --onward"),
+            std::string::npos)
+      << error.hint();
+  // Its own copy of the next one proves that that is of its line.
+  after.put(segment_name(1, 12), undone.segment(1));
+  EXPECT_FALSE(push(after, segment_name(1, 11)).was_there);
 }
 
 // Two writers of further contents: exactly one is served.
