@@ -546,7 +546,12 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
                    "a segment, a .partial, a .backup or a .history file, as the server named it")
       ->expected(1)
       ->required();
-  set_aside->add_flag("--off", arguments.off, "serve it again");
+  CLI::Option* off = set_aside->add_flag("--off", arguments.off, "serve it again");
+  set_aside
+      ->add_flag("--onward", arguments.onward,
+                 "of a segment: all that is archived behind it on its timeline too (its server was "
+                 "rolled back)")
+      ->excludes(off);
 
   CLI::App* restore = command(&app, "restore", "bring a cluster back");
   restore
@@ -587,6 +592,9 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
                     "go on with a recovery that was interrupted; nothing is laid again");
   restore->add_flag("--dry-run", arguments.dry_run,
                     "print the plan, refuse what cannot be done, and write nothing");
+  restore->add_flag("--without-own-wal", arguments.without_own_wal,
+                    "in place: go along the archive's history, where the directory's own WAL says "
+                    "otherwise");
   restore->add_flag("--yes", arguments.yes,
                     "do not ask before an old data directory is emptied or written over");
   restore->add_flag("--server-is-dead", arguments.server_is_dead, kServerIsDead);

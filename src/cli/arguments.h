@@ -57,6 +57,8 @@ struct Arguments {
   // what removes
   bool dry_run = false;
   bool delete_last = false;
+  bool onward = false;  // wal set-aside
+  bool without_own_wal = false;
   bool off = false;  // backup pin
   // claims
   std::string claim;  // to be ended

@@ -264,6 +264,7 @@ int run_restore(const Call& call) {
   options.bindir = settings.text("cluster.bindir");
   options.conninfo = settings.text("cluster.conninfo");
   options.salvage = salvager(call, opened);
+  options.without_own_wal = arguments.without_own_wal;
   options.sandbox = sandbox_options(call);
   options.resume_command = arguments.resume_command;
   options.server_environment = server_environment(call);
@@ -289,10 +290,20 @@ int run_restore(const Call& call) {
 }
 
 int run_finish(const Call& call) {
-  const restore::FinishResult result =
+  restore::FinishResult result =
       restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
                        .production = call.arguments.production},
                       call.reporter, call.stop);
+  // Before its archiver fails for the first time.
+  if (result.production)
+    error_of([&] {
+      const OpenRepository opened(call);
+      result.taken = restore::find_taken_timeline(result.directory, result.new_timeline,
+                                                  opened.repository, opened.cluster);
+    });
+  if (result.taken)
+    call.reporter.warning(fmt::format("{}. {} {}", result.taken->message(), result.taken->detail(),
+                                      result.taken->hint()));
   // Where the repository is not at hand the claim of the recovery runs out by itself.
   if (!result.claim.empty())
     error_of([&] {

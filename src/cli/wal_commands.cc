@@ -108,7 +108,8 @@ int run_wal_set_aside(const Call& call) {
   const OpenRepository opened(call);
   const archive::SetAsideResult result = archive::set_aside({.file = call.arguments.words.front(),
                                                              .cluster = call.settings.cluster(),
-                                                             .off = call.arguments.off},
+                                                             .off = call.arguments.off,
+                                                             .onward = call.arguments.onward},
                                                             opened.repository, call.stop);
   print(call, view::json(result), unless_quiet(call, true, view::text(result)));
   return 0;
@@ -130,24 +131,27 @@ int run_wal_salvage(const Call& call) {
   return result.refused.empty() ? 0 : 1;
 }
 
-std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
-    const Call& call, const OpenRepository& opened) {
-  return [&call, &opened](const std::string& pg_wal) {
+restore::Salvage salvager(const Call& call, const OpenRepository& opened) {
+  return [&call, &opened](const std::string& pg_wal, bool on_paper) {
     const archive::SalvageResult result =
         archive::salvage({.wal_directory = pg_wal,
                           .cluster = call.settings.cluster(),
-                          .compression = call.settings.compression()},
+                          .compression = call.settings.compression(),
+                          .dry_run = on_paper},
                          opened.repository, call.reporter, call.stop);
+    restore::SalvagedWal salvaged{.saved = result.pushed, .partials = result.partials};
+    for (const archive::SalvageResult::Conflict& conflict : result.conflicts)
+      salvaged.conflicts.push_back({.from = conflict.from, .error = conflict.error});
+    if (on_paper) return salvaged;
     if (!result.pushed.empty())
       call.reporter.note(fmt::format("saved {} WAL files that were not archived yet, up to {}",
                                      result.pushed.size(), pg::to_string(result.readable_end)));
-    std::vector<std::string> left;
     for (const archive::SalvageResult::Refused& refused : result.refused) {
       call.reporter.warning(
           fmt::format("WAL file \"{}\" could not be saved: {}", refused.file, refused.reason));
-      left.push_back(refused.file);
+      salvaged.unsaved.push_back(refused.file);
     }
-    return left;
+    return salvaged;
   };
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/call.h"
 #include "pg/lsn.h"
+#include "restore/salvage.h"
 
 namespace holdfast::cli {
 
@@ -19,8 +20,7 @@ int run_wal_set_aside(const Call& call);
 
 // Saves what an old pg_wal still holds (archive::salvage) and returns the files that could not be
 // saved. `call` and `opened` must outlive it.
-std::function<std::vector<std::string>(const std::string& pg_wal)> salvager(
-    const Call& call, const OpenRepository& opened);
+restore::Salvage salvager(const Call& call, const OpenRepository& opened);
 
 // For a backup of a standby (archive::archive_tail). `call` and `opened` must outlive it.
 std::function<std::optional<pg::Lsn>(const std::string& pg_wal, const std::string& segment)>

@@ -12,6 +12,7 @@
 #include "pg/transaction_id.h"
 #include "pg/version.h"
 #include "recovery/sources.h"
+#include "repo/wal_conflict.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -50,6 +51,7 @@ class Planner {
 
   // --- the plan's parts
   void take(Plan& plan, const Way& way, const Reach& reach) const;
+  void require_one_tail(Plan& plan, const WalPath& path) const;
   void take_to_the_end(Plan& plan, const Way& way);
   bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
   void find_abandoned(Plan& plan);
@@ -369,6 +371,7 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
   }
   if (const auto& tail = way.path->tail();
       tail && tail->name.segment_number <= reach.last_segment) {
+    require_one_tail(plan, *way.path);
     plan.tail = WalTail{.segment = tail->name,
                         .partial = *tail->partial,
                         .info = Survey(archive_, *way.path).info(*tail)};
@@ -389,6 +392,47 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
   plan.tablespaces_created = reach.tablespaces;
   plan.floors = way.backup.floors;
   raise(plan.floors, reach.floors);
+}
+
+// Two unfinished copies of one segment with other WAL in them: the wrong one would undo what was
+// acknowledged, and bring back what was not.
+void Planner::require_one_tail(Plan& plan, const WalPath& path) const {
+  if (path.parted().others.empty()) return;
+  const pg::WalSegmentSize size = archive_.segment_size();
+  const auto name_of = [&](const Bytes16& partial) {
+    return fmt::format("{}.{}", pg::partial_file_name(path.tail()->name, size),
+                       to_hex(partial.view()));
+  };
+  const auto words_of = [&](const Bytes16& partial) {
+    std::optional<repo::WalSegmentInfo> info;
+    unreadable_of([&] {
+      info = archive_.segment_info(
+          {.kind = pg::WalFileKind::kPartial, .segment = path.tail()->name}, &partial);
+    });
+    return info ? fmt::format("{} (up to {}, from {})", name_of(partial),
+                              to_string(info->readable_end), repo::pushed_by(*info))
+                : name_of(partial);
+  };
+  std::vector<Bytes16> all = {*path.tail()->partial};
+  all.insert(all.end(), path.parted().others.begin(), path.parted().others.end());
+  if (path.parted().is_own) {
+    for (const Bytes16& other : path.parted().others)
+      plan.warnings.push_back(fmt::format(
+          "another unfinished copy of the last segment is archived, with other WAL in it, and is "
+          "not used: {}. \"holdfast wal set-aside {}\" takes it out of service",
+          words_of(other), name_of(other)));
+    return;
+  }
+  std::string detail = "The server wrote one of them, and which cannot be told:";
+  std::string hint = "Take those that are not meant out of service:";
+  for (const Bytes16& one : all) {
+    detail += fmt::format(" {}{}", words_of(one), &one == &all.back() ? "." : ",");
+    hint += fmt::format("\nholdfast wal set-aside {}", name_of(one));
+  }
+  throw_unreachable(
+      fmt::format("there are {} unfinished copies of segment \"{}\" that hold different WAL",
+                  all.size(), pg::segment_file_name(path.tail()->name, size)),
+      detail, hint);
 }
 
 // The end of what belongs to the timeline: of the archived WAL, or its fork where only the parent
@@ -975,8 +1019,10 @@ ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId time
   if (history == histories.end()) return as_it_was;
   const WalPath path(archive, *history, number);
   std::optional<PathSegment> last;
+  // Of unfinished copies that part the one that was laid ends with `known`.
+  const bool is_tail_known = path.parted().others.empty();
   for (; const std::optional<PathSegment> segment = path.at(number); ++number)
-    if (!segment->partial || with_tail) last = segment;
+    if (!segment->partial || (with_tail && is_tail_known)) last = segment;
   if (!last) return as_it_was;
   const std::optional<pg::Lsn> record =
       Survey(archive, path).last_complete_record_before(last->name.segment_number + 1);

@@ -240,9 +240,10 @@ void Sources::choose_timeline() {
 
 Way Sources::way_from(repo::Backup backup) const {
   const uint64_t first = segment_of(backup.start_lsn);
-  return {.backup = std::move(backup),
-          .path = std::make_unique<WalPath>(archive_, *history_, first, left_),
-          .first = first};
+  return {
+      .backup = std::move(backup),
+      .path = std::make_unique<WalPath>(archive_, *history_, first, left_, target_.own_partials),
+      .first = first};
 }
 
 std::optional<pg::TimelineId> Sources::find_elsewhere(

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "base/bytes.h"
 #include "base/time.h"
 #include "pg/lsn.h"
 
@@ -30,6 +32,9 @@ struct Target {
   bool exclusive = false;
   std::optional<pg::TimelineId> timeline = {};  // else the newest that descends from the backup
   std::string backup = {};                      // id, prefix or "latest"; empty: chosen
+  // Digests of unfinished segments of the server that is restored in place: of several that part,
+  // its own is meant.
+  std::vector<Bytes16> own_partials = {};
   // The command that named it, as it was typed, but without the options of the target: a refusal
   // completes it to a command that works.
   std::string command = "holdfast restore";

@@ -48,7 +48,7 @@ std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
 // From the newest timeline to the oldest: each gives its segments up to where the newer one takes
 // over.
 WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
-                 uint64_t first_segment, const LeftAt& left)
+                 uint64_t first_segment, const LeftAt& left, std::span<const Bytes16> own_partials)
     : size_(archive.segment_size()), history_(history), timeline_(history.timeline()) {
   std::vector<pg::TimelineId> timelines;
   for (const pg::TimelineHistoryEntry& entry : history.ancestors())
@@ -70,7 +70,7 @@ WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& his
       list_runs(archive, *timeline, first, end);
       if (!found_any) {
         timeline_ = *timeline;
-        find_tail(archive, runs_.empty() ? first : runs_.back().last + 1);
+        find_tail(archive, runs_.empty() ? first : runs_.back().last + 1, own_partials);
         found_any = !runs_.empty() || tail_;
       }
       runs_.insert(runs_.end(), newer.begin(), newer.end());
@@ -157,28 +157,79 @@ void WalPath::list_runs(const repo::WalArchive& archive, pg::TimelineId timeline
   });
 }
 
-// Several unfinished copies of one segment may be archived: a longer one was salvaged later,
-// another comes from a server that went on by itself. The one that joins the segment before it and
-// reaches farthest is taken.
-void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number) {
+namespace {
+
+struct Candidate {
+  Bytes16 partial;
+  pg::Lsn end;
+  Bytes content;  // up to there; read where there are several
+};
+
+bool begins_with(const Bytes& longer, const Bytes& shorter) {
+  return longer.size() >= shorter.size() &&
+         std::ranges::equal(ByteView(longer).first(shorter.size()), shorter);
+}
+
+}  // namespace
+
+// Several unfinished copies of one segment may be archived. A longer one that begins with all that
+// the others hold was salvaged later, and is taken. Where they part one of them is of another
+// server, or of a server that was rolled back, and their lengths say nothing about which: then the
+// one that is known to be meant is taken; else the farthest, and whoever needs it must ask.
+void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number,
+                        std::span<const Bytes16> own_partials) {
   const pg::SegmentName name{.timeline = timeline_, .segment_number = segment_number};
   const std::vector<Bytes16> digests = archive.partials(name);
+  const pg::WalFileName file{.kind = pg::WalFileKind::kPartial, .segment = name};
   std::optional<repo::WalSegmentInfo> before;
   if (!runs_.empty() && !digests.empty()) {
     before = archive.segment_info(
         {.kind = pg::WalFileKind::kSegment,
          .segment = {.timeline = timeline_, .segment_number = segment_number - 1}});
   }
-  pg::Lsn reaches = pg::start_lsn(segment_number, size_);
+  const pg::Lsn start = pg::start_lsn(segment_number, size_);
+  std::vector<Candidate> candidates;
   for (const Bytes16& digest : digests) {
-    std::optional<repo::WalSegmentInfo> info =
-        archive.segment_info({.kind = pg::WalFileKind::kPartial, .segment = name}, &digest);
-    if (!info || (before && !repo::joins(*before, *info))) continue;
-    const pg::Lsn end = std::max(info->last_record_end, info->readable_end);
-    if (end <= reaches) continue;
-    reaches = tail_end_ = end;
-    tail_ = PathSegment{.name = name, .partial = digest};
+    Candidate candidate{.partial = digest, .end = start, .content = {}};
+    // Of several one that is damaged is passed over.
+    const std::optional<Error> unread = unreadable_of([&] {
+      std::optional<repo::WalSegmentInfo> info;
+      if (digests.size() == 1) {
+        info = archive.segment_info(file, &digest);
+      } else {
+        info = archive.read_segment(
+            file,
+            [&](ByteView piece) {
+              candidate.content.insert(candidate.content.end(), piece.begin(), piece.end());
+            },
+            &digest);
+      }
+      if (!info || (before && !repo::joins(*before, *info))) return;
+      candidate.end = std::max(info->last_record_end, info->readable_end);
+      const uint64_t bytes = info->readable_end - start;
+      candidate.content.resize(std::min<size_t>(candidate.content.size(), bytes));
+    });
+    if (unread && digests.size() == 1) throw Error(*unread);
+    if (!unread && candidate.end > start) candidates.push_back(std::move(candidate));
   }
+  if (candidates.empty()) return;
+  std::ranges::stable_sort(candidates, std::greater<>(), &Candidate::end);
+  // The farthest that begins with the own one.
+  const auto own = std::ranges::find_if(candidates, [&](const Candidate& candidate) {
+    return std::ranges::find(own_partials, candidate.partial) != own_partials.end();
+  });
+  const auto chosen = own == candidates.end()
+                          ? candidates.begin()
+                          : std::ranges::find_if(candidates, [&](const Candidate& candidate) {
+                              return begins_with(candidate.content, own->content);
+                            });
+  parted_.is_own = own != candidates.end();
+  for (const Candidate& candidate : candidates)
+    if (!begins_with(chosen->content, candidate.content) &&
+        !begins_with(candidate.content, chosen->content))
+      parted_.others.push_back(candidate.partial);
+  tail_end_ = chosen->end;
+  tail_ = PathSegment{.name = name, .partial = chosen->partial};
 }
 
 std::optional<uint64_t> WalPath::last() const {

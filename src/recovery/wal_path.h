@@ -57,8 +57,10 @@ class WalPath {
  public:
   // Lists the segments of each timeline of the history from `first_segment` on. Memory: one range
   // for each stretch without a hole. `left`: what all archived histories say.
+  // `own_partials`: of unfinished segments that part the one that is meant.
   WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
-          uint64_t first_segment, const LeftAt& left = {});
+          uint64_t first_segment, const LeftAt& left = {},
+          std::span<const Bytes16> own_partials = {});
 
   const pg::TimelineHistory& history() const { return history_; }
   // The timeline that has WAL: the history's own, or the nearest ancestor that has.
@@ -67,6 +69,13 @@ class WalPath {
   // Stretches of one timeline without a hole, in order; the unfinished segment is not in them.
   const std::vector<WalRange>& runs() const { return runs_; }
   const std::optional<PathSegment>& tail() const { return tail_; }
+  // Unfinished copies of the tail's segment that hold other WAL than the tail does. Which of them
+  // the server wrote cannot be told, unless one is its own.
+  struct Parted {
+    std::vector<Bytes16> others;
+    bool is_own = false;  // the tail is
+  };
+  const Parted& parted() const { return parted_; }
 
   // The highest segment number, the unfinished one included; nullopt: nothing is archived.
   std::optional<uint64_t> last() const;
@@ -89,7 +98,8 @@ class WalPath {
   pg::SegmentName expected_name(uint64_t segment_number) const;
   void list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
                  uint64_t end);
-  void find_tail(const repo::WalArchive& archive, uint64_t segment_number);
+  void find_tail(const repo::WalArchive& archive, uint64_t segment_number,
+                 std::span<const Bytes16> own_partials);
   void find_missing_end(const repo::WalArchive& archive, uint64_t first_segment,
                         const LeftAt& left);
   Left written_to(const repo::WalArchive& archive, uint64_t next, const LeftAt& left) const;
@@ -102,6 +112,7 @@ class WalPath {
   std::vector<WalRange> runs_;
   std::optional<PathSegment> tail_;
   pg::Lsn tail_end_;  // what of it can be read
+  Parted parted_;
   std::optional<MissingEnd> missing_end_;
 };
 

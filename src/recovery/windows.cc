@@ -151,7 +151,8 @@ class CutPath {
       next = run.last + 1;
     }
     if (const std::optional<PathSegment>& tail = path_.tail();
-        tail && tail->name.segment_number >= next) {
+        tail && tail->name.segment_number >= next &&
+        (path_.parted().others.empty() || path_.parted().is_own)) {
       const uint64_t number = tail->name.segment_number;
       if (number > next) {
         breaks_.push_back({.cut = Cut::kMissing,

@@ -10,9 +10,12 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
+#include "repo/wal_archive.h"
+#include "repo/wal_conflict.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/hold.h"
@@ -104,6 +107,29 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
     for (const pg::ConfSetting& setting : remove_copy_configuration(directory))
       result.taken_out.emplace_back(setting.name, setting.value);
   return result;
+}
+
+std::optional<Error> find_taken_timeline(const std::string& directory, pg::TimelineId timeline,
+                                         const repo::Repository& repository,
+                                         const std::string& cluster) {
+  if (timeline.value <= 1) return std::nullopt;
+  const std::optional<repo::Lineage> lineage = repository.find_lineage(
+      cluster, cluster::read_control_file(directory).control.system_identifier);
+  const std::string name = pg::history_file_name(timeline);
+  const std::optional<Bytes> own = read_if_exists(fmt::format("{}/pg_wal/{}", directory, name));
+  if (!lineage || !own) return std::nullopt;
+  const repo::WalArchive archive(repository, *lineage);
+  const pg::WalFileName file{.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}};
+  const std::optional<Bytes> archived = archive.read_file(file);
+  if (!archived || *archived == *own) return std::nullopt;
+  const std::optional<repo::WalFileInfo> info = archive.file_info(file);
+  return Error(
+      {.code = ErrorCode::kConflict,
+       .message =
+           fmt::format("timeline {} is taken: this server cannot archive", pg::to_string(timeline)),
+       .detail = fmt::format("Host \"{}\" has archived another \"{}\" at {}.",
+                             info ? info->host : "?", name, info ? to_local(info->pushed) : "?"),
+       .hint = std::string(repo::kTakenTimelineHint)});
 }
 
 }  // namespace holdfast::restore

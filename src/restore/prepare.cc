@@ -16,7 +16,6 @@
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
-#include "repo/wal_histories.h"
 #include "restore/old_tree.h"
 #include "restore/state.h"
 
@@ -345,43 +344,18 @@ bool check_delta_into(const std::string& directory, const repo::Lineage& lineage
   return true;
 }
 
-std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
-                                     pg::WalSegmentSize size) {
+SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
+                        pg::WalSegmentSize size, bool on_paper) {
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (!is_directory(pg_wal)) return {};
   const std::vector<cluster::WalDirectoryFile> files = cluster::list_wal_directory(pg_wal, size);
   if (files.empty()) return {};
-  if (salvage) return salvage(pg_wal);
-  std::vector<std::string> unsaved;
+  if (salvage) return salvage(pg_wal, on_paper);
+  SalvagedWal salvaged;
   for (const cluster::WalDirectoryFile& file : files) {
-    if (file.status != cluster::ArchiveStatus::kDone) unsaved.push_back(file.name);
+    if (file.status != cluster::ArchiveStatus::kDone) salvaged.unsaved.push_back(file.name);
   }
-  return unsaved;
-}
-
-std::vector<std::string> unarchived_wal(const std::string& directory,
-                                        const repo::WalArchive& archive) {
-  const std::string pg_wal = join_path(directory, "pg_wal");
-  if (!is_directory(pg_wal)) return {};
-  const repo::WalHistories histories(archive);
-  std::vector<std::string> names;
-  for (const cluster::WalDirectoryFile& file :
-       cluster::list_wal_directory(pg_wal, archive.segment_size())) {
-    const bool is_segment = file.parsed.kind == pg::WalFileKind::kSegment;
-    if (file.status == cluster::ArchiveStatus::kDone) continue;
-    if (is_segment) {
-      const pg::TimelineId timeline = file.parsed.segment.timeline;
-      std::optional<pg::Lsn> began = cluster::beginning_of(pg_wal, timeline);
-      if (!began) began = histories.beginning_of(timeline);
-      if (file.is_unused(archive.segment_size(), began)) continue;
-    }
-    const bool is_there = is_segment ? archive.segment_info(file.parsed).has_value()
-                          : file.parsed.kind == pg::WalFileKind::kPartial
-                              ? !archive.partials(file.parsed.segment).empty()
-                              : archive.file_info(file.parsed).has_value();
-    if (!is_there) names.push_back(file.name);
-  }
-  return names;
+  return salvaged;
 }
 
 // The order matters: first nothing can be started any more, then what cannot be replaced is put

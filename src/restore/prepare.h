@@ -25,6 +25,7 @@
 #include "cluster/server_end.h"
 #include "repo/wal_archive.h"
 #include "restore/owners.h"
+#include "restore/salvage.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
@@ -61,15 +62,9 @@ void prepare_into(const std::string& directory, const std::vector<TablespacePlac
 // there. True when there is something to clear.
 bool check_in_place(const std::string& directory, const repo::Lineage& lineage);
 
-// The names in the directory's pg_wal that are to be moved aside: what `salvage` could not save;
-// without it all that was not archived by the old server.
-using Salvage = std::function<std::vector<std::string>(const std::string& pg_wal)>;
-std::vector<std::string> salvage_wal(const std::string& directory, const Salvage& salvage,
-                                     pg::WalSegmentSize size);
-
-// Of those names, what is not in the archive under its name: what a salvage would look at first.
-std::vector<std::string> unarchived_wal(const std::string& directory,
-                                        const repo::WalArchive& archive);
+// `unsaved`, without a salvage: all that was not archived by the old server. Nothing is moved yet.
+SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
+                        pg::WalSegmentSize size, bool on_paper);
 
 // Directories outside the data directory whose files are the cluster's own: those that its links
 // in pg_tblspc name, in place; and those that an interrupted restore has named in the marker. Of a

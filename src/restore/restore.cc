@@ -68,6 +68,7 @@ class Restore {
   void find_lineage();
   void check_place();
   void plan();
+  void require_own_history() const;
   void check_old_copy();
   void find_own_backup();
   void choose_configuration();
@@ -128,7 +129,7 @@ class Restore {
   std::optional<repo::Lineage> lineage_;
   std::string directory_;
   bool must_clear_ = false;
-  std::vector<std::string> unsaved_;
+  SalvagedWal salvaged_;
   std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
   std::optional<RecoveryHold> recovery_;      // from when a server may be started on
   std::unique_ptr<repo::ManifestReader> manifest_;
@@ -226,11 +227,46 @@ void Restore::check_place() {
   must_clear_ = check_in_place(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
-  if (!must_clear_ || on_paper_) return;
-  require_confirmed();
-  reporter_.phase("saving old WAL", 0);
-  unsaved_ =
-      salvage_wal(directory_, options_.salvage, pg::WalSegmentSize(lineage_->wal_segment_bytes));
+  if (!must_clear_) return;
+  if (!on_paper_) {
+    require_confirmed();
+    reporter_.phase("saving old WAL", 0);
+  }
+  salvaged_ = salvage_wal(directory_, options_.salvage,
+                          pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+}
+
+// What this server wrote and the archive has otherwise is on no way to be recovered: a restore
+// along the archive's history puts another server's rows in the place of its own.
+void Restore::require_own_history() const {
+  if (options_.without_own_wal) return;
+  const recovery::Plan& plan = result_.plan;
+  const pg::WalSegmentSize size(lineage_->wal_segment_bytes);
+  for (const SalvagedWal::Conflict& conflict : salvaged_.conflicts) {
+    const auto is_behind = [&](pg::TimelineId timeline, uint64_t last) {
+      return timeline == conflict.from.timeline && last >= conflict.from.segment_number;
+    };
+    const bool is_on_the_way =
+        std::ranges::any_of(plan.ranges,
+                            [&](const recovery::WalRange& range) {
+                              return is_behind(range.timeline, range.last);
+                            }) ||
+        (plan.tail && is_behind(plan.tail->segment.timeline, plan.tail->segment.segment_number));
+    if (!is_on_the_way) continue;
+    const pg::Lsn from = pg::start_lsn(conflict.from.segment_number, size);
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("the archive holds another history than \"{}\"", directory_),
+         .detail = fmt::format(
+             "{}: {} What this server wrote there is not archived, and a restore would replace it "
+             "by the archive's. Nothing was changed.",
+             conflict.error.message(), conflict.error.detail()),
+         .hint = fmt::format(
+             "{}\nTo restore to before the place where they part: {} --to-lsn {} --exclusive. To "
+             "give up what this server wrote there (its files are moved aside): add "
+             "--without-own-wal to the command.",
+             conflict.error.hint(), options_.target.command, pg::to_string(from))});
+  }
 }
 
 // A restore in place ends with a primary. One that nobody has asked for writes a timeline of its
@@ -297,8 +333,10 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
 void Restore::plan() {
   reporter_.phase("planning", 0);
   auto make = [this] {
+    recovery::Target target = options_.target;
+    target.own_partials = salvaged_.partials;
     result_.plan =
-        recovery::make_plan(repository_, *lineage_, options_.target,
+        recovery::make_plan(repository_, *lineage_, target,
                             ask_running_server(options_.conninfo, repository_, *lineage_, stop_));
   };
   if (on_paper_ && must_clear_) {
@@ -504,7 +542,7 @@ void Restore::prepare() {
                                    : "clearing the data directory",
                   0);
   const ClearOptions clear{
-      .unsaved = unsaved_,
+      .unsaved = salvaged_.unsaved,
       .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
       .places = result_.tablespaces,
       .left = keeps_configuration() ? choice_->left : std::set<std::string>()};
@@ -924,6 +962,7 @@ void Restore::check() {
   find_lineage();
   check_place();
   plan();
+  require_own_history();
   check_promotion();
   check_old_copy();
   find_own_backup();
@@ -999,7 +1038,14 @@ Preview Restore::preview() {
     else if (server_runs_)
       preview.server_doubt = fmt::format("{}: {}", server_runs_->message(), server_runs_->detail());
     preview.refusal = server_runs_;
-    preview.unarchived = unarchived_wal(directory_, repo::WalArchive(repository_, *lineage_));
+    preview.unarchived = salvaged_.saved;
+    const std::optional<recovery::WalTail>& tail = result_.plan.tail;
+    if (tail && !salvaged_.partials.empty() &&
+        std::ranges::find(salvaged_.partials, tail->partial) == salvaged_.partials.end())
+      result_.plan.warnings.push_back(fmt::format(
+          "the end of this plan, {}, is that of an archived copy of an unfinished segment; this "
+          "server's own copy is saved first, and is used where the two differ",
+          pg::to_string(tail->info.readable_end)));
   }
   const recovery::Plan& plan = result_.plan;
   preview.files = plan.backup.files;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_end.h"
@@ -21,6 +22,7 @@
 #include "repo/lineage_choice.h"
 #include "restore/disk.h"
 #include "restore/recover.h"
+#include "restore/salvage.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
@@ -85,8 +87,10 @@ struct RestoreOptions {
   // resume(): another action than the restore's; unset: the same.
   std::optional<recovery::TargetAction> new_action = std::nullopt;
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
-  // verbs do not include each other. Returns what could not be saved.
-  std::function<std::vector<std::string>(const std::string& pg_wal)> salvage;
+  // verbs do not include each other.
+  Salvage salvage;
+  // kInPlace: the archive's history replaces what the directory's own WAL says otherwise.
+  bool without_own_wal = false;
 };
 
 struct RestoreResult {
@@ -182,7 +186,14 @@ struct FinishResult {
       {};  // its pid; it has the copy's settings until it is started anew
   std::vector<std::pair<std::string, std::string>> taken_out = {};  // settings of the copy
   std::string claim = {};  // that kept the WAL of the recovery, and can end
+  // Production: another server has archived the timeline of this one.
+  std::optional<Error> taken = {};
 };
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop);
+// Whether the archive of `cluster` has the timeline of the server on `directory` with another
+// history: two restored copies take the same number, and only one of them can archive.
+std::optional<Error> find_taken_timeline(const std::string& directory, pg::TimelineId timeline,
+                                         const repo::Repository& repository,
+                                         const std::string& cluster);
 
 }  // namespace holdfast::restore

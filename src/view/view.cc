@@ -519,6 +519,7 @@ Json json(const restore::FinishResult& result) {
       .set("new_timeline", result.new_timeline.value)
       .set("production", result.production)
       .set("server_pid", result.running_server)
+      .set("taken_timeline", result.taken ? Json(result.taken->message()) : Json())
       .set("taken_out", std::move(taken_out));
 }
 

@@ -37,6 +37,9 @@ std::string text(const archive::SetAsideResult& result) {
     lines.emplace_back(result.off ? "served again" : "set aside", content_words(*result.changed));
   lines.emplace_back("served now",
                      result.served ? content_words(*result.served) : "nothing: it is not there");
+  if (!result.onward.empty())
+    lines.emplace_back("and behind it", fmt::format("{} files, {} to {}", result.onward.size(),
+                                                    result.onward.front(), result.onward.back()));
   std::string out = fields(lines);
   for (const std::string& id : result.broken_backups)
     out += fmt::format("Backup {} needs it, and cannot be recovered without it.\n", id);
@@ -57,6 +60,8 @@ std::string text(const archive::SetAsideResult& result) {
 Json json(const archive::SetAsideResult& result) {
   Json broken = Json::array();
   for (const std::string& id : result.broken_backups) broken.push(id);
+  Json onward = Json::array();
+  for (const std::string& name : result.onward) onward.push(name);
   return Json::object()
       .set("schema", "holdfast.wal_set_aside.v1")
       .set("file", result.file)
@@ -64,6 +69,7 @@ Json json(const archive::SetAsideResult& result) {
       .set("off", result.off)
       .set("changed", content_json(result.changed))
       .set("served", content_json(result.served))
+      .set("onward", std::move(onward))
       .set("broken_backups", std::move(broken))
       .set("still_there", result.still_there ? Json(*result.still_there) : Json());
 }

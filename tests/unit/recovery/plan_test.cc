@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "recovery/windows.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
 
@@ -945,6 +946,46 @@ TEST_F(PlanTest, AnUnfinishedLastSegmentIsTheEndOfThePath) {
   for (uint32_t xid = 200; xid < 210; ++xid) add_commit(other, xid, 99);
   put_segment(other, 6, true);
   EXPECT_EQ(plan({}).last_commit, at_minute(71));
+}
+
+// Length says nothing where two copies hold different WAL.
+TEST_F(PlanTest, OfUnfinishedSegmentsThatPartNoneIsChosenUnasked) {
+  put_all();
+  WalBuilder common = wal_;
+  common.add_filler(3000);
+  WalBuilder undone = common, own = common;
+  add_commit(undone, 81, 80);
+  undone.add_filler(9000);
+  add_commit(own, 91, 90);
+  put_segment(common, 6, true);
+  put_segment(undone, 6, true);
+  // One that goes on from the other is its continuation.
+  EXPECT_EQ(plan({}).tail->info.readable_end, undone.end_lsn());
+  put_segment(own, 6, true);
+  const auto digest_of = [](const WalBuilder& wal) {
+    return repo::partial_digest(repo::wal_content_sha256(wal.segment(6)));
+  };
+  const auto name_of = [&](const WalBuilder& wal) {
+    return pg::partial_file_name(wal.name(6), size()) + "." + to_hex(digest_of(wal).view());
+  };
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_NE(error.message().find("2 unfinished copies"), std::string::npos) << error.message();
+  for (const WalBuilder* one : {&undone, &own}) {
+    EXPECT_NE(error.detail().find(name_of(*one)), std::string::npos) << error.detail();
+    EXPECT_NE(error.hint().find("holdfast wal set-aside " + name_of(*one)), std::string::npos);
+  }
+  EXPECT_EQ(look_at_wal(repository(), lineage(), [](const std::string&, const Error&) {})
+                .windows.back()
+                .end_lsn,
+            pg::end_lsn(6, size()));
+  EXPECT_FALSE(plan(to_time(62)).tail);  // a target before it does not need it
+
+  // The one that was saved from the directory that is restored is meant.
+  const Plan in_place = plan({.own_partials = {digest_of(own)}});
+  EXPECT_EQ(in_place.tail->partial, digest_of(own));
+  ASSERT_EQ(in_place.warnings.size(), 1U);
+  EXPECT_NE(in_place.warnings[0].find(name_of(undone)), std::string::npos);
 }
 
 TEST_F(PlanTest, ADamagedHistoryOfAnotherTimelineIsPassedOver) {

@@ -542,15 +542,47 @@ TEST_F(RestoreTest, AnInterruptedRestoreEndsAsOneAndCanBeRunAgain) {
   expect_laid(into_);
 }
 
+// The archive's history would put another server's rows in the place of this one's.
+TEST_F(RestoreTest, InPlaceRefusesWhereTheArchiveHoldsAnotherHistoryThanTheDirectory) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  RestoreOptions made = in_place(directory);
+  uint64_t number = 0;
+  made.salvage = [&](const std::string&, bool) {
+    SalvagedWal salvaged{.unsaved = {"000000010000000000000002"}};
+    salvaged.conflicts.push_back({.from = {.timeline = {1}, .segment_number = number},
+                                  .error = Error({.code = ErrorCode::kConflict,
+                                                  .message = "already archived with other content",
+                                                  .detail = "It was pushed by host \"beta\"."})});
+    return salvaged;
+  };
+  const Error error = refusal(made);
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_NE(error.message().find("the archive holds another history"), std::string::npos);
+  EXPECT_NE(error.detail().find("host \"beta\""), std::string::npos);
+  for (const char* way : {"--to-lsn", "--without-own-wal"})
+    EXPECT_NE(error.hint().find(way), std::string::npos) << error.hint();
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+  EXPECT_EQ(test::error_of([&] { preview(made, repository(), clock_, reporter_, {}); }).message(),
+            error.message());
+  // Behind the end of what is replayed it is in nobody's way.
+  number = 1000;
+  preview(made, repository(), clock_, reporter_, {});
+  number = 0;
+  made.without_own_wal = true;
+  EXPECT_EQ(run(made).moved_aside.size(), 1U);
+  expect_laid(directory);
+}
+
 TEST_F(RestoreTest, InPlaceSavesOldWalClearsTheRestAndKeepsWhatIsNotItsOwn) {
   take_backup();
   const std::string directory = make_old_directory();
   RestoreOptions made = in_place(directory);
   std::string salvaged;
-  made.salvage = [&](const std::string& pg_wal) {
+  made.salvage = [&](const std::string& pg_wal, bool) {
     salvaged = pg_wal;
     EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
-    return std::vector<std::string>{"000000010000000000000002"};
+    return SalvagedWal{.unsaved = {"000000010000000000000002"}};
   };
   const RestoreResult result = run(made);
   EXPECT_EQ(salvaged, join_path(directory, "pg_wal"));
@@ -874,9 +906,9 @@ TEST_F(RestoreTest, ADeltaInPlaceSavesTheOldWalFirst) {
                      pattern(kBlock, 3));
   RestoreOptions made = in_place(directory);
   made.delta = true;
-  made.salvage = [&](const std::string&) {
+  made.salvage = [&](const std::string&, bool) {
     EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
-    return std::vector<std::string>{"000000010000000000000002"};
+    return SalvagedWal{.unsaved = {"000000010000000000000002"}};
   };
   const RestoreResult result = run(made);
   expect_laid(directory);

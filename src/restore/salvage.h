@@ -1,0 +1,28 @@
+// salvage.h: what becomes of the WAL files in the pg_wal of a cluster that is restored in place.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "pg/wal_file_name.h"
+
+namespace holdfast::restore {
+
+struct SalvagedWal {
+  std::vector<std::string> saved = {};    // names as archived, or as they would be
+  std::vector<std::string> unsaved = {};  // names in pg_wal, to be moved aside
+  std::vector<Bytes16> partials = {};  // its unfinished segments in the archive, by their digests
+  // From where on, on a timeline, the archive holds another history than the directory.
+  struct Conflict {
+    pg::SegmentName from;
+    Error error;
+  };
+  std::vector<Conflict> conflicts = {};
+};
+// `on_paper`: nothing is archived.
+using Salvage = std::function<SalvagedWal(const std::string& pg_wal, bool on_paper)>;
+
+}  // namespace holdfast::restore

@@ -1,0 +1,88 @@
+// Two servers write WAL under the same names: a clone of the cluster archives first. Whatever would
+// put the one's rows in the place of the other's is refused, and names both.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "support/holdfast_command.h"
+#include "support/recovery_scene.h"
+
+namespace holdfast::test {
+namespace {
+
+class TwoHistories : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(EachMajor, TwoHistories, testing::Values(15, 17),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
+
+void expect_refused(const Captured& ran, int status, const std::vector<std::string>& words) {
+  EXPECT_EQ(ran.status.code, status) << describe(ran);
+  for (const std::string& word : words)
+    EXPECT_NE((ran.out + ran.err).find(word), std::string::npos) << "without \"" << word << "\":\n"
+                                                                 << describe(ran);
+}
+
+TEST_P(TwoHistories, TheOthersWalIsNeverTakenForTheServersOwn) {
+  RecoveryScene scene({.major = GetParam(), .wal_segment_mib = 1});
+  PostgresServer& server = scene.server();
+  server.sql("CREATE TABLE public.rows (who text, n int)");
+  server.sql("INSERT INTO public.rows SELECT 'both', generate_series(1, 100)");
+  scene.must({"backup"});
+  server.stop();
+  const std::string clone = scene.path("clone");
+  run_checked({.arguments = {"cp", "-a", server.data_directory(), clone}});
+  std::string first;
+  {
+    PostgresServer other({.major = GetParam(), .data_directory = clone});
+    other.sql("INSERT INTO public.rows SELECT 'clone', generate_series(1, 50)");
+    first = scene.archive_current_segment(other.connect());
+    for (int i = 0; i < 2; ++i) scene.archive_current_segment(other.connect());
+    other.stop();
+  }
+  server.start();
+  server.sql("INSERT INTO public.rows SELECT 'own', generate_series(1, 900)");
+  const std::string moment = server.value("SELECT clock_timestamp()");
+  server.sql("SELECT pg_switch_wal()");
+  server.sql("INSERT INTO public.rows SELECT 'own', generate_series(901, 1000)");
+  const std::string rows =
+      "SELECT string_agg(who || count, ' ' ORDER BY who) FROM (SELECT who, "
+      "count(*) AS count FROM public.rows GROUP BY who) AS counted";
+
+  {
+    SCOPED_TRACE("a backup");
+    expect_refused(scene.run({"backup", "--archive-timeout", "60s"}), 1,
+                   {"is not the server's", clone, server.data_directory(), "there is no new backup",
+                    "holdfast wal set-aside", "--onward"});
+    EXPECT_EQ(scene.must({"backup", "list"}).at("backups").items().size(), 1U);
+  }
+  {
+    SCOPED_TRACE("a time that the running server should prove");
+    expect_refused(
+        scene.run({"restore", "--into", scene.path("copy"), "--to", moment, "--dry-run"}), 4,
+        {"of another history than the archive"});
+    expect_refused(scene.run({"check", "--archive-timeout", "5s"}), 1,
+                   {"history: the archive is not shown to be this server's"});
+  }
+  scene.crash();
+  {
+    SCOPED_TRACE("a restore in place");
+    const std::vector<std::string> before = contents(server.data_directory());
+    const std::vector<std::string> archived = contents(join_path(scene.repository(), "clusters"));
+    for (const char* how : {"--dry-run", "--start"})
+      expect_refused(scene.run({"restore", "--in-place", "--yes", how}), 1,
+                     {"the archive holds another history", clone, "--onward", "--to-lsn",
+                      "--without-own-wal"});
+    EXPECT_EQ(contents(server.data_directory()), before);
+    EXPECT_EQ(contents(join_path(scene.repository(), "clusters")), archived);
+  }
+  // The way that the refusals name.
+  scene.must({"wal", "set-aside", first, "--onward"});
+  const std::unique_ptr<RestoredServer> restored = scene.restore_in_place();
+  EXPECT_EQ(restored->value(rows), "both100 own1000");
+  scene.must({"backup", "--conninfo", restored->conninfo()});
+  scene.must({"verify"});
+}
+
+}  // namespace
+}  // namespace holdfast::test
