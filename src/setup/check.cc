@@ -632,7 +632,7 @@ void Check::look_at_history() {
 void Check::prove_on_primary() {
   ProofOptions options{
       .timeout = options_.archive_timeout,
-      .restore_point = fmt::format("holdfast check {}-{}", to_compact_utc(clock_.now()),
+      .restore_point = fmt::format("holdfast proof {}-{}", to_compact_utc(clock_.now()),
                                    to_hex(repository_->random().bytes16().view()).substr(0, 6))};
   if (postmaster_) options.log_file = cluster::find_server_log(*facts_, *postmaster_);
   const repo::WalArchive archive(*repository_, *lineage_);

@@ -150,7 +150,7 @@ TEST_P(CheckEachMajor, ProvesArchivingByTheRecordThatItHasJustWritten) {
   const std::string segment = found.document.at("segment").as_string();
   EXPECT_EQ(std::ranges::count(before, segment), 0);
   EXPECT_TRUE(scene.wal_object(segment)) << segment;
-  EXPECT_NE(found.item("proof").message.find("restore point \"holdfast check 2"),
+  EXPECT_NE(found.item("proof").message.find("restore point \"holdfast proof 2"),
             std::string::npos);
   EXPECT_EQ(found.summary(),
             "Archiving works: segment " + segment + " was read back. See to the warning above.");
@@ -468,7 +468,7 @@ TEST(CheckRepository, ThatIsFullIsToldInTheWordsOfWalPush) {
   const std::string repository = join_path(disk, "repo");
   CheckScene scene({.wal_segment_mib = 1});
   const std::vector<std::string> there = {"--repo", repository};
-  scene.must({"init", "--configure-server", there[0], there[1]});
+  scene.must({"init", "--configure-server", "--replace", there[0], there[1]});
   scene.expect_proven(there);
   const std::string filler = join_path(disk, "filler");
   {
