@@ -53,7 +53,7 @@ TEST_P(TwoHistories, TheOthersWalIsNeverTakenForTheServersOwn) {
     SCOPED_TRACE("a backup");
     expect_refused(scene.run({"backup", "--archive-timeout", "60s"}), 1,
                    {"is not the server's", clone, server.data_directory(), "there is no new backup",
-                    "holdfast wal set-aside", "--onward"});
+                    "wal set-aside ", "--onward"});
     EXPECT_EQ(scene.must({"backup", "list"}).at("backups").items().size(), 1U);
   }
   {
