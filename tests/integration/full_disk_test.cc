@@ -58,7 +58,7 @@ class Filler {
 class FullDisk : public testing::Test {
  protected:
   FullDisk() : repository_(join_path(small_disk(), "repo")), scene_({.wal_segment_mib = 1}) {
-    must({"init", "--configure-server"});
+    must({"init", "--configure-server", "--replace"});
     scene_.server().sql("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g");
     must({"backup"});
   }
