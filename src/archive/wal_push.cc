@@ -55,9 +55,9 @@ class Chain {
     }
     changed_.notify_all();
   }
-  bool has_ended() const {
+  bool has_ended_before(size_t turn) const {
     MutexLock lock(mutex_);
-    return ended_ != kNever;
+    return ended_ < turn;
   }
 
  private:
@@ -102,7 +102,7 @@ class LookAhead {
     repo::SegmentPass pass(options_.compression, 1);
     for (;;) {
       const size_t turn = turns_++;
-      const bool goes_on = !stop.stop_requested() && !chain_.has_ended() &&
+      const bool goes_on = !stop.stop_requested() && !chain_.has_ended_before(turn) &&
                            clock_.steady() < end_ && std::cmp_less(turn, options_.look_ahead) &&
                            attempt([&] { return archive_ahead(turn, pass, stop); });
       if (goes_on) continue;

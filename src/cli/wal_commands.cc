@@ -127,6 +127,8 @@ int run_wal_salvage(const Call& call) {
       archive::salvage(options, opened.repository, call.reporter, call.stop);
   const bool is_well = !result.server_doubt && result.refused.empty();
   print(call, view::json(result), unless_quiet(call, is_well, view::text(result)));
+  // The document has it.
+  if (result.server_doubt && !call.arguments.json) throw Error(*result.server_doubt);
   if (result.server_doubt) return exit_status(ErrorCode::kBusy);
   return result.refused.empty() ? 0 : 1;
 }

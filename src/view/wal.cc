@@ -231,9 +231,7 @@ std::string text(const archive::SalvageResult& result) {
           result.reach->missing_segments);
   }
   if (result.server_doubt)
-    out += fmt::format("Only what the server has finished was looked at: {}. {}\nNext: {}\n",
-                       result.server_doubt->message(), result.server_doubt->detail(),
-                       result.server_doubt->hint());
+    out += "Only what the server has finished was looked at.\n";
   if (!result.refused.empty()) out += "Keep the directory: what was refused is nowhere else.\n";
   return out;
 }

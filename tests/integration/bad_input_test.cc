@@ -679,7 +679,7 @@ HINT:  The farthest that can be reached is the end of the archived WAL: holdfast
      {"restore", "--into", "$DIR/new", "--to-xid", "2"},
      2,
      R"(ERROR:  invalid transaction id "2"
-DETAIL:  A transaction id is a whole number from 3 to 4294967295.
+DETAIL:  A transaction id is a whole number of 64 bits, as pg_current_xact_id() prints it, or its lower 32 bits, from 3 to 4294967295.
 HINT:  See "holdfast restore --help".
 )"},
     {"NoSuchXid",

@@ -44,7 +44,8 @@ TEST_F(StoredAheadTest, LookAheadLeavesARecordOfWhatItHasStored) {
   push(server_, segment_name(1, 1), 3);
   EXPECT_FALSE(record().find(segment_name(1, 1)));  // its call is over
   for (uint64_t number : {2, 3, 4})
-    EXPECT_EQ(record().find(segment_name(1, number)), sha256_of(number)) << number;
+    EXPECT_EQ(record().find(segment_name(1, number)), sha256_of(number))
+        << number << (reporter_.warnings().empty() ? "" : reporter_.warnings().back());
   EXPECT_FALSE(record().find(segment_name(1, 5)));
   // The next run's takes its place.
   push(server_, segment_name(1, 5), 3);
