@@ -249,8 +249,8 @@ void require_apart_from(const ServerFacts& facts, const std::string& repository)
   std::set<std::string> directories = {facts.data_directory};
   for (const Tablespace& tablespace : facts.tablespaces)
     if (!tablespace.location.empty())
-      directories.insert(
-          join_path(tablespace.location, pg::tablespace_version_directory(facts.major)));
+      directories.insert(join_path(tablespace.location, pg::tablespace_version_directory(
+                                                            facts.major, facts.catalog_version)));
   require_apart({{.what = "the repository", .path = repository}}, directories,
                 "backed up with the cluster, and cleared by a restore in place");
 }
