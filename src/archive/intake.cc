@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "cluster/start_barrier.h"
 #include "codec/digest.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
@@ -47,8 +48,7 @@ pg::WalFileKind kind_of(const std::string& name) {
 // well.
 std::optional<pg::ControlFile> control_file_of(const WalSource& source) {
   if (source.data_directory.empty()) return std::nullopt;
-  std::optional<Bytes> bytes =
-      read_if_exists(join_path(source.data_directory, pg::kControlFilePath));
+  std::optional<Bytes> bytes = read_if_exists(cluster::control_file_path(source.data_directory));
   if (!bytes || !pg::crc_is_valid(*bytes)) return std::nullopt;
   return pg::parse_control_file(*bytes);
 }

@@ -155,6 +155,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   std::string data_directory = check_data_directory(options.pgdata, facts);
   pg::ControlFile control = cluster::read_control_file(data_directory).control;
   check_control_file(control, facts, data_directory);
+  cluster::require_apart_from(facts, repository.store().url());
   uint64_t expected_bytes = measure_data_directory(data_directory);
 
   // Start. From here on the server writes full pages and waits for our stop call; if we die, it

@@ -21,7 +21,8 @@ namespace {
 
 constexpr const char* kSettings = "Settings";
 constexpr const char* kServerIsDead =
-    "the server that postmaster.pid names has ended, where that cannot be seen from here";
+    "the server that postmaster.pid names, or an earlier restore, has ended, where that cannot be "
+    "seen from here";
 
 // What the target options hold before they are read: their texts.
 struct TargetTexts {

@@ -16,6 +16,16 @@
 #include "store/open_store.h"
 
 namespace holdfast::cli {
+namespace {
+
+std::string repository_directory(const config::Settings& settings) {
+  constexpr std::string_view kFile = "file://";
+  const std::string url = settings.repository_url();
+  return url.starts_with(kFile) ? url.substr(kFile.size()) : url;
+}
+
+}  // namespace
+
 OpenRepository::OpenRepository(const Call& call)
     : cluster(call.settings.cluster()),
       store(store::open_store(call.settings.repository_url())),
@@ -123,11 +133,9 @@ restore::SandboxOptions sandbox_options(const Call& call) {
   restore::SandboxOptions options{.program = program_path(),
                                   .private_network = !settings.is_set("repo.passphrase_command"),
                                   .production_data_directory = settings.text("cluster.pgdata")};
-  const std::string url = settings.repository_url();
-  const std::string file = "file://";
   options.keep_visible = {program_path(),
                           settings.config_file(),
-                          url.starts_with(file) ? url.substr(file.size()) : url,
+                          repository_directory(settings),
                           settings.text("repo.key_file"),
                           settings.text("repo.passphrase_file"),
                           settings.text("wal.spool"),
@@ -136,6 +144,14 @@ restore::SandboxOptions sandbox_options(const Call& call) {
     if (std::string host = cluster::conninfo_value(conninfo, "host"); host.starts_with('/'))
       options.socket_directories.push_back(std::move(host));
   return options;
+}
+
+std::vector<OwnFile> own_files(const Call& call) {
+  const config::Settings& settings = call.settings;
+  return {{.what = "the repository", .path = repository_directory(settings)},
+          {.what = "the key file", .path = settings.text("repo.key_file")},
+          {.what = "the passphrase file", .path = settings.text("repo.passphrase_file")},
+          {.what = "the configuration file", .path = settings.config_file()}};
 }
 
 void print(const Call& call, const std::string& text) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/containment.h"
 #include "base/json.h"
 #include "base/reporter.h"
 #include "base/time.h"
@@ -65,6 +66,9 @@ std::vector<std::pair<std::string, std::string>> server_environment(const Call& 
 // How a copy's server is kept from production: what restore_command needs stays visible. Its own
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);
+
+// The repository, keys and configuration of this call, as far as they are files.
+std::vector<OwnFile> own_files(const Call& call);
 
 // Takes the bar off and writes to stdout: a text, its commands whole, in colour where that is
 // wanted; a document; a result as one of them, by --json.

@@ -263,6 +263,8 @@ int run_restore(const Call& call) {
   options.port = arguments.port;
   options.bindir = settings.text("cluster.bindir");
   options.conninfo = settings.text("cluster.conninfo");
+  options.own_files = own_files(call);
+  options.read_backup = backup_reader(call, opened);
   options.salvage = salvager(call, opened);
   options.without_own_wal = arguments.without_own_wal;
   options.sandbox = sandbox_options(call);

@@ -62,6 +62,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
   options.allowed_loss_time = duration(arguments.rpo);
   options.restore.cluster = settings.cluster();
   options.restore.lineage = lineage_choice(call);
+  options.restore.own_files = own_files(call);
   options.restore.restore_command = restore_command(settings, opened.repository.id());
   options.restore.jobs = settings.integer("jobs");
   options.restore.bindir = settings.text("cluster.bindir");

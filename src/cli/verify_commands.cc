@@ -23,4 +23,20 @@ int run_verify(const Call& call) {
   return result.misses_wal() ? exit_status(ErrorCode::kTargetUnreachable) : 0;
 }
 
+restore::ReadBackup backup_reader(const Call& call, const OpenRepository& opened) {
+  return [&call, &opened](const repo::Backup& backup) -> std::string {
+    const verify::VerifyResult result =
+        verify::verify({.cluster = call.settings.cluster(),
+                        .jobs = call.settings.integer("jobs"),
+                        .bytes_per_second = call.settings.bytes("rate"),
+                        .backups = {backup.id}},
+                       opened.repository, call.reporter, call.stop);
+    for (const verify::LineageResult& lineage : result.lineages)
+      for (const verify::BackupVerdict& verdict : lineage.backups)
+        if (verdict.id == backup.id && verdict.verdict >= verify::Verdict::kDamaged)
+          return verdict.reason;
+    return "";
+  };
+}
+
 }  // namespace holdfast::cli

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "cluster/start_barrier.h"
 #include "pg/backup_exclusions.h"
 #include "pg/relation_file.h"
 #include "pg/version.h"
@@ -237,7 +238,7 @@ int read_major(const std::string& data_directory) {
 }
 
 ControlFileCopy read_control_file(const std::string& data_directory) {
-  std::string path = join_path(data_directory, pg::kControlFilePath);
+  const std::string path = control_file_path(data_directory);
   Bytes before;
   for (int reads = 1;; ++reads) {
     // One byte more than there should be, so that a longer file is seen.

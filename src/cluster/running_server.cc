@@ -190,6 +190,40 @@ bool is_local_file_system(const std::string& directory) {
          kLocalFileSystems.end();
 }
 
+// The names in a directory of /proc, or below one; none where it is not for us to see, or the
+// process has just ended.
+std::vector<std::string> names_in(const std::string& path) {
+  std::vector<std::string> names;
+  error_of([&] {
+    if (const std::optional<std::vector<DirectoryEntry>> entries = list_directory_if_exists(path))
+      for (const DirectoryEntry& entry : *entries) names.push_back(entry.name);
+  });
+  return names;
+}
+
+// A server that has a tablespace in that directory, which has the name of its major.
+bool has_tablespace_in(pid_t pid, const struct stat& directory, const std::string& name) {
+  const std::string links = fmt::format("/proc/{}/cwd/pg_tblspc", pid);
+  return std::ranges::any_of(names_in(links), [&](const std::string& link) {
+    struct stat there{};
+    return stat(fmt::format("{}/{}/{}", links, link, name).c_str(), &there) == 0 &&
+           there.st_dev == directory.st_dev && there.st_ino == directory.st_ino;
+  });
+}
+
+// The name of a file that it has open below there; empty: none.
+std::string open_file_below(pid_t pid, const std::string& directory) {
+  const std::string folder = fmt::format("/proc/{}/fd", pid);
+  for (const std::string& number : names_in(folder)) {
+    std::array<char, PATH_MAX> buffer;
+    const ssize_t count = readlink(join_path(folder, number).c_str(), buffer.data(), buffer.size());
+    const std::string file =
+        count > 0 ? std::string(buffer.data(), static_cast<size_t>(count)) : std::string();
+    if (file.starts_with(directory + "/")) return file;
+  }
+  return "";
+}
+
 // Any postgres process that works there.
 std::optional<pid_t> find_process(const std::string& data_directory) {
   for (const DirectoryEntry& entry : list_directory("/proc")) {
@@ -304,6 +338,31 @@ std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory
     if (pid && stat(fmt::format("/proc/{}/cwd/pg_wal", *pid).c_str(), &there) == 0 &&
         here.st_dev == there.st_dev && here.st_ino == there.st_ino && is_postgres(*pid))
       return RunningServer{.pid = *pid, .is_postmaster = false};
+  }
+  return std::nullopt;
+}
+
+std::optional<DirectoryUse> find_use_of(const std::set<std::string>& directories,
+                                        const std::string& except) {
+  if (directories.empty()) return std::nullopt;
+  for (const DirectoryEntry& entry : list_directory("/proc")) {
+    const std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
+    if (!pid || *pid == getpid() || works_in(*pid, except)) continue;
+    for (const std::string& directory : directories) {
+      const std::optional<struct stat> here = stat_if_exists(directory);
+      if (!here) continue;
+      if (is_postgres(*pid) && has_tablespace_in(*pid, *here, base_name(directory)))
+        return DirectoryUse{
+            .directory = directory,
+            .how = fmt::format("Process {} is a server on \"{}\", which has a tablespace there.",
+                               *pid, working_directory(*pid))};
+      std::array<char, PATH_MAX> resolved;
+      if (realpath(directory.c_str(), resolved.data()) == nullptr) continue;
+      if (const std::string file = open_file_below(*pid, resolved.data()); !file.empty())
+        return DirectoryUse{
+            .directory = directory,
+            .how = fmt::format("Process {} ({}) has \"{}\" open.", *pid, program_name(*pid), file)};
+    }
   }
   return std::nullopt;
 }

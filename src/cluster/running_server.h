@@ -16,6 +16,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <sys/types.h>
@@ -103,6 +104,17 @@ std::optional<UnseenServer> find_unseen_server(const std::string& data_directory
 // The same for a server that writes its WAL into that directory, wherever its data directory is: a
 // pg_wal on a disk of its own does not tell whose it is. nullopt: none is seen that does.
 std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory);
+
+// A process that uses one of some directories: a server whose pg_tblspc links there, or whoever has
+// a file open below it.
+struct DirectoryUse {
+  std::string directory;
+  std::string how;  // a sentence
+};
+// nullopt: none is seen that does, but this process and those that work in `except`, the data
+// directory to which they belong. What another user's processes have open only root sees.
+std::optional<DirectoryUse> find_use_of(const std::set<std::string>& directories,
+                                        const std::string& except);
 
 // Its parent process; nullopt when it is not there, or not for us to see.
 std::optional<pid_t> parent_of(pid_t pid);

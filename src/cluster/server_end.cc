@@ -10,6 +10,7 @@
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "cluster/server_facts.h"
+#include "cluster/start_barrier.h"
 #include "pg/control_file.h"
 
 namespace holdfast::cluster {
@@ -141,8 +142,7 @@ std::optional<Error> why_server_may_run(const std::string& data_directory, std::
   if (sight.all_processes && sight.own_file_system) return std::nullopt;
   const std::optional<UnseenServer> unseen = find_unseen_server(data_directory, sight);
   // Without a pg_control nobody can be told from another.
-  if (!unseen && !lstat_if_exists(join_path(data_directory, pg::kControlFilePath)))
-    return std::nullopt;
+  if (!unseen && !lstat_if_exists(control_file_path(data_directory))) return std::nullopt;
   const Answers answers = ask(
       data_directory, places_to_ask(unseen ? unseen->file : std::nullopt, witness.conninfo), stop);
   if (answers.from_it)

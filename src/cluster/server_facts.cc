@@ -11,7 +11,9 @@
 #include <fmt/format.h>
 
 #include "base/bytes.h"
+#include "base/containment.h"
 #include "base/file.h"
+#include "pg/version.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -241,6 +243,16 @@ ArchiverStatus read_archiver_status(Connection& connection) {
 
 uint64_t parse_signed_system_identifier(std::string_view text) {
   return static_cast<uint64_t>(parse_number<int64_t>(text, "system identifier"));
+}
+
+void require_apart_from(const ServerFacts& facts, const std::string& repository) {
+  std::set<std::string> directories = {facts.data_directory};
+  for (const Tablespace& tablespace : facts.tablespaces)
+    if (!tablespace.location.empty())
+      directories.insert(join_path(tablespace.location, pg::tablespace_version_directory(
+                                                            facts.major, facts.catalog_version)));
+  require_apart({{.what = "the repository", .path = repository}}, directories,
+                "backed up with the cluster, and cleared by a restore in place");
 }
 
 }  // namespace holdfast::cluster

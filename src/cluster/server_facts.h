@@ -113,4 +113,8 @@ ArchiverStatus read_archiver_status(Connection& connection);
 // Throws kInvalidText.
 uint64_t parse_signed_system_identifier(std::string_view text);
 
+// Throws kUsage when a repository, a directory of this host or whatever its URL is else, lies in
+// the cluster's files: a backup would hold itself, and a restore in place would clear both.
+void require_apart_from(const ServerFacts& facts, const std::string& repository);
+
 }  // namespace holdfast::cluster

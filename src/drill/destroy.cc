@@ -13,12 +13,15 @@
 #include "cluster/data_directory.h"
 #include "cluster/own_server.h"
 #include "cluster/running_server.h"
+#include "cluster/server_end.h"
 #include "cluster/server_process.h"
+#include "cluster/start_barrier.h"
 #include "drill/checks.h"
 #include "drill/loss.h"
 #include "drill/machine.h"
 #include "drill/verdict.h"
 #include "pg/version.h"
+#include "restore/target_lock.h"
 
 namespace holdfast::drill {
 namespace {
@@ -74,7 +77,8 @@ class Destruction {
   std::string way_;
   Production production_;
   std::string data_;
-  Moves moves_;  // planned; in the order in which they are made
+  restore::TargetLock lock_;  // of what is moved aside
+  Moves moves_;               // planned; in the order in which they are made
   std::chrono::steady_clock::time_point struck_;
   std::optional<TemporaryDirectory> scratch_;
   restore::RestoreResult restored_;
@@ -124,6 +128,7 @@ void Destruction::find_server() {
                                        answer.production->data_directory),
                  .hint = "Run the drill on the server's own host, and check cluster.pgdata."});
   cluster::require_server_of(data_, *connection_);
+  lock_ = restore::TargetLock::take(data_);
   way_ = connection_->parameters();
 }
 
@@ -186,10 +191,14 @@ void Destruction::strike() {
   report_.finished = report_.started;
   connection_.reset();
   cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kStopPatience, {});
+  // Whoever starts servers that have ended would start this one again, and write where it is moved.
+  cluster::StartBarrier barrier(data_);
+  cluster::require_no_running_server(data_, "moving its data directory aside");
   for (const auto& [from, to] : moves_) {
     rename_path(from, to);
     fsync_parent(to);
     result_.aside.emplace_back(from, to);
+    if (from == data_) barrier.follow(to);
     reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
   }
   // What it acknowledged after it was asked, up to its end, must not go with what is moved aside.
@@ -291,6 +300,8 @@ DestroyResult Destruction::run() {
   require_proof();
   find_server();
   plan_moves();
+  for (const auto& [from, to] : moves_)
+    require_apart(options_.restore.own_files, {from}, "moved aside");
   require_space();
   report_.cluster = options_.restore.cluster;
   report_.lineage = lineage_->name;

@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
+#include "cluster/start_barrier.h"
 #include "repo/wal_archive.h"
 #include "repo/wal_conflict.h"
 #include "restore/begin.h"
@@ -21,6 +22,7 @@
 #include "restore/hold.h"
 #include "restore/recover.h"
 #include "restore/restore.h"
+#include "restore/target_lock.h"
 
 namespace holdfast::restore {
 namespace {
@@ -67,7 +69,8 @@ void require_copy(const std::string& directory) {
 
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop) {
   const std::string directory = absolute_path(options.data_directory);
-  if (!stat_if_exists(join_path(directory, "global/pg_control")))
+  const TargetLock lock = TargetLock::take(directory);
+  if (!stat_if_exists(cluster::control_file_path(directory)))
     throw Error({.code = ErrorCode::kNotFound,
                  .message = fmt::format("\"{}\" is not a data directory", directory),
                  .detail = "It has no global/pg_control.",

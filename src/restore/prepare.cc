@@ -11,34 +11,28 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "base/task_group.h"
 #include "cluster/data_directory.h"
+#include "cluster/start_barrier.h"
 #include "cluster/wal_directory.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
 #include "restore/old_tree.h"
+#include "restore/outside.h"
 #include "restore/state.h"
 
 namespace holdfast::restore {
 namespace {
 
-constexpr std::string_view kMarkerText =
-    "A restore by holdfast is under way in this directory, or was interrupted: no server can be "
-    "started on it.\n"
-    "Run the same restore again.\n";
-// Before each directory that the restore fills outside.
-constexpr std::string_view kMarkerPlace = "tablespace ";
-constexpr std::string_view kMarkerKeeps = "configuration kept";
-constexpr size_t kMaxMarkerBytes = size_t{16} << 20;
-
-std::string marker_path(const std::string& directory) { return join_path(directory, kMarkerName); }
 std::string control_path(const std::string& directory) {
   return join_path(directory, pg::kControlFilePath);
 }
 
 bool is_unfinished_restore(const std::string& directory) {
-  if (lstat_if_exists(marker_path(directory)))
-    return !lstat_if_exists(control_path(directory)) || !was_started(directory);
+  if (const std::optional<Marker> marker = read_marker(directory))
+    return !marker->is_untouched &&
+           (!lstat_if_exists(control_path(directory)) || !was_started(directory));
   // Killed while it wrote the marker.
   std::vector<DirectoryEntry> entries =
       list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>());
@@ -53,76 +47,33 @@ void set_mode(const std::string& path, mode_t mode) {
   if (chmod(path.c_str(), mode) != 0) throw_errno("change mode of", path);
 }
 
-std::vector<std::string> marker_lines(const std::string& directory) {
-  std::vector<std::string> lines;
-  const std::optional<Bytes> bytes = read_if_exists(marker_path(directory), kMaxMarkerBytes);
-  if (!bytes) return lines;
-  std::string_view text = as_text(*bytes);
-  while (!text.empty()) {
-    lines.emplace_back(text.substr(0, text.find('\n')));
-    text.remove_prefix(std::min(text.size(), lines.back().size() + 1));
-  }
-  return lines;
-}
-
-std::set<std::string> marker_places(const std::string& directory) {
-  std::set<std::string> places;
-  for (const std::string& line : marker_lines(directory))
-    if (line.starts_with(kMarkerPlace) && line.substr(kMarkerPlace.size()).starts_with('/'))
-      places.emplace(line.substr(kMarkerPlace.size()));
-  return places;
-}
-
-// What an earlier marker named stays named.
-void put_marker(const std::string& directory, const std::vector<TablespacePlace>& places,
-                const Owners& owners, bool keeps_configuration = false) {
-  std::set<std::string> named = marker_places(directory);
-  for (const TablespacePlace& place : places)
-    if (place.is_moved) named.insert(place.place);
-  std::string text(kMarkerText);
-  for (const std::string& path : named) text += fmt::format("{}{}\n", kMarkerPlace, path);
-  if (keeps_configuration) text += fmt::format("{}\n", kMarkerKeeps);
-  write_owned_file(marker_path(directory), as_bytes(text), cluster::file_mode_in(directory),
-                   owners.of_cluster());
-}
-
 bool is_link(const std::string& path) {
   const std::optional<struct stat> status = lstat_if_exists(path);
   return status && S_ISLNK(status->st_mode);
 }
 
-std::string version_directory(const std::string& location, const repo::Backup& backup) {
-  return join_path(location,
-                   pg::tablespace_version_directory(backup.major, backup.catalog_version));
-}
-
 // The tablespaces that the old cluster links to belong to it: its files in them are cleared, the
 // directories stay.
 void clear_tablespaces(const std::string& directory, const repo::Backup& backup,
-                       const TellFailure& failed) {
+                       const Marker& marker, const TellFailure& failed) {
   const std::string links = join_path(directory, "pg_tblspc");
   if (!is_directory(links)) return;
   for (const DirectoryEntry& entry : list_directory(links)) {
     const std::string path = join_path(links, entry.name);
     if (!is_link(path)) continue;
-    remove_tree(version_directory(path, backup), failed);
+    // What lies in the data directory is cleared with it.
+    const std::set<std::string> place = {resolved_path(path)};
+    if (!places_outside(directory, place).empty())
+      clear_marked(version_directory(path, backup), marker.token, failed);
     remove_file(path);
   }
 }
 
 // What an interrupted restore began to lay outside.
-void clear_marked_places(const std::string& directory, const repo::Backup& backup,
+void clear_marked_places(const repo::Backup& backup, const Marker& marker,
                          const TellFailure& failed = {}) {
-  for (const std::string& place : marker_places(directory))
-    remove_tree(version_directory(place, backup), failed);
-}
-
-std::set<std::string> linked_places(const std::string& directory) {
-  std::set<std::string> linked;
-  if (!is_directory(join_path(directory, "pg_tblspc"))) return linked;
-  for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
-    if (link.target.starts_with('/')) linked.insert(absolute_path(link.target));
-  return linked;
+  for (const std::string& place : marker.places)
+    clear_marked(version_directory(place, backup), marker.token, failed);
 }
 
 // rename(2), and a copy where that would lead to another file system.
@@ -184,17 +135,67 @@ bool looks_like_data_directory(const std::string& directory) {
 
 }  // namespace
 
+KeepOut::KeepOut(std::string directory, Marker marker) : directory_(std::move(directory)) {
+  if (is_unfinished_restore(directory_)) {
+    if (!lstat_if_exists(control_path(directory_))) return;
+  } else {
+    marker.is_untouched = true;
+    write_marker(directory_, marker, owner_of(directory_));
+  }
+  cluster::bar_start(directory_);
+}
+
+// What cannot be put back is put back by the next command that works there.
+KeepOut::~KeepOut() {
+  error_of(even_interrupted, [&] { settle_untouched(directory_); });
+}
+
+void settle_untouched(const std::string& directory) {
+  const std::optional<Marker> marker = read_marker(directory);
+  if (!marker || !marker->is_untouched) {
+    // An interrupted restore that had its pg_control laid already.
+    if (!marker || is_unfinished_restore(directory)) cluster::take_barrier_away(directory);
+    return;
+  }
+  for (const std::string& place : marker->places)
+    for (const DirectoryEntry& entry :
+         list_directory_if_exists(place).value_or(std::vector<DirectoryEntry>()))
+      remove_token(join_path(place, entry.name), marker->token);
+  cluster::take_barrier_away(directory);
+  remove_marker(directory);
+}
+
+Marker make_marker(const std::string& directory, const std::optional<ProcessIdentity>& process,
+                   RandomSource& random) {
+  Marker marker{.directory = identity_of_directory(directory),
+                .host = host_name(),
+                .pid = process_id(),
+                .process = process,
+                .token = to_hex(random.bytes16().view())};
+  if (!is_unfinished_restore(directory)) return marker;
+  if (const std::optional<Marker> before = read_marker(directory)) {
+    marker.places = before->places;
+    if (!before->token.empty()) marker.token = before->token;
+  }
+  return marker;
+}
+
 bool may_keep_configuration(const std::string& directory) {
   if (!is_unfinished_restore(directory)) return true;
-  const std::vector<std::string> lines = marker_lines(directory);
-  return std::ranges::find(lines, kMarkerKeeps) != lines.end();
+  const std::optional<Marker> marker = read_marker(directory);
+  return marker && marker->keeps_configuration;
 }
 
 std::set<std::string> own_places(const std::string& directory, bool is_copy, bool delta,
                                  const repo::Backup& backup) {
   std::set<std::string> own;
-  if (is_unfinished_restore(directory)) own = marker_places(directory);
-  if (is_copy && !delta) return own;
+  const std::optional<Marker> marker =
+      is_unfinished_restore(directory) ? read_marker(directory) : std::nullopt;
+  if (marker) own = marker->places;
+  if (is_copy && !delta) {
+    if (marker) require_marked(directory, *marker, places_outside(directory, own), backup);
+    return own;
+  }
   std::set<std::string> linked = linked_places(directory);
   if (is_copy) {
     std::erase_if(linked, [&](const std::string& link) {
@@ -204,6 +205,7 @@ std::set<std::string> own_places(const std::string& directory, bool is_copy, boo
     });
   }
   own.merge(linked);
+  if (marker) require_marked(directory, *marker, places_outside(directory, own), backup);
   return own;
 }
 
@@ -253,19 +255,40 @@ void require_may_write(const std::string& path) {
   throw_errno("create directory", missing);
 }
 
-void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
+void prepare_into(const std::string& directory, const Marker& marker, const repo::Backup& backup,
+                  const Owners& owners) {
+  cluster::remove_control_file(directory);
+  clear_marked_places(backup, marker);
+  const std::optional<FileLock> spool = take_spool(join_path(directory, "pg_wal"));
+  clear_directory(directory, {kMarkerName});
+  set_mode(directory, backup.data_mode);
+  set_owner(directory, owners.of_cluster());
+  write_marker(directory, marker, owners.of_cluster());
+}
+
+void mark_places(const std::set<std::string>& places, const Marker& marker,
+                 const repo::Backup& backup, const Owners& owners) {
+  for (const std::string& place : places)
+    if (const std::string version = version_directory(place, backup); is_directory(version))
+      put_token(version, marker.token, owners.of_cluster());
+}
+
+void begin_places(const std::set<std::string>& places, const Marker& marker,
                   const repo::Backup& backup, const Owners& owners) {
-  if (lstat_if_exists(directory)) {
-    if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
-    clear_marked_places(directory, backup);
-    const std::optional<FileLock> spool = take_spool(join_path(directory, "pg_wal"));
-    clear_directory(directory, {kMarkerName});
-    set_mode(directory, backup.data_mode);
-    set_owner(directory, owners.of_cluster());
-  } else {
-    make_owned_directories(directory, backup.data_mode, owners.of_cluster());
+  for (const std::string& place : places) {
+    make_owned_directories(place, 0700, owners.of_cluster());
+    make_owned_directories(version_directory(place, backup), backup.data_mode, owners.of_cluster());
   }
-  put_marker(directory, places, owners);
+  mark_places(places, marker, backup, owners);
+}
+
+void remove_marks(const std::string& directory) {
+  if (const std::optional<Marker> marker = read_marker(directory))
+    for (const std::string& place : marker->places)
+      for (const DirectoryEntry& entry :
+           list_directory_if_exists(place).value_or(std::vector<DirectoryEntry>()))
+        remove_token(join_path(place, entry.name), marker->token);
+  remove_marker(directory);
 }
 
 namespace {
@@ -303,8 +326,9 @@ bool check_in_place(const std::string& directory, const repo::Lineage& lineage) 
   }
   // A destroyed cluster may have no control file, or a damaged one; then nobody can tell whose it
   // was.
-  if (!lstat_if_exists(control_path(directory))) return true;
-  const Bytes bytes = read_file(control_path(directory));
+  const std::string control = cluster::control_file_path(directory);
+  if (!lstat_if_exists(control)) return true;
+  const Bytes bytes = read_file(control);
   if (!pg::crc_is_valid(bytes)) return true;
   require_same_cluster(directory, bytes, lineage);
   return true;
@@ -365,13 +389,8 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners,
                                                                   Reporter& reporter) {
-  if (!is_directory(directory)) {
-    make_owned_directories(directory, backup.data_mode, owners.of_cluster());
-    put_marker(directory, options.places, owners);
-    return {};
-  }
-  put_marker(directory, options.places, owners, !options.left.empty());
-  if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
+  write_marker(directory, options.marker, owners.of_cluster());
+  cluster::remove_control_file(directory);
 
   Leftovers left(directory);
   std::vector<std::pair<std::string, std::string>> moved;
@@ -384,8 +403,8 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::str
     clear_directory(pg_wal, {}, left.teller());
     keep.insert("pg_wal");
   }
-  clear_tablespaces(directory, backup, left.teller());
-  clear_marked_places(directory, backup, left.teller());
+  clear_tablespaces(directory, backup, options.marker, left.teller());
+  clear_marked_places(backup, options.marker, left.teller());
   clear_directory(directory, keep, left.teller());
   left.settle(reporter);
   set_mode(directory, backup.data_mode);
@@ -412,8 +431,9 @@ void remove_other_links(const std::string& directory, const DeltaOptions& option
       return std::to_string(place.oid) == entry.name && resolved_path(place.place) == target;
     });
     if (stays) continue;
-    if (!options.is_copy && !wanted.contains(target))
-      remove_tree(version_directory(target, backup));
+    if (!options.is_copy && !wanted.contains(target) &&
+        !target.starts_with(resolved_path(directory) + "/"))
+      clear_marked(version_directory(target, backup), options.clear.marker.token);
     else if (options.is_copy && !target.starts_with(resolved_path(directory) + "/"))
       reporter.note(
           fmt::format("tablespace {} lay in \"{}\", which is left as it is", entry.name, target));
@@ -442,15 +462,14 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
                                                                const repo::Backup& backup,
                                                                const Owners& owners,
                                                                Reporter& reporter) {
-  make_owned_directories(directory, backup.data_mode, owners.of_cluster());
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
-  put_marker(directory, options.clear.places, owners, !options.clear.left.empty());
+  write_marker(directory, options.clear.marker, owners.of_cluster());
   // What a link leads to is not the copy's.
   if (const std::string global = parent_path(control_path(directory));
       options.is_copy && is_link(global))
     remove_file(global);
-  if (remove_file_if_exists(control_path(directory))) fsync_parent(control_path(directory));
+  cluster::remove_control_file(directory);
 
   std::vector<std::pair<std::string, std::string>> moved;
   const std::string pg_wal = join_path(directory, "pg_wal");
@@ -464,11 +483,6 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
   remove_other_links(directory, options, backup, reporter);
   remove_other_copies(directory, options);
   return moved;
-}
-
-void remove_marker(const std::string& directory) {
-  remove_file(marker_path(directory));
-  fsync_directory(directory);
 }
 
 }  // namespace holdfast::restore

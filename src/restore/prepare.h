@@ -1,11 +1,14 @@
 // prepare.h: makes the place into which a backup is laid: a new directory, or the cluster's own
 // after it was cleared.
 //
-// While a restore is under way the directory holds the marker file kMarkerName and no
-// global/pg_control, so no server starts on it; a restore that was interrupted can be run again
-// over what it left. pg_control is the first thing to go and the last to be laid; the marker goes
-// behind it, so for a moment there are both, and as long as no server was started on it that is an
-// interrupted restore too.
+// While a restore is under way the directory holds the marker (marker.h) and no global/pg_control,
+// so no server starts on it; a restore that was interrupted can be run again over what it left.
+// pg_control is the first thing to go and the last to be laid; the marker goes behind it, so for a
+// moment there are both, and as long as no server was started on it that is an interrupted restore
+// too.
+//
+// Before that, while the old WAL is saved and the restore is planned, pg_control only has another
+// name (KeepOut): whatever ends the restore then, the cluster is as it was.
 //
 // In place nothing is lost that is not in the archive: WAL files of the old pg_wal that could not
 // be saved are moved aside, never deleted. Kept are the directory itself, pg_wal (a link to another
@@ -20,17 +23,39 @@
 #include <utility>
 #include <vector>
 
+#include "base/random.h"
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_end.h"
 #include "repo/wal_archive.h"
+#include "restore/marker.h"
 #include "restore/owners.h"
 #include "restore/salvage.h"
 #include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 
-inline constexpr const char* kMarkerName = "holdfast_restore.in_progress";
+// No server starts on the data directory, and the marker says why, until the files are cleared. Or
+// until the destructor, when they are not: then all is as it was.
+class KeepOut {
+ public:
+  // `marker`: of this restore; a server was looked for before.
+  KeepOut(std::string directory, Marker marker);
+  ~KeepOut();
+  KeepOut(const KeepOut&) = delete;
+  KeepOut& operator=(const KeepOut&) = delete;
+
+ private:
+  const std::string directory_;
+};
+
+// Takes away what a restore that was killed has left before it cleared anything.
+void settle_untouched(const std::string& directory);
+
+// The marker for a restore in `directory`, which exists: what that of an interrupted one names
+// stays named, under its token.
+Marker make_marker(const std::string& directory, const std::optional<ProcessIdentity>& process,
+                   RandomSource& random);
 
 // Whether the configuration in the directory is the cluster's: not what an interrupted restore has
 // begun to lay, unless that one left it as it was.
@@ -52,10 +77,10 @@ void require_free_tablespaces(const std::string& directory,
 // That this user may write into the directory, or make it. Throws what making it would.
 void require_may_write(const std::string& path);
 
-// REQUIRES: require_place_for_copy(). What an interrupted restore left is emptied. The directory
-// exists afterwards, with the backup's mode, and with the marker.
-void prepare_into(const std::string& directory, const std::vector<TablespacePlace>& places,
-                  const repo::Backup& backup, const Owners& owners);
+// REQUIRES: require_place_for_copy(), and that the directory is there. What an interrupted restore
+// left is emptied. Afterwards it has the backup's mode, and the marker.
+void prepare_into(const std::string& directory, const Marker& marker, const repo::Backup& backup,
+                  const Owners& owners);
 
 // The checks before anything is touched: it is a data directory (kConflict) of this system
 // identifier (kWrongCluster), and, asked first by require_no_running_server(), no server runs
@@ -69,7 +94,9 @@ SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
 // Directories outside the data directory whose files are the cluster's own: those that its links
 // in pg_tblspc name, in place; and those that an interrupted restore has named in the marker. Of a
 // copy that is written over (`delta`) also those that its links name, but for the places where the
-// backed-up cluster has its tablespaces: a copy made by other means links there.
+// backed-up cluster has its tablespaces: a copy made by other means links there. Throws
+// kAlreadyExists where an interrupted restore names one that is not known to be its own
+// (outside.h).
 std::set<std::string> own_places(const std::string& directory, bool is_copy, bool delta,
                                  const repo::Backup& backup);
 
@@ -77,12 +104,13 @@ struct ClearOptions {
   std::vector<std::string> unsaved;  // names in pg_wal
   std::string aside;                 // where they go: "<directory>.holdfast-salvage-<time>"
   std::vector<TablespacePlace> places;
+  Marker marker;
   // The cluster's configuration, which stays: paths below the data directory.
   std::set<std::string> left = {};
 };
-// Clears an existing data directory, or makes an absent one. Returns what was moved, from and to.
-// REQUIRES: require_free_tablespaces(). What cannot be removed is told when the rest is gone: as a
-// warning, or as an error where it is in the way (old_tree.h).
+// Clears a data directory. Returns what was moved, from and to. REQUIRES:
+// require_free_tablespaces(). What cannot be removed is told when the rest is gone: as a warning,
+// or as an error where it is in the way (old_tree.h).
 std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
                                                                   const ClearOptions& options,
                                                                   const repo::Backup& backup,
@@ -110,7 +138,14 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
                                                                const Owners& owners,
                                                                Reporter& reporter);
 
-// Takes the marker away: the restore is whole.
-void remove_marker(const std::string& directory);
+// The directories outside say by which restore they are cleared and filled. The first passes by
+// what is not there, the second makes it. REQUIRES: the marker names them.
+void begin_places(const std::set<std::string>& places, const Marker& marker,
+                  const repo::Backup& backup, const Owners& owners);
+void mark_places(const std::set<std::string>& places, const Marker& marker,
+                 const repo::Backup& backup, const Owners& owners);
+
+// pg_control is laid: the directories outside are the cluster's, and the restore is whole.
+void remove_marks(const std::string& directory);
 
 }  // namespace holdfast::restore

@@ -21,6 +21,7 @@
 #include "pg/tablespace_map.h"
 #include "pg/version.h"
 #include "repo/backup_order.h"
+#include "repo/intent.h"
 #include "repo/wal_archive.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
@@ -28,6 +29,7 @@
 #include "restore/configuration_places.h"
 #include "restore/hold.h"
 #include "restore/lay.h"
+#include "restore/outside.h"
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/seclusion.h"
@@ -35,6 +37,7 @@
 #include "restore/stand_ins.h"
 #include "restore/state.h"
 #include "restore/tablespaces.h"
+#include "restore/target_lock.h"
 
 namespace holdfast::restore {
 namespace {
@@ -67,6 +70,9 @@ class Restore {
   void check();
   void find_lineage();
   void check_place();
+  void lock_place();
+  void keep_servers_out();
+  void take_new_directory();
   void plan();
   void require_own_history() const;
   void check_old_copy();
@@ -83,6 +89,7 @@ class Restore {
   void check_new_tablespaces();
   void check_promotion();
   std::vector<DiskNeed> measure_disk() const;
+  void read_first();
   void prepare();
   void lay();
   void configure();
@@ -93,6 +100,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  void require_no_server() const;
   std::string recorded_directory() const;
   std::set<std::string> kept_paths() const;
   std::vector<TablespaceMove> tablespace_moves() const;
@@ -130,6 +138,9 @@ class Restore {
   std::string directory_;
   bool must_clear_ = false;
   SalvagedWal salvaged_;
+  TargetLock lock_;
+  Marker marker_;
+  std::optional<KeepOut> keep_out_;           // behind the lock: it ends first
   std::unique_ptr<repo::HeldIntent> intent_;  // unset where the repository cannot be written to
   std::optional<RecoveryHold> recovery_;      // from when a server may be started on
   std::unique_ptr<repo::ManifestReader> manifest_;
@@ -209,27 +220,28 @@ void Restore::check_place() {
   directory_ = absolute_path(directory_);
   result_.directory = directory_;
   result_.in_place = !is_copy_;
+  require_apart(options_.own_files, {directory_, join_path(directory_, "pg_wal")}, "cleared");
+  lock_place();
   if (is_copy_) {
     // One that holds this very restore is known when the plan is.
     if (!options_.delta && !is_laid_and_unused(directory_)) require_place_for_copy(directory_);
     return require_may_write(directory_);
   }
-  const auto require_none = [&] {
-    cluster::require_no_running_server(directory_, "restoring over its data directory",
-                                       options_.witness, stop_);
-  };
   // The plan can be made while it runs; what the run would say then stands behind it.
   if (on_paper_)
-    server_runs_ = error_of({ErrorCode::kBusy}, require_none);
+    server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_server(); });
   else
-    require_none();
+    require_no_server();
   require_may_write(directory_);
   must_clear_ = check_in_place(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
+  // A copy of a data directory links to the original's tablespaces.
+  require_unused(linked_places(directory_), directory_);
   if (!must_clear_) return;
   if (!on_paper_) {
     require_confirmed();
+    keep_servers_out();
     reporter_.phase("saving old WAL", 0);
   }
   salvaged_ = salvage_wal(directory_, options_.salvage,
@@ -267,6 +279,45 @@ void Restore::require_own_history() const {
              "--without-own-wal to the command.",
              conflict.error.hint(), options_.target.command, pg::to_string(from))});
   }
+}
+
+void Restore::require_no_server() const {
+  cluster::require_no_running_server(directory_, "restoring over its data directory",
+                                     options_.witness, stop_);
+}
+
+// From here on no other restore works in the directory. One that is not there yet is locked when it
+// is made; on paper it is only seen that none does.
+void Restore::lock_place() {
+  TargetLock lock = TargetLock::take(directory_);
+  if (!lock.is_held()) return;
+  require_no_other_restore(directory_, repo::intent_owner(repository_),
+                           options_.witness.declared_dead);
+  if (on_paper_) return;
+  lock_ = std::move(lock);
+  settle_untouched(directory_);
+  marker_ = make_marker(directory_, repo::intent_owner(repository_), repository_.random());
+}
+
+// From here on no server starts in it: what is saved of its WAL is all that there is. One may have
+// been started since it was looked for.
+void Restore::keep_servers_out() {
+  marker_.places.merge(places_outside(
+      directory_, is_copy_ ? own_places(directory_, true, options_.delta, result_.plan.backup)
+                           : linked_places(directory_)));
+  keep_out_.emplace(directory_, marker_);
+  require_no_server();
+}
+
+void Restore::take_new_directory() {
+  if (lock_.is_held()) return;
+  make_owned_directories(directory_, result_.plan.backup.data_mode, owners_->of_cluster());
+  lock_place();
+  if (is_empty_directory(directory_)) return;
+  throw Error({.code = ErrorCode::kAlreadyExists,
+               .message = fmt::format("directory \"{}\" is not empty any more", directory_),
+               .detail = "It was not there when this restore began.",
+               .hint = "Find out who has made it, then run the command again."});
 }
 
 // A restore in place ends with a primary. One that nobody has asked for writes a timeline of its
@@ -473,15 +524,19 @@ void Restore::check_new_tablespaces() {
 }
 
 void Restore::place_tablespaces() {
+  const repo::Backup& backup = result_.plan.backup;
+  const std::set<std::string> own = own_places(directory_, is_copy_, options_.delta, backup);
   result_.tablespaces = restore::place_tablespaces(
-      {.directory = directory_,
-       .is_copy = is_copy_,
-       .moves = tablespace_moves(),
-       .own = own_places(directory_, is_copy_, options_.delta, result_.plan.backup)},
-      result_.plan.backup);
-  if (!is_copy_) require_free_tablespaces(directory_, result_.tablespaces, result_.plan.backup);
+      {.directory = directory_, .is_copy = is_copy_, .moves = tablespace_moves(), .own = own},
+      backup);
+  if (!is_copy_) require_free_tablespaces(directory_, result_.tablespaces, backup);
   for (const TablespacePlace& place : result_.tablespaces)
     if (place.is_moved || (!is_copy_ && !place.recorded.empty())) require_may_write(place.place);
+  require_not_of(backup.data_directory, directory_, own);
+  std::set<std::string> versions;
+  for (const std::set<std::string>& places : {own, places_outside(directory_, result_.tablespaces)})
+    for (const std::string& place : places) versions.insert(version_directory(place, backup));
+  require_apart(options_.own_files, versions, "cleared");
 }
 
 // At its promotion a server asks for histories until one is proven not to be there.
@@ -525,11 +580,24 @@ void Restore::check_old_copy() {
   if (!is_copy_ || !options_.delta) return;
   must_clear_ = check_delta_into(directory_, *lineage_, result_.plan.backup.data_directory,
                                  options_.witness, stop_);
-  if (must_clear_ && !on_paper_) require_confirmed();
+  if (!must_clear_ || on_paper_) return;
+  require_confirmed();
+  keep_servers_out();
+}
+
+// Who has something to lose loses it only for a backup that was read: now, or by a verify before.
+// Else time is what matters: that its packs are there has been seen.
+void Restore::read_first() {
+  if (is_copy_ || !must_clear_) return;
+  const repo::Backup& backup = result_.plan.backup;
+  if (!options_.read_backup || !holds_a_cluster(directory_)) return;
+  reporter_.note("reading the backup before anything is cleared");
+  require_readable(options_.read_backup, backup, directory_);
 }
 
 void Restore::prepare() {
   const repo::Backup& backup = result_.plan.backup;
+  take_new_directory();
   // That a place cannot be made should not be found out when the old cluster is gone.
   for (const TablespacePlace& place : result_.tablespaces) {
     if (!place.is_moved) continue;
@@ -541,22 +609,37 @@ void Restore::prepare() {
                   : options_.delta ? "preparing the data directory"
                                    : "clearing the data directory",
                   0);
+  // Of an interrupted restore its pg_control may be laid already.
+  if (!must_clear_ && lstat_if_exists(join_path(directory_, pg::kControlFilePath)))
+    keep_servers_out();
+  const std::set<std::string> own =
+      places_outside(directory_, own_places(directory_, is_copy_, options_.delta, backup));
+  const std::set<std::string> outside = places_outside(directory_, result_.tablespaces);
+  marker_.places.insert(own.begin(), own.end());
+  marker_.places.insert(outside.begin(), outside.end());
+  marker_.keeps_configuration = keeps_configuration() && !choice_->left.empty();
+  // The last look, right before the first file goes.
+  require_unused(marker_.places, directory_);
+  if (must_clear_) require_no_server();
+  mark_places(own, marker_, backup, *owners_);
   const ClearOptions clear{
       .unsaved = salvaged_.unsaved,
       .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
       .places = result_.tablespaces,
+      .marker = marker_,
       .left = keeps_configuration() ? choice_->left : std::set<std::string>()};
   if (options_.delta) {
     result_.moved_aside = prepare_delta(directory_, {.is_copy = is_copy_, .clear = clear}, backup,
                                         *owners_, reporter_);
   } else if (is_copy_) {
-    prepare_into(directory_, result_.tablespaces, backup, *owners_);
+    prepare_into(directory_, marker_, backup, *owners_);
   } else {
     result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_, reporter_);
   }
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
         fmt::format("\"{}\" could not be archived and was moved to \"{}\"", from, to));
+  begin_places(outside, marker_, backup, *owners_);
   make_new_tablespace_directories();
 }
 
@@ -596,6 +679,11 @@ std::set<std::string> Restore::kept_paths() const {
     if (const std::string path = resolved_path(place.place);
         !place.recorded.empty() && path.starts_with(root))
       kept.insert(path.substr(root.size()));
+    else
+      kept.insert(fmt::format("pg_tblspc/{}/{}/{}", place.oid,
+                              pg::tablespace_version_directory(result_.plan.backup.major,
+                                                               result_.plan.backup.catalog_version),
+                              kTokenName));
   return kept;
 }
 
@@ -901,7 +989,7 @@ void Restore::lay_last() {
   sync_file_system(directory_);
   if (recovery_) recovery_->keep();
   write_held(*control, control->content);
-  remove_marker(directory_);
+  remove_marks(directory_);
 }
 
 // What holds for a copy also when its files were changed: the command line wins over them. That it
@@ -983,6 +1071,7 @@ RestoreResult Restore::run() {
   check();
   // From here on the backup and its WAL stay, whoever expires.
   hold_off_deletion();
+  if (!is_copy_ && must_clear_) require_packs(repository_, result_.plan.backup, directory_);
   open_manifest();
   require_what_a_start_needs();
   choose_configuration();
@@ -998,6 +1087,7 @@ RestoreResult Restore::run() {
   }
   require_disk(measure_disk(), reporter_);
   throw_if_stopped(stop_);
+  read_first();
   result_.plan_time = lap();
 
   const std::string old_claim = claim_of_recovery_in(directory_);
@@ -1021,6 +1111,7 @@ RestoreResult Restore::run() {
 // The small files are read from the backup, in place of those that would be laid.
 Preview Restore::preview() {
   check();
+  if (!is_copy_ && must_clear_) require_packs(repository_, result_.plan.backup, directory_);
   open_manifest();
   require_what_a_start_needs();
   choose_configuration();

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/containment.h"
 #include "base/error.h"
 #include "base/reporter.h"
 #include "base/time.h"
@@ -21,6 +22,7 @@
 #include "recovery/plan.h"
 #include "repo/lineage_choice.h"
 #include "restore/disk.h"
+#include "restore/read_first.h"
 #include "restore/recover.h"
 #include "restore/salvage.h"
 #include "restore/tablespaces.h"
@@ -86,6 +88,10 @@ struct RestoreOptions {
   std::string resume_command = "holdfast restore --resume";
   // resume(): another action than the restore's; unset: the same.
   std::optional<recovery::TargetAction> new_action = std::nullopt;
+  // What must not lie in what is cleared: the repository, keys, the configuration.
+  std::vector<OwnFile> own_files = {};
+  // kInPlace: how the backup is read before a cluster that is whole is cleared. Empty: it is not.
+  ReadBackup read_backup = {};
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
   // verbs do not include each other.
   Salvage salvage;

@@ -8,12 +8,15 @@
 #include "base/error.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
+#include "cluster/start_barrier.h"
 #include "pg/control_file.h"
+#include "repo/intent.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/hold.h"
 #include "restore/prepare.h"
 #include "restore/restore.h"
+#include "restore/target_lock.h"
 
 namespace holdfast::restore {
 namespace {
@@ -139,12 +142,24 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
                      "configuration."});
   }
   const std::string directory = absolute_path(options.directory);
-  cluster::require_no_running_server(directory, "going on with its recovery", options.witness,
-                                     stop);
+  const TargetLock lock = TargetLock::take(directory);
+  require_no_other_restore(directory, repo::intent_owner(repository),
+                           options.witness.declared_dead);
+  settle_untouched(directory);
+  const auto require_no_server = [&] {
+    cluster::require_no_running_server(directory, "going on with its recovery", options.witness,
+                                       stop);
+  };
+  require_no_server();
   RestoredState state = require_restored(directory);
   require_that_place(state, options, directory);
-  if (lstat_if_exists(join_path(directory, kMarkerName))) remove_marker(directory);
-  remove_stale_locks(directory);
+  if (read_marker(directory)) remove_marks(directory);
+  {
+    // The locks of a server that was started this moment are no stale ones.
+    const cluster::StartBarrier barrier(directory);
+    require_no_server();
+    remove_stale_locks(directory);
+  }
 
   const repo::Lineage lineage =
       repo::choose_lineage(repository, options.cluster, {.backup = state.backup});

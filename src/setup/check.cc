@@ -181,6 +181,9 @@ CheckResult Check::run() {
   look_at_program();
   attempt("server", [&] { connect(); });
   attempt("repository", [&] { open_repository(); });
+  if (facts_ && repository_)
+    attempt("repository",
+            [&] { cluster::require_apart_from(*facts_, repository_->store().url()); });
   if (facts_ && repository_) attempt("lineage", [&] { look_at_lineage(); });
   if (facts_) {
     attempt("data directory", [&] { look_at_data_directory(); }, CheckOutcome::kWarning);

@@ -121,6 +121,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
     refuse_fixed_settings(settings, options.archive_command, options.replace);
   }
 
+  cluster::require_apart_from(facts, target.url());
   InitResult result;
   result.repository_created = !there;
   if (!there) {

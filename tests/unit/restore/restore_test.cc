@@ -10,12 +10,16 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/process.h"
+#include "cluster/start_barrier.h"
 #include "pg/conf_file.h"
 #include "pg/control_file.h"
 #include "pg/crc32c.h"
 #include "repo/intent.h"
+#include "restore/outside.h"
 #include "restore/prepare.h"
 #include "restore/state.h"
+#include "restore/target_lock.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
 #include "support/fault_store.h"
@@ -233,6 +237,19 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
     return directory;
   }
 
+  // As it was before the last steps: a marker, and no pg_control.
+  static void interrupt(const std::string& directory, const std::string& place,
+                        const std::string& token, bool keeps_configuration = false) {
+    remove_file(join_path(directory, "global/pg_control"));
+    write_marker(directory,
+                 {.directory = identity_of_directory(directory),
+                  .token = token,
+                  .places = {place},
+                  .keeps_configuration = keeps_configuration},
+                 std::nullopt);
+    write(fmt::format("{}/{}/{}", place, kVersionDirectory, kTokenName), token + "\n");
+  }
+
   TemporaryDirectory root_;
   const std::string into_ = join_path(root_.path(), "new/data");
   const std::string old_tablespace_ = join_path(root_.path(), "ts");
@@ -358,9 +375,7 @@ TEST_F(RestoreTest, AnInterruptedRestoreKnowsThePlacesThatItBeganToFill) {
     const std::string moved = path(is_copy ? "moved-copy" : "moved");
     made.tablespaces = {{.was = "16400", .to = moved}};
     run(made);
-    // As it was before the last steps: a marker, and no pg_control.
-    remove_file(join_path(made.directory, "global/pg_control"));
-    write(join_path(made.directory, kMarkerName), fmt::format("...\ntablespace {}\n", moved));
+    interrupt(made.directory, moved, "00112233");
     write(fmt::format("{}/{}/stale", moved, kVersionDirectory), "half");
     run(made);
     expect_laid(made.directory);
@@ -368,6 +383,225 @@ TEST_F(RestoreTest, AnInterruptedRestoreKnowsThePlacesThatItBeganToFill) {
     // A whole restore claims nothing any more.
     EXPECT_FALSE(lstat_if_exists(join_path(made.directory, kMarkerName)));
   }
+}
+
+TEST_F(RestoreTest, APlaceOutsideIsClearedOnlyWhenItSaysWhoseItIs) {
+  take_backup();
+  const std::string moved = path("moved");
+  const std::string version = join_path(moved, kVersionDirectory);
+  RestoreOptions made = options();
+  made.tablespaces = {{.was = "16400", .to = moved}};
+  run(made);
+  EXPECT_FALSE(lstat_if_exists(join_path(version, kTokenName)));
+  interrupt(into_, moved, "00112233");
+  const std::string copied = path("copied");
+  run_checked({.arguments = {"cp", "-a", into_, copied}});
+  const auto expect_refused = [&](const std::string& directory, bool with_place) {
+    RestoreOptions again = options();
+    again.directory = directory;
+    if (with_place) again.tablespaces = made.tablespaces;
+    const Error refused = refusal(again);
+    EXPECT_EQ(refused.code(), ErrorCode::kAlreadyExists);
+    EXPECT_NE(refused.message().find(version), std::string::npos) << refused.message();
+    EXPECT_EQ(read_file(join_path(version, "16500")), pattern(kBlock, 3));
+  };
+  // A copy of the directory has the note too.
+  expect_refused(copied, false);
+  // Another cluster lies there by now: with no token, or with one of a restore of its own.
+  for (const char* other : {"", "99999999\n"}) {
+    remove_file_if_exists(join_path(version, kTokenName));
+    if (*other != '\0') write(join_path(version, kTokenName), other);
+    expect_refused(into_, false);
+    expect_refused(into_, true);
+  }
+  write(join_path(version, kTokenName), "00112233\n");
+  run(made);
+  expect_laid(into_);
+  EXPECT_FALSE(lstat_if_exists(join_path(version, kTokenName)));
+}
+
+TEST_F(RestoreTest, ATablespaceInUseIsNotCleared) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string version = join_path(old_tablespace_, kVersionDirectory);
+  const Process user(
+      {.arguments = {"sleep", "100"}, .directory = "/", .output = version + "/open"});
+  for (const bool delta : {false, true}) {
+    RestoreOptions made = in_place(directory);
+    made.delta = delta;
+    const Error refused = refusal(made);
+    EXPECT_EQ(refused.code(), ErrorCode::kBusy);
+    EXPECT_EQ(refused.message(), fmt::format("tablespace directory \"{}\" is in use", version));
+    EXPECT_NE(refused.detail().find(std::to_string(user.pid())), std::string::npos);
+    EXPECT_EQ(test::error_of([&] { preview(made, repository(), clock_, reporter_, {}); }).code(),
+              ErrorCode::kBusy);
+  }
+  EXPECT_EQ(text(version + "/stale"), "old");
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+}
+
+// "cp -a", and the original is not running.
+TEST_F(RestoreTest, ATablespaceThatTheOriginalLinksToIsNotCleared) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  run_checked({.arguments = {"cp", "-a", directory, data_directory_}});
+  const Error refused = refusal(in_place(directory));
+  EXPECT_EQ(refused.code(), ErrorCode::kConflict);
+  EXPECT_NE(refused.message().find(data_directory_), std::string::npos) << refused.message();
+  EXPECT_EQ(text(fmt::format("{}/{}/stale", old_tablespace_, kVersionDirectory)), "old");
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+  remove_tree(data_directory_);
+  run(in_place(directory));
+}
+
+TEST_F(RestoreTest, ASecondRestoreInOneDirectoryIsRefused) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  make_directories(into_);
+  RestoreOptions delta = in_place(directory);
+  delta.delta = true;
+  for (const RestoreOptions& made : {in_place(directory), delta, options()}) {
+    const TargetLock first = TargetLock::take(made.directory);
+    for (const Error& refused :
+         {refusal(made), test::error_of([&] { resume(made, repository(), clock_, reporter_, {}); }),
+          test::error_of([&] { finish({.data_directory = made.directory}, reporter_, {}); })}) {
+      EXPECT_EQ(refused.code(), ErrorCode::kBusy);
+      EXPECT_EQ(refused.message(), fmt::format("another restore works in \"{}\"", made.directory));
+      EXPECT_EQ(refused.detail(), fmt::format("Its process id is {}.", getpid()));
+    }
+  }
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+  EXPECT_TRUE(is_empty_directory(into_));
+  run(options());
+}
+
+// The directory is made by the one and by the other.
+TEST_F(RestoreTest, ADirectoryThatHasComeMeanwhileIsNotCleared) {
+  take_backup();
+  for (RestoreOptions made : {options(), in_place(path("absent"))}) {
+    made.on_plan = [&](const recovery::Plan&) {
+      make_directories(made.directory);
+      write(join_path(made.directory, "PG_VERSION"), "15\n");
+    };
+    EXPECT_EQ(failure(made).code(), ErrorCode::kAlreadyExists);
+    EXPECT_EQ(text(join_path(made.directory, "PG_VERSION")), "15\n");
+  }
+}
+
+TEST_F(RestoreTest, WhatTheProgramNeedsIsNeverCleared) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string version = join_path(old_tablespace_, kVersionDirectory);
+  for (const std::string& own :
+       {join_path(directory, "holdfast_repo"), path("wal-disk/key"), join_path(version, "repo")}) {
+    for (const bool delta : {false, true}) {
+      RestoreOptions made = in_place(directory);
+      made.delta = delta;
+      made.own_files = {{.what = "the repository", .path = own}};
+      const Error refused = refusal(made);
+      EXPECT_EQ(refused.code(), ErrorCode::kUsage);
+      EXPECT_TRUE(refused.message().starts_with("the repository lies in ")) << refused.message();
+      EXPECT_EQ(test::error_of([&] { preview(made, repository(), clock_, reporter_, {}); }).code(),
+                ErrorCode::kUsage);
+    }
+  }
+  EXPECT_EQ(text(version + "/stale"), "old");
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, kMarkerName)));
+}
+
+TEST_F(RestoreTest, ABackupThatIsNotWholeClearsNothing) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  RestoreOptions made = in_place(directory);
+  std::string read;
+  made.read_backup = [&](const repo::Backup& backup) {
+    read = backup.id;
+    return std::string("A pack is damaged.");
+  };
+  const Error refused = failure(made);  // a dry run does not read it
+  EXPECT_EQ(refused.code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(refused.detail(), "A pack is damaged.");
+  EXPECT_EQ(read, "20261122T081200Z-aaaaaa");
+  EXPECT_EQ(text(join_path(directory, "base/5/1259")), "old");
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, kMarkerName)));
+
+  // Nobody has anything to lose.
+  write(join_path(directory, "global/pg_control"), "damaged");
+  run(made);
+  expect_laid(directory);
+
+  std::string pack;
+  store::for_each_entry(store(), {.prefix = repo::lineage_folder(lineage().name) + "packs/"},
+                        [&](const store::ListEntry& entry) {
+                          pack = entry.name;
+                          return true;
+                        });
+  store().remove(pack);
+  made.read_backup = {};
+  const Error missing = refusal(made);
+  EXPECT_EQ(missing.code(), ErrorCode::kCorrupt);
+  EXPECT_NE(missing.detail().find(pack), std::string::npos) << missing.detail();
+  EXPECT_EQ(test::error_of([&] { preview(made, repository(), clock_, reporter_, {}); }).code(),
+            ErrorCode::kCorrupt);
+  expect_laid(directory);
+}
+
+TEST_F(RestoreTest, FromTheSalvageOnNoServerStartsAndARefusalTakesThatBack) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string version = join_path(old_tablespace_, kVersionDirectory);
+  for (const bool delta : {false, true}) {
+    RestoreOptions made = in_place(directory);
+    made.delta = delta;
+    bool was_barred = false;
+    made.salvage = [&](const std::string&, bool) {
+      was_barred = !lstat_if_exists(join_path(directory, "global/pg_control")) &&
+                   lstat_if_exists(join_path(directory, kMarkerName));
+      return SalvagedWal();
+    };
+    made.on_plan = [](const recovery::Plan&) {
+      throw Error({.code = ErrorCode::kInterrupted, .message = "stopped"});
+    };
+    EXPECT_EQ(failure(made).message(), "stopped");
+    EXPECT_TRUE(was_barred);
+    EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+    EXPECT_FALSE(lstat_if_exists(join_path(directory, kMarkerName)));
+    EXPECT_FALSE(lstat_if_exists(join_path(version, kTokenName)));
+  }
+  EXPECT_EQ(text(version + "/stale"), "old");
+}
+
+// kill -9 before anything is cleared: the next command puts back what it finds, also one that is
+// refused.
+TEST_F(RestoreTest, WhatAKilledRestoreHasBarredIsPutBackByTheNext) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string version = join_path(old_tablespace_, kVersionDirectory);
+  const Bytes control = read_file(join_path(directory, "global/pg_control"));
+  const auto kill_one = [&] {
+    write_marker(directory,
+                 {.directory = identity_of_directory(directory),
+                  .token = "00112233",
+                  .places = {old_tablespace_},
+                  .is_untouched = true},
+                 std::nullopt);
+    write(join_path(version, kTokenName), "00112233\n");
+    cluster::bar_start(directory);
+  };
+  kill_one();
+  RestoreOptions made = in_place(directory);
+  made.yes = false;
+  EXPECT_EQ(failure(made).code(), ErrorCode::kUsage);
+  EXPECT_EQ(read_file(join_path(directory, "global/pg_control")), control);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, kMarkerName)));
+  EXPECT_FALSE(lstat_if_exists(join_path(version, kTokenName)));
+  kill_one();
+  // Its WAL is still saved: nothing was cleared.
+  EXPECT_EQ(run(in_place(directory)).moved_aside.size(), 1U);
+  expect_laid(directory);
+  EXPECT_FALSE(lstat_if_exists(join_path(directory, cluster::kBarredControlFile)));
 }
 
 TEST_F(RestoreTest, ACopyIsConfiguredToStandAlone) {
@@ -667,9 +901,7 @@ TEST_F(RestoreTest, AnInterruptedRestoreKeepsTheConfigurationOnlyIfItHadKeptIt) 
   const std::string directory = make_old_directory();
   for (const bool kept : {false, true}) {
     put_configuration(directory);
-    remove_file_if_exists(join_path(directory, "global/pg_control"));
-    write(join_path(directory, kMarkerName),
-          kept ? "A restore is under way.\nconfiguration kept\n" : "A restore is under way.\n");
+    interrupt(directory, old_tablespace_, "00112233", kept);
     EXPECT_EQ(run(in_place(directory)).configuration == "as it is there", kept);
   }
 }
@@ -907,7 +1139,7 @@ TEST_F(RestoreTest, ADeltaInPlaceSavesTheOldWalFirst) {
   RestoreOptions made = in_place(directory);
   made.delta = true;
   made.salvage = [&](const std::string&, bool) {
-    EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+    EXPECT_TRUE(lstat_if_exists(cluster::control_file_path(directory)));
     return SalvagedWal{.unsaved = {"000000010000000000000002"}};
   };
   const RestoreResult result = run(made);

@@ -1,0 +1,78 @@
+#include "base/containment.h"
+
+#include <filesystem>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/process.h"
+#include "support/error_of.h"
+
+namespace holdfast {
+namespace {
+
+TEST(LiesBelow, TellsByWhateverPath) {
+  const TemporaryDirectory root;
+  const auto path = [&](const char* name) { return join_path(root.path(), name); };
+  make_directories(path("data/deep/repo"));
+  make_directories(path("data2/repo"));
+  std::filesystem::create_directory_symlink(path("data"), path("link"));
+  std::filesystem::create_directory_symlink(path("data/deep/repo"), path("repo"));
+  const struct {
+    const char* file;
+    const char* directory;
+    bool is_below;
+  } cases[] = {{"data", "data", true},
+               {"data/deep/repo", "data", true},
+               {"data/deep/repo", "link", true},
+               {"link/deep/repo", "data", true},
+               {"repo", "data", true},
+               {"repo/not/there/yet", "data/deep", true},
+               {"data2/repo", "data", false},
+               {"data", "data/deep", false},
+               {"data/deep/repo", "absent", false}};
+  for (const auto& c : cases)
+    EXPECT_EQ(lies_below(path(c.file), path(c.directory)), c.is_below)
+        << c.file << " in " << c.directory;
+}
+
+// In a mount namespace of its own, as root or as who is root there.
+TEST(LiesBelow, FollowsWhatIsMountedTwice) {
+  const TemporaryDirectory root;
+  for (const char* name : {"data/mounted", "data/inner/repo", "elsewhere/repo", "seen"})
+    make_directories(join_path(root.path(), name));
+  const Captured ran =
+      run({.arguments = {"unshare", "--map-root-user", "--mount", "sh", "-c",
+                         "mount --bind elsewhere data/mounted && mount --bind data/inner seen && "
+                         "exec \"$0\" --gtest_also_run_disabled_tests "
+                         "--gtest_filter=LiesBelow.DISABLED_InThatNamespace",
+                         program_path()},
+           .directory = root.path()});
+  EXPECT_TRUE(ran.status.ok()) << ran.out << ran.err;
+}
+
+TEST(LiesBelow, DISABLED_InThatNamespace) {
+  EXPECT_TRUE(lies_below("elsewhere/repo", "data"));  // a mount below the directory shows it
+  EXPECT_TRUE(lies_below("data/mounted/repo", "data"));
+  EXPECT_TRUE(lies_below("seen/repo", "data"));  // a part of the directory is mounted elsewhere
+  EXPECT_FALSE(lies_below("elsewhere/repo", "data/inner"));
+}
+
+TEST(RequireApart, NamesWhatLiesThere) {
+  const TemporaryDirectory root;
+  make_directory(join_path(root.path(), "repo"));
+  const Error refused = test::error_of([&] {
+    require_apart({{.what = "the key file", .path = ""},
+                   {.what = "the repository", .path = join_path(root.path(), "repo")}},
+                  {root.path()}, "cleared");
+  });
+  EXPECT_EQ(refused.code(), ErrorCode::kUsage);
+  EXPECT_EQ(refused.message(),
+            "the repository lies in \"" + root.path() + "\", which would be cleared");
+  require_apart({{.what = "the repository", .path = "s3://bucket/x"}}, {root.path()}, "cleared");
+}
+
+}  // namespace
+}  // namespace holdfast
