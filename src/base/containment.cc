@@ -90,7 +90,7 @@ std::optional<PlaceOfFile> place_of(const std::string& path,
 
 std::string canonical(const std::string& path) {
   // Of a relative path of which nothing is there only a relative one would be made.
-  const std::string plain = absolute_path(path);
+  std::string plain = absolute_path(path);
   std::error_code failed;
   std::string whole = std::filesystem::weakly_canonical(plain, failed).string();
   if (failed) return plain;

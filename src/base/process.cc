@@ -370,7 +370,8 @@ std::optional<std::vector<std::string>> shell_words(std::string_view command) {
       words.back() += command.substr(at + 1, end - at - 1);
       at = end;
     } else if (c == '\\') {
-      if (++at == command.size() || command[at] == '\n') return std::nullopt;
+      ++at;
+      if (at == command.size() || command[at] == '\n') return std::nullopt;
       words.back() += command[at];
     } else if (c == ' ' || c == '\t') {
       in_word = false;

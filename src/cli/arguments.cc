@@ -281,8 +281,12 @@ std::vector<HelpItem> help_options(const CLI::App& command) {
                      .meaning = option->get_description(),
                      .group = option->get_group() == "Options" ? "" : option->get_group()});
   }
-  std::ranges::stable_sort(items, {}, [](const HelpItem& item) { return !item.group.empty(); });
-  return items;
+  // Those without a group first.
+  std::vector<HelpItem> sorted;
+  for (const bool grouped : {false, true})
+    for (const HelpItem& item : items)
+      if (item.group.empty() != grouped) sorted.push_back(item);
+  return sorted;
 }
 
 std::string help_of(const CLI::App& program, const CLI::App& command, const std::string& words) {

@@ -84,7 +84,7 @@ std::string restore_command(const config::Settings& settings, const Bytes16& rep
 std::string archived_repository(const config::Settings& settings) {
   const std::string url = settings.repository_url();
   const std::string_view file = "file://";
-  const std::string place = url.starts_with(file) ? url.substr(file.size()) : url;
+  std::string place = url.starts_with(file) ? url.substr(file.size()) : url;
   if (!place.starts_with('/')) return place;
   std::error_code unresolvable;
   const std::filesystem::path real = std::filesystem::weakly_canonical(place, unresolvable);

@@ -21,7 +21,7 @@ std::string barred_path(const std::string& data_directory) {
 }  // namespace
 
 std::string control_file_path(const std::string& data_directory) {
-  const std::string barred = barred_path(data_directory);
+  std::string barred = barred_path(data_directory);
   if (!lstat_if_exists(usual_path(data_directory)) && lstat_if_exists(barred)) return barred;
   return usual_path(data_directory);
 }

@@ -213,7 +213,9 @@ void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number
     if (!unread && candidate.end > start) candidates.push_back(std::move(candidate));
   }
   if (candidates.empty()) return;
-  std::ranges::stable_sort(candidates, std::greater<>(), &Candidate::end);
+  std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
+    return a.end != b.end ? a.end > b.end : a.partial < b.partial;
+  });
   // The farthest that begins with the own one.
   const auto own = std::ranges::find_if(candidates, [&](const Candidate& candidate) {
     return std::ranges::find(own_partials, candidate.partial) != own_partials.end();

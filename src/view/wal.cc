@@ -99,8 +99,9 @@ void add_rows(const archive::WalTimeline& timeline, std::vector<WalRow>& rows) {
   for (const archive::WalPartial& partial : timeline.partials)
     rows.push_back(
         {.cells = {partial.segment, "", "1", to_human_bytes(partial.stored_bytes)}, .below = {}});
-  std::stable_sort(rows.begin() + first, rows.end(), [](const WalRow& a, const WalRow& b) {
-    return a.cells.front() < b.cells.front();
+  // An unfinished segment behind what begins with it.
+  std::sort(rows.begin() + first, rows.end(), [](const WalRow& a, const WalRow& b) {
+    return std::pair(a.cells[0], a.cells[1].empty()) < std::pair(b.cells[0], b.cells[1].empty());
   });
 }
 
@@ -230,8 +231,7 @@ std::string text(const archive::SalvageResult& result) {
           "wal list\n",
           result.reach->missing_segments);
   }
-  if (result.server_doubt)
-    out += "Only what the server has finished was looked at.\n";
+  if (result.server_doubt) out += "Only what the server has finished was looked at.\n";
   if (!result.refused.empty()) out += "Keep the directory: what was refused is nowhere else.\n";
   return out;
 }
