@@ -294,7 +294,7 @@ HINT:  Name the data directory of the server that is gone, or its pg_wal, or a c
      5,
      R"(ERROR:  a PostgreSQL server is running on "$DIR/data"
 DETAIL:  Its process id is $PID.
-HINT:  Stop it before salvaging its WAL: pg_ctl -D $DIR/data stop, or systemctl stop postgresql@<version>-<cluster>.
+HINT:  Stop it before salvaging the rest of its WAL: pg_ctl -D $DIR/data stop, or systemctl stop postgresql@<version>-<cluster>.
 )"},
     {"TablespaceWithoutItsPlace",
      {"restore", "--into", "$DIR/new", "--tablespace", "/srv/fast"},
@@ -496,10 +496,10 @@ DETAIL:  connection to server on socket "$DIR/full/.s.PGSQL.5432" failed: No suc
 HINT:  Is the server running, and do host and port of conninfo name its socket directory (unix_socket_directories) or address? pg_lsclusters or "ps -fC postgres" shows what runs.
 )"},
     {"InitAmongOtherFiles",
-     {"init", "--repo", "$DIR/data"},
+     {"init", "--repo", "$DIR/full"},
      1,
-     R"(ERROR:  "$DIR/data" is not empty
-DETAIL:  There is "PG_VERSION", which is no repository's.
+     R"(ERROR:  "$DIR/full" is not empty
+DETAIL:  There is "file", which is no repository's.
 HINT:  Choose an empty or a new place for the repository.
 )"},
     {"NoConninfo",
