@@ -159,11 +159,9 @@ TEST_P(Resume, GoesOnAfterAnInterruptedCommandAndAKilledServer) {
   ASSERT_TRUE(ended.status.ok()) << describe(ended);
   expect_recovered(Json::parse(ended.out, "resume"));
   // On a terminal, how far it is.
-  EXPECT_TRUE(std::regex_search(
-      ended.err,
-      std::regex("replaying WAL: segment [1-9] of [1-9], [0-9A-F]+/[0-9A-F]+, commits up "
-                 "to 20[-0-9]+ [0-9:.]+ [A-Z]+, [0-9.]+ MiB of [0-9.]+ MiB, [0-9.]+ "
-                 "[KM]iB/s")))
+  EXPECT_TRUE(
+      std::regex_search(ended.err, std::regex("replaying WAL +[0-9]+%, .*segment [1-9] of [1-9], .*"
+                                              "[0-9.]+ MiB of [0-9.]+ MiB, [0-9.]+ [KM]iB/s")))
       << ended.err;
 }
 
