@@ -38,7 +38,10 @@ TEST(LiesBelow, TellsByWhateverPath) {
         << c.file << " in " << c.directory;
 }
 
-// In a mount namespace of its own, as root or as who is root there.
+// A process with threads cannot enter a user namespace (unshare(2)), so this binary is started
+// again in one, as who is root there, for the test below alone. That one is disabled in an ordinary
+// run, where nothing is mounted and it would fail; it runs here, each time, and that it did is
+// looked at.
 TEST(LiesBelow, FollowsWhatIsMountedTwice) {
   const TemporaryDirectory root;
   for (const char* name : {"data/mounted", "data/inner/repo", "elsewhere/repo", "seen"})
@@ -51,8 +54,10 @@ TEST(LiesBelow, FollowsWhatIsMountedTwice) {
                          program_path()},
            .directory = root.path()});
   EXPECT_TRUE(ran.status.ok()) << ran.out << ran.err;
+  EXPECT_NE(ran.out.find("[  PASSED  ] 1 test"), std::string::npos) << ran.out;
 }
 
+// Disabled because it needs the mounts that the test above makes, and is run by that one.
 TEST(LiesBelow, DISABLED_InThatNamespace) {
   EXPECT_TRUE(lies_below("elsewhere/repo", "data"));  // a mount below the directory shows it
   EXPECT_TRUE(lies_below("data/mounted/repo", "data"));
