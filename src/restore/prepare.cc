@@ -250,7 +250,12 @@ void require_free_tablespaces(const std::string& directory,
 void require_may_write(const std::string& path) {
   std::string at = path, missing;
   for (; !stat_if_exists(at); at = parent_path(at)) missing = at;
-  if (!is_directory(at)) return;  // which is another refusal
+  if (!is_directory(at)) {
+    if (missing.empty()) return;  // which is another refusal
+    throw Error({.code = ErrorCode::kIo,
+                 .message = fmt::format("could not create directory \"{}\"", missing),
+                 .detail = fmt::format("\"{}\" is not a directory.", at)});
+  }
   if (access(at.c_str(), W_OK | X_OK) == 0) return;
   if (missing.empty()) throw_errno("write into", at);
   throw_errno("create directory", missing);

@@ -9,7 +9,7 @@ namespace {
 const Bytes kThreePacks = [] {
   ByteWriter out;
   out.varint(3);
-  for (const uint8_t number : {1, 2, 3})
+  for (const uint8_t number : {uint8_t{1}, uint8_t{2}, uint8_t{3}})
     out.bytes(Bytes16{{static_cast<std::byte>(number)}}.view()).varint(number);
   return out.take();
 }();

@@ -79,9 +79,6 @@ WalkWorld::WalkWorld(std::string directory, int major)
     throw Error({.code = ErrorCode::kPermission,
                  .message = "root cannot run these tests",
                  .hint = "Run them with tools/run_integration, which takes another user."});
-  // Who started a server has ended: as ours, a killed one leaves no process behind that seems to
-  // be.
-  prctl(PR_SET_CHILD_SUBREAPER, 1);
   forget_outer_settings();
 }
 
@@ -248,7 +245,7 @@ void WalkWorld::kill(Server& server) {
   note(fmt::format("kill -9 {}", server.name));
   if (const auto file = cluster::read_postmaster_pid(server.data)) {
     ::kill(file->pid, SIGKILL);
-    waitpid(file->pid, nullptr, 0);
+    comes_true([&] { return ::kill(file->pid, 0) != 0; });
   }
   if (!comes_true([&] { return !cluster::find_running_server(server.data); }))
     complain(fmt::format("processes of {} outlive it", server.name));

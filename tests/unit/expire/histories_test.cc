@@ -17,7 +17,13 @@ namespace {
 using namespace std::chrono_literals;
 using Engine = std::mt19937_64;
 
-// Does something else before the nth call from now on, once; or fails from then on, as a crash.
+// What the calls of a process fail with that is dead.
+struct Crash : Error {
+  Crash() : Error({.code = ErrorCode::kIo, .message = "the process is dead"}) {}
+};
+
+// Does something else before the nth call from now on, once. When that crashes, no call comes to
+// the store any more, those of destructors neither: so it looks when the process has died.
 class Interrupted : public store::Store, public store::Remover {
  public:
   Interrupted(store::MemoryStore& below, uint64_t nth, std::function<void()> event)
@@ -50,17 +56,26 @@ class Interrupted : public store::Store, public store::Remover {
   std::string url() const override { return below_.url(); }
   bool remove(const std::string& name) override { return call().remove(name); }
 
+  bool is_dead() const { return is_dead_; }
+
  private:
   store::MemoryStore& below_;
   store::MemoryStore& call() {
-    if (left_ > 0 && --left_ == 0) event_();
+    if (is_dead_) throw Crash();
+    if (left_ > 0 && --left_ == 0) {
+      try {
+        event_();
+      } catch (const Crash&) {
+        is_dead_ = true;
+        throw;
+      }
+    }
     return below_;
   }
   uint64_t left_;
+  bool is_dead_ = false;
   std::function<void()> event_;
 };
-
-struct Crash {};
 
 // What is true of a backup, as those who made it know.
 struct MadeBackup {
@@ -343,7 +358,10 @@ class History : public test::DeletionWorld {
     const uint64_t nth = draw(3) == 0 ? 0 : 1 + draw(150);
     const bool crashes = draw(2) == 0;
     Interrupted store(target.store, nth, [&] {
-      if (crashes) throw Crash{};
+      if (crashes) {
+        dead_until_ = now() + repo::kExpireIntentLife;
+        throw Crash();
+      }
       ++expiries_under_way_;
       for (uint64_t more = 1 + draw(3); more > 0; --more)
         draw(3) == 0 ? run_expire_quietly() : random_step(false);
@@ -353,9 +371,8 @@ class History : public test::DeletionWorld {
       const repo::Repository repository =
           repo::Repository::open(store, target.key, std::nullopt, target.random);
       expire({.grace = kGrace}, repository, store, silent_reporter(), {});
-    } catch (const Crash&) {
     } catch (const Error& error) {
-      if (is_refused_beside_another(error)) return;
+      if (store.is_dead() || is_refused_beside_another(error)) return;
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.message() << " " << error.detail();
       EXPECT_TRUE(std::ranges::any_of(committed_, [](const MadeBackup& one) {
         return !one.was_protected;
@@ -370,8 +387,9 @@ class History : public test::DeletionWorld {
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.message();
     }
   }
+  // One that died seems to be at work for as long as its announcement holds.
   bool is_refused_beside_another(const Error& error) const {
-    return expiries_under_way_ > 0 && error.code() == ErrorCode::kBusy;
+    return error.code() == ErrorCode::kBusy && (expiries_under_way_ > 0 || now() <= dead_until_);
   }
 
   // --- the model
@@ -530,6 +548,7 @@ class History : public test::DeletionWorld {
   uint32_t current_timeline_ = 1;
   uint64_t next_segment_ = 2;
   int expiries_under_way_ = 0;
+  Time dead_until_{};
 };
 
 TEST(Histories, NeverLoseWhatLivesAndLeaveNoGarbage) {
