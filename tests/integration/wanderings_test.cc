@@ -133,15 +133,9 @@ void import_meets_expire(WalkWorld& world) {
   world.make_objects_older();
   world.must(n1, {"expire"});
   world.make_objects_older();
-  std::string doomed;
-  const std::string clusters = join_path(world.repository(), "clusters/main");
-  for (const DirectoryEntry& lineage : list_directory(clusters))
-    for (const DirectoryEntry& list :
-         list_directory_if_exists(join_path(join_path(clusters, lineage.name), "doomed"))
-             .value_or(std::vector<DirectoryEntry>{}))
-      doomed = "doomed/" + list.name;
-  if (doomed.empty()) world.complain("the walk itself is wrong: nothing is to be removed");
-  HeldCommand expire(world.path(""), world.config_file(n1), {"-q", "expire"}, doomed);
+  // Who uses what has been looked at.
+  HeldCommand expire(world.path(""), world.config_file(n1), {"-q", "expire"}, "/wal/",
+                     HeldCommand::Before::kRemoving);
   // It may wait for the other one.
   Process import({.arguments = {holdfast_program(), "-q", "--config", world.config_file(n1),
                                 "backup", "import", "--tar", tar},

@@ -5,8 +5,9 @@
 //
 //   HF_PAUSE_AT=SUFFIX HF_PAUSE_DIRECTORY=DIR   at the first open of a path with that end: makes
 //                                               DIR/reached, waits until there is DIR/go
-//   HF_EIO_AT=SUFFIX HF_EIO_FROM=N HF_EIO_TO=M  a read that touches [N, M) of such a file: EIO
-//   HF_TREE=DIR     calls on DIR and what lies below it ...
+//   HF_PAUSE_AT_REMOVAL=PART HF_PAUSE_DIRECTORY=DIR   the same before it removes a path with PART
+//   in it HF_EIO_AT=SUFFIX HF_EIO_FROM=N HF_EIO_TO=M  a read that touches [N, M) of such a file:
+//   EIO HF_TREE=DIR     calls on DIR and what lies below it ...
 //     HF_TREE_SLOW_US=N      ... wait up to N microseconds each
 //     HF_TREE_FAIL_ONE_IN=N  ... fail, one in N: EIO, ESTALE or ETIMEDOUT. A link, unlink, mkdir or
 //                            fsync is in half of the cases carried out all the same, as when the
@@ -38,14 +39,23 @@ std::string_view variable(const char* name) {
 
 long number(const char* name) { return atol(std::string(variable(name)).c_str()); }
 
-void pause_at(const char* path) {
+void pause() {
   static std::atomic<bool> paused = false;
-  const std::string_view suffix = variable("HF_PAUSE_AT");
-  if (suffix.empty() || !std::string_view(path).ends_with(suffix) || paused.exchange(true)) return;
+  if (paused.exchange(true)) return;
   const std::string directory(variable("HF_PAUSE_DIRECTORY"));
   const int reached = creat((directory + "/reached").c_str(), 0600);
   if (reached >= 0) close(reached);
   while (access((directory + "/go").c_str(), F_OK) != 0) usleep(2000);
+}
+
+void pause_at(const char* path) {
+  const std::string_view suffix = variable("HF_PAUSE_AT");
+  if (!suffix.empty() && std::string_view(path).ends_with(suffix)) pause();
+}
+
+void pause_at_removal(const char* path) {
+  const std::string_view part = variable("HF_PAUSE_AT_REMOVAL");
+  if (!part.empty() && std::string_view(path).find(part) != std::string_view::npos) pause();
 }
 
 std::string path_of(int fd) {
@@ -191,6 +201,7 @@ int link(const char* from, const char* to) noexcept {
 }
 
 int unlink(const char* path) noexcept {
+  pause_at_removal(path);
   return pass_effect(path, [&] { return next<int (*)(const char*)>("unlink")(path); });
 }
 

@@ -32,13 +32,16 @@ SpawnOptions command(const std::string& config_file, const std::vector<std::stri
 }  // namespace
 
 HeldCommand::HeldCommand(const std::string& directory, const std::string& config_file,
-                         const std::vector<std::string>& words, const std::string& held_at) {
+                         const std::vector<std::string>& words, const std::string& held_at,
+                         Before before) {
   static std::atomic<int> count = 0;
   directory_ = join_path(directory, fmt::format("held.{}", ++count));
   make_directory(directory_);
   SpawnOptions options = command(config_file, words);
-  options.environment.insert(options.environment.end(),
-                             {{"HF_PAUSE_AT", held_at}, {"HF_PAUSE_DIRECTORY", directory_}});
+  options.environment.insert(
+      options.environment.end(),
+      {{before == Before::kOpening ? "HF_PAUSE_AT" : "HF_PAUSE_AT_REMOVAL", held_at},
+       {"HF_PAUSE_DIRECTORY", directory_}});
   options.output = join_path(directory_, "out");
   options.error = join_path(directory_, "err");
   process_ = std::make_unique<Process>(options);
@@ -47,7 +50,7 @@ HeldCommand::HeldCommand(const std::string& directory, const std::string& config
   });
   if (!is_held || process_->poll())
     throw Error({.code = ErrorCode::kInternal,
-                 .message = fmt::format("the program did not open \"{}\"", held_at),
+                 .message = fmt::format("the program did not come to \"{}\"", held_at),
                  .detail = read_text_file(options.error)});
 }
 

@@ -1,4 +1,5 @@
-// file_faults.h: the program under test with files that fail, or held while it opens one of them.
+// file_faults.h: the program under test with files that fail, or held before it opens or removes
+// one of them.
 //
 // By a library that is loaded into it (tests/preload/file_faults.cc), which HOLDFAST_FILE_FAULTS
 // names: the program itself knows nothing of it.
@@ -16,16 +17,19 @@
 namespace holdfast::test {
 
 // "holdfast --config FILE WORDS", held from the moment in which it opens a file whose path ends in
-// `held_at` until release().
+// `held_at`, or before it removes the first with that in its path, until release().
 class HeldCommand {
  public:
+  enum class Before { kOpening, kRemoving };
+
   // Returns when the program is held. Throws when it ends before.
   HeldCommand(const RecoveryScene& scene, const std::vector<std::string>& words,
               const std::string& held_at)
       : HeldCommand(scene.directory(), scene.config_file(), words, held_at) {}
   // The same elsewhere; what is needed for it is put into `directory`.
   HeldCommand(const std::string& directory, const std::string& config_file,
-              const std::vector<std::string>& words, const std::string& held_at);
+              const std::vector<std::string>& words, const std::string& held_at,
+              Before before = Before::kOpening);
   ~HeldCommand();
   HeldCommand(const HeldCommand&) = delete;
   HeldCommand& operator=(const HeldCommand&) = delete;
