@@ -55,18 +55,18 @@ Json claim_json(const expire::Claim& claim) {
 
 std::string text(const std::vector<expire::Claim>& claims) {
   if (claims.empty()) return "Nobody is at work: there is no claim.\n";
-  std::vector<std::vector<std::string>> rows;
+  std::string out;
   bool any_unknown = false;
   for (const expire::Claim& claim : claims) {
     any_unknown = any_unknown || claim.state == ProcessState::kUnknown;
-    rows.push_back({short_id(claim), std::string(to_string(claim.state)),
-                    to_local(claim.intent.started),
-                    claim.intent.host.empty()
-                        ? "unknown"
-                        : fmt::format("{}, process {}", claim.intent.host, claim.intent.pid),
-                    work(claim)});
+    out += fields({{"claim", fmt::format("{}, {}", short_id(claim), work(claim))},
+                   {"by", claim.intent.host.empty()
+                              ? "unknown"
+                              : fmt::format("process {} on {}, {}", claim.intent.pid,
+                                            claim.intent.host, to_string(claim.state))},
+                   {"since", to_local(claim.intent.started)}}) +
+           "\n";
   }
-  std::string out = table({"claim", "process", "since", "by", "work"}, rows);
   out += any_unknown ? "One that is dead protects nothing. One of which that is unknown stands "
                        "until it runs out; if you know that its work is over: \"holdfast claims "
                        "--end CLAIM\".\n"

@@ -164,8 +164,7 @@ std::string text(const std::vector<repo::DrillReport>& reports) {
   for (const repo::DrillReport& report : reports) {
     const auto passed = std::ranges::count(report.checks, "passed", &repo::DrillCheck::state);
     const auto not_run = std::ranges::count(report.checks, "not run", &repo::DrillCheck::state);
-    rows.push_back({report.id, to_local(report.started), report.kind,
-                    report.recovered ? to_human(report.recovery_time) : "-",
+    rows.push_back({report.id, report.kind, report.recovered ? to_human(report.recovery_time) : "-",
                     report.recovered ? loss_figure(report) : "-",
                     report.recovered
                         ? fmt::format("{} of {}{}", passed, report.checks.size(),
@@ -173,7 +172,7 @@ std::string text(const std::vector<repo::DrillReport>& reports) {
                         : "-",
                     report.passed ? "passed" : "failed"});
   }
-  return table({"drill", "when", "kind", "recovery time", "loss", "checks", "verdict"}, rows);
+  return table({"drill", "kind", "RTO", "RPO", "checks", "verdict"}, rows);
 }
 
 Json json(const std::vector<repo::DrillReport>& reports) {
