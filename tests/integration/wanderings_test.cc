@@ -132,6 +132,13 @@ void import_meets_expire(WalkWorld& world) {
   world.delete_backup(old);
   world.make_objects_older();
   world.must(n1, {"expire"});
+  const bool is_due = comes_true([&] {
+    const Json on_paper = world.must(n1, {"expire", "--dry-run"});
+    return std::ranges::any_of(on_paper.at("lineages").items(), [](const Json& lineage) {
+      return !lineage.at("taken_off").items().empty();
+    });
+  });
+  if (!is_due) world.complain("what was deleted is never taken off");
   world.make_objects_older();
   // Who uses what has been looked at.
   HeldCommand expire(world.path(""), world.config_file(n1), {"-q", "expire"}, "/wal/",
