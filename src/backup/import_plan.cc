@@ -24,7 +24,7 @@ const KeptMember* find(const ImportParts& parts, std::string_view path) {
 
 void require_lineage(const pg::ControlFile& control, const repo::Lineage& lineage) {
   const std::string what = fmt::format("lineage {} of cluster \"{}\"",
-                                       repo::to_string(lineage.name), lineage.name.cluster);
+                                       repo::to_string(lineage.name), lineage.name.shown());
   if (control.system_identifier != lineage.system_identifier)
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = fmt::format("the base backup is of another cluster than {}", what),

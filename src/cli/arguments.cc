@@ -511,6 +511,11 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
   CLI::App* remove_cluster =
       command(cluster, "remove", "remove a cluster that has no backups, for good");
   remove_cluster->add_option("NAME", arguments.words, "its name")->expected(1)->required();
+  CLI::App* rename_cluster =
+      command(cluster, "rename", "give a cluster another name; earlier ones go on leading to it");
+  rename_cluster->add_option("NAME NEW", arguments.words, "its name, and the new one")
+      ->expected(2)
+      ->required();
   CLI::App* lineage = command(&app, "lineage", "the lineages of a cluster");
   lineage->require_subcommand(1, 1);
   command(lineage, "list", "every lineage: system identifier, backups, when it was last archived");
@@ -749,7 +754,7 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
                                 : typed_without(argc, argv, {"--lineage"}, {});
   // Which clusters there are is asked, or which one goes is said: none need be chosen.
   if (arguments.command == "cluster list") arguments.sources.options.emplace("cluster", "main");
-  if (arguments.command == "cluster remove")
+  if (arguments.command == "cluster remove" || arguments.command == "cluster rename")
     arguments.sources.options["cluster"] = arguments.words.front();
   if (arguments.replace && !arguments.configure_server)
     usage("--replace goes with --configure-server", {}, arguments.command);

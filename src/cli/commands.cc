@@ -364,6 +364,7 @@ constexpr std::array kCommands = {
     Command{"repo remove-key", run_repo_remove_key},
     Command{"cluster list", run_cluster_list},
     Command{"cluster remove", run_cluster_remove},
+    Command{"cluster rename", run_cluster_rename},
     Command{"lineage list", run_lineage_list},
     Command{"lineage remove", run_lineage_remove},
     Command{"wal push", run_wal_push},

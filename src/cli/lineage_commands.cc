@@ -59,6 +59,15 @@ int run_cluster_remove(const Call& call) {
   return remove(call, {.cluster = name}, name);
 }
 
+int run_cluster_rename(const Call& call) {
+  const OpenRepository opened(call);
+  const expire::Renaming renaming = expire::rename_cluster(
+      opened.repository, call.arguments.words.front(), call.arguments.words.back(),
+      *store::open_remover(call.settings.repository_url()));
+  print(call, view::json(renaming), view::text(renaming));
+  return 0;
+}
+
 int run_lineage_list(const Call& call) {
   const OpenRepository opened(call);
   const expire::ClusterSummary cluster =

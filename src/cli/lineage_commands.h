@@ -1,4 +1,5 @@
-// lineage_commands.h: "cluster list", "cluster remove", "lineage list", "lineage remove".
+// lineage_commands.h: "cluster list", "cluster remove", "cluster rename", "lineage list", "lineage
+// remove".
 #pragma once
 
 #include "cli/call.h"
@@ -7,6 +8,7 @@ namespace holdfast::cli {
 
 int run_cluster_list(const Call& call);
 int run_cluster_remove(const Call& call);
+int run_cluster_rename(const Call& call);
 int run_lineage_list(const Call& call);
 int run_lineage_remove(const Call& call);
 

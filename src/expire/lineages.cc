@@ -9,6 +9,7 @@
 #include "base/task_group.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
+#include "repo/cluster_names.h"
 #include "repo/intent.h"
 #include "repo/layout.h"
 #include "repo/marks.h"
@@ -25,24 +26,6 @@ void for_each_object(const repo::Repository& repository, const std::string& fold
     visit(entry);
     return true;
   });
-}
-
-// The folders of lineages, with their document or without it.
-std::vector<repo::LineageName> lineage_folders(const repo::Repository& repository,
-                                               const std::string& cluster) {
-  const std::string prefix = repo::cluster_folder(cluster);
-  std::vector<repo::LineageName> names;
-  store::for_each_entry(
-      repository.store(), {.prefix = prefix, .folders = true}, [&](const store::ListEntry& entry) {
-        if (!entry.is_folder()) return true;
-        const std::string folder =
-            entry.name.substr(prefix.size(), entry.name.size() - prefix.size() - 1);
-        if (const std::optional<repo::LineageName> name = repo::parse_lineage_name(cluster, folder))
-          names.push_back(*name);
-        return true;
-      });
-  std::ranges::sort(names);
-  return names;
 }
 
 std::optional<Time> last_archived(const repo::Repository& repository,
@@ -91,7 +74,7 @@ LineageSummary summarize(const repo::Repository& repository, const repo::Lineage
                          std::string detail, std::string hint) {
   throw Error({.code = code,
                .message = fmt::format("lineage {} of cluster \"{}\" {}", repo::to_string(lineage),
-                                      lineage.cluster, what),
+                                      lineage.shown(), what),
                .detail = std::move(detail) + " Nothing was removed.",
                .hint = std::move(hint)});
 }
@@ -108,12 +91,12 @@ void require_nothing_to_go_back_to(const repo::Repository& repository,
         fmt::format("If none of them is to be gone back to any more: \"holdfast -c {} backup "
                     "delete ID ... --lineage {}\", then \"holdfast -c {} expire\", which removes "
                     "them a grace period later (--grace 0s: at once).",
-                    lineage.cluster, repo::to_string(lineage), lineage.cluster));
+                    lineage.shown(), repo::to_string(lineage), lineage.shown()));
   refuse(ErrorCode::kConflict, lineage, "has deleted backups that can be taken back",
          fmt::format("It has {}.", commits),
          fmt::format("\"holdfast -c {} expire\" removes them when their grace period is over; "
                      "--grace 0s does at once.",
-                     lineage.cluster));
+                     lineage.shown()));
 }
 
 void require_unused(const repo::Repository& repository, const repo::LineageName& lineage,
@@ -143,32 +126,59 @@ void require_no_server(const repo::Repository& repository, const repo::LineageNa
                      to_human(options.grace), options.typed_command));
 }
 
-}  // namespace
-
-ClusterSummary summarize_cluster(const repo::Repository& repository, const std::string& cluster) {
-  repo::check_cluster_name(cluster);
-  ClusterSummary summary{.name = cluster};
-  bool is_there = false;
-  store::for_each_entry(repository.store(),
-                        {.prefix = repo::cluster_folder(cluster), .folders = true},
-                        [&](const store::ListEntry&) {
-                          is_there = true;
-                          return false;
-                        });
-  if (!is_there) repository.throw_no_cluster(cluster);
+ClusterSummary summarize(const repo::Repository& repository, const repo::ClusterNames& names) {
+  ClusterSummary summary{.name = names.names.front(),
+                         .folder = names.folder,
+                         .earlier_names = {names.names.begin() + 1, names.names.end()}};
   const std::vector<repo::Lineage> whole =
-      repository.lineages(cluster, [](const repo::LineageName&, const Error&) {});
-  for (const repo::LineageName& name : lineage_folders(repository, cluster))
+      repository.lineages(names.folder, [](const repo::LineageName&, const Error&) {});
+  for (repo::LineageName name : repository.lineage_folders(names.folder)) {
+    if (summary.name != summary.folder) name.called = summary.name;
     summary.lineages.push_back(summarize(repository, name, whole));
-  for_each_object(repository, repo::drills_folder(cluster),
+  }
+  std::ranges::sort(summary.lineages, {}, &LineageSummary::name);
+  for_each_object(repository, repo::drills_folder(names.folder),
                   [&](const store::ListEntry&) { ++summary.drills; });
   return summary;
 }
 
+repo::ClusterNames find_cluster(const repo::Repository& repository, const std::string& name) {
+  repo::check_cluster_name(name);
+  for (repo::ClusterNames& one : repo::list_cluster_names(repository))
+    if (std::ranges::find(one.names, name) != one.names.end()) return std::move(one);
+  repository.throw_no_cluster(name);
+}
+
+// Throws kAlreadyExists when `name` is or leads to another cluster.
+void require_free_name(const repo::Repository& repository, const std::string& name,
+                       const std::string& wanted_folder) {
+  const std::string folder = repo::folder_of_cluster(repository, name);
+  if (folder == wanted_folder) return;
+  const bool is_anything =
+      !repository.store().list({.prefix = repo::cluster_folder(name), .limit = 1}).entries.empty();
+  if (!is_anything) return;
+  throw Error(
+      {.code = ErrorCode::kAlreadyExists,
+       .message = fmt::format("the repository has another cluster \"{}\"", name),
+       .detail =
+           folder == name
+               ? "Nothing was changed."
+               : fmt::format("That name leads to cluster \"{}\" for good: whoever archives by "
+                             "it goes on doing so. Nothing was changed.",
+                             folder),
+       .hint = "Choose another name; \"holdfast cluster list\" shows those that are taken."});
+}
+
+}  // namespace
+
+ClusterSummary summarize_cluster(const repo::Repository& repository, const std::string& cluster) {
+  return summarize(repository, find_cluster(repository, cluster));
+}
+
 std::vector<ClusterSummary> summarize_clusters(const repo::Repository& repository) {
   std::vector<ClusterSummary> summaries;
-  for (const std::string& name : repository.clusters())
-    summaries.push_back(summarize_cluster(repository, name));
+  for (const repo::ClusterNames& names : repo::list_cluster_names(repository))
+    summaries.push_back(summarize(repository, names));
   return summaries;
 }
 
@@ -196,7 +206,7 @@ Removal plan_removal(const RemoveOptions& options, const repo::Repository& repos
     require_no_server(repository, one.name, options);
   }
   for_each_object(repository,
-                  removal.whole_cluster ? repo::cluster_folder(options.cluster)
+                  removal.whole_cluster ? repo::cluster_folder(removal.cluster.folder)
                                         : repo::lineage_folder(lineages.front().name),
                   [&](const store::ListEntry& entry) {
                     ++removal.objects;
@@ -243,8 +253,32 @@ Removal carry_out_removal(const RemoveOptions& options, const repo::Repository& 
     }
     remove_all(repo::lineage_folder(one.name));
   }
-  if (removal.whole_cluster) remove_all(repo::cluster_folder(options.cluster));
+  if (removal.whole_cluster) {
+    // Its later names first: none is to lead to another cluster that is given the first one.
+    for (const std::string& name : removal.cluster.earlier_names)
+      remove_all(repo::cluster_names_folder(name));
+    remove_all(repo::cluster_names_folder(removal.cluster.name));
+    remove_all(repo::cluster_folder(removal.cluster.folder));
+  }
   return removal;
+}
+
+Renaming rename_cluster(const repo::Repository& repository, const std::string& from,
+                        const std::string& to, store::Remover& remover) {
+  repo::check_cluster_name(to);
+  const repo::ClusterNames cluster = find_cluster(repository, from);
+  Renaming renaming{.folder = cluster.folder, .from = cluster.names.front(), .to = to};
+  if (renaming.from == to) return renaming;
+  require_free_name(repository, to, cluster.folder);
+  uint64_t number = cluster.number + 1;
+  while (!repo::put_cluster_name(repository, cluster.folder, to, number)) ++number;
+  // Somebody may have begun a cluster of that name meanwhile; then its own lineages count.
+  if (to != cluster.folder && repo::folder_of_cluster(repository, to) != cluster.folder) {
+    remover.remove(repo::cluster_name_object(to, number));
+    require_free_name(repository, to, cluster.folder);
+  }
+  renaming.done = true;
+  return renaming;
 }
 
 }  // namespace holdfast::expire

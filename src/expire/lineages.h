@@ -1,4 +1,5 @@
-// lineages.h: the lineages of a cluster as people see them, and removing what was made by mistake.
+// lineages.h: the lineages of a cluster as people see them, renaming it, and removing what was made
+// by mistake.
 //
 // A lineage is removed only when nothing in it can be gone back to: its backups are deleted first,
 // which can be taken back for a grace period, and removed by an expiry. Normative:
@@ -31,12 +32,14 @@ struct LineageSummary {
   std::optional<Time> last_archived = {};  // the newest object of its WAL, by the store's clock
 };
 struct ClusterSummary {
-  std::string name;
-  std::vector<LineageSummary> lineages = {};  // sorted by name
+  std::string name;                             // what it is called
+  std::string folder;                           // its first name
+  std::vector<std::string> earlier_names = {};  // which lead there too
+  std::vector<LineageSummary> lineages = {};    // sorted by name
   size_t drills = 0;
 };
-// What the folder of a cluster holds, also where no lineage is left. Throws kNotFound (no such
-// cluster).
+// What a cluster holds, by any of its names, also where no lineage is left. Throws kNotFound (no
+// such cluster).
 ClusterSummary summarize_cluster(const repo::Repository& repository, const std::string& cluster);
 // Every cluster of the repository.
 std::vector<ClusterSummary> summarize_clusters(const repo::Repository& repository);
@@ -59,5 +62,15 @@ Removal plan_removal(const RemoveOptions& options, const repo::Repository& repos
 // Removes it, after looking once more. Throws as that does.
 Removal carry_out_removal(const RemoveOptions& options, const repo::Repository& repository,
                           store::Remover& remover, Reporter& reporter, const std::stop_token& stop);
+
+struct Renaming {
+  std::string folder;    // its first name
+  std::string from, to;  // what it was called, and is
+  bool done = false;     // false: it was called so already
+};
+// Gives a cluster another name; every earlier one goes on leading to it. Throws kNotFound (no
+// cluster `from`), kAlreadyExists (`to` is another cluster, or leads to one).
+Renaming rename_cluster(const repo::Repository& repository, const std::string& from,
+                        const std::string& to, store::Remover& remover);
 
 }  // namespace holdfast::expire

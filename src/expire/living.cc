@@ -303,6 +303,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kDoomedEnd:
     case ObjectKind::kLease:
     case ObjectKind::kDrill:
+    case ObjectKind::kClusterName:
       return true;
   }
   HF_CHECK(false);

@@ -41,7 +41,7 @@ void Sources::find_backups() {
   if (backup_ids_.empty()) {
     throw Error(
         {.code = ErrorCode::kNotFound,
-         .message = fmt::format("there is no backup of cluster \"{}\"", lineage_.name.cluster),
+         .message = fmt::format("there is no backup of cluster \"{}\"", lineage_.name.shown()),
          .detail = fmt::format("Looked at lineage {} of {}.", to_string(lineage_.name),
                                repository_.store().url()),
          .hint = "Take one with holdfast backup, or check --repo and --cluster."});
@@ -223,7 +223,7 @@ void Sources::choose_timeline() {
   }
   if (histories_.empty()) {
     throw_unreachable(
-        fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.cluster),
+        fmt::format("no WAL of cluster \"{}\" is archived", lineage_.name.shown()),
         "A backup cannot be used without the WAL that was written while it was taken.",
         "Check whether WAL was removed from the repository. What another archive still has, or the "
         "pg_wal directory of the old server, can be archived with holdfast wal push and holdfast "
@@ -231,7 +231,7 @@ void Sources::choose_timeline() {
   }
   throw Error(
       {.code = ErrorCode::kNotFound,
-       .message = fmt::format("there is no usable backup of cluster \"{}\"", lineage_.name.cluster),
+       .message = fmt::format("there is no usable backup of cluster \"{}\"", lineage_.name.shown()),
        .detail = fmt::format("Of {} backups none is both undamaged and on an archived timeline.",
                              backup_ids_.size()),
        .hint =

@@ -197,6 +197,7 @@ std::optional<Backup> read_commit(const Repository& repository, const LineageNam
   if (backup.id != id || backup.lineage != lineage)
     throw_damaged(name, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
                                     lineage_folder(backup.lineage)));
+  backup.lineage = lineage;  // with the name that it was asked for by
   return backup;
 }
 
@@ -264,14 +265,14 @@ Backup resolve_backup(const Repository& repository, const LineageName& lineage,
   }
   if (ids.empty())
     throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("cluster \"{}\" has no backup", lineage.cluster),
+                 .message = fmt::format("cluster \"{}\" has no backup", lineage.shown()),
                  .detail = fmt::format("The repository at \"{}\" holds none of its lineage \"{}\".",
                                        repository.store().url(), to_string(lineage)),
                  .hint = "Take one with \"holdfast backup\"."});
   if (matches.empty())
     throw Error(
         {.code = ErrorCode::kNotFound,
-         .message = fmt::format("cluster \"{}\" has no backup \"{}\"", lineage.cluster, text),
+         .message = fmt::format("cluster \"{}\" has no backup \"{}\"", lineage.shown(), text),
          .detail =
              fmt::format("It has {} backup(s); nearest: {}.", ids.size(), nearest_ids(ids, text)),
          .hint = "Give a backup's id, the beginning of one, or \"latest\". \"holdfast backup "

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "repo/cluster_names.h"
 #include "repo/fields.h"
 
 namespace holdfast::repo {
@@ -80,9 +81,9 @@ void for_each_drill_id(const Repository& repository, const std::string& cluster,
   });
 }
 
-DrillReport read_report(const Repository& repository, const std::string& cluster,
+DrillReport read_report(const Repository& repository, const std::string& folder,
                         const std::string& id) {
-  const std::string name = drill_name(cluster, id);
+  const std::string name = drill_name(folder, id);
   const std::optional<Json> body = repository.read_document("drill", name);
   if (!body)
     throw Error({.code = ErrorCode::kNotFound,
@@ -90,8 +91,7 @@ DrillReport read_report(const Repository& repository, const std::string& cluster
                  .detail = "It was listed a moment ago."});
   Context reading("reading drill {}", id);
   DrillReport report = drill_report_from_json(*body);
-  if (report.id != id || report.cluster != cluster)
-    throw_member("id", "The document is another drill's.");
+  if (report.id != id) throw_member("id", "The document is another drill's.");
   return report;
 }
 
@@ -221,7 +221,7 @@ DrillReport drill_report_from_json(const Json& body) {
 }
 
 void put_drill_report(const Repository& repository, const DrillReport& report) {
-  const std::string name = drill_name(report.cluster, report.id);
+  const std::string name = drill_name(folder_of_cluster(repository, report.cluster), report.id);
   if (!repository.create_document("drill", name, to_json(report)))
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format("drill {} exists already", report.id),
@@ -231,8 +231,9 @@ void put_drill_report(const Repository& repository, const DrillReport& report) {
 std::vector<DrillReport> read_drill_reports(
     const Repository& repository, const std::string& cluster, size_t limit,
     const std::function<void(const std::string& id, const Error& error)>& unreadable) {
+  const std::string folder = folder_of_cluster(repository, cluster);
   std::deque<std::string> newest;
-  for_each_drill_id(repository, cluster, [&](std::string id) {
+  for_each_drill_id(repository, folder, [&](std::string id) {
     newest.push_back(std::move(id));
     if (newest.size() > limit) newest.pop_front();
   });
@@ -240,21 +241,22 @@ std::vector<DrillReport> read_drill_reports(
   reports.reserve(newest.size());
   for (const std::string& id : newest)
     if (const std::optional<Error> error =
-            unreadable_of([&] { reports.push_back(read_report(repository, cluster, id)); }))
+            unreadable_of([&] { reports.push_back(read_report(repository, folder, id)); }))
       unreadable(id, *error);
   return reports;
 }
 
 DrillReport resolve_drill_report(const Repository& repository, const std::string& cluster,
                                  std::string_view text) {
+  const std::string folder = folder_of_cluster(repository, cluster);
   std::vector<std::string> found;  // two are enough to know that it is not one
   std::string last;
-  for_each_drill_id(repository, cluster, [&](std::string id) {
+  for_each_drill_id(repository, folder, [&](std::string id) {
     if (id.starts_with(text) && found.size() < 2) found.push_back(id);
     last = std::move(id);
   });
-  if (text == "latest" && !last.empty()) return read_report(repository, cluster, last);
-  if (found.size() == 1) return read_report(repository, cluster, found.front());
+  if (text == "latest" && !last.empty()) return read_report(repository, folder, last);
+  if (found.size() == 1) return read_report(repository, folder, found.front());
   if (found.empty())
     throw Error(
         {.code = ErrorCode::kNotFound,

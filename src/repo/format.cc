@@ -28,11 +28,12 @@ struct DocumentKind {
   uint32_t code;
 };
 constexpr DocumentKind kDocumentKinds[] = {
-    {"repository", object_kind("REPO")}, {"key", object_kind("KEYW")},
-    {"lineage", object_kind("LINE")},    {"backup", object_kind("BKUP")},
-    {"set-aside", object_kind("SETA")},  {"mark", object_kind("MARK")},
-    {"intent", object_kind("INTN")},     {"doomed", object_kind("DOOM")},
-    {"drill", object_kind("DRIL")},      {"lease", object_kind("LEAS")},
+    {"repository", object_kind("REPO")},   {"key", object_kind("KEYW")},
+    {"lineage", object_kind("LINE")},      {"backup", object_kind("BKUP")},
+    {"set-aside", object_kind("SETA")},    {"mark", object_kind("MARK")},
+    {"intent", object_kind("INTN")},       {"doomed", object_kind("DOOM")},
+    {"drill", object_kind("DRIL")},        {"lease", object_kind("LEAS")},
+    {"cluster-name", object_kind("CNAM")},
 };
 
 uint32_t document_code(std::string_view kind) {

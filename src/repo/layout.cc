@@ -167,6 +167,10 @@ std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName&
   return fmt::format("{}{}.json", amended_folder(lineage, file, size), to_hex(mark_id.view()));
 }
 
+std::string cluster_names_folder(std::string_view name) { return cluster_folder(name) + "names/"; }
+std::string cluster_name_object(std::string_view name, uint64_t number) {
+  return fmt::format("{}{}.json", cluster_names_folder(name), number);
+}
 std::string drills_folder(std::string_view cluster) {
   return fmt::format("{}drills/", cluster_folder(cluster));
 }

@@ -3,9 +3,11 @@
 // Normative: docs/design/repository-format.md, "Names".
 #pragma once
 
+#include <compare>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "base/bytes.h"
 #include "base/random.h"
@@ -20,10 +22,15 @@ bool is_cluster_name(std::string_view name);
 
 // One system identifier of one major: "15-1".
 struct LineageName {
-  std::string cluster;
+  std::string cluster;  // the folder of the cluster, its first name
   int major = 0;
   int count = 1;
-  auto operator<=>(const LineageName&) const = default;
+  std::string called = {};  // the name it was asked for by, where that is a later one
+  const std::string& shown() const { return called.empty() ? cluster : called; }
+  std::strong_ordering operator<=>(const LineageName& other) const {
+    return std::tie(cluster, major, count) <=> std::tie(other.cluster, other.major, other.count);
+  }
+  bool operator==(const LineageName& other) const { return (*this <=> other) == 0; }
 };
 std::string to_string(const LineageName& lineage);  // "15-1"
 // nullopt when `text` is not what to_string() writes.
@@ -78,6 +85,8 @@ std::string amended_content_name(const LineageName& lineage, const pg::WalFileNa
 std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
                               pg::WalSegmentSize size, const Bytes16& mark_id);
 
+std::string cluster_names_folder(std::string_view name);  // "clusters/shop/names/"
+std::string cluster_name_object(std::string_view name, uint64_t number);
 std::string drills_folder(std::string_view cluster);  // "clusters/main/drills/"
 std::string drill_name(std::string_view cluster, std::string_view drill_id);
 

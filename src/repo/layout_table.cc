@@ -86,6 +86,8 @@ constexpr std::array kTable = {
              "doomed"),
     document(kLease, "lease", HF_CLUSTER "leases/<word>/<number>.json", kNothing, "lease"),
     document(kDrill, "drill", HF_CLUSTER "drills/<word>.json", kNothing, "drill"),
+    document(kClusterName, "name of a cluster", HF_CLUSTER "names/<number>.json", kCommand,
+             "cluster-name"),
 };
 #undef HF_CLUSTER
 #undef HF_LINEAGE

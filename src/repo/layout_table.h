@@ -50,6 +50,7 @@ enum class ObjectKind : uint8_t {
   kDoomedEnd,
   kLease,
   kDrill,
+  kClusterName,
 };
 
 enum class ObjectShape : uint8_t {

@@ -1,12 +1,14 @@
 #include "repo/repository.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/nearest.h"
+#include "repo/cluster_names.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
 
@@ -220,9 +222,37 @@ void Repository::complete_copies(const LineageName& lineage) const {
 }
 
 std::vector<std::string> Repository::clusters() const {
+  std::vector<std::string> names;
+  for (const ClusterNames& cluster : list_cluster_names(*this))
+    names.push_back(cluster.names.front());
+  return names;
+}
+
+std::vector<std::string> Repository::cluster_folders() const {
   std::vector<std::string> names = folders_below(*store_, std::string(kClustersFolder), false);
   std::erase_if(names, [](const std::string& name) { return !is_cluster_name(name); });
   return names;
+}
+
+std::vector<std::string> Repository::folders_of_cluster(const std::string& folder) const {
+  return folders_below(*store_, cluster_folder(folder), true);
+}
+
+// A later name costs a further listing and a read; the first one none.
+std::vector<LineageName> Repository::lineage_folders(const std::string& cluster) const {
+  std::vector<LineageName> found;
+  const auto look = [&](const std::string& folder) {
+    for (const std::string& below : folders_of_cluster(folder))
+      if (std::optional<LineageName> name = parse_lineage_name(folder, below)) {
+        if (folder != cluster) name->called = cluster;
+        found.push_back(*std::move(name));
+      }
+  };
+  look(cluster);
+  if (!found.empty()) return found;
+  const std::string folder = folder_of_cluster(*this, cluster);
+  if (folder != cluster) look(folder);
+  return found;
 }
 
 std::vector<Lineage> Repository::lineages(const std::string& cluster,
@@ -230,9 +260,8 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
   check_cluster_name(cluster);
   std::vector<Lineage> found;
   // Its document tells whether a folder is a lineage's: none need be looked into.
-  for (const std::string& folder : folders_below(*store_, cluster_folder(cluster), true)) {
-    const std::optional<LineageName> name = parse_lineage_name(cluster, folder);
-    if (!name) continue;
+  for (const LineageName& folder : lineage_folders(cluster)) {
+    const LineageName* const name = &folder;
     const std::optional<Error> error = unreadable_of([&] {
       const std::string document = lineage_document_name(*name);
       const std::optional<Json> body = read_either(
@@ -308,6 +337,9 @@ std::optional<Lineage> Repository::find_lineage(const std::string& cluster,
 Lineage Repository::create_lineage(Lineage lineage) const {
   check_cluster_name(lineage.name.cluster);
   HF_CHECK(lineage.name.major > 0);
+  if (const std::string folder = folder_of_cluster(*this, lineage.name.cluster);
+      folder != lineage.name.cluster)
+    lineage.name.called = std::exchange(lineage.name.cluster, folder);
   for (;;) {
     lineage.name.count = 1;
     for (const Lineage& other : lineages(lineage.name.cluster)) {
@@ -319,11 +351,9 @@ Lineage Repository::create_lineage(Lineage lineage) const {
                      .detail = fmt::format("It is \"{}\".", to_string(other.name))});
     }
     // Also what an interrupted removal left: its objects are another lineage's.
-    for (const std::string& folder :
-         folders_below(*store_, cluster_folder(lineage.name.cluster), true))
-      if (const std::optional<LineageName> there = parse_lineage_name(lineage.name.cluster, folder);
-          there && there->major == lineage.name.major)
-        lineage.name.count = std::max(lineage.name.count, there->count + 1);
+    for (const LineageName& there : lineage_folders(lineage.name.cluster))
+      if (there.major == lineage.name.major)
+        lineage.name.count = std::max(lineage.name.count, there.count + 1);
     Json body = Json::object();
     body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
     body.set("system_identifier", std::to_string(lineage.system_identifier))

@@ -52,10 +52,16 @@ class Repository {
   bool sealed() const { return keyring_.data_key.has_value(); }
   Time created() const { return created_; }
 
+  // What they are called; their earlier names (cluster_names.h) are left out.
   std::vector<std::string> clusters() const;
+  // The folders below clusters/, and those below one of them, empty ones too.
+  std::vector<std::string> cluster_folders() const;
+  std::vector<std::string> folders_of_cluster(const std::string& folder) const;
+  // The lineages of a cluster by their folders, with their document or without it.
+  std::vector<LineageName> lineage_folders(const std::string& cluster) const;
   // Sorted; the newest last. One whose document and its copy cannot be read is an error, or told to
   // `unreadable` and left out: by who shows what there is. Which lineage is the newest cannot be
-  // said then.
+  // said then. Any name of the cluster will do.
   using TellUnreadable = std::function<void(const LineageName& lineage, const Error& error)>;
   std::vector<Lineage> lineages(const std::string& cluster,
                                 const TellUnreadable& unreadable = {}) const;

@@ -485,7 +485,13 @@ void Check::judge_info(const TrialAnswer& answer) {
            fmt::format("{}", facts_->system_identifier);
   };
   auto names_it = [&](const Json& cluster) {
-    return cluster.at("name").as_string() == options_.cluster &&
+    const Json* const earlier = cluster.find("earlier_names");
+    return (cluster.at("name").as_string() == options_.cluster ||
+            (earlier != nullptr && std::ranges::any_of(earlier->items(),
+                                                       [&](const Json& name) {
+                                                         return name.as_string() ==
+                                                                options_.cluster;
+                                                       }))) &&
            std::ranges::any_of(cluster.at("lineages").items(), is_lineage);
   };
   if (std::ranges::none_of(answer.document->at("clusters").items(), names_it))

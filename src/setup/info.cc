@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "repo/backup_order.h"
+#include "repo/cluster_names.h"
 #include "repo/layout.h"
 
 namespace holdfast::setup {
@@ -75,10 +76,11 @@ RepositoryInfo info(const repo::Repository& repository, const std::string& clust
                         .id = repository.id(),
                         .sealed = repository.sealed(),
                         .created = repository.created()};
-  std::vector<std::string> names = repository.clusters();
-  for (const std::string& name : names) {
-    if (!cluster.empty() && name != cluster) continue;
-    RepositoryInfo::Cluster found{.name = name};
+  for (const repo::ClusterNames& names : repo::list_cluster_names(repository)) {
+    if (!cluster.empty() && std::ranges::find(names.names, cluster) == names.names.end()) continue;
+    const std::string& name = names.names.front();
+    RepositoryInfo::Cluster found{.name = name,
+                                  .earlier_names = {names.names.begin() + 1, names.names.end()}};
     const auto tell = [&](const repo::LineageName& lineage, const Error& error) {
       found.unreadable.push_back({.name = lineage, .problem = error.message()});
     };

@@ -35,6 +35,7 @@ struct RepositoryInfo {
   Time created;
   struct Cluster {
     std::string name;
+    std::vector<std::string> earlier_names = {};
     std::vector<LineageInfo> lineages = {};
     struct Unreadable {
       repo::LineageName name;

@@ -12,6 +12,7 @@
 #include "cluster/connection.h"
 #include "cluster/server_facts.h"
 #include "pg/version.h"
+#include "repo/cluster_names.h"
 #include "repo/layout.h"
 #include "setup/configured_directory.h"
 #include "setup/server_settings.h"
@@ -43,8 +44,10 @@ void refuse_unconfigured(const std::optional<repo::Repository>& repository,
   const std::vector<std::string>& configured = options.configured_clusters;
   if (configured.empty() || std::ranges::count(configured, options.cluster) > 0) return;
   std::vector<std::string> held;
-  if (repository) held = repository->clusters();
-  if (std::ranges::count(held, options.cluster) > 0) return;
+  if (repository) {
+    if (!repository->lineage_folders(options.cluster).empty()) return;
+    held = repository->clusters();
+  }
   held.insert(held.end(), configured.begin(), configured.end());
   const std::optional<std::string> meant = meant_word(options.cluster, held);
   throw Error(
@@ -73,10 +76,28 @@ void refuse_other_cluster(const repo::Repository& repository, const InitOptions&
                "another name with -c."});
 }
 
+// A server that archives by an earlier name of the cluster archives into it.
+InitOptions by_what_it_is_called(InitOptions options,
+                                 const std::optional<repo::Repository>& repository) {
+  if (!repository || !options.place_of) return options;
+  options.place_of = [ask = options.place_of, &repository,
+                      options](const std::string& command) -> std::optional<ArchivePlace> {
+    std::optional<ArchivePlace> place = ask(command);
+    if (place && place->repository == options.repository &&
+        repo::folder_of_cluster(*repository, place->cluster) ==
+            repo::folder_of_cluster(*repository, options.cluster))
+      place->cluster = options.cluster;
+    return place;
+  };
+  return options;
+}
+
 void warn_of_second_name(const repo::Repository& repository, const InitOptions& options,
                          const cluster::ServerFacts& facts, Reporter& reporter) {
+  const std::string own = repo::folder_of_cluster(repository, options.cluster);
   for (const std::string& other : repository.clusters())
-    if (other != options.cluster && repository.find_lineage(other, facts.system_identifier))
+    if (repo::folder_of_cluster(repository, other) != own &&
+        repository.find_lineage(other, facts.system_identifier))
       reporter.warning(fmt::format(
           "this server is in the repository as cluster \"{}\" already; \"{}\" is a second one",
           other, options.cluster));
@@ -117,7 +138,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
   if (options.configure_server) {
-    refuse_foreign_archiving(settings, options);
+    refuse_foreign_archiving(settings, by_what_it_is_called(options, there));
     refuse_fixed_settings(settings, options.archive_command, options.replace);
   }
 

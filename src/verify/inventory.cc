@@ -85,6 +85,7 @@ class Taker {
       case ObjectKind::kKeyCopy:
       case ObjectKind::kLease:
       case ObjectKind::kDrill:
+      case ObjectKind::kClusterName:
         HF_CHECK(false);
     }
   }

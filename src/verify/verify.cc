@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "repo/cluster_names.h"
 #include "repo/layout.h"
 #include "repo/object_check.h"
 #include "verify/damage.h"
@@ -100,11 +101,17 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
       });
 }
 
-void check_cluster_objects(const repo::Repository& repository, const std::string& cluster,
+// `folder`: of the cluster. The names of all clusters are looked at: one that cannot be read does
+// not say whose it is.
+void check_cluster_objects(const repo::Repository& repository, const std::string& folder,
                            Findings& findings) {
-  for (const std::string_view below : {"leases/", "drills/"})
+  std::vector<std::string> places = {repo::cluster_folder(folder) + "leases/",
+                                     repo::drills_folder(folder)};
+  for (const std::string& name : repository.cluster_folders())
+    places.push_back(repo::cluster_names_folder(name));
+  for (const std::string& place : places)
     visit_all(
-        repository.store(), repo::cluster_folder(cluster) + std::string(below),
+        repository.store(), place,
         [&](const store::ListEntry& entry) {
           const repo::KindOfObject* kind = repo::kind_of_object(entry.name);
           if (kind == nullptr) return;
@@ -112,7 +119,9 @@ void check_cluster_objects(const repo::Repository& repository, const std::string
                   unreadable_of([&] { repo::check_object(repository, *kind, entry.name); }))
             findings.add(entry.name, *error);
         },
-        [&](const std::string& folder, const Error& error) { findings.add(folder, error); });
+        [&](const std::string& unreadable, const Error& error) {
+          findings.add(unreadable, error);
+        });
 }
 
 // What was typed must be the name, or the beginning of a name, of some backup.
@@ -155,13 +164,14 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
       repository.lineages(options.cluster, [&](const repo::LineageName& name, const Error& error) {
         common.add(repo::lineage_document_name(name), error);
       });
-  check_lineage_documents(repository, options.cluster, common);
+  const std::string folder = repo::folder_of_cluster(repository, options.cluster);
+  check_lineage_documents(repository, folder, common);
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
   check_pair(repository, std::string(repo::kRepositoryName), std::string(repo::kRepositoryCopyName),
              common);
   check_keys(repository, common);
-  check_cluster_objects(repository, options.cluster, common);
+  check_cluster_objects(repository, folder, common);
   result.common = common.take();
 
   // "latest" is the newest of the lineage that a restore would take.

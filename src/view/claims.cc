@@ -35,7 +35,7 @@ Json claim_json(const expire::Claim& claim) {
   for (const std::string& id : intent.uses) uses.push(id);
   return Json::object()
       .set("id", to_hex(claim.id().view()))
-      .set("cluster", claim.lineage.cluster)
+      .set("cluster", claim.lineage.shown())
       .set("lineage", repo::to_string(claim.lineage))
       .set("what", text_or_null_json(intent.what))
       .set("backup", text_or_null_json(intent.backup))

@@ -91,7 +91,7 @@ std::string text(const expire::ExpireResult& result) {
   bool found = false;
   for (const expire::ExpiredLineage& lineage : result.lineages) {
     out += fmt::format("cluster {}, lineage {}: {} backup{} kept, {} at work\n",
-                       lineage.name.cluster, repo::to_string(lineage.name), lineage.backups,
+                       lineage.name.shown(), repo::to_string(lineage.name), lineage.backups,
                        lineage.backups == 1 ? "" : "s", lineage.intents);
     std::vector<std::pair<std::string, std::string>> lines = {
         {result.dry_run ? "to remove" : "removed", amount(lineage.removed)},
@@ -137,7 +137,7 @@ Json json(const expire::ExpireResult& result) {
     for (const std::string& id : lineage.damaged_backups) damaged.push(id);
     lineages.push(
         Json::object()
-            .set("cluster", lineage.name.cluster)
+            .set("cluster", lineage.name.shown())
             .set("lineage", repo::to_string(lineage.name))
             .set("backups", lineage.backups)
             .set("intents", lineage.intents)

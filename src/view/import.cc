@@ -13,7 +13,7 @@ std::string text(const backup::ImportResult& result) {
       {"backup", backup.id},
       {"imported", result.place},
       {"cluster",
-       fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},
+       fmt::format("{}, lineage {}", backup.lineage.shown(), repo::to_string(backup.lineage))},
       {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
       {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
       {"WAL", fmt::format("{} to {}, timeline {}", pg::to_string(backup.start_lsn),

@@ -44,6 +44,12 @@ Json lineages_json(const expire::ClusterSummary& cluster) {
   return list;
 }
 
+Json texts_json(const std::vector<std::string>& texts) {
+  Json list = Json::array();
+  for (const std::string& text : texts) list.push(text);
+  return list;
+}
+
 std::string name_of(const expire::Removal& removal) {
   return removal.whole_cluster ? fmt::format("cluster \"{}\"", removal.cluster.name)
                                : fmt::format("lineage {} of cluster \"{}\"",
@@ -56,6 +62,7 @@ std::string name_of(const expire::Removal& removal) {
 std::string text(const std::vector<expire::ClusterSummary>& clusters) {
   if (clusters.empty()) return "The repository has no cluster. Next: run \"holdfast init\".\n";
   std::vector<std::vector<std::string>> rows;
+  std::string earlier;
   for (const expire::ClusterSummary& cluster : clusters) {
     size_t backups = 0, claims = 0;
     std::string names;
@@ -66,10 +73,13 @@ std::string text(const std::vector<expire::ClusterSummary>& clusters) {
       names += fmt::format("{}{}", names.empty() ? "" : ", ", repo::to_string(one.name));
       if (one.last_archived) archived = std::max(archived.value_or(Time{}), *one.last_archived);
     }
+    if (!cluster.earlier_names.empty())
+      earlier += fmt::format("{} was called {}; whoever goes by that reaches it.\n", cluster.name,
+                             fmt::join(cluster.earlier_names, ", "));
     rows.push_back({cluster.name, names.empty() ? "-" : names, std::to_string(backups),
                     time_or_none(archived), std::to_string(claims)});
   }
-  return table({"cluster", "lineages", "backups", "last archived", "claims"}, rows) +
+  return table({"cluster", "lineages", "backups", "last archived", "claims"}, rows) + earlier +
          "\"holdfast -c NAME lineage list\" shows the lineages of one.\n";
 }
 
@@ -78,6 +88,7 @@ Json json(const std::vector<expire::ClusterSummary>& clusters) {
   for (const expire::ClusterSummary& cluster : clusters)
     list.push(Json::object()
                   .set("cluster", cluster.name)
+                  .set("earlier_names", texts_json(cluster.earlier_names))
                   .set("lineages", lineages_json(cluster))
                   .set("drills", cluster.drills));
   return Json::object().set("schema", "holdfast.clusters.v1").set("clusters", std::move(list));
@@ -127,6 +138,26 @@ Json json(const expire::Removal& removal, bool done) {
       .set("lineages", lineages_json(removal.cluster))
       .set("objects", removal.objects)
       .set("bytes", removal.bytes);
+}
+
+std::string text(const expire::Renaming& renaming) {
+  if (!renaming.done) return fmt::format("It is called \"{}\" already.\n", renaming.to);
+  return fmt::format(
+      "Cluster \"{0}\" is called \"{1}\". Earlier names go on leading to it: a server that "
+      "archives "
+      "as \"{0}\" goes on.\nNext: on every host that names it, rename [cluster.{0}] to "
+      "[cluster.{1}] "
+      "in the configuration, then run: holdfast -c {1} init --configure-server\n",
+      renaming.from, renaming.to);
+}
+
+Json json(const expire::Renaming& renaming) {
+  return Json::object()
+      .set("schema", "holdfast.renaming.v1")
+      .set("cluster", renaming.to)
+      .set("before", renaming.from)
+      .set("first_name", renaming.folder)
+      .set("renamed", renaming.done);
 }
 
 }  // namespace holdfast::view

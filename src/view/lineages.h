@@ -17,5 +17,7 @@ Json json(const expire::ClusterSummary& cluster);
 // `done`: it was removed; else it would be.
 std::string text(const expire::Removal& removal, bool done);
 Json json(const expire::Removal& removal, bool done);
+std::string text(const expire::Renaming& renaming);
+Json json(const expire::Renaming& renaming);
 
 }  // namespace holdfast::view

@@ -58,7 +58,7 @@ std::string text(const verify::Gap& gap) {
 }
 
 std::string text(const verify::LineageResult& lineage) {
-  std::string out = fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.cluster,
+  std::string out = fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.shown(),
                                 repo::to_string(lineage.lineage.name));
   out +=
       fmt::format("  read: {}, {}, {}: {}\n", plural(lineage.packs_read, "pack"),
@@ -126,7 +126,7 @@ Json json(const verify::LineageResult& lineage) {
   Json gaps = Json::array();
   for (const verify::Gap& gap : lineage.gaps) gaps.push(view::json(gap));
   return Json::object()
-      .set("cluster", lineage.lineage.name.cluster)
+      .set("cluster", lineage.lineage.name.shown())
       .set("lineage", repo::to_string(lineage.lineage.name))
       .set("backups", std::move(backups))
       .set("recoverable", std::move(windows))

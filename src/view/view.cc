@@ -36,7 +36,7 @@ Json document(std::string_view schema) { return Json::object().set("schema", sch
 Json lineage_json(const repo::Lineage& lineage) {
   return Json::object()
       .set("name", repo::to_string(lineage.name))
-      .set("cluster", lineage.name.cluster)
+      .set("cluster", lineage.name.shown())
       .set("major", lineage.name.major)
       .set("system_identifier", fmt::format("{}", lineage.system_identifier))
       .set("created", to_rfc3339(lineage.created));
@@ -105,7 +105,7 @@ std::string text(const setup::InitResult& result, const std::string& repository_
       "identifier {}\n",
       result.repository_created ? "Made" : "Found", repository_url,
       result.sealed ? ", sealed with a key" : "", result.lineage_created ? "Made" : "Found",
-      repo::to_string(result.lineage.name), result.lineage.name.cluster, result.lineage.name.major,
+      repo::to_string(result.lineage.name), result.lineage.name.shown(), result.lineage.name.major,
       result.lineage.system_identifier);
   if (!result.changes.empty() && !result.changes_made) out += "The server still needs:\n";
   for (const setup::SettingChange& change : result.changes)
@@ -260,8 +260,11 @@ Json json(const setup::RepositoryInfo& info) {
       unreadable.push(Json::object()
                           .set("name", repo::to_string(lineage.name))
                           .set("problem", lineage.problem));
+    Json earlier_names = Json::array();
+    for (const std::string& name : cluster.earlier_names) earlier_names.push(name);
     clusters.push(Json::object()
                       .set("name", cluster.name)
+                      .set("earlier_names", std::move(earlier_names))
                       .set("lineages", std::move(lineages))
                       .set("unreadable", std::move(unreadable))
                       .set("problem", cluster.problem.empty() ? Json() : Json(cluster.problem)));
@@ -280,7 +283,7 @@ std::string text(const backup::BackupResult& result) {
   std::string out = fields(
       {{"backup", backup.id},
        {"cluster",
-        fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},
+        fmt::format("{}, lineage {}", backup.lineage.shown(), repo::to_string(backup.lineage))},
        {"files", fmt::format("{}, {}", backup.files, to_human_bytes(backup.bytes))},
        {"stored", fmt::format("{} in {} packs", to_human_bytes(backup.stored_bytes), backup.packs)},
        {"WAL", fmt::format("{} to {}, timeline {}", pg::to_string(backup.start_lsn),
@@ -346,7 +349,7 @@ std::string text(const repo::Backup& backup) {
       {"type", backup_type(backup)},
       {"state", backup_state(backup)},
       {"cluster",
-       fmt::format("{}, lineage {}", backup.lineage.cluster, repo::to_string(backup.lineage))},
+       fmt::format("{}, lineage {}", backup.lineage.shown(), repo::to_string(backup.lineage))},
       {"server",
        fmt::format("PostgreSQL {}, system identifier {}", backup.major, backup.system_identifier)},
       {"started", to_local(backup.started)},

@@ -126,7 +126,7 @@ std::string text(const archive::WalListing& listing) {
   std::string out;
   uint64_t segments = 0, gaps = 0;
   for (const archive::WalLineage& lineage : listing.lineages) {
-    out += fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.cluster,
+    out += fmt::format("cluster {}, lineage {}\n", lineage.lineage.name.shown(),
                        repo::to_string(lineage.lineage.name));
     std::vector<WalRow> rows;
     for (const archive::WalTimeline& timeline : lineage.timelines) {
@@ -194,7 +194,7 @@ Json json(const archive::WalListing& listing) {
                          .set("at", to_rfc3339(one.at))
                          .set("by", one.by));
     lineages.push(Json::object()
-                      .set("cluster", lineage.lineage.name.cluster)
+                      .set("cluster", lineage.lineage.name.shown())
                       .set("lineage", repo::to_string(lineage.lineage.name))
                       .set("timelines", std::move(timelines))
                       .set("set_aside", std::move(set_aside)));

@@ -176,6 +176,8 @@ class WholeRepository {
     put_document("doomed", fmt::format("{}doomed/{}.done.json", folder, id));
     put_document("lease", "clusters/main/leases/expire/1.json");
     put_document("drill", "clusters/main/drills/" + id + ".json");
+    put_document("cluster-name", "clusters/shop/names/1.json",
+                 Json::object().set("folder", "main").set("made", to_rfc3339(clock.now())));
     clock.advance(std::chrono::minutes(1));
   }
 

@@ -167,5 +167,112 @@ TEST_F(RemoveLineage, OfOneThatComesIntoUseMeanwhileIsTakenBack) {
   EXPECT_TRUE(target.store.info(wal));
 }
 
+class RenameCluster : public testing::Test, protected test::DeletionWorld {
+ protected:
+  RenameCluster() { put_backup({pack(1)}); }
+  Renaming rename(const std::string& from, const std::string& to) {
+    return rename_cluster(target.repository, from, to, target.store);
+  }
+  std::vector<std::string> names(const std::string& name) {
+    const ClusterSummary summary = summarize_cluster(target.repository, name);
+    std::vector<std::string> all = {summary.name};
+    all.insert(all.end(), summary.earlier_names.begin(), summary.earlier_names.end());
+    return all;
+  }
+};
+
+TEST_F(RenameCluster, EveryNameThatItHadGoesOnLeadingToIt) {
+  using Names = std::vector<std::string>;
+  EXPECT_TRUE(rename("main", "shop").done);
+  EXPECT_FALSE(rename("main", "shop").done);
+  EXPECT_TRUE(rename("shop", "store").done);
+  EXPECT_EQ(target.repository.clusters(), Names{"store"});
+  for (const char* name : {"main", "shop", "store"}) {
+    EXPECT_EQ(names(name), (Names{"store", "shop", "main"})) << name;
+    const std::vector<repo::Lineage> found = target.repository.lineages(name);
+    ASSERT_EQ(found.size(), 1u) << name;
+    EXPECT_EQ(found.front().name, lineage());
+    EXPECT_EQ(found.front().name.shown(), name);
+    const repo::Backup backup =
+        repo::resolve_backup(target.repository, found.front().name, "latest");
+    EXPECT_EQ(backup.lineage.shown(), name);
+  }
+  // Back to the first one, and to one that it had.
+  EXPECT_TRUE(rename("shop", "main").done);
+  EXPECT_EQ(names("store"), (Names{"main", "store", "shop"}));
+  EXPECT_TRUE(rename("store", "shop").done);
+  EXPECT_EQ(names("main"), (Names{"shop", "main", "store"}));
+}
+
+TEST_F(RenameCluster, TheNextLineageComesIntoTheSameFolder) {
+  rename("main", "shop");
+  repo::Lineage next = test::test_lineage();
+  next.name.cluster = "shop";
+  next.system_identifier = 42;
+  const repo::Lineage made = target.repository.create_lineage(next);
+  EXPECT_EQ(made.name.cluster, "main");
+  EXPECT_EQ(made.name.shown(), "shop");
+  EXPECT_EQ(repo::to_string(made.name), "15-2");
+  EXPECT_EQ(target.repository.lineages("main").size(), 2u);
+}
+
+TEST_F(RenameCluster, ANameIsNeverAnotherClusters) {
+  repo::Lineage other = test::test_lineage();
+  other.name.cluster = "other";
+  other.system_identifier = 42;
+  target.repository.create_lineage(other);
+  rename("main", "shop");
+  const std::vector<std::string> before = test::object_names(target.store);
+  // Also its first name is kept for it.
+  for (const auto& [from, to] :
+       {std::pair("main", "other"), {"other", "shop"}, {"other", "main"}}) {
+    const Error error = error_of([&] { rename(from, to); });
+    EXPECT_EQ(error.code(), ErrorCode::kAlreadyExists) << error.message();
+  }
+  EXPECT_EQ(error_of([&] { rename("mein", "new"); }).code(), ErrorCode::kNotFound);
+  EXPECT_EQ(error_of([&] { rename("main", "No"); }).code(), ErrorCode::kUsage);
+  EXPECT_EQ(test::object_names(target.store), before);
+}
+
+// Beside what somebody begins under that name in the same moment.
+TEST_F(RenameCluster, IsTakenBackWhereAClusterOfThatNameComesToBe) {
+  struct Meanwhile : test::FaultStore {
+    using FaultStore::FaultStore;
+    bool create(const std::string& name, ByteView bytes) override {
+      if (const auto event = std::exchange(before_create, {})) event();
+      return FaultStore::create(name, bytes);
+    }
+    std::function<void()> before_create;
+  };
+  Meanwhile store(target.store, test::Fault{.first = UINT64_MAX}, &target.store);
+  const repo::Repository through = repo::Repository::open(store, {});
+  store.before_create = [&] {
+    repo::Lineage other = test::test_lineage();
+    other.name.cluster = "shop";
+    other.system_identifier = 42;
+    target.repository.create_lineage(other);
+  };
+  EXPECT_EQ(error_of([&] { rename_cluster(through, "main", "shop", store); }).code(),
+            ErrorCode::kAlreadyExists);
+  EXPECT_EQ(target.repository.clusters(), (std::vector<std::string>{"main", "shop"}));
+  EXPECT_TRUE(target.store.list({.prefix = repo::cluster_names_folder("shop")}).entries.empty());
+}
+
+TEST_F(RenameCluster, GoesWithTheCluster) {
+  rename("main", "shop");
+  carry_out(
+      plan_deletion({.cluster = "shop", .ids = {"latest"}, .delete_last = true}, target.repository),
+      target.repository, target.store);
+  target.clock.advance(2 * kGrace);
+  test::RecordingReporter reporter;
+  expire({.cluster = "shop", .grace = kGrace}, target.repository, target.store, reporter, {});
+  target.clock.advance(2 * kGrace);
+  carry_out_removal({.cluster = "shop", .grace = kGrace}, target.repository, target.store, reporter,
+                    {});
+  EXPECT_TRUE(target.repository.clusters().empty());
+  for (const std::string& name : test::object_names(target.store))
+    EXPECT_FALSE(name.starts_with("clusters/")) << name;
+}
+
 }  // namespace
 }  // namespace holdfast::expire

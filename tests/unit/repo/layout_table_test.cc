@@ -69,6 +69,7 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
       {folder + "doomed/" + hex + ".done.json", kDoomedEnd},
       {"clusters/main/leases/expire/12.json", kLease},
       {"clusters/main/drills/" + hex + ".json", kDrill},
+      {cluster_name_object("shop", 12), kClusterName},
   };
   std::set<ObjectKind> seen;
   for (const auto& [name, kind] : cases) {
