@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/task_group.h"
 #include "repo/backup.h"
+#include "repo/marks.h"
 
 namespace holdfast::archive {
 namespace {
@@ -100,6 +101,11 @@ class SetAside {
             number <= pg::last_segment_before_end(backup->stop_lsn, size))
           result.broken_backups.push_back(id);
       }
+    // What lists backups is to know at once; verify looks again.
+    if (!options_.off)
+      for (const std::string& id : result.broken_backups)
+        repo::put_mark(repository_, result.lineage, id, repo::MarkKind::kDamaged,
+                       fmt::format("WAL file {}, which it needs, was set aside.", options_.file));
     const pg::WalFileName history{.kind = pg::WalFileKind::kHistory,
                                   .segment = {.timeline = timeline}};
     if (timeline.value == 1 || found.archive.file_info(history)) return;

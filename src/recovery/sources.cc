@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "repo/backup_order.h"
+#include "repo/needed_wal.h"
 
 namespace holdfast::recovery {
 
@@ -34,6 +35,14 @@ void Sources::find_backups() {
     if (named.damaged)
       notes_.push_back(
           fmt::format("backup {} is marked damaged; it is used because it was named", named.id));
+    if (const std::optional<std::string> taken = taken_wal_of(named))
+      throw_unreachable(
+          fmt::format("backup {} is of a history that was taken out of service", named.id),
+          *taken +
+              ". What is archived behind it now is not what its pages came from: a recovery "
+              "would mix two histories.",
+          "Restore another backup, or serve that WAL again: \"holdfast wal set-aside FILE "
+          "--off\".");
     backup_ids_ = {named.id};
     return;
   }
@@ -116,6 +125,13 @@ void Sources::tell_once(std::string note) const {
   if (std::ranges::find(notes_, note) == notes_.end()) notes_.push_back(std::move(note));
 }
 
+std::optional<std::string> Sources::taken_wal_of(const repo::Backup& backup) const {
+  if (!set_aside_) set_aside_ = archive_.all_set_aside();
+  const auto* taken = repo::find_wal_taken_from(backup, archive_, *set_aside_);
+  if (taken == nullptr) return std::nullopt;
+  return repo::taken_wal_words(*taken, archive_.segment_size());
+}
+
 std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {
   if (!target_.backup.empty()) return repo::read_backup(repository_, lineage_.name, id);
   std::optional<repo::Backup> backup =
@@ -125,7 +141,12 @@ std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {
   if (!backup) return std::nullopt;
   for (const std::string& mark : backup->marks.unreadable)
     tell_once(fmt::format("the mark \"{}\" of backup {} cannot be read", mark, id));
-  if (!backup->damaged) return backup;
+  if (!backup->damaged) {
+    const std::optional<std::string> taken = taken_wal_of(*backup);
+    if (!taken) return backup;
+    tell_once(fmt::format("backup {} is passed over: {}", id, *taken));
+    return std::nullopt;
+  }
   if (backup->marks.damaged)
     tell_once(fmt::format("backup {} is passed over: it was found damaged at {}", id,
                           to_local(backup->marks.damaged->at)));

@@ -75,6 +75,8 @@ class Sources {
   std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
   void tell_once(std::string note) const;
+  // Why the WAL that a backup was taken with is not served any more; nullopt: it is.
+  std::optional<std::string> taken_wal_of(const repo::Backup& backup) const;
 
   const repo::Repository& repository_;
   const repo::Lineage& lineage_;
@@ -85,6 +87,7 @@ class Sources {
   LeftAt left_;
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
   std::vector<Contradiction> contradictions_;
+  mutable std::optional<std::vector<repo::WalArchive::SetAside>> set_aside_;
   mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for
 };
 

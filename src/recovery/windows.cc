@@ -16,6 +16,7 @@
 #include "base/task_group.h"
 #include "recovery/wal_path.h"
 #include "repo/layout.h"
+#include "repo/needed_wal.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -253,6 +254,7 @@ class Looker {
       if (std::optional<pg::TimelineHistory> history = read_history(timeline))
         histories.push_back(std::move(*history));
     left_ = left_at(histories);
+    find_taken_wal();
     for (const pg::TimelineHistory& history : histories) {
       throw_if_stopped(sources_.stop);
       look_at(history);
@@ -319,13 +321,26 @@ class Looker {
       const Stretch* stretch = way.stretch_of(first_segment(*backup), last_segment(*backup));
       if (stretch == nullptr && backup->stop_timeline == history.timeline())
         note_broken(way, *backup);
-      if (stretch != nullptr && sources_.restorable.contains(backup->id))
+      if (stretch != nullptr && sources_.restorable.contains(backup->id) &&
+          !picture_.broken.contains(backup->id))
         by_stretch[stretch].push_back(backup);
     }
     for (const Stretch& stretch : way.stretches())
       if (const auto found = by_stretch.find(&stretch); found != by_stretch.end())
         add_window(way, history, stretch, found->second);
     for (const Break& here : way.breaks()) add_gap(way, by_stretch, here);
+  }
+
+  void find_taken_wal() {
+    std::vector<repo::WalArchive::SetAside> set_aside;
+    if (const std::optional<Error> error =
+            unreadable_of([&] { set_aside = archive_.all_set_aside(); }))
+      return sources_.on_damage(repo::amended_root(archive_.lineage().name), *error);
+    for (const repo::Backup& backup : backups_)
+      if (const auto* taken = repo::find_wal_taken_from(backup, archive_, set_aside))
+        picture_.broken.emplace(backup.id,
+                                WalPicture::Broken{.reason = repo::taken_wal_words(*taken, size_),
+                                                   .object = taken->content.object});
   }
 
   void note_broken(const CutPath& way, const repo::Backup& backup) {

@@ -1,7 +1,9 @@
 #include "repo/needed_wal.h"
 
+#include <fmt/format.h>
+
+#include "base/time.h"
 #include "repo/layout_table.h"
-#include "repo/wal_archive.h"
 
 namespace holdfast::repo {
 namespace {
@@ -53,6 +55,37 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
   const pg::SegmentName missing{.timeline = needed.timeline, .segment_number = expected};
   if (expected == range->last && !archive.partials(missing).empty()) return std::nullopt;
   return archive.object_name({.kind = pg::WalFileKind::kSegment, .segment = missing});
+}
+
+const WalArchive::SetAside* find_wal_taken_from(
+    const Backup& backup, const WalArchive& archive,
+    const std::vector<WalArchive::SetAside>& set_aside) {
+  if (!backup.committed) return nullptr;
+  const std::optional<Range> range = range_of(
+      {.timeline = backup.stop_timeline, .start_lsn = backup.start_lsn, .end_lsn = backup.stop_lsn},
+      archive.segment_size());
+  if (!range) return nullptr;
+  for (const WalArchive::SetAside& one : set_aside) {
+    const uint64_t number = one.file.segment.segment_number;
+    if (one.file.segment.timeline != backup.stop_timeline || number < range->first ||
+        number > range->last)
+      continue;
+    // The end of a standby's backup may be an unfinished segment.
+    const bool is_own = one.file.kind == pg::WalFileKind::kSegment ||
+                        (one.file.kind == pg::WalFileKind::kPartial && backup.from_standby &&
+                         number == range->last);
+    if (!is_own) continue;
+    // One that could not be read was set aside for that, and can be filled with what it held.
+    if (!one.content.aside->sha256 || one.content.aside->at <= *backup.committed) continue;
+    const std::optional<store::ObjectInfo> info = archive.store().info(one.content.object);
+    if (info && info->modified <= *backup.committed) return &one;
+  }
+  return nullptr;
+}
+
+std::string taken_wal_words(const WalArchive::SetAside& taken, pg::WalSegmentSize size) {
+  return fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
+                     pg::to_string(taken.file, size), to_local(taken.content.aside->at));
 }
 
 }  // namespace holdfast::repo

@@ -14,10 +14,13 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pg/lsn.h"
+#include "repo/backup.h"
 #include "repo/doomed.h"
 #include "repo/repository.h"
+#include "repo/wal_archive.h"
 
 namespace holdfast::repo {
 
@@ -33,5 +36,15 @@ std::optional<Going> find_going_wal(const Repository& repository, const Lineage&
 // Step 3: the first object of it that is not there; of the last segment a partial one will do.
 std::optional<std::string> find_missing_wal(const Repository& repository, const Lineage& lineage,
                                             const NeededWal& needed);
+
+// What a backup was committed with of its own WAL, and was set aside since: whatever is served
+// under that name now, the pages that it was copied from went another way. A content that came
+// later, or was out of service already, says nothing; nor do backups without a time of their
+// commit, which versions put that did not compare the archive with the server. nullptr: nothing.
+// `set_aside`: WalArchive::all_set_aside().
+const WalArchive::SetAside* find_wal_taken_from(const Backup& backup, const WalArchive& archive,
+                                                const std::vector<WalArchive::SetAside>& set_aside);
+// "WAL segment "0000…04", with which it was taken, was set aside at …"
+std::string taken_wal_words(const WalArchive::SetAside& taken, pg::WalSegmentSize size);
 
 }  // namespace holdfast::repo

@@ -1,6 +1,10 @@
 #include "archive/wal_set_aside.h"
 
 #include "archive/wal_list.h"
+#include "recovery/plan.h"
+#include "recovery/windows.h"
+#include "repo/backup.h"
+#include "repo/marks.h"
 #include "support/closed_store.h"
 #include "unit/archive/world.h"
 
@@ -26,6 +30,29 @@ class WalSetAside : public World {
   SetAsideResult set_aside(const std::string& file, bool off = false) {
     clock_.advance(std::chrono::seconds(1));
     return archive::set_aside({.file = file, .cluster = "main", .off = off}, repository_, {});
+  }
+  // A commit object alone, from the middle of the first segment to that of the last.
+  std::string put_backup(uint64_t first, uint64_t last) {
+    clock_.advance(std::chrono::seconds(1));
+    repo::Backup made;
+    made.id = repo::make_backup_id(clock_.now(), repository_.random());
+    made.lineage = lineage_.name;
+    made.system_identifier = kSystem;
+    made.major = 15;
+    made.start_lsn = made.checkpoint_lsn = pg::start_lsn(first, kSize) + 0x28;
+    made.stop_lsn = pg::start_lsn(last, kSize) + 0x1000;
+    made.start_timeline = made.stop_timeline = {1};
+    made.wal_segment_bytes = lineage_.wal_segment_bytes;
+    made.block_bytes = lineage_.block_bytes;
+    made.blocks_per_segment = lineage_.blocks_per_segment;
+    made.start_segment = segment_name(1, first);
+    made.stop_segment = segment_name(1, last);
+    made.started = made.finished = made.start_time = made.stop_time = clock_.now();
+    made.committed = clock_.now();
+    EXPECT_TRUE(repository_.create_document("backup", repo::backup_name(lineage_.name, made.id),
+                                            repo::to_json(made)));
+    clock_.advance(std::chrono::seconds(1));
+    return made.id;
   }
   WalListing listing() { return list({.cluster = "main"}, repository_, reporter_, {}); }
   Bytes got(const std::string& name) {
@@ -79,6 +106,37 @@ TEST_F(WalSetAside, AWrongSegmentIsNotThereAndTheRightOneFillsItsName) {
   const SetAsideResult back = set_aside(segment_name(1, 4), true);
   EXPECT_EQ(back.served->number, 1U);
   EXPECT_EQ(got(segment_name(1, 4)), fork_.first.segment(3));
+}
+
+// What is archived under the names anew does not make a backup of the old line good again.
+TEST_F(WalSetAside, ABackupOfALineThatWasTakenOutOfServiceIsNoBackup) {
+  push_all(stray_, 1, 3, 6);
+  const std::string of_stray = put_backup(3, 4), before = put_backup(1, 2);
+  const auto broken = [&] {
+    Names ids;
+    for (const auto& [id, why] :
+         recovery::look_at_wal(repository_, lineage_, [](const std::string&, const Error&) {
+         }).broken)
+      ids.push_back(id);
+    return ids;
+  };
+  const auto planned = [&](const std::string& backup) {
+    return recovery::make_plan(repository_, lineage_, {.backup = backup}, {}).backup.id;
+  };
+  EXPECT_TRUE(broken().empty());
+  EXPECT_EQ(set_aside_onward(segment_name(1, 3)).broken_backups, Names{of_stray});
+  EXPECT_TRUE(repo::read_marks(repository_, lineage_.name, of_stray).damaged);
+  push_all(server_, 1, 3, 6);
+  const std::string anew = put_backup(3, 4);
+
+  // Also when somebody has called it good since.
+  repo::put_mark(repository_, lineage_.name, of_stray, repo::MarkKind::kVerified, "");
+  EXPECT_EQ(broken(), Names{of_stray});
+  EXPECT_EQ(planned(""), anew);
+  EXPECT_EQ(planned(before), before);
+  const Error refused = test::error_of([&] { planned(of_stray); });
+  EXPECT_EQ(refused.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_NE(refused.detail().find(segment_name(1, 3)), std::string::npos) << refused.detail();
 }
 
 TEST_F(WalSetAside, FreesTheIdOfATimelineThatNeverWas) {
