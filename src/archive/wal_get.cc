@@ -689,6 +689,8 @@ GetResult get(const GetOptions& options, store::Store& source, const repo::KeySo
       if (spool.has_reader()) return;
       Process reader({.arguments = options.read_ahead_command,
                       .directory = options.data_directory,
+                      .output = "/dev/null",
+                      .error = "/dev/null",
                       .new_session = true});
       reader.release();
     });

@@ -34,7 +34,7 @@ class SetAside {
     const Found found = find();
     SetAsideResult result{
         .file = options_.file, .lineage = found.archive.lineage().name, .off = options_.off};
-    if (options_.onward) take_onward(found, result);
+    if (options_.onward) options_.off ? serve_onward(found, result) : take_onward(found, result);
     // The one that is served goes out of service; the one that went last comes back.
     const repo::WalArchive::Content* chosen = nullptr;
     for (const repo::WalArchive::Content& content : found.contents)
@@ -56,18 +56,13 @@ class SetAside {
   // From the end: what is left is without a hole at every moment. Of the named segment its older
   // contents and its unfinished copies go here, the one that is served as ever.
   void take_onward(const Found& named, SetAsideResult& result) const {
-    if (named.file.kind != pg::WalFileKind::kSegment)
-      throw Error({.code = ErrorCode::kInvalidText,
-                   .message = fmt::format("\"{}\" is not the name of a segment", options_.file),
-                   .detail = "Onward is along the segments of a timeline.",
-                   .hint = "Name the first segment that is wrong."});
+    require_segment(named);
     std::vector<repo::WalArchive::Entry> behind;
     named.archive.for_each_entry(named.file.segment.timeline, named.file.segment.segment_number,
                                  [&](const repo::WalArchive::Entry& entry) {
                                    behind.push_back(entry);
                                    return true;
                                  });
-    const pg::WalSegmentSize size = named.archive.segment_size();
     for (auto entry = behind.rbegin(); entry != behind.rend(); ++entry) {
       throw_if_stopped(stop_);
       const bool is_named = entry->file.kind == pg::WalFileKind::kSegment &&
@@ -81,11 +76,45 @@ class SetAside {
         mark(found, content, false);
       }
       if (is_named) continue;
-      std::string name = pg::to_string(found.file, size);
-      if (found.partial) name += "." + to_hex(found.partial->view());
-      result.onward.push_back(std::move(name));
+      result.onward.push_back(full_name(found));
     }
     std::ranges::reverse(result.onward);
+  }
+
+  void require_segment(const Found& named) const {
+    if (named.file.kind == pg::WalFileKind::kSegment) return;
+    throw Error({.code = ErrorCode::kInvalidText,
+                 .message = fmt::format("\"{}\" is not the name of a segment", options_.file),
+                 .detail = "Onward is along the segments of a timeline.",
+                 .hint = "Name the first segment that is wrong."});
+  }
+
+  // The contrary of take_onward: of what stands behind the named one what went with it comes back.
+  void serve_onward(const Found& named, SetAsideResult& result) const {
+    require_segment(named);
+    for (const repo::WalArchive::SetAside& one : named.archive.all_set_aside()) {
+      throw_if_stopped(stop_);
+      if (one.content.aside->detail != reason()) continue;
+      const bool is_named =
+          one.file.kind == pg::WalFileKind::kSegment && one.file.segment == named.file.segment;
+      if (is_named && one.content.number == named.contents.back().number) continue;
+      const Found found{
+          .archive = named.archive, .file = one.file, .partial = one.partial, .contents = {}};
+      mark(found, one.content, false);
+      if (!is_named) result.onward.push_back(full_name(found));
+    }
+  }
+
+  // What all marks of one run onward say.
+  std::string reason() const {
+    return options_.onward ? fmt::format("holdfast wal set-aside {} --onward", options_.file)
+                           : "holdfast wal set-aside";
+  }
+
+  static std::string full_name(const Found& found) {
+    std::string name = pg::to_string(found.file, found.archive.segment_size());
+    if (found.partial) name += "." + to_hex(found.partial->view());
+    return name;
   }
 
   void tell_what_follows(const Found& found, SetAsideResult& result) const {
@@ -200,7 +229,7 @@ class SetAside {
   void mark(const Found& found, const repo::WalArchive::Content& content, bool is_damaged) const {
     repo::WalMark mark;
     mark.is_set_aside = !options_.off;
-    mark.detail = "holdfast wal set-aside";
+    mark.detail = reason();
     mark.content = found.partial ? to_hex(found.partial->view()) : std::to_string(content.number);
     if (options_.off && content.aside) {
       mark.sha256 = content.aside->sha256;

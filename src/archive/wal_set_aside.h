@@ -29,7 +29,8 @@ struct SetAsideOptions {
   std::string cluster;
   bool off = false;  // serve it again
   // Of a segment: every content of it, and of all that is archived behind it on its timeline, from
-  // the last file to the first. Interrupted, it is run again. Not with `off`.
+  // the last file to the first. Interrupted, it is run again. With `off`: all that such a run took
+  // out of service comes back.
   bool onward = false;
 };
 
@@ -49,8 +50,9 @@ struct SetAsideResult {
   std::vector<std::string> broken_backups = {};
   // Of a timeline whose history is not there: a file that still says that its number is taken.
   std::optional<std::string> still_there = {};
-  std::optional<Content> served = {};    // from now on; nullopt: nothing is
-  std::vector<std::string> onward = {};  // the files behind it that went too, as they are archived
+  std::optional<Content> served = {};  // from now on; nullopt: nothing is
+  // The files behind it that went, or came back, too, as they are archived.
+  std::vector<std::string> onward = {};
 };
 
 // Throws kInvalidText (no name of a WAL file; onward: of a segment), kNotFound (nothing is archived

@@ -556,12 +556,10 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
                    "a segment, a .partial, a .backup or a .history file, as the server named it")
       ->expected(1)
       ->required();
-  CLI::Option* off = set_aside->add_flag("--off", arguments.off, "serve it again");
-  set_aside
-      ->add_flag("--onward", arguments.onward,
-                 "of a segment: all that is archived behind it on its timeline too (its server was "
-                 "rolled back)")
-      ->excludes(off);
+  set_aside->add_flag("--off", arguments.off, "serve it again");
+  set_aside->add_flag("--onward", arguments.onward,
+                      "of a segment: all that is archived behind it on its timeline too (its "
+                      "server was rolled back)");
 
   CLI::App* restore = command(&app, "restore", "bring a cluster back");
   restore

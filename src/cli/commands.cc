@@ -294,7 +294,8 @@ int run_restore(const Call& call) {
 int run_finish(const Call& call) {
   restore::FinishResult result =
       restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
-                       .production = call.arguments.production},
+                       .production = call.arguments.production,
+                       .configured_directory = call.settings.text("cluster.pgdata")},
                       call.reporter, call.stop);
   // Before its archiver fails for the first time.
   if (result.production)

@@ -255,7 +255,7 @@ void write_recovery_configuration(const std::string& directory, const ConfSettin
                 "# The settings of a recovery that holdfast started; it takes them out of "
                 "postgresql.auto.conf when the recovery has ended.\n",
                 recovery, owners);
-  write_owned_file(join_path(directory, "recovery.signal"), {}, cluster::file_mode_in(directory),
+  write_owned_file(join_path(directory, kRecoverySignal), {}, cluster::file_mode_in(directory),
                    owners.of_cluster());
 }
 

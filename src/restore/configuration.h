@@ -28,6 +28,10 @@
 
 namespace holdfast::restore {
 
+// Which kind of recovery a server begins when it is started (xlogrecovery.c,
+// readRecoverySignalFile).
+inline constexpr const char* kRecoverySignal = "recovery.signal";
+inline constexpr const char* kStandbySignal = "standby.signal";
 inline constexpr const char* kSavedSettingsName = "holdfast_recovery.settings";
 inline constexpr const char* kSavedCopySettingsName = "holdfast_copy.settings";
 // Of a copy, in its data directory. Its socket lies where no base backup takes its lock file along:

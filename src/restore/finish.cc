@@ -27,8 +27,16 @@
 namespace holdfast::restore {
 namespace {
 
-std::string how_to_start(const std::string& directory) {
+bool is_over(const std::string& directory, pg::ClusterState state) {
+  return (state == pg::ClusterState::kInProduction || state == pg::ClusterState::kShutDown ||
+          state == pg::ClusterState::kShuttingDown) &&
+         !lstat_if_exists(join_path(directory, kRecoverySignal)) && !read_state(directory);
+}
+
+std::string how_to_start(const std::string& directory, pg::ClusterState control) {
   const std::optional<RestoredState> state = read_state(directory);
+  if (is_over(directory, control))
+    return "Its recovery is over: start it, and it is open for work.";
   if (!state)
     return "Start it first; it then recovers to its target again and waits there, unless "
            "recovery_target_action says otherwise.";
@@ -36,10 +44,6 @@ std::string how_to_start(const std::string& directory) {
       "Go on with its recovery to the end: holdfast restore --resume {} --action promote",
       state->is_copy ? "--into " + shell_quote(directory) : std::string("--in-place"));
 }
-
-}  // namespace
-
-namespace {
 
 // A server that runs: promoted, if it is not, and without what its recovery needed.
 void end_recovery(const std::string& directory, const cluster::RunningServer& server,
@@ -54,6 +58,39 @@ void end_recovery(const std::string& directory, const cluster::RunningServer& se
   if (remove_recovery_configuration(directory) && kill(server.pid, SIGHUP) != 0 && errno != ESRCH)
     throw_errno("reload the configuration of", directory);
   remove_state(directory);
+}
+
+// A standby waits for its primary, at no target: who ends its recovery makes a second primary.
+void require_no_standby(const std::string& directory) {
+  if (!lstat_if_exists(join_path(directory, kStandbySignal))) return;
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = fmt::format("\"{}\" is the data directory of a standby", directory),
+       .detail = fmt::format("It has a \"{}\". Its recovery waits at no target, and to end "
+                             "it would make a primary of it, beside the one that it follows.",
+                             kStandbySignal),
+       .hint = fmt::format("If it is to be the primary, and the other one is stopped for "
+                           "good: pg_ctl -D {} promote",
+                           shell_quote(directory))});
+}
+
+// Two servers of one cluster that are both called production write two histories.
+void require_no_other_production(const FinishOptions& options, const std::string& directory) {
+  if (options.configured_directory.empty() ||
+      resolved_path(options.configured_directory) == resolved_path(directory))
+    return;
+  const std::optional<cluster::RunningServer> other =
+      cluster::find_running_server(options.configured_directory);
+  if (!other || !other->is_postmaster) return;
+  throw Error({.code = ErrorCode::kBusy,
+               .message = fmt::format("the server that is production runs, on \"{}\"",
+                                      options.configured_directory),
+               .detail = fmt::format("It is process {}. Two servers that archive as one cluster "
+                                     "write two histories, of which a later restore follows one.",
+                                     other->pid),
+               .hint =
+                   "Stop it first. If that copy is to be a cluster of its own instead, give it a "
+                   "configuration of its own, and name that with --config."});
 }
 
 void require_copy(const std::string& directory) {
@@ -77,6 +114,8 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
                  .hint = "Name the directory that restore --into made, or the cluster's own."});
   const pg::ControlFile before = cluster::read_control_file(directory).control;
   if (options.production) require_copy(directory);
+  require_no_standby(directory);
+  if (options.production) require_no_other_production(options, directory);
   const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);
   const std::optional<cluster::UnseenServer> unseen =
       server ? std::nullopt : cluster::find_unseen_server(directory, cluster::sight_of(directory));
@@ -86,18 +125,19 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
                  .detail = fmt::format("Its postmaster.pid names process {}. {}", unseen->file->pid,
                                        unseen->why),
                  .hint = "Run the command where the server runs. If it is dead: " +
-                         how_to_start(directory)});
+                         how_to_start(directory, before.state)});
   }
   const bool runs = server && server->is_postmaster;
-  const bool has_recovered = before.state == pg::ClusterState::kShutDown && !read_state(directory);
+  const bool has_recovered = is_over(directory, before.state);
   if (!runs && !(options.production && has_recovered)) {
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = fmt::format("no server runs on \"{}\"", directory),
                  .detail = fmt::format("Its control file says: {}.", pg::to_string(before.state)),
-                 .hint = how_to_start(directory)});
+                 .hint = how_to_start(directory, before.state)});
   }
   FinishResult result{.directory = directory, .production = options.production};
   result.claim = claim_of_recovery_in(directory);
+  result.was_over = has_recovered;
   if (runs) {
     end_recovery(directory, *server, before.state, reporter, stop);
     result.running_server = server->pid;

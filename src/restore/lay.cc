@@ -14,6 +14,7 @@
 #include "base/mutex.h"
 #include "base/rate_limit.h"
 #include "base/task_group.h"
+#include "restore/configuration.h"
 #include "restore/old_tree.h"
 
 namespace holdfast::restore {
@@ -344,7 +345,7 @@ HeldFile read_held(repo::FileReader& reader, repo::ManifestEntry entry) {
 }  // namespace
 
 bool is_left_out(const std::string& path) {
-  return path == "recovery.signal" || path == "standby.signal" || path == "recovery.conf" ||
+  return path == kRecoverySignal || path == kStandbySignal || path == "recovery.conf" ||
          path == "recovery.done" || path == "postmaster.pid" || path == "postmaster.opts";
 }
 

@@ -209,7 +209,24 @@ std::set<std::string> own_places(const std::string& directory, bool is_copy, boo
   return own;
 }
 
+// What another program thinks is its own alone: a server's base backups would take the copy along,
+// an expiry would look into it.
+void require_in_nobodys_directory(const std::string& directory) {
+  for (std::string at = parent_path(resolved_path(directory)); at != parent_path(at);
+       at = parent_path(at)) {
+    const char* what = lstat_if_exists(cluster::control_file_path(at))         ? "a data directory"
+                       : lstat_if_exists(join_path(at, repo::kRepositoryName)) ? "a repository"
+                                                                               : nullptr;
+    if (what == nullptr) continue;
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("\"{}\" lies inside {}", directory, what),
+                 .detail = fmt::format("That is \"{}\".", at),
+                 .hint = "Name a directory outside of it."});
+  }
+}
+
 void require_place_for_copy(const std::string& directory) {
+  require_in_nobodys_directory(directory);
   if (!lstat_if_exists(directory)) return;
   if (!is_directory(directory)) {
     throw Error({.code = ErrorCode::kAlreadyExists,

@@ -42,7 +42,6 @@
 namespace holdfast::restore {
 namespace {
 
-constexpr const char* kStandbySignal = "standby.signal";
 constexpr const char* kBackupLabel = "backup_label";
 constexpr const char* kTablespaceMap = "tablespace_map";
 constexpr int kCopyPort = 5432;

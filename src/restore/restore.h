@@ -183,9 +183,11 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
 struct FinishOptions {
   std::string data_directory;
   bool production = false;
+  std::string configured_directory = {};  // cluster.pgdata, of the server that is production
 };
 struct FinishResult {
   std::string directory;
+  bool was_over = false;  // there was no recovery any more
   pg::TimelineId new_timeline = {};
   bool production = false;
   std::optional<int> running_server =

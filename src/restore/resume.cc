@@ -166,7 +166,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   const repo::Backup backup = repo::resolve_backup(repository, lineage.name, state.backup);
   const Owners owners(backup, {});
   seclude_again(state, options, backup, directory, reporter);
-  const bool recovers = lstat_if_exists(join_path(directory, "recovery.signal")).has_value();
+  const bool recovers = lstat_if_exists(join_path(directory, kRecoverySignal)).has_value();
   if (recovers && options.new_action && *options.new_action != state.action)
     change_action(directory, *options.new_action, state, owners, reporter);
 

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cluster/data_directory.h"
 #include "pg/control_file.h"
+#include "restore/configuration.h"
 
 namespace holdfast::restore {
 namespace {
@@ -182,7 +183,7 @@ bool was_started(const std::string& directory) {
 
 bool is_laid_and_unused(const std::string& directory) {
   return !was_started(directory) && lstat_if_exists(state_path(directory)) &&
-         lstat_if_exists(join_path(directory, "recovery.signal")) &&
+         lstat_if_exists(join_path(directory, kRecoverySignal)) &&
          lstat_if_exists(join_path(directory, pg::kControlFilePath));
 }
 

@@ -496,6 +496,10 @@ Json json(const restore::RestoreResult& result) {
 }
 
 std::string text(const restore::FinishResult& result) {
+  if (!result.production && result.was_over)
+    return fmt::format(
+        "There is no recovery to finish: the server is open for work on timeline {}.\n",
+        pg::to_string(result.new_timeline));
   if (!result.production)
     return fmt::format("Recovery is finished: the server is open for work on timeline {}.\n",
                        pg::to_string(result.new_timeline));

@@ -52,8 +52,10 @@ std::string text(const archive::SetAsideResult& result) {
   else if (!result.off)
     out += fmt::format(
         "The next server that offers it has it archived. To undo this: holdfast wal set-aside {} "
-        "--off\n",
-        result.file);
+        "{}--off\n",
+        result.file, result.onward.empty() ? "" : "--onward ");
+  else
+    out += "Next: \"holdfast verify\" looks which backups can be recovered again.\n";
   return out;
 }
 

@@ -834,7 +834,7 @@ HINT:  Is the server running, and do host and port of conninfo name its socket d
 )"}));
   EXPECT_EQ(scene_.say({"finish", "$DIR/data"}), (Said{1, R"(ERROR:  no server runs on "$DIR/data"
 DETAIL:  Its control file says: shut down.
-HINT:  Start it first; it then recovers to its target again and waits there, unless recovery_target_action says otherwise.
+HINT:  Its recovery is over: start it, and it is open for work.
 )"}));
 }
 

@@ -434,10 +434,12 @@ TEST(CopyOfASite, StartsOnItselfWhereverItIsMovedOrCloned) {
     moved->stop(cluster::ShutdownMode::kFast);
     clone->stop(cluster::ShutdownMode::kFast);
   }
-  // And then one of them becomes the server.
+  // And then one of them becomes the server, when the one that was it runs no more.
+  const Captured early = site.run({"finish", "--production", site.path("moved")});
+  EXPECT_EQ(early.status.code, 5) << describe(early);
+  site.crash();
   const Json finished = site.must({"finish", "--production", site.path("moved")});
   EXPECT_TRUE(finished.at("production").as_bool());
-  site.crash();
   const auto production = start_by_hand(site.path("moved"));
   EXPECT_EQ(site.value("SHOW data_directory"), site.path("moved"));
   EXPECT_EQ(site.value("SHOW archive_mode"), "on");
@@ -517,6 +519,9 @@ TEST_F(SiteWithStandby, ThePrimaryIsRestoredWithItsOwnConfiguration) {
 }
 
 TEST_F(SiteWithStandby, TheStandbysDirectoryBecomesAPrimaryOnlyByAWord) {
+  const Captured finish = site_.run({"finish", standby()});
+  EXPECT_EQ(finish.status.code, 1) << describe(finish);
+  EXPECT_NE(finish.err.find("is the data directory of a standby"), std::string::npos) << finish.err;
   process_->stop(cluster::ShutdownMode::kFast);
   const std::vector<std::string> before = listing(standby());
   const std::vector<std::string> in_place = {"restore", "--in-place", "--yes", "--pgdata",

@@ -22,10 +22,11 @@ class WalSetAside : public World {
     // What another server pushed, which lost its way behind segment 2.
     stray_.put(fork_.second, 1, 6);
   }
-  SetAsideResult set_aside_onward(const std::string& file, std::stop_token stop = {}) {
+  SetAsideResult set_aside_onward(const std::string& file, std::stop_token stop = {},
+                                  bool off = false) {
     clock_.advance(std::chrono::seconds(1));
-    return archive::set_aside({.file = file, .cluster = "main", .onward = true}, repository_,
-                              std::move(stop));
+    return archive::set_aside({.file = file, .cluster = "main", .off = off, .onward = true},
+                              repository_, std::move(stop));
   }
   SetAsideResult set_aside(const std::string& file, bool off = false) {
     clock_.advance(std::chrono::seconds(1));
@@ -137,6 +138,25 @@ TEST_F(WalSetAside, ABackupOfALineThatWasTakenOutOfServiceIsNoBackup) {
   const Error refused = test::error_of([&] { planned(of_stray); });
   EXPECT_EQ(refused.code(), ErrorCode::kTargetUnreachable);
   EXPECT_NE(refused.detail().find(segment_name(1, 3)), std::string::npos) << refused.detail();
+}
+
+// One command takes a line out of service, and one brings it back: but not what went before.
+TEST_F(WalSetAside, WhatWentOnwardComesBackOnward) {
+  push_all(server_, 1, 3, 6);
+  set_aside(segment_name(1, 5));
+  EXPECT_EQ(set_aside_onward(segment_name(1, 3)).onward,
+            (Names{segment_name(1, 4), segment_name(1, 6)}));
+  EXPECT_EQ(archive().last_segment({1}), 2U);
+  const SetAsideResult back = set_aside_onward(segment_name(1, 3), {}, true);
+  EXPECT_EQ(back.onward, (Names{segment_name(1, 4), segment_name(1, 6)}));
+  EXPECT_FALSE(back.was_so);
+  std::vector<uint64_t> there;
+  archive().for_each_segment({1}, 0, [&](uint64_t number, uint64_t) {
+    there.push_back(number);
+    return true;
+  });
+  EXPECT_EQ(there, (std::vector<uint64_t>{1, 2, 3, 4, 6}));
+  EXPECT_TRUE(set_aside_onward(segment_name(1, 3), {}, true).was_so);
 }
 
 TEST_F(WalSetAside, FreesTheIdOfATimelineThatNeverWas) {

@@ -1328,6 +1328,24 @@ class WatchedStore : public test::FaultStore {
   }
 };
 
+TEST_F(RestoreTest, ACopyIsNotLaidInsideWhatIsAnothers) {
+  take_backup();
+  for (const char* mark : {"other/global/pg_control", "other/repo.json"}) {
+    make_directories(path("other/global"));
+    write(path(mark), "of it");
+    ASSERT_EQ(symlink(path("other").c_str(), path("link").c_str()), 0);
+    for (const char* place : {"other/new", "other/global/deep/new", "link/new"}) {
+      RestoreOptions made = options();
+      made.directory = path(place);
+      const Error error = refusal(made);
+      EXPECT_EQ(error.code(), ErrorCode::kConflict) << error.message();
+      EXPECT_EQ(error.detail(), fmt::format("That is \"{}\".", path("other")));
+    }
+    remove_tree(path("other"));
+    remove_file(path("link"));
+  }
+}
+
 TEST_F(RestoreTest, NothingOfTheBackupIsReadBeforeItIsKeptFromExpiry) {
   take_backup();
   auto intents = [&] {
