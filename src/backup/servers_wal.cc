@@ -89,7 +89,22 @@ std::string ServersWal::path_of(const std::string& name) const {
   return fmt::format("{}/pg_wal/{}", options_.data_directory, name);
 }
 
-void ServersWal::throw_other(const repo::WalSegmentInfo& archived, const std::string& how) const {
+std::string ServersWal::first_other(const repo::WalArchive& archive,
+                                    const repo::WalSegmentInfo& archived) const {
+  std::string first = archived.file_name;
+  for (uint64_t number = pg::segment_of(archived.start_lsn, size_); number-- > 0;) {
+    const pg::WalFileName file = segment_file(options_.needed.timeline, number);
+    const std::optional<repo::WalSegmentInfo> there = archive.segment_info(file);
+    if (!there) break;
+    const std::optional<Bytes32> own = digest_of_file(path_of(there->file_name), there->bytes);
+    if (!own || *own == there->sha256) break;
+    first = there->file_name;
+  }
+  return first;
+}
+
+void ServersWal::throw_other(const repo::WalArchive& archive, const repo::WalSegmentInfo& archived,
+                             const std::string& how) const {
   const repo::WalOwner here{.host = options_.host, .data_directory = options_.data_directory};
   throw Error(
       {.code = ErrorCode::kConflict,
@@ -99,7 +114,7 @@ void ServersWal::throw_other(const repo::WalSegmentInfo& archived, const std::st
            "{} It was pushed by {}; the backup was taken of {}. With another server's WAL it "
            "would be recovered to a mixture of both, so there is no new backup.",
            how, repo::pushed_by(archived), repo::to_string(here)),
-       .hint = repo::way_past(archived.file_name, repo::owner_of(archived), here)});
+       .hint = repo::way_past(first_other(archive, archived), repo::owner_of(archived), here)});
 }
 
 void ServersWal::require_same_history(const repo::WalArchive& archive) const {
@@ -139,7 +154,7 @@ void ServersWal::require_same_segment(const repo::WalArchive& archive,
   }
   if (!own) return;
   if (digest_of_archived(archive, file, bytes) != *own)
-    throw_other(archived, "The file of that name in the server's pg_wal is another one.");
+    throw_other(archive, archived, "The file of that name in the server's pg_wal is another one.");
   if (last_ == own) is_end_proven_ = true;
 }
 
@@ -150,7 +165,7 @@ void ServersWal::require_its_records(const repo::WalArchive& archive, bool has_p
     if (holds_record(archive, needed.timeline, from, until, is_it)) return;
     const std::optional<repo::WalSegmentInfo> info =
         archive.segment_info(segment_file(needed.timeline, until));
-    if (info) throw_other(*info, fmt::format("The record {} is not in it.", record));
+    if (info) throw_other(archive, *info, fmt::format("The record {} is not in it.", record));
   };
   // A record may end in the segment behind the one in which it begins.
   const uint64_t checkpoint = pg::segment_of(options_.checkpoint_lsn, size_);

@@ -48,7 +48,12 @@ class ServersWal {
 
  private:
   std::string path_of(const std::string& name) const;
-  [[noreturn]] void throw_other(const repo::WalSegmentInfo& archived, const std::string& how) const;
+  // The first of the segments up to that one whose file in pg_wal is another than the archived one,
+  // as far back as they are there: where the two histories part.
+  std::string first_other(const repo::WalArchive& archive,
+                          const repo::WalSegmentInfo& archived) const;
+  [[noreturn]] void throw_other(const repo::WalArchive& archive,
+                                const repo::WalSegmentInfo& archived, const std::string& how) const;
 
   Options options_;
   pg::WalSegmentSize size_;

@@ -18,6 +18,7 @@ constexpr std::chrono::milliseconds kFirstPause{50};
 constexpr std::chrono::milliseconds kLongestPause{1000};
 constexpr std::chrono::seconds kWarningInterval{10};
 constexpr std::chrono::seconds kProofPatience{60};
+constexpr std::chrono::seconds kStatisticsPatience{1};
 
 // `needed`: up to where the backup needs it.
 std::optional<repo::WalSegmentInfo> whole_segment(const repo::WalArchive& archive,
@@ -77,6 +78,12 @@ class Waiting {
   }
 
   bool is_over() const { return clock_.steady() - started_ >= wait_.timeout; }
+  bool has_taken(Microseconds time) const { return clock_.steady() - started_ >= time; }
+  // By the server's statistics; the clock is this host's.
+  bool has_archived_since(const std::string& name, Time began) const {
+    const cluster::ArchiverStatus status = wait_.archiver();
+    return status.last_archived_wal >= name && status.last_archived_time >= began;
+  }
   bool is_failing() const { return wait_.archiver().is_failing(); }
 
   [[noreturn]] void fail(const std::string& name) const {
@@ -152,10 +159,14 @@ void prove_archiving(const repo::WalArchive& archive, const StartSegment& start,
     const std::optional<struct stat> done = stat_if_exists(status + ".done");
     archive.look_again();
     if (archive.segment_info(file)) return;
+    // The checkpoint that the backup starts with removes the segment and its note when it is done
+    // by then: the server's statistics know of it, up to a second later.
+    const bool is_gone = !is_ready && !done;
+    const auto is_of_now = [&](Time time) { return time >= start.began; };
     const bool is_elsewhere =
-        done && Time{std::chrono::seconds{done->st_ctim.tv_sec}} +
-                        std::chrono::microseconds{done->st_ctim.tv_nsec / 1000} >=
-                    start.began;
+        done ? is_of_now(Time{std::chrono::seconds{done->st_ctim.tv_sec}} +
+                         std::chrono::microseconds{done->st_ctim.tv_nsec / 1000})
+             : is_gone && waiting.has_archived_since(name, start.began);
     if (is_elsewhere)
       throw Error({.code = ErrorCode::kServer,
                    .message = fmt::format("the server archives elsewhere: WAL segment \"{}\" is "
@@ -164,9 +175,9 @@ void prove_archiving(const repo::WalArchive& archive, const StartSegment& start,
                    .detail = "Without the WAL that is written while it is taken a backup cannot be "
                              "recovered. Nothing was copied.",
                    .hint = "Run \"holdfast check\", which names the cause."});
-    if (!is_ready) return;
+    if (!is_ready && (done || waiting.has_taken(kStatisticsPatience))) return;
     throw_if_stopped(stop);
-    if (waiting.is_over()) {
+    if (is_ready && waiting.is_over()) {
       if (waiting.is_failing()) waiting.fail(name);
       return reporter.note(
           fmt::format("WAL segment {} is not archived yet: the backup waits for "

@@ -746,6 +746,7 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
             "It goes with no target, and not with --keep.", arguments.command);
     if (!arguments.destroy && !arguments.confirmed_name.empty())
       usage("--confirm goes with --destroy", {}, arguments.command);
+    if (!arguments.destroy) keep_typed(argc, argv, arguments);
   }
   arguments.typed_command = arguments.command == "init"
                                 ? typed_without(argc, argv, {}, {"--replace", "--configure-server"})

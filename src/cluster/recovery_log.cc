@@ -172,6 +172,9 @@ constexpr FailurePattern kFailures[] = {
     {"could not extend file %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not write block %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not create file %*: No space left on device", RecoveryFailure::kNoSpace},
+    // By "holdfast wal get", whose exit then ends the server.
+    {"could not write %*RECOVERYXLOG%*: No space left on device", RecoveryFailure::kNoSpace,
+     LogLevel::kError},
     {"could not create shared memory segment", RecoveryFailure::kSharedMemory},
     {"could not map anonymous shared memory", RecoveryFailure::kSharedMemory},
     {"configuration file %* contains errors", RecoveryFailure::kInvalidConfiguration},

@@ -69,42 +69,47 @@ ReadWalFile wal_files_of(const std::string& pg_wal) {
   };
 }
 
-std::optional<std::string> why_not_the_archives(const Production& production,
-                                                const pg::WalTip& archived, pg::WalSegmentSize size,
-                                                const ReadWalFile& read) {
+std::optional<NotTheArchives> why_not_the_archives(const Production& production,
+                                                   const pg::WalTip& archived,
+                                                   pg::WalSegmentSize size,
+                                                   const ReadWalFile& read) {
   constexpr std::string_view kOther =
       "the server that conninfo leads to is of another history than the archive: one that was "
       "rolled back, or a copy";
+  const auto differs = [](std::string why) {
+    return NotTheArchives{.why = std::move(why), .is_proven = true};
+  };
   if (production.timeline != archived.timeline)
-    return fmt::format("The server that conninfo leads to is on timeline {}.",
-                       pg::to_string(production.timeline));
+    return differs(fmt::format("The server that conninfo leads to is on timeline {}.",
+                               pg::to_string(production.timeline)));
   if (archived.history) {
     const std::string name = pg::history_file_name(archived.timeline);
     const std::optional<Bytes> own = read(name);
     if (own && *own != *archived.history)
-      return fmt::format("Its \"{}\" is not the archived one: {}.", name, kOther);
+      return differs(fmt::format("Its \"{}\" is not the archived one: {}.", name, kOther));
   }
   if (!archived.segment) return std::nullopt;
   const uint64_t number = archived.segment->segment_number;
   const pg::Lsn end = pg::start_lsn(number, size) + archived.content.size();
   if (production.flushed < end)
-    return fmt::format("It has written up to {}, and what is archived ends at {}: {}.",
-                       pg::to_string(production.flushed), pg::to_string(end), kOther);
+    return differs(fmt::format("It has written up to {}, and what is archived ends at {}: {}.",
+                               pg::to_string(production.flushed), pg::to_string(end), kOther));
   const std::string name = pg::segment_file_name(*archived.segment, size);
   if (const std::optional<Bytes> own = read(name)) {
     if (own->size() >= archived.content.size() &&
         std::ranges::equal(ByteView(*own).first(archived.content.size()), archived.content))
       return std::nullopt;
-    return fmt::format("Its own WAL segment \"{}\" is not the archived one: {}.", name, kOther);
+    return differs(
+        fmt::format("Its own WAL segment \"{}\" is not the archived one: {}.", name, kOther));
   }
   const pg::SegmentName next{.timeline = archived.timeline, .segment_number = number + 1};
   const std::string next_name = pg::segment_file_name(next, size);
   const std::optional<Bytes> own = read(next_name);
   if (!own || archived.content.size() < size.bytes())
-    return fmt::format(
-        "Whether it is of the archive's history cannot be told: it has no WAL segment \"{}\" any "
-        "more.",
-        name);
+    return NotTheArchives{
+        .why = fmt::format("Whether it is of the archive's history cannot be told: it has no WAL "
+                           "segment \"{}\" any more.",
+                           name)};
   pg::WalReader reader(size);
   bool goes_on = false;
   error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported}, [&] {
@@ -113,8 +118,9 @@ std::optional<std::string> why_not_the_archives(const Production& production,
     goes_on = summary.record_count > 0 || summary.stop == pg::WalStop::kSegmentEnd;
   });
   if (goes_on) return std::nullopt;
-  return fmt::format("Its own WAL segment \"{}\" does not go on from the archived \"{}\": {}.",
-                     next_name, name, kOther);
+  return differs(
+      fmt::format("Its own WAL segment \"{}\" does not go on from the archived \"{}\": {}.",
+                  next_name, name, kOther));
 }
 
 std::optional<std::string> read_written_wal(

@@ -43,11 +43,15 @@ ReadWalFile wal_files_of(const std::string& pg_wal);
 // number do not tell: a server that was rolled back has them, and a clone of it. It is when its
 // history file is the archived one, when it has written at least as far as `archived` goes, and its
 // own file of the archive's last segment begins with the archived bytes; where that file is
-// recycled, its next one must go on from them, record by record. Returns a sentence where it is
-// not, or where that cannot be told.
-std::optional<std::string> why_not_the_archives(const Production& production,
-                                                const pg::WalTip& archived, pg::WalSegmentSize size,
-                                                const ReadWalFile& read);
+// recycled, its next one must go on from them, record by record. Returns why not.
+struct NotTheArchives {
+  std::string why;         // a sentence
+  bool is_proven = false;  // false: that it is cannot be told, nor that it is not
+};
+std::optional<NotTheArchives> why_not_the_archives(const Production& production,
+                                                   const pg::WalTip& archived,
+                                                   pg::WalSegmentSize size,
+                                                   const ReadWalFile& read);
 
 // Calls `take` for each transaction that ended from `from` on, up to what was flushed. Returns a
 // sentence where the WAL cannot be read up to there.

@@ -168,6 +168,11 @@ class Play {
                      .hint = "Name a directory that does not exist, or leave --directory out."});
       make_directories(directory_);
     }
+    // The servers that stay go on archiving, wherever the program that was started goes.
+    if (options.keep) {
+      options_.program = join_path(directory_, "holdfast");
+      write_file_durably(options_.program, read_file(options.program, size_t{1} << 30), 0755);
+    }
   }
 
   ~Play() {
@@ -201,7 +206,13 @@ class Play {
                     result.commits_before_mistake, result.commits_in_all, to_human(result.took)));
     if (options_.keep) {
       result.directory = directory_;
-      say(fmt::format("Everything is kept in {}.", directory_));
+      say(fmt::format("Everything is kept in {}, and both servers run. To look:", directory_));
+      say(fmt::format("    $ {} --config {} info", options_.program, config_file()));
+      say(fmt::format("    $ psql '{}'", conninfo()));
+      say("To end it:");
+      for (const std::string& directory : {data(), copy()})
+        say(fmt::format("    $ {} -D {} stop", installation_.program("pg_ctl"), directory));
+      say(fmt::format("    $ rm -rf {}", directory_));
     }
     failed_ = false;
     return result;
@@ -491,7 +502,7 @@ class Play {
         cluster::stop_server(directory, cluster::ShutdownMode::kFast, kServerTimeout, {});
   }
 
-  const DemoOptions& options_;
+  DemoOptions options_;
   const std::function<void(std::string_view)>& say_;
   const Clock& clock_;
   std::stop_token stop_;

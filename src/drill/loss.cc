@@ -17,10 +17,10 @@ ProductionAnswer ask_archived_production(cluster::Connection& connection,
   const pg::WalTip archived = repo::read_wal_tip(archive, answer.production->timeline);
   answer = cluster::ask_production(connection, system);
   if (!answer.production) return answer;
-  if (std::optional<std::string> other =
+  if (std::optional<cluster::NotTheArchives> other =
           cluster::why_not_the_archives(*answer.production, archived, archive.segment_size(),
                                         cluster::wal_files_by_sql(connection)))
-    return {.production = {}, .why_not = std::move(*other)};
+    return {.production = {}, .why_not = std::move(other->why)};
   return answer;
 }
 

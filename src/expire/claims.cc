@@ -10,11 +10,6 @@
 namespace holdfast::expire {
 namespace {
 
-bool is_of_same_work(const repo::Intent& a, const repo::Intent& b) {
-  return std::tie(a.what, a.host, a.pid, a.process, a.started, a.detail) ==
-         std::tie(b.what, b.host, b.pid, b.process, b.started, b.detail);
-}
-
 // Later notes of a piece of work say more than the first ones, and each is renewed alone.
 void join(Claim& claim, const repo::Intent& note) {
   repo::Intent& all = claim.intent;
@@ -55,6 +50,11 @@ void list_lineage(const repo::Repository& repository, const repo::LineageName& l
 }
 
 }  // namespace
+
+bool is_of_same_work(const repo::Intent& a, const repo::Intent& b) {
+  return std::tie(a.what, a.host, a.pid, a.process, a.started, a.detail) ==
+         std::tie(b.what, b.host, b.pid, b.process, b.started, b.detail);
+}
 
 std::vector<Claim> list_claims(const std::string& cluster, const repo::Repository& repository) {
   std::vector<Claim> claims;

@@ -21,6 +21,9 @@ struct Claim {
   const Bytes16& id() const { return ids.front(); }
 };
 
+// Notes of one piece of work say the same of who does it.
+bool is_of_same_work(const repo::Intent& a, const repo::Intent& b);
+
 // Oldest first. Those that have ended or run out are none. Throws kNotFound (no such cluster).
 std::vector<Claim> list_claims(const std::string& cluster, const repo::Repository& repository);
 

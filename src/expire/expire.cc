@@ -25,6 +25,7 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "expire/claims.h"
 #include "expire/living.h"
 #include "repo/doomed.h"
 #include "repo/marks.h"
@@ -155,7 +156,11 @@ class LineageExpiry {
     now_ = repository_.store().now();
     intents_ = repo::read_valid_intents(repository_, lineage_.name, now_, options_.grace);
     std::erase_if(intents_, [](const repo::Intent& i) { return i.what == repo::kExpireIntent; });
-    result_.intents = intents_.size();
+    result_.intents = 0;
+    for (auto one = intents_.begin(); one != intents_.end(); ++one)
+      if (std::none_of(intents_.begin(), one,
+                       [&](const repo::Intent& before) { return is_of_same_work(before, *one); }))
+        ++result_.intents;
     result_.next_due.reset();
     result_.doomed = {};
     result_.deleted.clear();

@@ -18,6 +18,7 @@ struct Placed {
   Time counts_from;         // when it was committed, or one behind it on its line
   pg::TimelineId timeline;  // invalid: it cannot be read
   pg::Lsn stop_lsn;
+  bool is_own = true;  // not imported
 };
 
 std::vector<Placed> read_places(const Repository& repository, const LineageName& lineage) {
@@ -31,6 +32,7 @@ std::vector<Placed> read_places(const Repository& repository, const LineageName&
       placed.counts_from = backup->committed.value_or(std::min(backup->finished, entry.modified));
       placed.timeline = backup->stop_timeline;
       placed.stop_lsn = backup->stop_lsn;
+      placed.is_own = backup->origin.empty();
     }
     all.push_back(std::move(placed));
   }
@@ -69,8 +71,10 @@ std::vector<std::string> backup_ids_in_order(const Repository& repository,
   const std::map<pg::TimelineId, pg::TimelineHistory> lines = read_lines(repository, lineage, all);
 
   // From the last place on: what comes behind a backup on its line was seen before it, and is on a
-  // timeline to which it leads.
-  std::ranges::sort(all, std::ranges::greater(), &Placed::stop_lsn);
+  // timeline to which it leads. Of two that end at one place the one that was imported has less to
+  // it: nobody could ask its server for the configuration. It stands before the other.
+  std::ranges::sort(all, std::ranges::greater(),
+                    [](const Placed& placed) { return std::tie(placed.stop_lsn, placed.is_own); });
   std::map<pg::TimelineId, Time> earliest;  // of the backups seen of each timeline
   for (Placed& placed : all) {
     if (!placed.timeline.is_valid()) continue;
@@ -81,7 +85,7 @@ std::vector<std::string> backup_ids_in_order(const Repository& repository,
     if (!is_first) own->second = std::min(own->second, placed.counts_from);
   }
   std::ranges::sort(all, {}, [](const Placed& placed) {
-    return std::tie(placed.counts_from, placed.stop_lsn, placed.id);
+    return std::tie(placed.counts_from, placed.stop_lsn, placed.is_own, placed.id);
   });
   const std::map<std::string, Mark> deleted = read_deletions(repository, lineage);
   std::vector<std::string> ids;

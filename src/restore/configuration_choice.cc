@@ -95,7 +95,11 @@ bool is_of_this_server(const repo::Backup& backup, const std::string& directory)
   return host == host_name() && !was.empty() && resolved_path(was) == resolved_path(directory);
 }
 
-std::string ConfigurationChoice::words() const {
+std::string ConfigurationChoice::words(size_t others) const {
+  if (others > 0)
+    return fmt::format("{}, but {} outside the data directory {} there and left, and {}", words(),
+                       others == 1 ? "1 file" : fmt::format("{} files", others),
+                       others == 1 ? "was" : "were", others == 1 ? "differs" : "differ");
   switch (from) {
     case From::kThere:
       return "as it is there";

@@ -39,8 +39,8 @@ struct ConfigurationChoice {
   // not removed either.
   std::set<std::string> left = {};
 
-  // "as it is there", "of backup ...: HOST:DIR (primary)".
-  std::string words() const;
+  // "as it is there", "of HOST:DIR (primary)". `others`: files outside that were there and differ.
+  std::string words(size_t others = 0) const;
 };
 
 struct ChoiceOptions {

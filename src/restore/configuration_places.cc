@@ -295,6 +295,13 @@ void ConfigurationPlaces::lay_link(const repo::Configuration::Link& link,
   set_owner(path, owner);
 }
 
+bool ConfigurationPlaces::is_left_and_other(const HeldFile& file) const {
+  if (!left_.contains(file.entry.path)) return false;
+  std::optional<Bytes> there;
+  unreadable_of([&] { there = read_if_exists(file.entry.path); });
+  return there != file.content;
+}
+
 ConfigurationPlaces::Laid ConfigurationPlaces::lay(const Owners& owners,
                                                    const std::optional<OwnerIds>& cluster_owner,
                                                    Reporter& reporter) const {
@@ -327,7 +334,20 @@ ConfigurationPlaces::Laid ConfigurationPlaces::lay(const Owners& owners,
     const std::string& path = file.entry.path;
     const std::string& to = moved_.at(path);
     if (left_.contains(path)) {
-      reporter.note(fmt::format("\"{}\" is there and is left as it is", path));
+      if (!is_left_and_other(file)) {
+        reporter.note(fmt::format("\"{}\" is there and is left as it is", path));
+        continue;
+      }
+      // The server runs by it; what the cluster had is at hand beside.
+      ++laid.others;
+      const std::string beside =
+          fmt::format("{}/{}{}", options_.directory, kOutsideDirectory, path);
+      make_owned_directories(parent_path(beside), 0700, cluster_owner);
+      write_owned_file(beside, file.content, file.entry.mode, cluster_owner);
+      reporter.warning(
+          fmt::format("\"{}\" is there and is left as it is, but it differs from the "
+                      "backup's, which was laid at \"{}\": compare them",
+                      path, beside));
       continue;
     }
     const auto text = texts.find(path);

@@ -61,10 +61,13 @@ class ConfigurationPlaces {
   std::string of(const std::string& path) const;
   // From outside, there already, and left as they are.
   bool is_left(const std::string& path) const { return left_.contains(path); }
+  // One of them that is not what the backup has.
+  bool is_left_and_other(const HeldFile& file) const;
 
   struct Laid {
     std::vector<std::string> outside;                  // files that were written, outside or below
     std::vector<pg::ConfSetting> not_taken_over = {};  // of a foreign one
+    size_t others = 0;                                 // files that were left and differ
   };
   Laid lay(const Owners& owners, const std::optional<OwnerIds>& cluster_owner,
            Reporter& reporter) const;

@@ -830,7 +830,8 @@ void Restore::configure() {
       places.lay(*choice_->owners, owners_->of_cluster(), reporter_);
   files_ = places.files();
   result_.outside_files = laid.outside;
-  if (!is_copy_) reporter_.note(fmt::format("configuration {}", choice_->words()));
+  result_.configuration = choice_->words(laid.others);
+  if (!is_copy_) reporter_.note(fmt::format("configuration {}", result_.configuration));
   for (const pg::ConfSetting& setting : laid.not_taken_over)
     reporter_.warning(fmt::format("{} = '{}' is the standby's and was not taken over", setting.name,
                                   setting.value));
@@ -1144,11 +1145,12 @@ Preview Restore::preview() {
     preview.tablespaces.emplace_back(
         tablespace.path, tablespace_target(std::to_string(tablespace.oid), tablespace.path));
 
-  preview.configuration = choice_->words();
   MadeUpFiles made_up;
   for (HeldFile& file : choice_->inner)
     made_up[join_path(directory_, file.entry.path)] = std::move(file.content);
   const ConfigurationPlaces places = make_places(std::move(made_up));
+  preview.configuration = choice_->words(static_cast<size_t>(std::ranges::count_if(
+      choice_->outside, [&](const HeldFile& file) { return places.is_left_and_other(file); })));
   for (const HeldFile& file : choice_->outside)
     (places.is_left(file.entry.path) ? preview.left_files : preview.outside_files)
         .push_back(places.of(file.entry.path));

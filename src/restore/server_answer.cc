@@ -39,10 +39,10 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
   if (answer.production->timeline != question.timeline)
     return unproven(fmt::format("The server that conninfo leads to is on timeline {}.",
                                 pg::to_string(answer.production->timeline)));
-  if (const std::optional<std::string> other = cluster::why_not_the_archives(
+  if (const std::optional<cluster::NotTheArchives> other = cluster::why_not_the_archives(
           *answer.production, archived, pg::WalSegmentSize(lineage.wal_segment_bytes),
           cluster::wal_files_by_sql(connection)))
-    return unproven(*other);
+    return unproven(other->why);
   pg::Lsn inserted =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   // At the beginning of a page the server says where behind its header the next record will stand

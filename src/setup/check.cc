@@ -621,16 +621,24 @@ void Check::look_at_history() {
   if (!archived.segment && !archived.history) return;
   const cluster::ProductionAnswer answer =
       cluster::ask_production(*connection_, lineage_->system_identifier);
-  std::string other = answer.why_not;
+  std::optional<cluster::NotTheArchives> other;
   if (answer.production)
     other = cluster::why_not_the_archives(*answer.production, archived, facts_->wal_segment_size,
-                                          cluster::wal_files_by_sql(*connection_))
-                .value_or("");
-  if (!other.empty())
+                                          cluster::wal_files_by_sql(*connection_));
+  else
+    other = {.why = answer.why_not, .is_proven = true};
+  // WAL that went elsewhere for a while leaves nothing to compare: what is wrong is found by the
+  // proof, and by whoever looks for holes.
+  if (other && !other->is_proven)
+    return add({.name = "history",
+                .outcome = CheckOutcome::kNote,
+                .message = "that the server's WAL is the archive's cannot be told",
+                .detail = std::move(other->why)});
+  if (other)
     throw Error(
         {.code = ErrorCode::kConflict,
          .message = "the archive is not shown to be this server's",
-         .detail = std::move(other),
+         .detail = std::move(other->why),
          .hint = "If the server was rolled back, \"holdfast wal set-aside SEGMENT --onward\" takes "
                  "what was archived behind the snapshot out of service; its next \"wal push\" "
                  "names the segment. If it is a copy, or a former primary, it must not archive "

@@ -164,7 +164,7 @@ std::string last_line(const verify::VerifyResult& result) {
     count(lineage.findings);
     others += static_cast<uint64_t>(std::ranges::count(lineage.gaps, false, &verify::Gap::is_hole));
   }
-  if (others == 0)
+  if (unreadable > 0 && others == 0)
     return fmt::format(
         "{} could not be read, and nothing is known of what is in them. Next: put right who may "
         "read what is named above, then run \"holdfast verify\" again.\n",

@@ -336,6 +336,8 @@ TEST(RecoveryLog, TellsEveryFailureInTheWordsOfEveryMajor) {
       {"all", "FATAL", "lock file \"postmaster.pid\" already exists", Failure::kAnotherServer},
       {"all", "PANIC", "could not write to file \"pg_wal/xlogtemp.12\": No space left on device",
        Failure::kNoSpace},
+      {"all", "ERROR", "could not write \"pg_wal/RECOVERYXLOG.holdfast\": No space left on device",
+       Failure::kNoSpace},
       {"all", "FATAL", "could not create shared memory segment: No space left on device",
        Failure::kSharedMemory},
       {"all", "FATAL", "could not map anonymous shared memory: Cannot allocate memory",

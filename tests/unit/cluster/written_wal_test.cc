@@ -32,15 +32,15 @@ class WhyNotTheArchives : public testing::Test {
     for (size_t index = 0; index < 3; ++index)
       files_[pg::segment_file_name(wal.name(index), kSegment)] = wal.segment(index);
   }
-  std::string why() const {
+  std::string why() const { return answer().value_or(NotTheArchives{}).why; }
+  std::optional<NotTheArchives> answer() const {
     return why_not_the_archives({.flushed = flushed_, .timeline = {1}, .data_directory = {}},
                                 archived_, kSegment,
                                 [&](const std::string& name) -> std::optional<Bytes> {
                                   const auto found = files_.find(name);
                                   if (found == files_.end()) return std::nullopt;
                                   return found->second;
-                                })
-        .value_or("");
+                                });
   }
 
   test::WalBuilder own_, other_;
@@ -73,8 +73,10 @@ TEST_F(WhyNotTheArchives, ACloneThatWroteAsFarIsNot) {
   files_.erase("000000010000000000000002");
   EXPECT_NE(why().find("\"000000010000000000000003\" does not go on from"), std::string::npos)
       << why();
+  EXPECT_TRUE(answer()->is_proven);
   files_.erase("000000010000000000000003");
   EXPECT_NE(why().find("cannot be told"), std::string::npos) << why();
+  EXPECT_FALSE(answer()->is_proven);
 }
 
 TEST_F(WhyNotTheArchives, NeitherIsOneWithAnotherHistoryOfItsTimeline) {

@@ -57,6 +57,16 @@ TEST_F(BackupOrder, IsOneOrderWhereBothRulesMeet) {
   EXPECT_EQ(order(), (Ids{imported, first, second}));
 }
 
+// It has no configuration, and the server of the own one was asked for it.
+TEST_F(BackupOrder, AnImportStandsBeforeTheOwnOneThatEndsAtTheSamePlace) {
+  const std::string own = commit("01", 1, 8);
+  Backup import = commit_of("20261122T020000Z-aaaaaa", 1, 8);
+  import.committed = target.clock.now();
+  import.origin = "tar";
+  target.repository.create_document("backup", backup_name(lineage(), import.id), to_json(import));
+  EXPECT_EQ(order(), (Ids{import.id, own}));
+}
+
 TEST_F(BackupOrder, HasAPlaceForWhatCannotBeReadAndNoneForWhatIsDeleted) {
   const std::string first = commit("10", 1, 4);
   const std::string damaged = commit("01", 1, 2);

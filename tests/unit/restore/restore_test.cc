@@ -998,10 +998,15 @@ TEST_F(RestoreTest, ConfigurationFilesFromOutsideGoBackInPlaceUnlessTheyAreThere
   // 500 is in force already, so the floor of 150 changes nothing.
   EXPECT_EQ(pg::ConfFile(text(path("data/postgresql.auto.conf"))).value("max_connections"),
             std::nullopt);
-  const std::vector<std::string> notes = reporter_.notes();
-  EXPECT_TRUE(std::ranges::find(
-                  notes, fmt::format("\"{}/pg_hba.conf\" is there and is left as it is", etc)) !=
-              notes.end());
+  EXPECT_EQ(text(path("data/holdfast_outside") + etc + "/pg_hba.conf"), "local all all peer\n");
+  const std::vector<std::string> warnings = reporter_.warnings();
+  EXPECT_TRUE(std::ranges::any_of(warnings, [&](const std::string& warning) {
+    return warning.starts_with(
+        fmt::format("\"{}/pg_hba.conf\" is there and is left as it is, but it differs", etc));
+  }));
+  EXPECT_TRUE(result.configuration.ends_with(
+      "but 1 file outside the data directory was there and left, and differs"))
+      << result.configuration;
 }
 
 TEST_F(RestoreTest, ConfigurationFilesFromOutsideMoveIntoACopy) {
