@@ -244,12 +244,12 @@ class Getter {
     // A standby has other sources for the rest; a target may lie in what there is.
     if (!is_standby_ && options_.until != name &&
         !repo::is_whole(info, archive_, repo::WalHistories(archive_))) {
-      std::optional<std::string> later = later_on_timeline(segment);
+      std::optional<Witness> later = later_on_timeline(segment);
       if (!later) later = branches_behind(segment).behind;
       if (later)
         return found(hole(fmt::format("archived WAL segment \"{}\" can be read only up to {}", name,
                                       pg::to_string(info.readable_end)),
-                          *later));
+                          later->told));
     }
     reporter_.warning(
         fmt::format("\"{}\" can be read only up to {}", name, pg::to_string(info.readable_end)));
@@ -319,22 +319,19 @@ class Getter {
              "timeline; or, where no server ever was, take what is archived of it out of service: "
              "\"holdfast wal set-aside {}\".",
              archive_.first_file(asked).value_or(options_.file_name))}));
-    answer.is_lasting = has_stood(*witness);
+    answer.is_lasting = has_stood(archive_.object_name(history_file(*witness)));
+    const std::optional<uint64_t> first = archive_.first_segment(*witness);
+    if (!answer.is_lasting && first)
+      answer.is_lasting = has_stood(
+          archive_.object_name({.kind = pg::WalFileKind::kSegment,
+                                .segment = {.timeline = *witness, .segment_number = *first}}));
     return answer;
   }
 
-  // Histories are archived first of all. One that is missing beside a file that has been there for
-  // longer than anybody waits is not on its way.
-  bool has_stood(pg::TimelineId timeline) const {
-    std::string object = archive_.object_name(history_file(timeline));
-    std::optional<store::ObjectInfo> info = archive_.store().info(object);
-    if (!info) {
-      const std::optional<uint64_t> first = archive_.first_segment(timeline);
-      if (!first) return false;
-      object = archive_.object_name({.kind = pg::WalFileKind::kSegment,
-                                     .segment = {.timeline = timeline, .segment_number = *first}});
-      info = archive_.store().info(object);
-    }
+  // WAL is archived in its order, and histories first of all. What is missing beside a later object
+  // that has been there for longer than anybody waits is not on its way.
+  bool has_stood(const std::string& object) const {
+    const std::optional<store::ObjectInfo> info = archive_.store().info(object);
     return info && system_clock().now() - info->modified > options_.timeout;
   }
 
@@ -351,14 +348,17 @@ class Getter {
           return absent();
       }
 
-    std::optional<std::string> later = later_on_timeline(segment);
+    std::optional<Witness> later = later_on_timeline(segment);
     const Branches branches = branches_behind(segment);
     if (!later) later = branches.behind;
     if (later) {
       // It came before what was seen?
       if (std::optional<Answer> answer = place_segment(segment)) return *std::move(answer);
-      return found(hole(
-          fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)), *later));
+      Answer answer =
+          found(hole(fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)),
+                     later->told));
+      answer.is_lasting = is_standby_ && has_stood(later->object);
+      return answer;
     }
     if (branches.unheld && !branches.held && archive_.partials(segment).empty())
       return lasting(
@@ -372,9 +372,15 @@ class Getter {
     return absent();
   }
 
-  // A sentence about what lies behind it on the same timeline: a segment, an unfinished one too, or
-  // the history file of a backup that began in it or later.
-  std::optional<std::string> later_on_timeline(const pg::SegmentName& segment) const {
+  // What proves that a segment was written: a sentence, and the object that it tells of.
+  struct Witness {
+    std::string told;
+    std::string object;
+  };
+
+  // What lies behind it on the same timeline: a segment, an unfinished one too, or the history file
+  // of a backup that began in it or later.
+  std::optional<Witness> later_on_timeline(const pg::SegmentName& segment) const {
     std::optional<repo::WalArchive::Entry> next;
     archive_.for_each_entry(segment.timeline, segment.segment_number,
                             [&](const repo::WalArchive::Entry& entry) {
@@ -384,20 +390,24 @@ class Getter {
                               return !next;
                             });
     if (!next) return std::nullopt;
+    const std::string object =
+        archive_.object_name(next->file, next->partial ? &*next->partial : nullptr, next->number);
     if (next->file.kind == pg::WalFileKind::kBackupHistory)
-      return fmt::format("A backup began in \"{}\", as its history file tells.",
-                         name_of(next->file.segment));
-    return fmt::format("Later segments of its timeline are there, from \"{}\" on.",
-                       name_of(next->file.segment));
+      return Witness{fmt::format("A backup began in \"{}\", as its history file tells.",
+                                 name_of(next->file.segment)),
+                     object};
+    return Witness{fmt::format("Later segments of its timeline are there, from \"{}\" on.",
+                               name_of(next->file.segment)),
+                   object};
   }
 
   // A timeline that left this one behind the segment needs it, and proves that it was written,
   // whether any of its own WAL is archived yet or not. One that left it within the segment has a
   // copy of its own.
   struct Branches {
-    std::optional<std::string> behind;  // a sentence about one
+    std::optional<Witness> behind;  // the history of one
     bool within = false;
-    std::optional<std::string> unheld;  // about one whose copy is not archived, in which WAL was
+    std::optional<std::string> unheld;  // a sentence: one has no archived copy, and WAL was there
     bool held = false;                  // a copy is
   };
   Branches branches_behind(const pg::SegmentName& segment) const {
@@ -412,7 +422,7 @@ class Getter {
       const std::string told =
           fmt::format("Timeline {} left timeline {} {} it, at {}.", timeline.value,
                       segment.timeline.value, within ? "in" : "behind", pg::to_string(*left));
-      if (!within) branches.behind = told;
+      if (!within) branches.behind = Witness{told, archive_.object_name(history_file(timeline))};
       if (!within) continue;
       branches.within = true;
       if (holds({.timeline = timeline, .segment_number = segment.segment_number}))

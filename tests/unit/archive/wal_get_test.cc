@@ -473,6 +473,25 @@ TEST_F(WalGet, AGapInTheHistoriesThatIsThereForGoodCostsAStandbyNoTime) {
   EXPECT_NE(reporter_.warnings()[0].find("is missing in the archive"), std::string::npos);
 }
 
+// So a standby whose archive has a hole streams at once, whenever it starts.
+TEST_F(WalGet, AHoleThatIsThereForGoodCostsAStandbyNoTime) {
+  Server::write(asking_.data_directory() + "/standby.signal", {});
+  push(primary_, segment_name(1, 1));
+  push(primary_, segment_name(1, 3));
+  primary_.put("00000002.history", "1\t0/800000\tx\n");
+  push(primary_, "00000002.history");
+  // What stands behind the hole came long ago, by the store's clock: a segment, and a history.
+  ASSERT_LT(clock_.now() + std::chrono::hours(1), system_clock().now());
+  for (const uint64_t number : {2, 4}) {
+    test::RecordingReporter reporter;
+    GetOptions options = get_options(asking_, segment_name(1, number));
+    options.timeout = std::chrono::minutes(10);
+    EXPECT_EQ(archive::get(options, store_, {}, reporter, {}).outcome, GetOutcome::kAbsent);
+    ASSERT_EQ(reporter.warnings().size(), 1U) << number;
+    EXPECT_NE(reporter.warnings()[0].find("is missing in the archive"), std::string::npos);
+  }
+}
+
 TEST_F(WalGet, AStandbyGetsASegmentThatFillsTheHoleInTime) {
   Server::write(asking_.data_directory() + "/standby.signal", {});
   push(primary_, segment_name(1, 1));
