@@ -883,6 +883,14 @@ void Restore::configure() {
                                                                recovery::target_segment(plan)),
            options_.action))
     recovery.push_back({.name = name, .value = value});
+  if (!options_.end_command.empty()) {
+    const auto theirs = in_force.find("recovery_end_command");
+    // Production's own is none of a copy's.
+    recovery.push_back({.name = "recovery_end_command",
+                        .value = end_command_behind(
+                            is_copy_ || theirs == in_force.end() ? std::string() : theirs->second,
+                            options_.end_command)});
+  }
   for (const ConfSettings& ours : {lasting, recovery})
     for (const pg::ConfSetting& setting : ours) settled_.insert(setting.name);
   // Who starts it by hand gives it its settings himself, if he knows of them.

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "cluster/data_directory.h"
 #include "cluster/start_barrier.h"
 #include "pg/conf_file.h"
 #include "pg/control_file.h"
@@ -919,6 +920,41 @@ TEST_F(RestoreTest, TheDirectoryOfAStandbyBecomesAPrimarysOnlyByAWord) {
   made.action_is_named = true;
   run(made);
   EXPECT_FALSE(lstat_if_exists(join_path(directory, "standby.signal")));
+}
+
+// By hand it is started by somebody who does not know of holdfast.
+TEST_F(RestoreTest, TheServerItselfTakesTheSettingsOutWhenItsRecoveryHasEnded) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  put_configuration(directory);
+  write(join_path(directory, "conf.d/more.conf"),
+        "max_connections = 500\nrecovery_end_command = 'rm /tmp/trigger'\n");
+  for (const bool is_copy : {false, true}) {
+    RestoreOptions made = is_copy ? options() : in_place(directory);
+    made.end_command = "holdfast finish --recovery-ended .";
+    for (int again = 0; again < (is_copy ? 1 : 2); ++again) {
+      run(made);
+      const pg::ConfFile conf(text(join_path(made.directory, "postgresql.auto.conf")));
+      const std::string own = made.end_command + " || exit 1";
+      EXPECT_EQ(
+          conf.value("recovery_end_command"),
+          is_copy ? own : fmt::format("(rm /tmp/trigger); status=$?; ({}); exit $status", own));
+    }
+    const FinishOptions ended{.data_directory = made.directory, .recovery_ended = true};
+    EXPECT_EQ(test::error_of([&] { finish(ended, reporter_, {}); }).code(), ErrorCode::kConflict);
+    EXPECT_FALSE(cluster::has_left_recovery_settings(made.directory));
+    remove_file(join_path(made.directory, "recovery.signal"));
+    EXPECT_TRUE(cluster::has_left_recovery_settings(made.directory));
+    const std::string claim = read_state(made.directory).value().claim;
+    EXPECT_FALSE(claim.empty());
+    const TargetLock held_by_who_started_it = TargetLock::take(made.directory);
+    EXPECT_EQ(finish(ended, reporter_, {}).claim, claim);
+    const pg::ConfFile conf(text(join_path(made.directory, "postgresql.auto.conf")));
+    EXPECT_EQ(conf.value("restore_command"), std::nullopt);
+    EXPECT_EQ(conf.value("recovery_end_command"), is_copy ? std::optional("") : std::nullopt);
+    EXPECT_FALSE(lstat_if_exists(join_path(made.directory, kStateName)));
+    EXPECT_FALSE(cluster::has_left_recovery_settings(made.directory));
+  }
 }
 
 TEST_F(RestoreTest, WithoutASalvageUnarchivedWalIsMovedAside) {
