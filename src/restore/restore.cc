@@ -481,7 +481,8 @@ void Restore::seclude() {
   SandboxOptions sandbox = options_.sandbox;
   for (const TablespacePlace& place : result_.tablespaces)
     if (place.is_moved) sandbox.keep_visible.push_back(place.place);
-  seclusion_ = restore::seclude(sandbox, result_.plan, directory_, created_);
+  seclusion_ =
+      restore::seclude(sandbox, production_places(result_.plan.backup), directory_, created_);
   if (is_secluded() && !seclusion_.sandbox->private_network)
     reporter_.note(
         "the sandbox keeps the host's network: restore_command runs passphrase_command, which may "
@@ -911,6 +912,7 @@ RestoredState Restore::state() const {
   const uint64_t first =
       pg::segment_of(plan.backup.start_lsn, pg::WalSegmentSize(plan.backup.wal_segment_bytes));
   return {.cluster = options_.cluster,
+          .lineage = repo::to_string(lineage_->name),
           .is_copy = is_copy_,
           .backup = plan.backup.id,
           .major = plan.backup.major,
@@ -932,7 +934,8 @@ RestoredState Restore::state() const {
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,
           .created = created_,
-          .made_here = stand_ins_.made()};
+          .made_here = stand_ins_.made(),
+          .production = production_places(plan.backup)};
 }
 
 // This very restore, laid to its end by a run that was interrupted just then: nothing is laid

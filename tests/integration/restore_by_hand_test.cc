@@ -1,5 +1,5 @@
 // A restore whose server is started as servers are: by pg_ctl, or by a unit file that knows nothing
-// of it.
+// of it. And what is left of one when it was copied, or its backup is gone.
 #include <algorithm>
 #include <filesystem>
 
@@ -113,6 +113,34 @@ TEST_F(RestoreByAnotherProgram, SaysThatTheSettingsAreThereWhereTheProgramDoesNo
   scene_.must({"finish", data()});
   expect_no_trace(data());
   EXPECT_EQ(item(check(), "recovery settings"), nullptr);
+}
+
+class RestoreCopied : public testing::Test {
+ protected:
+  RecoveryScene scene_{{.wal_segment_mib = 1}};
+};
+
+// "cp -a" of what is laid, and the copy is recovered; then the backup goes.
+TEST_F(RestoreCopied, KeepsItsWalForTheOriginalWhichGoesOnWithoutItsBackup) {
+  const std::string backup = scene_.must({"backup"}).at("backup").at("id").as_string();
+  scene_.server().sql("CREATE TABLE later AS SELECT 1 AS one");
+  scene_.archive_current_segment();
+  const std::string laid = scene_.path("c"), copy = scene_.path("d");
+  scene_.must({"restore", "--into", laid, "--action", "pause"});
+  const std::string claims = scene_.must({"claims"}).at("claims").dump();
+  EXPECT_NE(claims.find("recovery"), std::string::npos) << claims;
+  run_checked({.arguments = {"cp", "-a", laid, copy}});
+  {
+    const RestoredServer server(
+        copy, scene_.must({"restore", "--resume", "--into", copy, "--action", "promote"}));
+    EXPECT_EQ(server.value("SELECT one FROM public.later"), "1");
+  }
+  EXPECT_EQ(scene_.must({"claims"}).at("claims").dump(), claims);
+  scene_.must({"backup"});
+  scene_.must({"backup", "delete", backup, "--yes"});
+  const RestoredServer server(
+      laid, scene_.must({"restore", "--resume", "--into", laid, "--action", "promote"}));
+  EXPECT_EQ(server.value("SELECT one FROM public.later"), "1");
 }
 
 }  // namespace
