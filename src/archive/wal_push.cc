@@ -11,7 +11,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/mutex.h"
+#include "base/process.h"
 #include "base/task_group.h"
+#include "cluster/data_directory.h"
 
 namespace holdfast::archive {
 namespace {
@@ -200,6 +202,14 @@ PushResult push(const PushOptions& options, const repo::Repository& repository, 
 
   const pg::WalFileName file = pg::parse_wal_file_name(name, archive.segment_size());
   PushResult result{.file = name, .lineage = lineage.name};
+
+  // Said to whoever reads the server's log, for as long as it is so.
+  if (!source.data_directory.empty() && cluster::has_left_recovery_settings(source.data_directory))
+    reporter.warning(fmt::format(
+        "the settings of a recovery that has ended are still in postgresql.auto.conf: a standby "
+        "that is built from this server has them too, and ends at their target; run \"holdfast "
+        "finish {}\"",
+        shell_quote(source.data_directory)));
 
   // What an earlier call has taken along is known by the looks of its file.
   StoredAhead stored_ahead(source.wal_directory, repository.id());

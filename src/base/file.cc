@@ -357,6 +357,12 @@ void rename_path(const std::string& from, const std::string& to) {
     throw_errno("rename", fmt::format("{}\" to \"{}", from, to));
 }
 
+void prove_writable(const std::string& directory) {
+  std::string probe = join_path(directory, ".holdfast-XXXXXX");
+  if (mkdtemp(probe.data()) == nullptr) throw_errno("write into", directory);
+  remove_empty_directory(probe);
+}
+
 // Walks down and up with one descriptor at a time, however deep the tree is. Every step is relative
 // to the directory that is open and follows no link, so that nobody who swaps a directory for a
 // link meanwhile can lead the removal out of the tree; on the way up, ".." must be the directory

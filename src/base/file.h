@@ -104,6 +104,9 @@ void remove_file(const std::string& path);            // throws when there is no
 bool remove_file_if_exists(const std::string& path);  // true when there was one
 void remove_empty_directory(const std::string& path);
 void rename_path(const std::string& from, const std::string& to);  // no fsync
+// That names can be made and removed in a directory, by doing it: of access(2) root is told yes
+// where the disk is full, or refuses it. Throws what that throws.
+void prove_writable(const std::string& directory);
 // Removes a directory with all that is below it; symbolic links are removed, never followed.
 // Nothing to remove is fine. What cannot be removed is an error, or told to `failed` and left, and
 // the rest goes.

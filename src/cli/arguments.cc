@@ -617,8 +617,13 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
 
   CLI::App* finish =
       command(&app, "finish", "end a recovery that waits at its target, or make a copy a server");
-  finish->add_flag("--production", arguments.production,
-                   "make a copy a production server: take out what keeps it apart");
+  CLI::Option* production =
+      finish->add_flag("--production", arguments.production,
+                       "make a copy a production server: take out what keeps it apart");
+  finish
+      ->add_flag("--recovery-ended", arguments.recovery_ended,
+                 "for recovery_end_command: only take out what the recovery needed")
+      ->excludes(production);
   finish->add_option("DIR", arguments.words, "the restored data directory")
       ->expected(1)
       ->required();

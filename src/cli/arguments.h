@@ -76,6 +76,7 @@ struct Arguments {
   bool start = false;
   bool resume = false;
   bool production = false;
+  bool recovery_ended = false;
   std::string resume_command;  // that goes on with this restore
   bool yes = false;
   bool server_is_dead = false;  // wal salvage too

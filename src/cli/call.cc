@@ -73,12 +73,26 @@ std::string archive_command(const config::Settings& settings) {
                      settings.command_line_for_server());
 }
 
-std::string restore_command(const config::Settings& settings, const Bytes16& repository_id) {
+namespace {
+
+std::string command_for_server(const config::Settings& settings, const Bytes16& repository_id,
+                               std::string_view words) {
   const std::string pin = settings.is_set("repo.id")
                               ? std::string()
                               : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
-  return fmt::format("{} {}{} wal get %f \"%p\"", config::command_word(program_path()),
-                     settings.command_line_for_server(), pin);
+  return fmt::format("{} {}{} {}", config::command_word(program_path()),
+                     settings.command_line_for_server(), pin, words);
+}
+
+}  // namespace
+
+std::string restore_command(const config::Settings& settings, const Bytes16& repository_id) {
+  return command_for_server(settings, repository_id, "wal get %f \"%p\"");
+}
+
+// Its working directory is the data directory.
+std::string recovery_end_command(const config::Settings& settings, const Bytes16& repository_id) {
+  return command_for_server(settings, repository_id, "finish --recovery-ended .");
 }
 
 std::string archived_repository(const config::Settings& settings) {

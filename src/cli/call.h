@@ -46,10 +46,11 @@ struct OpenRepository {
 // server. `call` must outlive it.
 repo::LineageChoice lineage_choice(const Call& call, std::string backup = {});
 
-// The text of archive_command, and of restore_command for one repository, which is pinned by its
-// id.
+// The text of archive_command, and of restore_command and recovery_end_command for one repository,
+// which is pinned by its id.
 std::string archive_command(const config::Settings& settings);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
+std::string recovery_end_command(const config::Settings& settings, const Bytes16& repository_id);
 // The repository that it archives into, told from every other; and where another command of this
 // program's archives to, as far as its own words say that: nullopt where they do not, or where it
 // does more than that.

@@ -252,6 +252,7 @@ int run_restore(const Call& call) {
                                                     : recovery::TargetAction::kPromote;
   options.action_is_named = !arguments.action.empty();
   options.restore_command = restore_command(settings, opened.repository.id());
+  options.end_command = recovery_end_command(settings, opened.repository.id());
   for (const std::string& move : arguments.tablespaces)
     options.tablespaces.push_back(restore::parse_tablespace_move(move));
   if (!arguments.archive.empty()) options.archive = arguments.archive == "on";
@@ -295,6 +296,7 @@ int run_finish(const Call& call) {
   restore::FinishResult result =
       restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
                        .production = call.arguments.production,
+                       .recovery_ended = call.arguments.recovery_ended,
                        .configured_directory = call.settings.text("cluster.pgdata")},
                       call.reporter, call.stop);
   // Before its archiver fails for the first time.
@@ -313,7 +315,7 @@ int run_finish(const Call& call) {
       const OpenRepository opened(call);
       expire::end_claim(opened.cluster, result.claim, opened.repository);
     });
-  show_done(call, result);
+  if (!call.arguments.recovery_ended) show_done(call, result);
   return 0;
 }
 

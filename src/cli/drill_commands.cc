@@ -64,6 +64,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
   options.restore.lineage = lineage_choice(call);
   options.restore.own_files = own_files(call);
   options.restore.restore_command = restore_command(settings, opened.repository.id());
+  options.restore.end_command = recovery_end_command(settings, opened.repository.id());
   options.restore.jobs = settings.integer("jobs");
   options.restore.bindir = settings.text("cluster.bindir");
   options.restore.conninfo = settings.text("cluster.conninfo");

@@ -20,6 +20,7 @@
 #include "base/task_group.h"
 #include "cluster/start_barrier.h"
 #include "pg/backup_exclusions.h"
+#include "pg/conf_file.h"
 #include "pg/relation_file.h"
 #include "pg/version.h"
 
@@ -267,6 +268,14 @@ std::string tablespace_version_directory_of(const std::string& data_directory) {
   if (!pg::is_newer_major(major)) return pg::tablespace_version_directory(major);
   return pg::tablespace_version_directory(
       major, read_control_file(data_directory).control.catalog_version);
+}
+
+bool has_left_recovery_settings(const std::string& data_directory) {
+  const auto is_there = [&](const char* name) {
+    return lstat_if_exists(join_path(data_directory, name)).has_value();
+  };
+  return is_there(pg::kRecoverySettingsFile) && !is_there("recovery.signal") &&
+         !is_there("standby.signal");
 }
 
 std::vector<TablespaceLink> read_tablespace_links(const std::string& data_directory) {

@@ -48,6 +48,10 @@ struct TablespaceLink {
 // pg_tblspc, by oid.
 std::vector<TablespaceLink> read_tablespace_links(const std::string& data_directory);
 
+// Whether the settings of a recovery by holdfast are still in its configuration, and no recovery
+// is to come: neither is it the data directory of a standby.
+bool has_left_recovery_settings(const std::string& data_directory);
+
 enum class EntryType : uint8_t { kFile, kDirectory, kTablespaceLink };
 
 struct DataEntry {

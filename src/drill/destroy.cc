@@ -20,6 +20,7 @@
 #include "drill/loss.h"
 #include "drill/machine.h"
 #include "drill/verdict.h"
+#include "pg/backup_exclusions.h"
 #include "pg/version.h"
 #include "restore/target_lock.h"
 
@@ -57,6 +58,7 @@ class Destruction {
   void bring_back();
   void write_first();
   void compare_and_check();
+  std::string only_aside() const;
   void clear_away();
   pg::WalSegmentSize segment_size() const {
     return pg::WalSegmentSize(lineage_->wal_segment_bytes);
@@ -146,8 +148,8 @@ void Destruction::plan_moves() {
     const struct stat above = stat_if_exists(parent_path(path)).value_or(kNothing);
     if (!S_ISDIR(here.st_mode)) refuse(path, "It is no directory.");
     if (here.st_dev != above.st_dev) refuse(path, "A file system is mounted there.");
-    if (access(parent_path(path).c_str(), W_OK | X_OK) != 0)
-      refuse(path, fmt::format("This user cannot write into \"{}\".", parent_path(path)));
+    if (const auto error = error_of([&] { prove_writable(parent_path(path)); }))
+      refuse(path, fmt::format("This user {}.", error->message()));
     moves_.emplace_back(path, path + suffix);
   };
   for (const DirectoryEntry& entry : list_directory(data_))
@@ -194,13 +196,24 @@ void Destruction::strike() {
   // Whoever starts servers that have ended would start this one again, and write where it is moved.
   cluster::StartBarrier barrier(data_);
   cluster::require_no_running_server(data_, "moving its data directory aside");
-  for (const auto& [from, to] : moves_) {
-    rename_path(from, to);
-    fsync_parent(to);
-    result_.aside.emplace_back(from, to);
-    if (from == data_) barrier.follow(to);
-    reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
+  const std::optional<Error> error = error_of(even_interrupted, [&] {
+    for (const auto& [from, to] : moves_) {
+      rename_path(from, to);
+      result_.aside.emplace_back(from, to);
+      if (from == data_) barrier.follow(to);
+      fsync_parent(to);
+    }
+  });
+  if (error) {
+    for (; !result_.aside.empty(); result_.aside.pop_back()) {
+      const auto& [from, to] = result_.aside.back();
+      rename_path(to, from);
+      if (from == data_) barrier.follow(from);
+    }
+    throw Error(*error);
   }
+  for (const auto& [from, to] : result_.aside)
+    reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
   // What it acknowledged after it was asked, up to its end, must not go with what is moved aside.
   production_.flushed = cluster::written_end(production_, segment_size(), old_wal(), stop_);
   report_.flushed = production_.flushed;
@@ -275,8 +288,25 @@ void Destruction::compare_and_check() {
   judge(report_);
 }
 
+// What somebody keeps among the cluster's files and the backup does not have.
+std::string Destruction::only_aside() const {
+  std::string names;
+  for (const DirectoryEntry& entry : list_directory(moves_.front().second))
+    if (pg::top_name(entry.name) == pg::TopName::kStranger &&
+        !lstat_if_exists(join_path(data_, entry.name)))
+      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", entry.name);
+  return names;
+}
+
 void Destruction::clear_away() {
   if (!report_.passed || report_.lost_transactions != 0) return;
+  if (const std::string names = only_aside(); !names.empty()) {
+    reporter_.warning(
+        fmt::format("what was moved aside stays: the backup does not have {}, which "
+                    "no server has put there",
+                    names));
+    return;
+  }
   reporter_.phase("removing what was moved aside", 0);
   for (const auto& [from, to] : result_.aside) remove_tree(to);
   result_.aside.clear();

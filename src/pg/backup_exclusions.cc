@@ -22,7 +22,7 @@ constexpr std::string_view kSkippedAnywhere[] = {
     "pg_filenode.map.tmp",  // not on the server's list: left by a crash while the map was renamed
                             // into place (16+)
 };
-constexpr std::string_view kSkippedPrefixes[] = {"pgsql_tmp", "pg_internal.init"};
+constexpr std::string_view kSkippedPrefixes[] = {"pgsql_tmp", "pg_internal.init", kSalvagePrefix};
 
 // The lock file beside a socket, where the socket lies inside. Not on the server's list: it names a
 // process, and would keep a restored server from starting once another has that number.
@@ -38,6 +38,21 @@ constexpr std::string_view kSkippedAtTop[] = {"backup_label.old", "tablespace_ma
 constexpr std::string_view kNeeded[] = {"base",       "global",       "pg_commit_ts",
                                         "pg_logical", "pg_multixact", "pg_twophase",
                                         "pg_xact",    "pg_tblspc",    "pg_stat"};
+
+// The rest of what a server puts at the top (miscinit.c, syslogger.c, pg_upgrade), and what its
+// defaults look for there (ssl_cert_file).
+constexpr std::string_view kOtherOfServers[] = {
+    "log",      "pg_hba.conf", "pg_ident.conf", "postgresql.conf",    "current_logfiles",
+    "promote",  "core",        "server.crt",    "server.key",         "root.crt",
+    "root.crl", "pg_log",      "logfile",       "pg_upgrade_output.d"};
+// Of holdfast: state, marker, and what a copy has.
+constexpr std::string_view kOfHoldfast[] = {
+    "holdfast_restore.in_progress", "holdfast_restore.json", "holdfast_recovery.settings",
+    "holdfast_copy.settings",       "holdfast_recovery.log", "holdfast_socket",
+    "holdfast_tablespaces",         "holdfast_outside"};
+// A directory of configuration files, or one named "base", has none of these.
+constexpr std::string_view kTellingFiles[] = {"PG_VERSION", "postgresql.auto.conf",
+                                              "postmaster.opts", "postmaster.pid"};
 
 bool contains(std::span<const std::string_view> names, std::string_view name) {
   return std::ranges::find(names, name) != names.end();
@@ -121,6 +136,33 @@ bool UnloggedRelations::leaves_out(std::string_view name) const {
   std::optional<RelationFile> file = parse_relation_file_name(name);
   return file && !file->temporary_of && file->fork != Fork::kInit &&
          file_numbers_.contains(file->locator.file_number);
+}
+
+TopName top_name(std::string_view name) {
+  // A file that is being written has another name behind its own.
+  if (name.ends_with(".tmp"))
+    for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1))
+      if (top_name(name.substr(0, dot)) != TopName::kStranger) return TopName::kServers;
+  const bool is_everyday = name == "base" || name == "global";
+  if (contains(kTellingFiles, name) ||
+      (!is_everyday && (contains(kEmptied, name) || contains(kNeeded, name))))
+    return TopName::kTelling;
+  const bool is_known = is_everyday || contains(kOtherOfServers, name) ||
+                        contains(kOfHoldfast, name) || contains(kSkippedAtTop, name) ||
+                        skipped_by_name(name) || name.starts_with(kSocketPrefix) ||
+                        name.starts_with("core.") || name.starts_with("holdfast_link.");
+  return is_known ? TopName::kServers : TopName::kStranger;
+}
+
+bool is_name_in_pg_wal(std::string_view name) {
+  constexpr size_t kTimelineDigits = 8;
+  constexpr std::string_view kNames[] = {"archive_status", "summaries"};
+  constexpr std::string_view kPrefixes[] = {"xlogtemp.", "RECOVERYXLOG", "RECOVERYHISTORY",
+                                            "holdfast_"};
+  const size_t digits = name.find_first_not_of("0123456789ABCDEF");
+  return std::min(digits, name.size()) >= kTimelineDigits || contains(kNames, name) ||
+         std::ranges::any_of(kPrefixes,
+                             [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 }  // namespace holdfast::pg

@@ -46,4 +46,18 @@ class UnloggedRelations {
   std::set<uint32_t> file_numbers_;
 };
 
+// What stands at the top of a data directory.
+enum class TopName : uint8_t {
+  kStranger,  // no server puts it there, nor does holdfast
+  kServers,   // a server's, or holdfast's, and anybody may have something of that name: "base"
+  kTelling,   // a server's, and nobody else's: "pg_multixact"
+};
+TopName top_name(std::string_view name);
+// The same of the top of pg_wal: a WAL file, or what a server or holdfast keeps among them.
+bool is_name_in_pg_wal(std::string_view name);
+
+// WAL that a restore in place could not archive, where it could not be put beside the directory:
+// "holdfast_salvage-20261122T082239Z". No restore clears it, and no backup takes it.
+inline constexpr std::string_view kSalvagePrefix = "holdfast_salvage-";
+
 }  // namespace holdfast::pg

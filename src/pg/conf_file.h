@@ -52,6 +52,9 @@ struct ConfLine {
   std::string value;  // unquoted
 };
 
+// Beside it, the settings of the recovery's block once more. There for as long as the block is.
+inline constexpr const char* kRecoverySettingsFile = "holdfast_recovery.settings";
+
 enum class ConfBlock : uint8_t {
   kRecovery,  // what a recovery needs
   kCopy,      // what keeps a copy apart from production

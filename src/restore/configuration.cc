@@ -131,14 +131,24 @@ std::set<std::string> conf_names(const std::string& directory, const MadeUpFiles
   return names;
 }
 
+std::optional<Bytes> content_of(const std::string& path, const MadeUpFiles& made_up) {
+  const auto known = made_up.find(path);
+  return known != made_up.end() ? std::optional(known->second) : read_if_exists(path);
+}
+
+void read_settings(std::string_view text, const std::string& path, int depth,
+                   const MadeUpFiles& made_up, std::map<std::string, std::string>& settings);
+
 void read_file_settings(const std::string& path, int depth, const MadeUpFiles& made_up,
                         std::map<std::string, std::string>& settings) {
   if (depth > kMaxIncludeDepth) return;
-  const auto known = made_up.find(path);
-  const std::optional<Bytes> bytes =
-      known != made_up.end() ? std::optional(known->second) : read_if_exists(path);
-  if (!bytes) return;
-  const pg::ConfFile file(as_text(*bytes));
+  if (const std::optional<Bytes> bytes = content_of(path, made_up))
+    read_settings(as_text(*bytes), path, depth, made_up, settings);
+}
+
+void read_settings(std::string_view text, const std::string& path, int depth,
+                   const MadeUpFiles& made_up, std::map<std::string, std::string>& settings) {
+  const pg::ConfFile file(text);
   for (const pg::ConfLine& line : file.lines()) {
     const std::string target =
         is_include(line.kind) ? resolved(line.value, parent_path(path)) : std::string();
@@ -168,7 +178,10 @@ std::map<std::string, std::string> read_settings_in_force(const ConfigurationFil
                                                           const MadeUpFiles& made_up) {
   std::map<std::string, std::string> settings;
   read_file_settings(files.config_file, 0, made_up, settings);
-  read_file_settings(auto_conf_path(directory), 0, made_up, settings);
+  if (const std::optional<Bytes> bytes = content_of(auto_conf_path(directory), made_up))
+    read_settings(remove_settings_block(as_text(*bytes), pg::ConfBlock::kRecovery,
+                                        read_saved_settings(directory)),
+                  auto_conf_path(directory), 0, made_up, settings);
   return settings;
 }
 
@@ -261,6 +274,12 @@ void write_recovery_configuration(const std::string& directory, const ConfSettin
 
 ConfSettings read_saved_settings(const std::string& directory) {
   return saved_settings(directory, kSavedSettingsName);
+}
+
+std::string end_command_behind(const std::string& theirs, const std::string& ours) {
+  const std::string guarded = ours + " || exit 1";
+  if (theirs.empty()) return guarded;
+  return fmt::format("({}); status=$?; ({}); exit $status", theirs, guarded);
 }
 
 bool remove_recovery_configuration(const std::string& directory) {

@@ -32,7 +32,7 @@ namespace holdfast::restore {
 // readRecoverySignalFile).
 inline constexpr const char* kRecoverySignal = "recovery.signal";
 inline constexpr const char* kStandbySignal = "standby.signal";
-inline constexpr const char* kSavedSettingsName = "holdfast_recovery.settings";
+inline constexpr const char* kSavedSettingsName = pg::kRecoverySettingsFile;
 inline constexpr const char* kSavedCopySettingsName = "holdfast_copy.settings";
 // Of a copy, in its data directory. Its socket lies where no base backup takes its lock file along:
 // with that a clone on the same host would not start (basebackup.c, excludeDirContents). The link
@@ -76,7 +76,8 @@ struct ConfigurationFiles {
 // Files by their path, in place of those on disk.
 using MadeUpFiles = std::map<std::string, Bytes>;
 // Every setting in force by the files, the last assignment of each name; includes are followed.
-// What `made_up` has is not looked for on disk.
+// What `made_up` has is not looked for on disk. What an earlier recovery of ours has left does not
+// count.
 std::map<std::string, std::string> read_settings_in_force(const ConfigurationFiles& files,
                                                           const std::string& directory,
                                                           const MadeUpFiles& made_up = {});
@@ -99,6 +100,10 @@ void write_recovery_configuration(const std::string& directory, const ConfSettin
 ConfSettings read_saved_settings(const std::string& directory);
 // All settings that a text assigns.
 ConfSettings settings_of(std::string_view text);
+// recovery_end_command: `ours`, by which the server takes the settings out itself when its recovery
+// has ended, behind `theirs`, which may be empty. No recovery fails for ours: a program that is
+// missing is a warning in the server's log, where its own status (over 125) would end the server.
+std::string end_command_behind(const std::string& theirs, const std::string& ours);
 // After recovery: takes the settings out again. True when there was something to take out.
 bool remove_recovery_configuration(const std::string& directory);
 // Of a copy: takes out what keeps it apart. Returns it; empty when it is none.

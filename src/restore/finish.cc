@@ -104,8 +104,30 @@ void require_copy(const std::string& directory) {
 
 }  // namespace
 
+namespace {
+
+// The server waits for the answer with its promotion; whoever has started it may hold the lock of
+// the directory and wait for that. It writes no signal file any more (xlog.c, PostgreSQL 13 to 19:
+// they go before recovery_end_command is run).
+FinishResult take_out_after_recovery(const std::string& directory) {
+  for (const char* name : {kRecoverySignal, kStandbySignal})
+    if (lstat_if_exists(join_path(directory, name)))
+      throw Error({.code = ErrorCode::kConflict,
+                   .message = fmt::format("the recovery of \"{}\" has not ended", directory),
+                   .detail = fmt::format("There is a \"{}\".", name),
+                   .hint = "The server runs this command itself when it has ended."});
+  FinishResult result{.directory = directory};
+  result.claim = claim_of_recovery_in(directory);
+  remove_recovery_configuration(directory);
+  remove_state(directory);
+  return result;
+}
+
+}  // namespace
+
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop) {
   const std::string directory = absolute_path(options.data_directory);
+  if (options.recovery_ended) return take_out_after_recovery(directory);
   const TargetLock lock = TargetLock::take(directory);
   if (!stat_if_exists(cluster::control_file_path(directory)))
     throw Error({.code = ErrorCode::kNotFound,

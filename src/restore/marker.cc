@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string_view>
 #include <sys/stat.h>
+#include <vector>
 
 #include <fmt/core.h>
 
@@ -109,6 +110,16 @@ void write_marker(const std::string& directory, const Marker& marker,
   if (marker.keeps_configuration) text += fmt::format("{}\n", kMarkerKeeps);
   if (marker.is_untouched) text += fmt::format("{}\n", kMarkerUntouched);
   write_owned_file(marker_path(directory), as_bytes(text), cluster::file_mode_in(directory), owner);
+}
+
+bool is_marker_begun(const std::string& directory) {
+  std::vector<DirectoryEntry> entries =
+      list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>());
+  std::erase_if(entries,
+                [](const DirectoryEntry& entry) { return is_file_systems_own(entry.name); });
+  return !entries.empty() && std::ranges::all_of(entries, [](const DirectoryEntry& entry) {
+    return entry.name.starts_with(kMarkerName) && entry.name.ends_with(".tmp");
+  });
 }
 
 void remove_marker(const std::string& directory) {

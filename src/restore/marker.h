@@ -40,6 +40,8 @@ std::string marker_path(const std::string& directory);
 std::optional<Marker> read_marker(const std::string& directory);
 void write_marker(const std::string& directory, const Marker& marker,
                   const std::optional<OwnerIds>& owner);
+// Of a restore that was killed while it wrote its marker there is nothing else in the directory.
+bool is_marker_begun(const std::string& directory);
 // Takes it away: the restore is whole, or has touched nothing.
 void remove_marker(const std::string& directory);
 

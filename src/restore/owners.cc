@@ -60,6 +60,13 @@ Owners::Owners(const repo::Backup& backup, const std::vector<repo::Owner>& table
   server_user_ = name_of_user(*user);
 }
 
+Owners Owners::of_directory(const std::string& directory) {
+  Owners owners;
+  owners.cluster_ = owner_of(directory);
+  if (owners.cluster_) owners.server_user_ = name_of_user(owners.cluster_->user);
+  return owners;
+}
+
 std::optional<OwnerIds> Owners::of_entry(uint32_t index) const {
   if (index < ids_.size()) return ids_[index];
   return cluster_;

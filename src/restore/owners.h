@@ -19,6 +19,8 @@ class Owners {
  public:
   // `table`: the manifest's.
   Owners(const repo::Backup& backup, const std::vector<repo::Owner>& table);
+  // Of a cluster that lies there.
+  static Owners of_directory(const std::string& directory);
 
   // Of an entry, and of the data directory itself; nullopt: leave them to whom they are (not root).
   std::optional<OwnerIds> of_entry(uint32_t index) const;
@@ -28,6 +30,7 @@ class Owners {
   const std::optional<std::string>& server_user() const { return server_user_; }
 
  private:
+  Owners() = default;
   std::vector<OwnerIds> ids_;
   std::optional<OwnerIds> cluster_;
   std::optional<std::string> server_user_;

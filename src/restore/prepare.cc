@@ -1,7 +1,6 @@
 #include "restore/prepare.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,10 +15,12 @@
 #include "cluster/data_directory.h"
 #include "cluster/start_barrier.h"
 #include "cluster/wal_directory.h"
+#include "pg/backup_exclusions.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
 #include "restore/old_tree.h"
 #include "restore/outside.h"
+#include "restore/own_directory.h"
 #include "restore/state.h"
 
 namespace holdfast::restore {
@@ -33,14 +34,7 @@ bool is_unfinished_restore(const std::string& directory) {
   if (const std::optional<Marker> marker = read_marker(directory))
     return !marker->is_untouched &&
            (!lstat_if_exists(control_path(directory)) || !was_started(directory));
-  // Killed while it wrote the marker.
-  std::vector<DirectoryEntry> entries =
-      list_directory_if_exists(directory).value_or(std::vector<DirectoryEntry>());
-  std::erase_if(entries,
-                [](const DirectoryEntry& entry) { return is_file_systems_own(entry.name); });
-  return !entries.empty() && std::ranges::all_of(entries, [](const DirectoryEntry& entry) {
-    return entry.name.starts_with(kMarkerName) && entry.name.ends_with(".tmp");
-  });
+  return is_marker_begun(directory);
 }
 
 void set_mode(const std::string& path, mode_t mode) {
@@ -76,33 +70,68 @@ void clear_marked_places(const repo::Backup& backup, const Marker& marker,
     clear_marked(version_directory(place, backup), marker.token, failed);
 }
 
-// rename(2), and a copy where that would lead to another file system.
-void move_file(const std::string& from, const std::string& to,
+// A second name for a file, and a copy where there can be none.
+void link_file(const std::string& from, const std::string& to,
                const std::optional<OwnerIds>& owner) {
-  if (rename(from.c_str(), to.c_str()) == 0) return;
-  if (errno != EXDEV) throw_errno("move", from);
+  if (link(from.c_str(), to.c_str()) == 0) return;
+  if (errno != EXDEV && errno != EPERM && errno != EOPNOTSUPP && errno != EMLINK)
+    throw_errno("create link", to);
   write_owned_file(to, read_file(from, size_t{1} << 31), 0600, owner);
-  remove_file(from);
 }
 
-std::vector<std::pair<std::string, std::string>> move_aside(const std::string& pg_wal,
-                                                            const ClearOptions& options,
-                                                            const Owners& owners) {
-  std::vector<std::pair<std::string, std::string>> moved;
+// WAL that is not archived, put where the clearing does not reach it. It also stays in pg_wal until
+// that is cleared: whatever comes between, an error or a kill, the cluster has it.
+class WalAside {
+ public:
+  WalAside(std::string pg_wal, const std::optional<OwnerIds>& owner)
+      : pg_wal_(std::move(pg_wal)), owner_(owner) {}
+  ~WalAside();
+  WalAside(const WalAside&) = delete;
+  WalAside& operator=(const WalAside&) = delete;
+
+  void put(const ClearOptions& options);
+  // The clearing begins. From and to.
+  std::vector<std::pair<std::string, std::string>> keep() { return std::exchange(put_, {}); }
+
+ private:
+  const std::string pg_wal_;
+  const std::optional<OwnerIds> owner_;
+  std::string aside_;
+  std::vector<std::pair<std::string, std::string>> put_;
+};
+
+// Beside the data directory, on its file system: what is above a volume may be gone with the
+// container. In the data directory where nobody may write there.
+std::string make_aside(const ClearOptions& options, const std::optional<OwnerIds>& owner) {
+  const std::string& directory = options.directory;
+  const std::optional<struct stat> here = stat_if_exists(directory);
+  const std::optional<struct stat> above = stat_if_exists(parent_path(directory));
+  std::string aside = fmt::format("{}.holdfast-salvage-{}", directory, options.time);
+  const auto make = [&] {
+    make_owned_directories(aside, 0700, owner);
+    prove_writable(aside);
+  };
+  if (here && above && here->st_dev == above->st_dev && !error_of(make)) return aside;
+  aside = fmt::format("{}/{}{}", directory, pg::kSalvagePrefix, options.time);
+  make();
+  return aside;
+}
+
+void WalAside::put(const ClearOptions& options) {
   for (const std::string& unsaved : options.unsaved) {
-    const std::string name = base_name(unsaved);
-    const std::string from = join_path(pg_wal, name);
+    const std::string from = join_path(pg_wal_, base_name(unsaved));
     if (!lstat_if_exists(from)) continue;
-    make_owned_directories(options.aside, 0700, owners.of_cluster());
-    const std::string to = join_path(options.aside, name);
-    move_file(from, to, owners.of_cluster());
-    moved.emplace_back(from, to);
+    if (aside_.empty()) aside_ = make_aside(options, owner_);
+    const std::string to = join_path(aside_, base_name(unsaved));
+    link_file(from, to, owner_);
+    put_.emplace_back(from, to);
   }
-  if (!moved.empty()) {
-    fsync_directory(options.aside);
-    fsync_directory(pg_wal);
-  }
-  return moved;
+  if (!aside_.empty()) fsync_directory(aside_);
+}
+
+WalAside::~WalAside() {
+  for (const auto& [from, to] : put_) unlink(to.c_str());
+  if (!aside_.empty()) rmdir(aside_.c_str());  // unless it was kept, with what is in it
 }
 
 // Whoever reads WAL ahead into that pg_wal ends with the server for which it does; but that server
@@ -125,12 +154,6 @@ std::optional<FileLock> take_spool(const std::string& pg_wal) {
     wait_for({}, kPause);
   }
   return std::nullopt;
-}
-
-bool looks_like_data_directory(const std::string& directory) {
-  return std::ranges::any_of(
-      std::array{"PG_VERSION", "global", "base", "pg_wal", "postgresql.auto.conf", kMarkerName},
-      [&](const char* name) { return lstat_if_exists(join_path(directory, name)).has_value(); });
 }
 
 }  // namespace
@@ -283,7 +306,9 @@ void prepare_into(const std::string& directory, const Marker& marker, const repo
   cluster::remove_control_file(directory);
   clear_marked_places(backup, marker);
   const std::optional<FileLock> spool = take_spool(join_path(directory, "pg_wal"));
-  clear_directory(directory, {kMarkerName});
+  std::set<std::string> keep = salvages_in(directory);
+  keep.insert(kMarkerName);
+  clear_directory(directory, keep);
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
   write_marker(directory, marker, owners.of_cluster());
@@ -314,8 +339,6 @@ void remove_marks(const std::string& directory) {
   remove_marker(directory);
 }
 
-namespace {
-
 void require_same_cluster(const std::string& directory, const Bytes& control_file,
                           const repo::Lineage& lineage) {
   const pg::ControlFile control = pg::parse_control_file(control_file);
@@ -326,35 +349,6 @@ void require_same_cluster(const std::string& directory, const Bytes& control_fil
        .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
                              control.system_identifier, lineage.system_identifier),
        .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
-}
-
-}  // namespace
-
-bool check_in_place(const std::string& directory, const repo::Lineage& lineage) {
-  if (!lstat_if_exists(directory)) return false;
-  if (!is_directory(directory)) {
-    throw Error({.code = ErrorCode::kConflict,
-                 .message = fmt::format("\"{}\" is not a directory", directory),
-                 .detail = "",
-                 .hint = "Check cluster.pgdata in the configuration."});
-  }
-  if (is_empty_directory(directory)) return false;
-  if (!looks_like_data_directory(directory)) {
-    throw Error(
-        {.code = ErrorCode::kConflict,
-         .message = fmt::format("directory \"{}\" holds other files than a cluster's", directory),
-         .detail =
-             "A restore in place clears the directory, so it must be empty or a data directory.",
-         .hint = "Check cluster.pgdata in the configuration, or move the files away."});
-  }
-  // A destroyed cluster may have no control file, or a damaged one; then nobody can tell whose it
-  // was.
-  const std::string control = cluster::control_file_path(directory);
-  if (!lstat_if_exists(control)) return true;
-  const Bytes bytes = read_file(control);
-  if (!pg::crc_is_valid(bytes)) return true;
-  require_same_cluster(directory, bytes, lineage);
-  return true;
 }
 
 bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
@@ -405,25 +399,38 @@ SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
   return salvaged;
 }
 
-// The order matters: first nothing can be started any more, then what cannot be replaced is put
-// away, then the rest goes.
-std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
-                                                                  const ClearOptions& options,
+std::set<std::string> salvages_in(const std::string& directory) {
+  std::set<std::string> names;
+  for (const DirectoryEntry& entry : list_directory(directory))
+    if (entry.name.starts_with(pg::kSalvagePrefix)) names.insert(entry.name);
+  return names;
+}
+
+// The order matters: what can fail is done while it can be taken back, what cannot be replaced is
+// put away, then nothing can be started any more, and then the rest goes.
+std::vector<std::pair<std::string, std::string>> prepare_in_place(const ClearOptions& options,
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners,
                                                                   Reporter& reporter) {
+  const std::string& directory = options.directory;
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  const bool has_wal = is_directory(pg_wal);
+  const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
+  WalAside aside(pg_wal, owners.of_cluster());
+  if (has_wal) {
+    prove_writable(pg_wal);
+    aside.put(options);
+  }
   write_marker(directory, options.marker, owners.of_cluster());
   cluster::remove_control_file(directory);
+  std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
   Leftovers left(directory);
-  std::vector<std::pair<std::string, std::string>> moved;
   std::set<std::string> keep = options.left;
+  keep.merge(salvages_in(directory));
   keep.insert(kMarkerName);
-  const std::string pg_wal = join_path(directory, "pg_wal");
-  if (is_directory(pg_wal)) {
-    const std::optional<FileLock> spool = take_spool(pg_wal);
-    moved = move_aside(pg_wal, options, owners);
-    clear_directory(pg_wal, {}, left.teller());
+  if (has_wal) {
+    clear_directory(pg_wal, strangers_in(pg_wal), left.teller());
     keep.insert("pg_wal");
   }
   clear_tablespaces(directory, backup, options.marker, left.teller());
@@ -480,11 +487,21 @@ void remove_other_copies(const std::string& directory, const DeltaOptions& optio
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string& directory,
-                                                               const DeltaOptions& options,
+std::vector<std::pair<std::string, std::string>> prepare_delta(const DeltaOptions& options,
                                                                const repo::Backup& backup,
                                                                const Owners& owners,
                                                                Reporter& reporter) {
+  const std::string& directory = options.clear.directory;
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  // Of a copy made by other means it may lead to production's.
+  const bool is_others = options.is_copy && is_link(pg_wal);
+  const bool has_wal = is_directory(pg_wal) && !is_others;
+  const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
+  WalAside aside(pg_wal, owners.of_cluster());
+  if (has_wal) {
+    prove_writable(pg_wal);
+    if (!options.is_copy) aside.put(options.clear);
+  }
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
   write_marker(directory, options.clear.marker, owners.of_cluster());
@@ -493,16 +510,10 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string
       options.is_copy && is_link(global))
     remove_file(global);
   cluster::remove_control_file(directory);
+  std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
-  std::vector<std::pair<std::string, std::string>> moved;
-  const std::string pg_wal = join_path(directory, "pg_wal");
-  if (options.is_copy && is_link(pg_wal)) {
-    remove_file(pg_wal);  // of a copy made by other means it may lead to production's
-  } else if (is_directory(pg_wal)) {
-    const std::optional<FileLock> spool = take_spool(pg_wal);
-    if (!options.is_copy) moved = move_aside(pg_wal, options.clear, owners);
-    clear_directory(pg_wal, {});
-  }
+  if (is_others) remove_file(pg_wal);
+  if (has_wal) clear_directory(pg_wal, strangers_in(pg_wal));
   remove_other_links(directory, options, backup, reporter);
   remove_other_copies(directory, options);
   return moved;

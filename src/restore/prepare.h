@@ -74,7 +74,8 @@ void require_free_tablespaces(const std::string& directory,
                               const std::vector<TablespacePlace>& places,
                               const repo::Backup& backup);
 
-// That this user may write into the directory, or make it. Throws what making it would.
+// That this user may write into the directory, or make it, as far as asking tells. Throws what
+// making it would.
 void require_may_write(const std::string& path);
 
 // REQUIRES: require_place_for_copy(), and that the directory is there. What an interrupted restore
@@ -82,10 +83,9 @@ void require_may_write(const std::string& path);
 void prepare_into(const std::string& directory, const Marker& marker, const repo::Backup& backup,
                   const Owners& owners);
 
-// The checks before anything is touched: it is a data directory (kConflict) of this system
-// identifier (kWrongCluster), and, asked first by require_no_running_server(), no server runs
-// there. True when there is something to clear.
-bool check_in_place(const std::string& directory, const repo::Lineage& lineage);
+// Throws kWrongCluster when a control file is of another system identifier.
+void require_same_cluster(const std::string& directory, const Bytes& control_file,
+                          const repo::Lineage& lineage);
 
 // `unsaved`, without a salvage: all that was not archived by the old server. Nothing is moved yet.
 SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
@@ -101,18 +101,24 @@ std::set<std::string> own_places(const std::string& directory, bool is_copy, boo
                                  const repo::Backup& backup);
 
 struct ClearOptions {
-  std::vector<std::string> unsaved;  // names in pg_wal
-  std::string aside;                 // where they go: "<directory>.holdfast-salvage-<time>"
-  std::vector<TablespacePlace> places;
-  Marker marker;
+  std::string directory;
+  std::vector<std::string> unsaved = {};  // names in pg_wal
+  // Where they go: "<directory>.holdfast-salvage-<time>", or, where that cannot be made, to
+  // "holdfast_salvage-<time>" in the directory itself.
+  std::string time;
+  std::vector<TablespacePlace> places = {};
+  Marker marker = {};
   // The cluster's configuration, which stays: paths below the data directory.
   std::set<std::string> left = {};
 };
+// WAL that earlier restores have put into the directory itself: it stays.
+std::set<std::string> salvages_in(const std::string& directory);
+
 // Clears a data directory. Returns what was moved, from and to. REQUIRES:
-// require_free_tablespaces(). What cannot be removed is told when the rest is gone: as a warning,
-// or as an error where it is in the way (old_tree.h).
-std::vector<std::pair<std::string, std::string>> prepare_in_place(const std::string& directory,
-                                                                  const ClearOptions& options,
+// require_free_tablespaces(). What keeps it from beginning leaves all as it was. What cannot be
+// removed is told when the rest is gone: as a warning, or as an error where it is in the way
+// (old_tree.h).
+std::vector<std::pair<std::string, std::string>> prepare_in_place(const ClearOptions& options,
                                                                   const repo::Backup& backup,
                                                                   const Owners& owners,
                                                                   Reporter& reporter);
@@ -132,8 +138,7 @@ struct DeltaOptions {
 // As the two above, but the files stay, to be compared: only pg_control goes, pg_wal is emptied,
 // and links of tablespaces that are to lie elsewhere are taken away. In place the files behind
 // those go too; of a copy they are left, for they may be production's.
-std::vector<std::pair<std::string, std::string>> prepare_delta(const std::string& directory,
-                                                               const DeltaOptions& options,
+std::vector<std::pair<std::string, std::string>> prepare_delta(const DeltaOptions& options,
                                                                const repo::Backup& backup,
                                                                const Owners& owners,
                                                                Reporter& reporter);

@@ -30,6 +30,7 @@
 #include "restore/hold.h"
 #include "restore/lay.h"
 #include "restore/outside.h"
+#include "restore/own_directory.h"
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/seclusion.h"
@@ -75,6 +76,7 @@ class Restore {
   void plan();
   void require_own_history() const;
   void check_old_copy();
+  void require_no_strangers() const;
   void find_own_backup();
   void choose_configuration();
   void require_word_for_standby(const std::string& why) const;
@@ -113,7 +115,7 @@ class Restore {
   void write_held(const HeldFile& file, ByteView content);
   std::string tablespace_target(const std::string& oid, const std::string& recorded) const;
   std::string make_socket_directory();
-  void make_new_tablespace_directories();
+  void make_new_tablespace_directories(bool is_cleared);
   void take_cautions(const std::map<std::string, std::string>& in_force);
   void leave_production_out();
   bool is_secluded() const { return seclusion_.sandbox.has_value(); }
@@ -232,7 +234,7 @@ void Restore::check_place() {
   else
     require_no_server();
   require_may_write(directory_);
-  must_clear_ = check_in_place(directory_, *lineage_);
+  must_clear_ = require_data_directory(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
   // A copy of a data directory links to the original's tablespaces.
@@ -479,7 +481,8 @@ void Restore::seclude() {
   SandboxOptions sandbox = options_.sandbox;
   for (const TablespacePlace& place : result_.tablespaces)
     if (place.is_moved) sandbox.keep_visible.push_back(place.place);
-  seclusion_ = restore::seclude(sandbox, result_.plan, directory_, created_);
+  seclusion_ =
+      restore::seclude(sandbox, production_places(result_.plan.backup), directory_, created_);
   if (is_secluded() && !seclusion_.sandbox->private_network)
     reporter_.note(
         "the sandbox keeps the host's network: restore_command runs passphrase_command, which may "
@@ -584,6 +587,12 @@ void Restore::check_old_copy() {
   keep_servers_out();
 }
 
+// Over an earlier copy that was said in so many words.
+void Restore::require_no_strangers() const {
+  if (is_copy_ ? !options_.delta && lstat_if_exists(directory_).has_value() : must_clear_)
+    restore::require_no_strangers(directory_, !is_copy_, repository_, *lineage_);
+}
+
 // Who has something to lose loses it only for a backup that was read: now, or by a verify before.
 // Else time is what matters: that its packs are there has been seen.
 void Restore::read_first() {
@@ -598,12 +607,17 @@ void Restore::prepare() {
   const repo::Backup& backup = result_.plan.backup;
   take_new_directory();
   // That a place cannot be made should not be found out when the old cluster is gone.
+  const std::set<std::string> outside = places_outside(directory_, result_.tablespaces);
   for (const TablespacePlace& place : result_.tablespaces) {
     if (!place.is_moved) continue;
     make_owned_directories(place.place, 0700, owners_->of_cluster());
     set_owner(place.place, owners_->of_cluster());
-    if (access(place.place.c_str(), W_OK | X_OK) != 0) throw_errno("write into", place.place);
   }
+  for (const std::string& place : outside) {
+    make_owned_directories(place, 0700, owners_->of_cluster());
+    prove_writable(place);
+  }
+  make_new_tablespace_directories(false);
   reporter_.phase(!must_clear_     ? "making the data directory"
                   : options_.delta ? "preparing the data directory"
                                    : "clearing the data directory",
@@ -613,7 +627,6 @@ void Restore::prepare() {
     keep_servers_out();
   const std::set<std::string> own =
       places_outside(directory_, own_places(directory_, is_copy_, options_.delta, backup));
-  const std::set<std::string> outside = places_outside(directory_, result_.tablespaces);
   marker_.places.insert(own.begin(), own.end());
   marker_.places.insert(outside.begin(), outside.end());
   marker_.keeps_configuration = keeps_configuration() && !choice_->left.empty();
@@ -621,32 +634,33 @@ void Restore::prepare() {
   require_unused(marker_.places, directory_);
   if (must_clear_) require_no_server();
   mark_places(own, marker_, backup, *owners_);
-  const ClearOptions clear{
-      .unsaved = salvaged_.unsaved,
-      .aside = fmt::format("{}.holdfast-salvage-{}", directory_, to_compact_utc(clock_.now())),
-      .places = result_.tablespaces,
-      .marker = marker_,
-      .left = keeps_configuration() ? choice_->left : std::set<std::string>()};
+  const ClearOptions clear{.directory = directory_,
+                           .unsaved = salvaged_.unsaved,
+                           .time = to_compact_utc(clock_.now()),
+                           .places = result_.tablespaces,
+                           .marker = marker_,
+                           .left = keeps_configuration() ? choice_->left : std::set<std::string>()};
   if (options_.delta) {
-    result_.moved_aside = prepare_delta(directory_, {.is_copy = is_copy_, .clear = clear}, backup,
-                                        *owners_, reporter_);
+    result_.moved_aside =
+        prepare_delta({.is_copy = is_copy_, .clear = clear}, backup, *owners_, reporter_);
   } else if (is_copy_) {
     prepare_into(directory_, marker_, backup, *owners_);
   } else {
-    result_.moved_aside = prepare_in_place(directory_, clear, backup, *owners_, reporter_);
+    result_.moved_aside = prepare_in_place(clear, backup, *owners_, reporter_);
   }
   for (const auto& [from, to] : result_.moved_aside)
     reporter_.warning(
         fmt::format("\"{}\" could not be archived and was moved to \"{}\"", from, to));
   begin_places(outside, marker_, backup, *owners_);
-  make_new_tablespace_directories();
+  make_new_tablespace_directories(true);
 }
 
 // The server would end its recovery at a tablespace whose directory is missing. In a sandbox it is
-// only the place on which the copy's own is laid.
-void Restore::make_new_tablespace_directories() {
+// only the place on which the copy's own is laid. Those in the data directory are made when that is
+// cleared, all others before.
+void Restore::make_new_tablespace_directories(bool is_cleared) {
   for (const repo::WalTablespace& created : result_.plan.tablespaces_created) {
-    if (created.path.empty()) continue;
+    if (created.path.empty() || created.path.starts_with(directory_ + "/") != is_cleared) continue;
     if (is_secluded()) {
       if (created.lsn >= result_.plan.backup.start_lsn)
         stand_ins_.hold(created.path, owners_->of_cluster());
@@ -657,7 +671,7 @@ void Restore::make_new_tablespace_directories() {
     reporter_.note(
         fmt::format("made directory \"{}\", in which the WAL creates a tablespace", created.path));
   }
-  if (!is_secluded()) return;
+  if (!is_secluded() || !is_cleared) return;
   for (const NewTablespace& created : created_)
     make_owned_directories(created.place, 0700, owners_->of_cluster());
 }
@@ -671,7 +685,10 @@ std::string Restore::tablespace_target(const std::string& oid, const std::string
 // What a delta passes by: the marker, and tablespaces that lie in the data directory, which the
 // manifest names below pg_tblspc alone.
 std::set<std::string> Restore::kept_paths() const {
-  std::set<std::string> kept = {kMarkerName};
+  std::set<std::string> kept = salvages_in(directory_);
+  kept.insert(kMarkerName);
+  if (const std::string pg_wal = join_path(directory_, "pg_wal"); is_directory(pg_wal))
+    for (const std::string& stranger : strangers_in(pg_wal)) kept.insert("pg_wal/" + stranger);
   if (keeps_configuration()) kept.insert(choice_->left.begin(), choice_->left.end());
   const std::string root = resolved_path(directory_) + "/";
   for (const TablespacePlace& place : result_.tablespaces)
@@ -868,6 +885,14 @@ void Restore::configure() {
                                                                recovery::target_segment(plan)),
            options_.action))
     recovery.push_back({.name = name, .value = value});
+  if (!options_.end_command.empty()) {
+    const auto theirs = in_force.find("recovery_end_command");
+    // Production's own is none of a copy's.
+    recovery.push_back({.name = "recovery_end_command",
+                        .value = end_command_behind(
+                            is_copy_ || theirs == in_force.end() ? std::string() : theirs->second,
+                            options_.end_command)});
+  }
   for (const ConfSettings& ours : {lasting, recovery})
     for (const pg::ConfSetting& setting : ours) settled_.insert(setting.name);
   // Who starts it by hand gives it its settings himself, if he knows of them.
@@ -888,6 +913,7 @@ RestoredState Restore::state() const {
   const uint64_t first =
       pg::segment_of(plan.backup.start_lsn, pg::WalSegmentSize(plan.backup.wal_segment_bytes));
   return {.cluster = options_.cluster,
+          .lineage = repo::to_string(lineage_->name),
           .is_copy = is_copy_,
           .backup = plan.backup.id,
           .major = plan.backup.major,
@@ -909,7 +935,8 @@ RestoredState Restore::state() const {
           .only_in_sandbox = only_in_sandbox(),
           .sandbox = seclusion_.sandbox,
           .created = created_,
-          .made_here = stand_ins_.made()};
+          .made_here = stand_ins_.made(),
+          .production = production_places(plan.backup)};
 }
 
 // This very restore, laid to its end by a run that was interrupted just then: nothing is laid
@@ -1053,6 +1080,7 @@ void Restore::check() {
   require_own_history();
   check_promotion();
   check_old_copy();
+  require_no_strangers();
   find_own_backup();
   if (options_.on_plan) options_.on_plan(result_.plan);
   place_tablespaces();

@@ -63,6 +63,9 @@ struct RestoreOptions {
   // Does the restored server archive? Unset: in place as its configuration says, elsewhere not.
   std::optional<bool> archive;
   std::string restore_command;  // the text for it, handed in by cli; holds %f and %p
+  // The same for recovery_end_command: finish() with recovery_ended. Empty: whoever started the
+  // server takes the settings out.
+  std::string end_command = {};
   std::vector<TablespaceMove> tablespaces;
   int jobs = 2;
   uint64_t bytes_per_second = 0;  // that are laid at most; 0: no limit
@@ -180,9 +183,12 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
 // Ends a recovery that waits at its target (action pause): promotes, waits, and takes out of the
 // configuration what restore put in. With `production` a copy becomes a production server: what
 // kept it apart is taken out too, also where its recovery has ended long since and no server runs.
+// `recovery_ended`: the server itself asks, at the very end of its recovery; all that is left to do
+// is to take the settings out.
 struct FinishOptions {
   std::string data_directory;
   bool production = false;
+  bool recovery_ended = false;
   std::string configured_directory = {};  // cluster.pgdata, of the server that is production
 };
 struct FinishResult {

@@ -104,7 +104,7 @@ void change_action(const std::string& directory, recovery::TargetAction action,
 }
 
 // The sandbox of the restore, or, for a copy that was laid without being started, one of its own.
-void seclude_again(RestoredState& state, const RestoreOptions& options, const repo::Backup& backup,
+void seclude_again(RestoredState& state, const RestoreOptions& options,
                    const std::string& directory, Reporter& reporter) {
   if (!state.is_copy || options.sandbox.program.empty()) return;
   std::optional<std::string> why_not;
@@ -112,9 +112,7 @@ void seclude_again(RestoredState& state, const RestoreOptions& options, const re
     state.sandbox->program = options.sandbox.program;
     why_not = cluster::why_no_sandbox(*state.sandbox);
   } else {
-    recovery::Plan plan;
-    plan.backup = backup;
-    Seclusion seclusion = seclude(options.sandbox, plan, directory, {});
+    Seclusion seclusion = seclude(options.sandbox, state.production, directory, {});
     state.sandbox = std::move(seclusion.sandbox);
     if (!state.sandbox) why_not = seclusion.why_not;
   }
@@ -161,11 +159,13 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
     remove_stale_locks(directory);
   }
 
+  // What is laid needs its backup no more, which may be deleted by now.
   const repo::Lineage lineage =
-      repo::choose_lineage(repository, options.cluster, {.backup = state.backup});
-  const repo::Backup backup = repo::resolve_backup(repository, lineage.name, state.backup);
-  const Owners owners(backup, {});
-  seclude_again(state, options, backup, directory, reporter);
+      state.lineage.empty()
+          ? repo::choose_lineage(repository, options.cluster, {.backup = state.backup})
+          : repo::require_lineage(repository, options.cluster, state.lineage);
+  const Owners owners = Owners::of_directory(directory);
+  seclude_again(state, options, directory, reporter);
   const bool recovers = lstat_if_exists(join_path(directory, kRecoverySignal)).has_value();
   if (recovers && options.new_action && *options.new_action != state.action)
     change_action(directory, *options.new_action, state, owners, reporter);
@@ -175,8 +175,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   if (lstat_if_exists(join_path(directory, "backup_label")) == std::nullopt)
     state.first_segment =
         std::max(state.first_segment, pg::segment_of(control.redo_lsn, control.wal_segment_size));
-  // Until the recovery has come to its end its WAL stays, whoever expires. What is laid needs the
-  // backup no more.
+  // Until the recovery has come to its end its WAL stays, whoever expires.
   const Hold hold{.what = "recovery",
                   .done = "replayed",
                   .backup = "",

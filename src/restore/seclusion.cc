@@ -66,7 +66,14 @@ std::vector<NewTablespace> new_tablespaces(const recovery::Plan& plan, const std
   return created;
 }
 
-Seclusion seclude(const SandboxOptions& options, const recovery::Plan& plan,
+std::vector<std::string> production_places(const repo::Backup& backup) {
+  std::vector<std::string> places = {backup.data_directory};
+  for (const repo::Tablespace& tablespace : backup.tablespaces) places.push_back(tablespace.path);
+  std::erase(places, "");
+  return places;
+}
+
+Seclusion seclude(const SandboxOptions& options, std::vector<std::string> production,
                   const std::string& directory, std::span<const NewTablespace> created) {
   Seclusion seclusion;
   if (options.program.empty()) return seclusion;
@@ -78,10 +85,8 @@ Seclusion seclude(const SandboxOptions& options, const recovery::Plan& plan,
     }
     add_cover(sandbox, {.path = tablespace.path, .by = tablespace.place});
   }
-  std::vector<std::string> places = {plan.backup.data_directory, options.production_data_directory};
-  for (const repo::Tablespace& tablespace : plan.backup.tablespaces)
-    places.push_back(tablespace.path);
-  for (const std::string& place : places)
+  production.push_back(options.production_data_directory);
+  for (const std::string& place : production)
     if (!place.empty() && is_directory(place) && !must_be_seen(options, directory, place))
       add_cover(sandbox, {.path = place});
 

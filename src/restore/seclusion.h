@@ -51,9 +51,12 @@ struct Seclusion {
   std::string why_not;                      // a sentence, when it was wanted and cannot be had
 };
 
+// Production's data directory and tablespaces, as a backup has them.
+std::vector<std::string> production_places(const repo::Backup& backup);
+
 // What the sandbox of a copy at `directory` is to cover, as far as it is known before its
 // configuration; tried out. No sandbox when options name no program.
-Seclusion seclude(const SandboxOptions& options, const recovery::Plan& plan,
+Seclusion seclude(const SandboxOptions& options, std::vector<std::string> production,
                   const std::string& directory, std::span<const NewTablespace> created);
 
 // Adds production's sockets: `directories` as unix_socket_directories has them.

@@ -9,6 +9,7 @@
 #include "cluster/data_directory.h"
 #include "pg/control_file.h"
 #include "restore/configuration.h"
+#include "restore/marker.h"
 
 namespace holdfast::restore {
 namespace {
@@ -87,7 +88,9 @@ Json to_json(const RestoredState& state) {
                      .set("place", tablespace.place));
   return Json::object()
       .set("schema", kSchema)
+      .set("directory", state.directory.empty() ? Json() : Json(state.directory))
       .set("cluster", state.cluster)
+      .set("lineage", state.lineage.empty() ? Json() : Json(state.lineage))
       .set("in_place", !state.is_copy)
       .set("backup", state.backup)
       .set("major", state.major)
@@ -109,8 +112,19 @@ Json to_json(const RestoredState& state) {
       .set("sandbox", std::move(sandbox))
       .set("created", std::move(created))
       .set("made_here", texts(state.made_here))
+      .set("production", texts(state.production))
       .set("claim", state.claim.empty() ? Json() : Json(state.claim));
 }
+
+namespace {
+
+// Empty where an earlier version has not written it.
+std::string text_if_any(const Json& json, const char* name) {
+  const Json* text = json.find(name);
+  return text == nullptr || text->is_null() ? std::string() : text->as_string();
+}
+
+}  // namespace
 
 RestoredState restored_state_from_json(const Json& json) {
   if (json.at("schema").as_string() != kSchema) {
@@ -120,7 +134,9 @@ RestoredState restored_state_from_json(const Json& json) {
                  .hint = "Go on with the program that restored this directory."});
   }
   RestoredState state;
+  state.directory = text_if_any(json, "directory");
   state.cluster = json.at("cluster").as_string();
+  state.lineage = text_if_any(json, "lineage");
   state.is_copy = !json.at("in_place").as_bool();
   state.backup = json.at("backup").as_string();
   state.major = static_cast<int>(narrow_u32(json.at("major")) & 0xFFFF);
@@ -155,13 +171,15 @@ RestoredState restored_state_from_json(const Json& json) {
                              .lsn = pg::parse_lsn(created.at("lsn").as_string()),
                              .place = created.at("place").as_string()});
   for (const Json& made : json.at("made_here").items()) state.made_here.push_back(made.as_string());
-  if (const Json* claim = json.find("claim"); claim != nullptr && !claim->is_null())
-    state.claim = claim->as_string();
+  if (const Json* production = json.find("production"); production != nullptr)
+    for (const Json& place : production->items()) state.production.push_back(place.as_string());
+  state.claim = text_if_any(json, "claim");
   return state;
 }
 
-void write_state(const std::string& directory, const RestoredState& state,
+void write_state(const std::string& directory, RestoredState state,
                  const std::optional<OwnerIds>& owner) {
+  state.directory = identity_of_directory(directory);
   write_owned_file(state_path(directory), as_bytes(to_json(state).dump() + "\n"),
                    cluster::file_mode_in(directory), owner);
 }
@@ -169,7 +187,10 @@ void write_state(const std::string& directory, const RestoredState& state,
 std::optional<RestoredState> read_state(const std::string& directory) {
   const std::optional<Bytes> bytes = read_if_exists(state_path(directory));
   if (!bytes) return std::nullopt;
-  return restored_state_from_json(Json::parse(as_text(*bytes), state_path(directory)));
+  RestoredState state =
+      restored_state_from_json(Json::parse(as_text(*bytes), state_path(directory)));
+  if (state.directory != identity_of_directory(directory)) state.claim.clear();
+  return state;
 }
 
 void remove_state(const std::string& directory) {

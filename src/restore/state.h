@@ -26,9 +26,12 @@ namespace holdfast::restore {
 inline constexpr const char* kStateName = "holdfast_restore.json";
 
 struct RestoredState {
+  // Which directory this is (identity_of_directory); in a copy of it that of the original.
+  std::string directory = {};
   std::string cluster;
+  std::string lineage = {};  // "15-1"
   bool is_copy = true;
-  std::string backup;  // its id
+  std::string backup;  // its id; it may be deleted since
   int major = 0;
   uint32_t wal_segment_bytes = 0;
   std::string target;  // as a sentence part
@@ -49,7 +52,9 @@ struct RestoredState {
   std::optional<cluster::Sandbox> sandbox;  // without the program
   std::vector<NewTablespace> created;
   std::vector<std::string> made_here;  // directories of the host, made for the WAL's tablespaces
-  std::string claim = {};              // the intent that keeps its WAL, as RecoveryHold names it
+  // Of production, as the backup has them: its data directory and tablespaces.
+  std::vector<std::string> production = {};
+  std::string claim = {};  // the intent that keeps its WAL, as RecoveryHold names it
 
   // Of one backup, to one target, in one way: laid by the same command.
   bool is_same_restore(const RestoredState& other) const;
@@ -57,9 +62,11 @@ struct RestoredState {
 Json to_json(const RestoredState& state);
 RestoredState restored_state_from_json(const Json& json);  // throws kCorrupt
 
-void write_state(const std::string& directory, const RestoredState& state,
+// As that of this directory.
+void write_state(const std::string& directory, RestoredState state,
                  const std::optional<OwnerIds>& owner);
-// nullopt: there is none.
+// nullopt: there is none. In a copy of a directory ("cp -a") it has no claim: that is the
+// original's, whose WAL it keeps.
 std::optional<RestoredState> read_state(const std::string& directory);
 void remove_state(const std::string& directory);  // nothing to remove is fine
 

@@ -317,6 +317,13 @@ void Check::look_at_data_directory() {
   for (const cluster::Tablespace& tablespace : facts_->tablespaces)
     if (!tablespace.location.empty()) list_directory(tablespace.location);
   add_ok("data directory", fmt::format("{}, readable by \"{}\"", directory, options_.user));
+  if (!facts_->in_recovery && cluster::has_left_recovery_settings(directory))
+    add({.name = "recovery settings",
+         .outcome = CheckOutcome::kWarning,
+         .message = "the settings of a recovery that has ended are still in postgresql.auto.conf",
+         .detail = "A standby that is built from this server has them too, and ends at their "
+                   "target.",
+         .hint = fmt::format("Run \"holdfast finish {}\".", shell_quote(directory))});
 }
 
 // --- Settings -----------------------------------------------------------------------------------

@@ -142,10 +142,12 @@ std::string text(const drill::DestroyResult& result) {
   if (result.aside.empty())
     out += "What was moved aside was removed. Take a backup now: holdfast backup\n";
   else
-    out += fmt::format(
-        "What was moved aside is kept, because {}. {}\n",
-        result.report.passed ? "commits were lost or may have been" : "the drill failed",
-        drill::how_to_put_back(result.data_directory, result.aside));
+    out +=
+        fmt::format("What was moved aside is kept, because {}. {}\n",
+                    !result.report.passed                   ? "the drill failed"
+                    : result.report.lost_transactions == 0U ? "the backup does not have all of it"
+                                                            : "commits were lost or may have been",
+                    drill::how_to_put_back(result.data_directory, result.aside));
   return out + verdict_words(result.report) + "\n";
 }
 

@@ -433,9 +433,14 @@ std::string text(const restore::RestoreResult& result) {
   if (!result.started)
     out += fmt::format(
         "Restored to \"{}\"; recovery begins when the server is started on it. Next: holdfast "
-        "restore {} --resume\n",
+        "restore {} --resume\n{}",
         result.directory,
-        result.in_place ? "--in-place" : "--into " + shell_quote(result.directory));
+        result.in_place ? "--in-place" : "--into " + shell_quote(result.directory),
+        result.in_place
+            ? fmt::format("Or start it as you always do; if \"holdfast check\" says then that its "
+                          "recovery settings are still there: holdfast finish {}\n",
+                          shell_quote(result.directory))
+            : "");
   else if (result.new_timeline.is_valid())
     out += fmt::format("Recovered and open for work (process {}). Connect with: {}\n",
                        result.server_pid, connect);

@@ -613,8 +613,8 @@ HINT:  Stop it before restoring over its data directory: pg_ctl -D $DIR/data sto
      {"restore", "--in-place", "--yes", "--pgdata", "$DIR/full"},
      1,
      R"(ERROR:  directory "$DIR/full" holds other files than a cluster's
-DETAIL:  A restore in place clears the directory, so it must be empty or a data directory.
-HINT:  Check cluster.pgdata in the configuration, or move the files away.
+DETAIL:  A restore in place clears the directory, so it must be empty or a data directory. It has no valid global/pg_control, and of the names by which a data directory is known none.
+HINT:  Check cluster.pgdata in the configuration. If it is the cluster's own directory, move what is not the cluster's out of it and run the command again. Or save its WAL with "holdfast --config $DIR/holdfast.toml --pgdata $DIR/full wal salvage $DIR/full", move the whole directory aside with "mv $DIR/full $DIR/full.old", and run the command again: it makes a new one.
 )"},
     {"InPlaceOfAFile",
      {"restore", "--in-place", "--yes", "--pgdata", "$DIR/empty"},

@@ -564,6 +564,19 @@ TEST_F(DrillDestroy, BringsTheClusterBackInItsPlaceAndThenRemovesTheOldOne) {
                 .query_value("SELECT pg_catalog.count(*) FROM pg_catalog.pg_extension"),
             "1");
   EXPECT_EQ(scene_.must({"drill", "show", "latest"}).at("kind").as_string(), "destroy");
+
+  // What somebody has put among the cluster's files since the backup is in the old ones alone.
+  const std::string notes = join_path(scene_.server().data_directory(), "notes.txt");
+  write_file_durably(notes, {});
+  give_to_server_user(notes);
+  scene_.archive_current_segment(
+      cluster::Connection::connect({.conninfo = scene_.server().conninfo()}, {}));
+  const Captured kept = destroy({"--confirm", "main"});
+  ASSERT_EQ(kept.status.code, 0) << describe(kept);
+  EXPECT_NE(kept.err.find("the backup does not have \"notes.txt\""), std::string::npos) << kept.err;
+  EXPECT_NE(kept.out.find("is kept, because the backup does not have all of it"), std::string::npos)
+      << kept.out;
+  EXPECT_EQ(aside(), 2U);
 }
 
 TEST_F(DrillDestroy, KeepsTheOldClusterWhenCommitsWereLost) {

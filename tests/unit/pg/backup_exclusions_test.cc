@@ -106,5 +106,31 @@ TEST(UnloggedRelations, LeavesOutAllForksButInit) {
   }
 }
 
+TEST(TopName, TellsWhatOnlyAServerUses) {
+  const struct {
+    TopName is;
+    std::initializer_list<const char*> names;
+  } cases[] = {{TopName::kTelling,
+                {"PG_VERSION", "pg_wal", "pg_xact", "pg_tblspc", "pg_multixact",
+                 "postgresql.auto.conf", "postmaster.opts"}},
+               {TopName::kServers,
+                {"base", "global", "log", "postgresql.conf", "pg_hba.conf", "standby.signal",
+                 "lost+found", "backup_label.old", "postgresql.auto.conf.tmp", ".s.PGSQL.5432",
+                 "core.1234", "holdfast_restore.in_progress", "holdfast_restore.json.ab12.tmp",
+                 "holdfast_link.16384", "holdfast_salvage-20261122T082239Z"}},
+               {TopName::kStranger,
+                {"www", "mail", "main", "conf.d", "pg_dumps", "holdfast_repo", "base.old",
+                 "images.tmp", "PG_15_202209061", "tmp"}}};
+  for (const auto& c : cases)
+    for (const char* name : c.names) EXPECT_EQ(top_name(name), c.is) << name;
+  for (const char* name :
+       {"000000010000000000000001", "000000010000000000000001.partial", "00000002.history",
+        "000000010000000000000001.00000028.backup", "archive_status", "summaries", "xlogtemp.123",
+        "RECOVERYXLOG", "holdfast_spool", "holdfast_stored_ahead"})
+    EXPECT_TRUE(is_name_in_pg_wal(name)) << name;
+  for (const char* name : {"others", "0000001", "old_wal", "lost"})
+    EXPECT_FALSE(is_name_in_pg_wal(name)) << name;
+}
+
 }  // namespace
 }  // namespace holdfast::pg

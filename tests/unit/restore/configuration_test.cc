@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/process.h"
+
 namespace holdfast::restore {
 namespace {
 
@@ -109,6 +111,35 @@ TEST(SettingsInForce, FollowIncludesAndEndWithAutoConf) {
       {.config_file = join_path(root.path(), "postgresql.conf")}, root.path());
   EXPECT_EQ(settings, (std::map<std::string, std::string>{
                           {"max_connections", "20"}, {"port", "1"}, {"work_mem", "2MB"}}));
+}
+
+// What an earlier recovery has left is neither the server's nor is it kept.
+TEST(SettingsInForce, AreNotThoseOfAnEarlierRecovery) {
+  const TemporaryDirectory root;
+  const ConfSettings ours = {{.name = "max_connections", .value = "500"}};
+  const std::string marked = add_recovery_settings("max_connections = '200'\n", {}, ours).text;
+  for (const std::string& text :
+       {marked, std::string("max_connections = '200'\nmax_connections = '500'\n")}) {
+    write_file_durably(join_path(root.path(), "postgresql.auto.conf"), as_bytes(text));
+    write_file_durably(join_path(root.path(), kSavedSettingsName),
+                       as_bytes("max_connections = '500'\n"));
+    EXPECT_EQ(read_settings_in_force({.config_file = join_path(root.path(), "none")}, root.path()),
+              (std::map<std::string, std::string>{{"max_connections", "200"}}));
+  }
+}
+
+TEST(EndCommand, RunsBehindTheServersOwnAndNeverEndsTheRecovery) {
+  const auto status = [](const std::string& theirs, const std::string& ours) {
+    return run({.arguments = {"sh", "-c", end_command_behind(theirs, ours)}}).status.code;
+  };
+  EXPECT_EQ(status("", "true"), 0);
+  EXPECT_EQ(status("", "/no/such/program"), 1);
+  EXPECT_EQ(status("true", "/no/such/program"), 0);
+  EXPECT_EQ(status("exit 3", "true"), 3);
+  const TemporaryDirectory root;
+  const std::string file = join_path(root.path(), "made");
+  EXPECT_EQ(status("exit 3", "touch " + file), 3);
+  EXPECT_TRUE(lstat_if_exists(file));
 }
 
 TEST(RemoveRecoveryConfiguration, CleansADirectoryOnce) {

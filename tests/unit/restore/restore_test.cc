@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "cluster/data_directory.h"
 #include "cluster/start_barrier.h"
 #include "pg/conf_file.h"
 #include "pg/control_file.h"
@@ -921,6 +922,41 @@ TEST_F(RestoreTest, TheDirectoryOfAStandbyBecomesAPrimarysOnlyByAWord) {
   EXPECT_FALSE(lstat_if_exists(join_path(directory, "standby.signal")));
 }
 
+// By hand it is started by somebody who does not know of holdfast.
+TEST_F(RestoreTest, TheServerItselfTakesTheSettingsOutWhenItsRecoveryHasEnded) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  put_configuration(directory);
+  write(join_path(directory, "conf.d/more.conf"),
+        "max_connections = 500\nrecovery_end_command = 'rm /tmp/trigger'\n");
+  for (const bool is_copy : {false, true}) {
+    RestoreOptions made = is_copy ? options() : in_place(directory);
+    made.end_command = "holdfast finish --recovery-ended .";
+    for (int again = 0; again < (is_copy ? 1 : 2); ++again) {
+      run(made);
+      const pg::ConfFile conf(text(join_path(made.directory, "postgresql.auto.conf")));
+      const std::string own = made.end_command + " || exit 1";
+      EXPECT_EQ(
+          conf.value("recovery_end_command"),
+          is_copy ? own : fmt::format("(rm /tmp/trigger); status=$?; ({}); exit $status", own));
+    }
+    const FinishOptions ended{.data_directory = made.directory, .recovery_ended = true};
+    EXPECT_EQ(test::error_of([&] { finish(ended, reporter_, {}); }).code(), ErrorCode::kConflict);
+    EXPECT_FALSE(cluster::has_left_recovery_settings(made.directory));
+    remove_file(join_path(made.directory, "recovery.signal"));
+    EXPECT_TRUE(cluster::has_left_recovery_settings(made.directory));
+    const std::string claim = read_state(made.directory).value().claim;
+    EXPECT_FALSE(claim.empty());
+    const TargetLock held_by_who_started_it = TargetLock::take(made.directory);
+    EXPECT_EQ(finish(ended, reporter_, {}).claim, claim);
+    const pg::ConfFile conf(text(join_path(made.directory, "postgresql.auto.conf")));
+    EXPECT_EQ(conf.value("restore_command"), std::nullopt);
+    EXPECT_EQ(conf.value("recovery_end_command"), is_copy ? std::optional("") : std::nullopt);
+    EXPECT_FALSE(lstat_if_exists(join_path(made.directory, kStateName)));
+    EXPECT_FALSE(cluster::has_left_recovery_settings(made.directory));
+  }
+}
+
 TEST_F(RestoreTest, WithoutASalvageUnarchivedWalIsMovedAside) {
   take_backup();
   const RestoreResult result = run(in_place(make_old_directory()));
@@ -968,6 +1004,138 @@ TEST_F(RestoreTest, InPlaceRefusesWhatItMustNotClear) {
   EXPECT_EQ(tablespace.message(), fmt::format("tablespace directory \"{}/{}\" is not empty",
                                               old_tablespace_, kVersionDirectory));
   EXPECT_TRUE(lstat_if_exists(join_path(directory, "global/pg_control")));
+}
+
+// A path is mistyped: "/srv" has a "base" in it.
+TEST_F(RestoreTest, ADirectoryWithoutAControlFileIsClearedOnlyWhenNothingInItIsAStrangers) {
+  files_.push_back({.path = "notes", .type = EntryType::kDirectory, .mode = 0700});
+  files_.push_back({.path = "notes/plan.txt", .content = to_bytes("the administrator's")});
+  take_backup();
+  const std::string srv = path("srv");
+  for (const char* name : {"", "/base", "/base/images", "/mail", "/www", "/global"})
+    make_directory(srv + name);
+  write(srv + "/mail/inbox", "precious");
+  const auto refused_with = [&](ErrorCode code, std::string_view message) {
+    for (const bool delta : {false, true}) {
+      RestoreOptions made = in_place(srv);
+      made.delta = delta;
+      const Error refused = refusal(made);
+      EXPECT_EQ(refused.code(), code) << refused.message();
+      EXPECT_NE(refused.message().find(message), std::string::npos) << refused.message();
+      EXPECT_EQ(text(srv + "/mail/inbox"), "precious");
+      EXPECT_FALSE(lstat_if_exists(join_path(srv, kMarkerName)));
+      const bool says_the_way =
+          refused.hint().find(fmt::format("holdfast wal salvage {}", srv)) != std::string::npos;
+      EXPECT_EQ(says_the_way, code == ErrorCode::kConflict) << refused.hint();
+    }
+  };
+  refused_with(ErrorCode::kConflict, "holds other files than a cluster's");
+  // Names that anybody may have are no evidence, nor are a cluster's files of configuration.
+  for (const char* name : {"postgresql.conf", "pg_hba.conf", "pg_ident.conf"})
+    write(join_path(srv, name), "");
+  refused_with(ErrorCode::kConflict, "holds other files than a cluster's");
+  // A destroyed cluster among them.
+  for (const char* name : {"pg_wal", "pg_xact", "pg_tblspc", "lost+found", "notes"})
+    make_directory(join_path(srv, name));
+  ASSERT_EQ(symlink("/nowhere", join_path(srv, "link").c_str()), 0);
+  refused_with(ErrorCode::kConflict, "not known to be the cluster's: \"mail\", \"www\"");
+  write(srv + "/PG_VERSION", "14\n");
+  refused_with(ErrorCode::kWrongCluster, "is of another cluster");
+  write(srv + "/PG_VERSION", "15\n");
+  write(srv + "/global/pg_control", "damaged");
+  refused_with(ErrorCode::kConflict, "\"mail\", \"www\"");
+
+  for (const char* name : {"mail", "www"})
+    rename_path(join_path(srv, name), path(std::string("moved-") + name));
+  run(in_place(srv));
+  expect_laid(srv);
+  EXPECT_FALSE(lstat_if_exists(srv + "/base/images"));
+  EXPECT_EQ(text(path("moved-mail/inbox")), "precious");
+}
+
+// It is shown by its marker, or by the names; a copy's directory was empty when it was begun.
+TEST_F(RestoreTest, WhatWasPutIntoAnInterruptedRestoreIsNotClearedUnlessItIsInPlace) {
+  take_backup();
+  run(options());
+  for (const std::string& directory : {into_, make_old_directory()}) {
+    interrupt(directory, old_tablespace_, "00112233");
+    write(join_path(directory, "report.ods"), "mine");
+  }
+  const Error refused = refusal(options());
+  EXPECT_EQ(refused.code(), ErrorCode::kConflict);
+  EXPECT_NE(refused.message().find("\"report.ods\""), std::string::npos) << refused.message();
+  EXPECT_EQ(text(join_path(into_, "report.ods")), "mine");
+  remove_file(join_path(into_, "report.ods"));
+  run(options());
+  // The restore in place had begun to clear this one, and was told to.
+  run(in_place(path("old")));
+  expect_laid(path("old"));
+}
+
+TEST_F(RestoreTest, WhatOthersKeepWherePgWalLeadsStays) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  make_directory(path("wal-disk/others"));
+  write(path("wal-disk/others/file"), "kept");
+  for (const bool delta : {false, true}) {
+    write_file_durably(path("wal-disk/000000010000000000000007"), Bytes(16));
+    RestoreOptions made = in_place(directory);
+    made.delta = delta;
+    made.salvage = [](const std::string&, bool) { return SalvagedWal(); };
+    run(made);
+    EXPECT_EQ(text(path("wal-disk/others/file")), "kept");
+    EXPECT_FALSE(lstat_if_exists(path("wal-disk/000000010000000000000007")));
+  }
+}
+
+// Where WAL that cannot be archived is to go is found out while nothing is gone.
+TEST_F(RestoreTest, AnUnmakeablePlaceForUnsavedWalLeavesTheClusterAsItWas) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string beside = directory + ".holdfast-salvage-20261122T082239Z";
+  const std::string within = directory + "/holdfast_salvage-20261122T082239Z";
+  const std::string control = join_path(directory, "global/pg_control");
+  const std::string first = "000000010000000000000001", second = "000000010000000000000002";
+  const Bytes wal = read_file(path("wal-disk/" + second));
+  RestoreOptions made = in_place(directory);
+  made.salvage = [&](const std::string&, bool) { return SalvagedWal{.unsaved = {first, second}}; };
+  const auto expect_untouched = [&] {
+    EXPECT_EQ(read_file(control), control_file_of(kSystemIdentifier));
+    EXPECT_FALSE(lstat_if_exists(join_path(directory, kMarkerName)));
+    EXPECT_EQ(text(join_path(directory, "base/5/1259")), "old");
+    for (const std::string& name : {first, second})
+      EXPECT_EQ(read_file(path("wal-disk/" + name)), wal) << name;
+    EXPECT_TRUE(lstat_if_exists(path("wal-disk/archive_status/" + second + ".ready")));
+  };
+  // Neither beside the directory nor in it; then only the second file cannot be moved.
+  for (const bool delta : {false, true}) {
+    made.delta = delta;
+    write(beside, "a file");
+    write(within, "a file");
+    failure(made);
+    expect_untouched();
+    remove_file(beside);
+    make_directories(join_path(beside, second));
+    failure(made);
+    expect_untouched();
+    EXPECT_FALSE(lstat_if_exists(join_path(beside, first)));
+    remove_tree(beside);
+    remove_file(within);
+  }
+
+  // In the directory, if need be: there it stays, whatever is restored over it.
+  write(beside, "a file");
+  made.delta = false;
+  const RestoreResult result = run(made);
+  ASSERT_EQ(result.moved_aside.size(), 2U);
+  EXPECT_EQ(result.moved_aside[1].second, join_path(within, second));
+  expect_laid(directory);
+  for (const bool delta : {false, true}) {
+    made.delta = delta;
+    made.salvage = [](const std::string&, bool) { return SalvagedWal(); };
+    run(made);
+    EXPECT_EQ(read_file(join_path(within, second)), wal);
+  }
 }
 
 TEST_F(RestoreTest, ConfigurationFilesFromOutsideGoBackInPlaceUnlessTheyAreThere) {

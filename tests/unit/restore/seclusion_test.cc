@@ -49,7 +49,7 @@ TEST(SettleTablespaces, ChangesTheLinksToCoveredPathsAlone) {
 }
 
 TEST(Seclude, MakesNoneWithoutAProgram) {
-  const Seclusion seclusion = seclude({}, plan_that_creates({}), "/copy", {});
+  const Seclusion seclusion = seclude({}, {}, "/copy", {});
   EXPECT_FALSE(seclusion.sandbox);
   EXPECT_EQ(seclusion.why_not, "");
 }
@@ -64,7 +64,7 @@ TEST(Seclude, NeverCoversWhatTheCopyNeeds) {
   // A program that makes no namespaces says that it can.
   SandboxOptions options{.program = "/bin/true",
                          .keep_visible = {join_path(host.path(), "late/repo")}};
-  const Seclusion seclusion = seclude(options, plan, copy, {});
+  const Seclusion seclusion = seclude(options, production_places(plan.backup), copy, {});
   ASSERT_TRUE(seclusion.sandbox);
   EXPECT_EQ(seclusion.sandbox->covers,
             (std::vector<cluster::Sandbox::Cover>{{.path = plan.backup.data_directory}}));
@@ -74,9 +74,9 @@ TEST(Seclude, NeverCoversWhatTheCopyNeeds) {
                                                .path = join_path(host.path(), "late"),
                                                .lsn = {},
                                                .place = join_path(copy, "tablespaces/8")}};
-  EXPECT_FALSE(seclude(options, plan, copy, created).sandbox);
+  EXPECT_FALSE(seclude(options, production_places(plan.backup), copy, created).sandbox);
   options.keep_visible.clear();
-  EXPECT_TRUE(seclude(options, plan, copy, created).sandbox);
+  EXPECT_TRUE(seclude(options, production_places(plan.backup), copy, created).sandbox);
 }
 
 TEST(PreloadCautions, NameTheLibrariesThatActOnTheirOwn) {

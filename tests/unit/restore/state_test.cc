@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/process.h"
+#include "restore/hold.h"
+#include "restore/marker.h"
 #include "support/error_of.h"
 
 namespace holdfast::restore {
@@ -11,6 +14,7 @@ namespace {
 RestoredState example() {
   return {
       .cluster = "main",
+      .lineage = "15-1",
       .is_copy = true,
       .backup = "20261122T081200Z-aaaaaa",
       .major = 15,
@@ -33,14 +37,17 @@ RestoredState example() {
                                              {.path = "/srv/fast", .by = "/srv/copy/1"}},
                                   .private_network = false},
       .created = {{.oid = 16400, .path = "/srv/fast", .lsn = {0x5000060}, .place = "/srv/copy/1"}},
-      .made_here = {"/srv/fast"}};
+      .made_here = {"/srv/fast"},
+      .production = {"/var/lib/main", "/srv/fast"},
+      .claim = "00112233445566778899aabbccddeeff"};
 }
 
 TEST(RestoredState, ReadsBackAllThatItWrites) {
   const TemporaryDirectory directory;
   EXPECT_FALSE(read_state(directory.path()));
-  const RestoredState state = example();
+  RestoredState state = example();
   write_state(directory.path(), state, std::nullopt);
+  state.directory = identity_of_directory(directory.path());
   const std::optional<RestoredState> read = read_state(directory.path());
   ASSERT_TRUE(read);
   EXPECT_EQ(to_json(*read).dump(), to_json(state).dump());
@@ -57,6 +64,23 @@ TEST(RestoredState, ReadsBackAllThatItWrites) {
   plain.backup = "x";
   EXPECT_FALSE(restored_state_from_json(Json::parse(to_json(plain).dump(), "x")).sandbox);
   EXPECT_FALSE(restored_state_from_json(Json::parse(to_json(plain).dump(), "x")).archive);
+}
+
+// "cp -a": the claim is the original's, and whoever finishes the copy does not end it.
+TEST(RestoredState, ACopyOfTheDirectoryHasNoClaim) {
+  const TemporaryDirectory directory;
+  const std::string laid = join_path(directory.path(), "c"),
+                    copy = join_path(directory.path(), "d");
+  make_directory(laid);
+  write_state(laid, example(), std::nullopt);
+  run_checked({.arguments = {"cp", "-a", laid, copy}});
+  EXPECT_EQ(read_state(laid)->claim, example().claim);
+  EXPECT_EQ(claim_of_recovery_in(laid), example().claim);
+  EXPECT_EQ(read_state(copy)->claim, "");
+  EXPECT_EQ(claim_of_recovery_in(copy), "");
+  // It is renamed, and is what it was.
+  rename_path(laid, laid + ".old");
+  EXPECT_EQ(read_state(laid + ".old")->claim, example().claim);
 }
 
 TEST(RestoredState, IsAnotherRestoreByWhateverWasAskedForOtherwise) {
