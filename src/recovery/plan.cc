@@ -59,11 +59,22 @@ class Planner {
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
-  Time latest_time(const Way& way, const Reach& reach) const;
+  struct LastTimes {
+    Time last, latest;
+    bool prove(Time time) const { return last >= time || (latest >= time && !go_back()); }
+    bool go_back() const { return last + kTimeToPlace < latest; }
+  };
+  LastTimes last_times(const Way& way, const Reach& reach) const;
+  pg::Lsn archived_to(const Way& way) const;
+  TimeAnswer ask_server(const Way& way, pg::Lsn archived_to, std::optional<Time> seen) const;
+  TimeAnswer require_server_agrees(const Way& way, pg::Lsn archived_to, Time seen,
+                                   const Target& as_archived) const;
 
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
   void require_time_reached(Plan& plan, const Way& way, const Reach& reach) const;
+  [[noreturn]] void throw_not_reached(std::string message, std::string detail,
+                                      const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
@@ -471,13 +482,57 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
   take(plan, way, reach);
 }
 
-// The latest time, up to the target's, that anything which was walked is of.
-Time Planner::latest_time(const Way& way, const Reach& reach) const {
-  const Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
-  if (latest >= target_.time) return latest;
-  return std::max(latest, Survey(archive_, *way.path)
-                              .last_checkpoint_time(way.first, reach.last_segment)
-                              .value_or(Time::min()));
+// Of the times that anything which was walked is of, the last by its place, and the latest. A
+// checkpoint has the time at which it began, minutes before its place: it proves that its time was
+// reached, and is no sign that one before it was wrong.
+Planner::LastTimes Planner::last_times(const Way& way, const Reach& reach) const {
+  Moment last{.lsn = way.backup.stop_lsn, .time = way.backup.stop_time};
+  if (reach.last_moment && reach.last_moment->lsn > last.lsn) last = *reach.last_moment;
+  LastTimes times{.last = last.time,
+                  .latest = std::max(way.backup.stop_time, reach.latest_time.value_or(last.time))};
+  if (times.prove(target_.time)) return times;
+  const std::optional<Moment> checkpoint =
+      Survey(archive_, *way.path).last_checkpoint(way.first, reach.last_segment);
+  if (!checkpoint) return times;
+  times.latest = std::max(times.latest, checkpoint->time);
+  if (checkpoint->lsn > last.lsn) times.last = std::max(times.last, checkpoint->time);
+  return times;
+}
+
+// The end of the archived WAL on that way, or of what lies before a hole in it.
+pg::Lsn Planner::archived_to(const Way& way) const {
+  const std::optional<pg::SegmentName> hole = way.path->first_hole(way.first);
+  const uint64_t number = hole ? hole->segment_number : way.path->last().value_or(way.first);
+  pg::Lsn end = std::max(pg::start_lsn(number, archive_.segment_size()), way.backup.stop_lsn);
+  if (const std::optional<PathSegment> segment = way.path->at(number))
+    unreadable_of(
+        [&] { end = std::max(end, Survey(archive_, *way.path).info(*segment).last_record_end); });
+  return end;
+}
+
+TimeAnswer Planner::ask_server(const Way& way, pg::Lsn archived_to,
+                               std::optional<Time> seen) const {
+  if (!ask_server_) return {.told = "No server that could tell was asked."};
+  if (way.path->limit()) archived_to = std::min(archived_to, *way.path->limit());
+  return ask_server_({.timeline = sources_.history().timeline(),
+                      .archived_to = archived_to,
+                      .time = target_.time,
+                      .exclusive = target_.exclusive,
+                      .seen = seen});
+}
+
+// The archive has what is later than the target. That nothing up to it came behind that is told by
+// clocks alone; the server, where it answers, knows.
+TimeAnswer Planner::require_server_agrees(const Way& way, pg::Lsn archived_to, Time seen,
+                                          const Target& as_archived) const {
+  TimeAnswer answer = ask_server(way, archived_to, seen);
+  if (answer.says == TimeAnswer::Says::kNotReached)
+    throw_not_reached(
+        fmt::format("the archived WAL may lack transactions up to {}", to_local(target_.time)),
+        fmt::format("It has a time of {}, and it ends at {}. {} A clock was wrong.", to_local(seen),
+                    to_string(archived_to), answer.told),
+        as_archived);
+  return answer;
 }
 
 // WAL is missing, or does not join, and what proves that the time was reached lies before that. The
@@ -485,15 +540,18 @@ Time Planner::latest_time(const Way& way, const Reach& reach) const {
 bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) const {
   // Of minimal WAL no time proves what it left out.
   if (reach.broken && reach.broken->kind == Reach::Break::Kind::kMinimal) return false;
-  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn ||
-      latest_time(way, reach) < target_.time)
-    return false;
+  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn) return false;
+  const LastTimes times = last_times(way, reach);
+  if (!times.prove(target_.time)) return false;
   const std::optional<pg::Lsn> last =
       Survey(archive_, *way.path).last_complete_record_before(reach.last_segment + 1);
   if (!last || *last < way.backup.stop_lsn) return false;
   plan.target.kind = TargetKind::kLsn;
   plan.target.lsn = *last;
   plan.target.exclusive = false;
+  Target before = nearest(TargetKind::kLsn);
+  before.lsn = *last;
+  require_server_agrees(way, reach.end_lsn, times.latest, before);
   take(plan, way, reach);
   const std::string why =
       reach.broken
@@ -678,6 +736,10 @@ void Planner::plan_time(Plan& plan) {
     }
     if (reach.hole) throw_hole(way, *reach.hole);
     if (reach.found) {
+      Target there = nearest(TargetKind::kLsn);
+      there.lsn = reach.stop_lsn;
+      there.exclusive = true;
+      require_server_agrees(way, archived_to(way), *reach.stop_time, there);
       take(plan, way, reach);
       return warn_of_clocks(plan, way, reach, later);
     }
@@ -703,35 +765,44 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
   refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   const std::string to_the_end =
       fmt::format("no transaction after {} is archived", to_local(target_.time));
-  const Time latest = latest_time(way, reach);
-  if (latest >= target_.time) {
-    plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
-    return;
-  }
-  TimeAnswer answer{.told = "No server that could tell was asked."};
-  pg::Lsn archived_to = std::max(reach.end_lsn, way.backup.stop_lsn);
-  if (way.path->limit()) archived_to = std::min(archived_to, *way.path->limit());
-  if (ask_server_)
-    answer = ask_server_({.timeline = sources_.history().timeline(),
-                          .archived_to = archived_to,
-                          .time = target_.time,
-                          .exclusive = target_.exclusive});
-  if (answer.is_reached) {
+  const LastTimes times = last_times(way, reach);
+  const pg::Lsn end = std::max(reach.end_lsn, way.backup.stop_lsn);
+  const Target latest = nearest(TargetKind::kLatest);
+  const bool is_proven = times.prove(target_.time);
+  const TimeAnswer answer = is_proven ? require_server_agrees(way, end, times.latest, latest)
+                                      : ask_server(way, end, std::nullopt);
+  if (answer.says == TimeAnswer::Says::kReached) {
     plan.notes.push_back(
         fmt::format("{}, and the server has ended none up to then: recovery goes "
                     "to the end of the archived WAL",
                     to_the_end));
     return;
   }
-  throw_unreachable(
+  if (is_proven) {
+    plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
+    return;
+  }
+  throw_not_reached(
       fmt::format("the archived WAL does not reach {}", to_local(target_.time)),
-      fmt::format("The last that is known of it is of {}, and it ends at {}. Transactions that "
+      fmt::format("The last that is known of it is of {}{}, and it ends at {}. Transactions that "
                   "ended up to the target may be missing. {}",
-                  to_local(latest), to_string(archived_to), answer.told),
+                  to_local(times.last),
+                  times.go_back() ? fmt::format(" (before it lies a time of {}: a clock was wrong)",
+                                                to_local(times.latest))
+                                  : "",
+                  to_string(way.path->limit() ? std::min(end, *way.path->limit()) : end),
+                  answer.told),
+      latest);
+}
+
+void Planner::throw_not_reached(std::string message, std::string detail,
+                                const Target& as_archived) const {
+  throw_unreachable(
+      std::move(message), std::move(detail),
       lines({fmt::format("If the server still runs, let it archive what it wrote (SELECT "
                          "pg_switch_wal()), then run this again: {}",
                          command_for(target_)),
-             hint_if_it_works("To take what is archived", nearest(TargetKind::kLatest))}));
+             hint_if_it_works("To take what is archived", as_archived)}));
 }
 
 // The server stops at the first transaction that is later than the target, in the order of the WAL.
@@ -739,15 +810,30 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
 void Planner::warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                              const std::vector<repo::Backup>& later) const {
   Target by_lsn = nearest(TargetKind::kLsn);
-  if (const std::optional<pg::TransactionEnd> end =
-          Survey(archive_, *way.path)
-              .find_earlier_behind(reach.stop_lsn, target_.time, target_.exclusive)) {
-    by_lsn.lsn = end->lsn;
+  Survey::Behind behind;
+  // What is damaged behind the target does not keep it from being recovered.
+  if (const std::optional<Error> damage = damage_of([&] {
+        behind = Survey(archive_, *way.path)
+                     .look_behind({.lsn = reach.stop_lsn, .time = *reach.stop_time}, target_.time,
+                                  target_.exclusive);
+      }))
+    plan.notes.push_back(fmt::format("whether times go back behind the target cannot be told: {}",
+                                     damage->message()));
+  if (behind.meant) {
+    by_lsn.lsn = behind.meant->lsn;
     plan.warnings.push_back(fmt::format(
         "commit times go back: recovery stops at {}, before a transaction that is later than the "
         "target, but transactions up to the target lie behind it, the last at {}. If they are "
         "wanted: {}",
-        to_string(reach.stop_lsn), to_string(end->lsn), command_for(by_lsn)));
+        to_string(reach.stop_lsn), to_string(behind.meant->lsn), command_for(by_lsn)));
+  } else if (behind.fall) {
+    by_lsn.lsn = behind.fall->from;
+    plan.warnings.push_back(fmt::format(
+        "commit times go back: recovery stops at {}, before a transaction of {}, but behind it "
+        "lies one of {}: a clock was ahead, and what was committed meanwhile may be meant. With "
+        "it: {}",
+        to_string(reach.stop_lsn), to_local(*reach.stop_time), to_local(behind.fall->to),
+        command_for(by_lsn)));
   }
   for (const repo::Backup& backup : later) {
     if (backup.stop_lsn > reach.stop_lsn) continue;

@@ -14,8 +14,10 @@
 //
 // A time target stops the server at the first commit or abort that is later, wherever that stands.
 // Where none is archived the time is reached if a record of that time or a later one is (a
-// transaction's end, a checkpoint, a restore point), or if the server that still runs proves that
-// it ended nothing else up to then: it is carried out as kLatest. Any other is refused. What is
+// transaction's end, a checkpoint, a restore point) and none behind it is of an earlier one, or if
+// the server that still runs proves that it ended nothing else up to then: it is carried out as
+// kLatest. Any other is refused. A time is no place, for a clock may have been ahead: a server that
+// answers is asked whatever the archive says, and what it has ended up to then refuses. What is
 // reached so before a hole, or before a segment that does not join, is carried out as the LSN of
 // the last record there: the server would look for a later transaction behind it. A restore point
 // whose name was used again is carried out as the LSN of the newest one.
@@ -96,10 +98,16 @@ struct TimeQuestion {
   pg::Lsn archived_to;
   Time time;
   bool exclusive = false;
+  std::optional<Time> seen = {};  // an archived one, which is as late or later
 };
 struct TimeAnswer {
-  bool is_reached = false;  // it proves that it has not, and the time is past
-  std::string told;         // a sentence
+  enum class Says : uint8_t {
+    kNothing,
+    kReached,     // it proves that it has not, and the time is past
+    kNotReached,  // it has, or by its own clock what was seen is yet to come
+  };
+  Says says = Says::kNothing;
+  std::string told;  // a sentence
 };
 using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 

@@ -228,7 +228,7 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
 
   // The server is asked of what lies behind the end of the archive, and believed.
   std::vector<TimeQuestion> asked;
-  TimeAnswer answer{.is_reached = true, .told = {}};
+  TimeAnswer answer{.says = TimeAnswer::Says::kReached, .told = {}};
   auto ask = [&](const TimeQuestion& question) {
     asked.push_back(question);
     return answer;
@@ -245,15 +245,99 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
   EXPECT_EQ(asked[0].timeline, pg::TimelineId{1});
   EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
   EXPECT_EQ(asked[0].time, at_minute(90));
-  answer = {.is_reached = false, .told = "It has committed something."};
+  answer = {.told = "It has committed something."};
   const Error told = test::error_of([&] { make_plan(repository(), lineage(), to_time(90), ask); });
   EXPECT_TRUE(told.detail().ends_with("may be missing. It has committed something."))
       << told.detail();
-  // Where the archive knows, nobody is asked.
-  asked.clear();
-  make_plan(repository(), lineage(), to_time(64), ask);
-  make_plan(repository(), lineage(), to_time(65), ask);
-  EXPECT_TRUE(asked.empty());
+}
+
+// What is archived is told by clocks, and one may have been ahead: what a server that answers has
+// ended is later than all of it by its place alone.
+TEST_F(PlanTest, AServerThatAnswersIsAskedWhateverTheArchiveSays) {
+  put_all();
+  std::vector<TimeQuestion> asked;
+  TimeAnswer answer;
+  auto ask = [&](const TimeQuestion& question) {
+    asked.push_back(question);
+    return answer;
+  };
+  const auto plan_to = [&](double minute) {
+    return make_plan(repository(), lineage(), to_time(minute), ask);
+  };
+  // In front of a later transaction, and at the end.
+  const std::pair<double, double> times[] = {{42, 45}, {64, 65}, {65, 65}};
+  for (const auto& [minute, seen] : times) {
+    SCOPED_TRACE(minute);
+    asked.clear();
+    answer = {.told = "It does not answer."};
+    const Plan as_archived = plan_to(minute);
+    EXPECT_TRUE(as_archived.warnings.empty());
+    ASSERT_EQ(asked.size(), 1U);
+    EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
+    EXPECT_EQ(asked[0].seen, at_minute(seen));
+    answer = {.says = TimeAnswer::Says::kReached, .told = {}};
+    EXPECT_EQ(plan_to(minute).end_lsn, as_archived.end_lsn);
+
+    answer = {.says = TimeAnswer::Says::kNotReached, .told = "It has committed something."};
+    const Error error = test::error_of([&] { plan_to(minute); });
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+    EXPECT_EQ(error.message(), fmt::format("the archived WAL may lack transactions up to {}",
+                                           to_local(at_minute(minute))));
+    EXPECT_EQ(error.detail(),
+              fmt::format("It has a time of {}, and it ends at {}. It has committed something. A "
+                          "clock was wrong.",
+                          to_local(at_minute(seen)), pg::to_string(pg::end_lsn(6, size()))));
+    const std::string archived =
+        minute == 65 ? "--to-latest"
+                     : fmt::format("--to-lsn {} --exclusive", pg::to_string(as_archived.end_lsn));
+    EXPECT_TRUE(error.hint().ends_with("\nTo take what is archived: holdfast restore " + archived))
+        << error.hint();
+  }
+  // Also in front of a hole, where nobody knows what lies in it but the server.
+  store().remove(archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}}));
+  put_history(2, "1\t0/700100\tx\n");
+  EXPECT_EQ(
+      test::error_of([&] { plan_to(55); }).message(),
+      fmt::format("the archived WAL may lack transactions up to {}", to_local(at_minute(55))));
+  EXPECT_EQ(asked.back().archived_to, pg::end_lsn(5, size()));
+  answer = {};
+  EXPECT_EQ(plan_to(55).target.kind, TargetKind::kLsn);
+}
+
+// A time is proven by the last that the WAL tells, or by one behind which none is earlier.
+TEST_F(PlanTest, ATimeBehindWhichTimesGoBackProvesNothing) {
+  add_restore_point(wal_, "ahead", 190);
+  wal_.add_switch();
+  add_commit(wal_, 81, 70);
+  wal_.add_switch();
+  put_all();
+  const Error error = refusal(to_time(75));
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.detail().find(
+                fmt::format("The last that is known of it is of {} (before it lies a time of {}: a "
+                            "clock was wrong), and it ends at ",
+                            to_local(at_minute(70)), to_local(at_minute(190)))),
+            0U)
+      << error.detail();
+  EXPECT_TRUE(plan(to_time(70)).ran_to_the_end);
+  // A clock that is right by now.
+  add_checkpoint(wal_, 80);
+  wal_.add_switch();
+  put_segments(wal_, {1, 2, 3, 4, 5, 6, 7, 8});
+  EXPECT_TRUE(plan(to_time(75)).ran_to_the_end);
+  EXPECT_EQ(refusal(to_time(85)).code(), ErrorCode::kTargetUnreachable);
+}
+
+// A checkpoint has the time at which it began, and transactions take their place a little later
+// than their time: neither is a clock that goes back.
+TEST_F(PlanTest, TimesThatGoBackAsTheyDoWithAnyClockProve) {
+  add_restore_point(wal_, "late", 90);
+  add_commit(wal_, 81, 89.999);
+  add_checkpoint(wal_, 85);
+  wal_.add_switch();
+  put_all();
+  EXPECT_TRUE(plan(to_time(90)).ran_to_the_end);
 }
 
 TEST_F(PlanTest, ATimeIsReachedWhereARecordOfThatTimeOrLaterIsArchived) {
@@ -316,6 +400,42 @@ TEST_F(PlanTest, CommitTimesThatGoBackAreAWarningWithTheLsnThatReachesThem) {
       << made.warnings[0];
   EXPECT_TRUE(plan(to_time(64)).warnings.empty());
   EXPECT_EQ(plan(to_lsn(behind)).last_commit, at_minute(191));
+}
+
+// All that lies behind is later than the target too, but of the first two nobody knows when they
+// were committed.
+TEST_F(PlanTest, AClockThatWasAheadAtTheTargetIsAWarningWithTheLsnBehindIt) {
+  add_commit(wal_, 81, 190);
+  const pg::Lsn ahead = wal_.end_lsn();
+  add_commit(wal_, 82, 191);
+  wal_.add_switch();
+  add_commit(wal_, 83, 80);
+  wal_.add_switch();
+  put_all();
+  const Plan made = plan(to_time(75));
+  ASSERT_EQ(made.warnings.size(), 1U);
+  EXPECT_NE(made.warnings[0].find(fmt::format("before a transaction of {}, but behind it lies one "
+                                              "of {}: a clock was ahead",
+                                              to_local(at_minute(190)), to_local(at_minute(80)))),
+            std::string::npos)
+      << made.warnings[0];
+  EXPECT_TRUE(
+      made.warnings[0].ends_with("With it: holdfast restore --to-lsn " + pg::to_string(ahead)))
+      << made.warnings[0];
+  EXPECT_TRUE(plan(to_time(64)).warnings.empty());
+}
+
+TEST_F(PlanTest, DamageBehindATimeDoesNotKeepItFromBeingReached) {
+  put_all();
+  const std::string damaged = archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}});
+  store().remove(damaged);
+  HF_CHECK(store().create(damaged, as_bytes("no segment")));
+  const Plan made = plan(to_time(53));
+  EXPECT_EQ(made.target.kind, TargetKind::kTime);
+  ASSERT_EQ(made.notes.size(), 1U);
+  EXPECT_TRUE(made.notes[0].starts_with("whether times go back behind the target cannot be told: "))
+      << made.notes[0];
 }
 
 TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
