@@ -76,6 +76,7 @@ class Planner {
   [[noreturn]] void throw_not_reached(std::string message, std::string detail,
                                       const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
+  void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -627,36 +628,64 @@ void Planner::refuse_abandoned(Plan& plan) const {
       const std::optional<Time> began = Survey(archive_, path).time_of_beginning(start);
       if (began && *began <= target_.time && *branch.last_commit_meant <= *began) continue;
     }
-    Target stay = target_, other = target_;
-    stay.timeline = chosen.timeline();
-    other.timeline = branch.timeline;
-    const auto works = [&](const Target& target) {
-      return can_be_planned(repository_, lineage_, target, ask_server_);
-    };
-    if (!works(other)) other.backup.clear();
-    const std::string parting = fmt::format(
-        "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
-        "timeline {} it is of {}",
-        to_string(branch.forked_at), to_string(chosen.timeline()),
-        plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
-        to_string(branch.timeline), to_local(*branch.last_commit_meant));
-    // Which backup was named decides, and so does that no other leads there.
-    if (!target_.backup.empty() || !works(other)) {
-      plan.warnings.push_back(
-          fmt::format("timeline {} has later commits than timeline {}, which is "
-                      "followed. {}.",
-                      to_string(branch.timeline), to_string(chosen.timeline()), parting));
-      continue;
-    }
-    throw_unreachable(
-        fmt::format("timeline {} has later commits than timeline {}, which would be followed",
-                    to_string(branch.timeline), to_string(chosen.timeline())),
-        parting + ": only one of them can be recovered.",
-        lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
-                           command_for(stay)),
-               fmt::format("To go along timeline {}: {}", to_string(branch.timeline),
-                           command_for(other))}));
+    refuse_abandoned(plan, branch);
   }
+}
+
+void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {
+  const pg::TimelineHistory& chosen = sources_.history();
+  Target stay = target_, other = target_;
+  stay.timeline = chosen.timeline();
+  other.timeline = branch.timeline;
+  const auto works = [&](const Target& target) {
+    return can_be_planned(repository_, lineage_, target, ask_server_);
+  };
+  const std::string parting = fmt::format(
+      "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
+      "timeline {} it is of {}",
+      to_string(branch.forked_at), to_string(chosen.timeline()),
+      plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
+      to_string(branch.timeline), to_local(*branch.last_commit_meant));
+  const bool other_works = works(other);
+  // Which backup was named decides, where it leads to this one alone.
+  if (!target_.backup.empty() && !other_works) {
+    plan.warnings.push_back(
+        fmt::format("timeline {} has later commits than timeline {}, which is "
+                    "followed. {}.",
+                    to_string(branch.timeline), to_string(chosen.timeline()), parting));
+    return;
+  }
+  const bool is_led_to = other_works || sources_.has_backup_for(branch.timeline);
+  const std::optional<std::string> deleted =
+      is_led_to ? std::nullopt : sources_.deleted_backup_for(branch.timeline);
+  std::string way_there;
+  if (other_works)
+    way_there =
+        fmt::format("To go along timeline {}: {}", to_string(branch.timeline), command_for(other));
+  else if (is_led_to)
+    way_there = fmt::format("What keeps timeline {} from being recovered, this tells: {}",
+                            to_string(branch.timeline), command_for(other));
+  else if (deleted)
+    way_there = fmt::format(
+        "A backup that leads to timeline {} was deleted. Until an expiry takes it, it can be had "
+        "back: holdfast backup undelete {}",
+        to_string(branch.timeline), *deleted);
+  else
+    way_there = fmt::format(
+        "While the server of timeline {} runs, a backup of it makes that one recoverable: holdfast "
+        "backup",
+        to_string(branch.timeline));
+  throw_unreachable(
+      fmt::format("timeline {} has later commits than timeline {}, which would be followed",
+                  to_string(branch.timeline), to_string(chosen.timeline())),
+      fmt::format("{}: {}.", parting,
+                  is_led_to ? "only one of them can be recovered"
+                            : fmt::format("what is on timeline {} would be left behind, for no "
+                                          "backup leads there",
+                                          to_string(branch.timeline))),
+      lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
+                         command_for(stay)),
+             way_there}));
 }
 
 // When recovery ends the server takes the first id behind its timeline whose history file is not in

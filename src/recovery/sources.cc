@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "repo/backup_order.h"
+#include "repo/marks.h"
 #include "repo/needed_wal.h"
 
 namespace holdfast::recovery {
@@ -177,6 +178,29 @@ std::optional<repo::Backup> Sources::oldest_backup() const {
     if (backup && history_->is_ancestor(backup->stop_timeline, backup->stop_lsn)) return backup;
   }
   return std::nullopt;
+}
+
+bool Sources::leads_to(const repo::Backup& backup, pg::TimelineId timeline) const {
+  const auto history = std::ranges::find(histories_, timeline, &pg::TimelineHistory::timeline);
+  return history != histories_.end() && history->is_ancestor(backup.stop_timeline, backup.stop_lsn);
+}
+
+bool Sources::has_backup_for(pg::TimelineId timeline) const {
+  return std::ranges::any_of(backup_ids_, [&](const std::string& id) {
+    const std::optional<repo::Backup> backup = read_usable(id);
+    return backup && leads_to(*backup, timeline);
+  });
+}
+
+std::optional<std::string> Sources::deleted_backup_for(pg::TimelineId timeline) const {
+  std::optional<repo::Backup> found;
+  for (const auto& [id, mark] : repo::read_deletions(repository_, lineage_.name)) {
+    std::optional<repo::Backup> backup;
+    unreadable_of([&] { backup = repo::read_commit(repository_, lineage_.name, id); });
+    if (backup && leads_to(*backup, timeline) && (!found || found->stop_lsn < backup->stop_lsn))
+      found = std::move(backup);
+  }
+  return found ? std::optional(found->id) : std::nullopt;
 }
 
 // The same command with everything left to be chosen.

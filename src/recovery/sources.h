@@ -63,6 +63,11 @@ class Sources {
   std::optional<repo::Backup> oldest_backup() const;
   Way way_from(repo::Backup backup) const;
 
+  // Whether any backup that can be used leads to that timeline; and the newest that was deleted and
+  // does.
+  bool has_backup_for(pg::TimelineId timeline) const;
+  std::optional<std::string> deleted_backup_for(pg::TimelineId timeline) const;
+
   // The newest other timeline on which `has` finds something.
   std::optional<pg::TimelineId> find_elsewhere(
       const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) const;
@@ -74,6 +79,7 @@ class Sources {
   void choose_timeline();
   std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
+  bool leads_to(const repo::Backup& backup, pg::TimelineId timeline) const;
   void tell_once(std::string note) const;
   // Why the WAL that a backup was taken with is not served any more; nullopt: it is.
   std::optional<std::string> taken_wal_of(const repo::Backup& backup) const;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "recovery/windows.h"
+#include "repo/marks.h"
 #include "support/archive_fixture.h"
 #include "support/error_of.h"
 
@@ -542,6 +543,13 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
             "To go along timeline 1: holdfast restore --to-latest --timeline 1");
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+  // A backup that leads to both says nothing of which is meant.
+  EXPECT_EQ(refusal({.backup = b_}).hint(),
+            fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
+                        "--backup {0}\n"
+                        "To go along timeline 1: holdfast restore --to-latest --timeline 1 "
+                        "--backup {0}",
+                        b_));
 
   // Before the fork both have the same.
   EXPECT_EQ(plan(to_time(42)).timeline, pg::TimelineId{2});
@@ -908,7 +916,7 @@ TEST_F(PlanTest, SwitchPointsThatGoDownLeadByTheServersRules) {
   put_history(2, fmt::format("1\t{}\tlate\n", late));
   WalBuilder second = wal_;
   second.set_timeline({2});
-  add_commit(second, 81, 80);
+  add_commit(second, 81, 68);
   second.add_switch();
   put_segment(second, 6);
   put_history(3, fmt::format("1\t{}\tlate\n2\t{}\tearly\n", late, pg::to_string(fork_)));
@@ -1017,6 +1025,62 @@ TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
   const Error error = refusal({.timeline = pg::TimelineId{2}, .backup = late});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "no such backup leads to timeline 2");
+}
+
+// After a recovery to before a mistake the only backup left is one of after it: the mistake would
+// come back over what was committed since.
+TEST_F(PlanTest, ATimelineThatNoBackupLeadsToIsNotLeftBehindUnasked) {
+  put_segments(wal_);
+  put_timeline_2();
+  const std::string late =
+      put_backup({.start = first_records_[6], .stop = after_first_commit_[6], .stop_minute = 59});
+  const std::string message =
+      "timeline 2 has later commits than timeline 1, which would be followed";
+  const std::string along_1 = "To go along timeline 1: holdfast restore --to-latest --timeline 1\n";
+  Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), message);
+  EXPECT_TRUE(error.detail().ends_with(
+      "what is on timeline 2 would be left behind, for no backup leads there."))
+      << error.detail();
+  EXPECT_EQ(error.hint(), along_1 +
+                              "While the server of timeline 2 runs, a backup of it makes that one "
+                              "recoverable: holdfast backup");
+  const Plan named = plan({.timeline = pg::TimelineId{1}});
+  EXPECT_EQ(named.backup.id, late);
+  EXPECT_TRUE(named.warnings.empty());
+
+  // One that was deleted leads there.
+  const std::string early =
+      put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+  repo::put_mark(repository(), lineage().name, early, repo::MarkKind::kDeleted, "Said so.");
+  error = refusal({});
+  EXPECT_EQ(error.message(), message);
+  EXPECT_EQ(error.hint(),
+            along_1 +
+                "A backup that leads to timeline 2 was deleted. Until an expiry takes it, it can "
+                "be had back: holdfast backup undelete " +
+                early);
+  repo::put_mark(repository(), lineage().name, early, repo::MarkKind::kUndeleted, "Said so.");
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+}
+
+// A hole on the other timeline makes it no less the later one.
+TEST_F(PlanTest, ATimelineThatCannotBeRecoveredIsNotLeftBehindUnasked) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 63);
+  second.add_switch();
+  put_segment(second, 4);
+  ASSERT_TRUE(store().remove(archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 5}})));
+  EXPECT_EQ(refusal({}).hint(),
+            "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+            "What keeps timeline 1 from being recovered, this tells: holdfast restore --to-latest "
+            "--timeline 1");
 }
 
 TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {
