@@ -56,6 +56,11 @@ class Planner {
   bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
   void find_abandoned(Plan& plan);
   void look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
+  void look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
+  // Of a timeline that is not named the commits decide whether it is the one that is meant.
+  bool is_led_by_time() const {
+    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime;
+  }
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
@@ -99,6 +104,9 @@ class Planner {
   const AskServer& ask_server_;
   const Purpose purpose_;
 };
+
+// How far back from the end of an abandoned timeline a commit is looked for.
+constexpr uint64_t kSegmentsOfBranch = 64;
 
 // Sentences of a hint, each on a line of its own, for commands stand at their ends.
 std::string lines(std::initializer_list<std::string> sentences) {
@@ -588,6 +596,7 @@ void Planner::find_abandoned(Plan& plan) {
 
 void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const {
   const uint64_t first = std::max(segment_of(fork), uint64_t{1});
+  if (!is_led_by_time()) return look_at_end_of_branch(plan, history, fork);
   const WalPath path(archive_, history, first);
   if (!path.last() || path.timeline() != history.timeline()) return;
   Survey survey(archive_, path);
@@ -609,13 +618,30 @@ void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg:
   }
 }
 
+// For a place it is named alone: what lies between its fork and its end is not read.
+void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history,
+                                    pg::Lsn fork) const {
+  const std::optional<uint64_t> last = archive_.last_segment(history.timeline());
+  for (uint64_t back = 0; last && back < std::min(kSegmentsOfBranch, *last); ++back) {
+    const std::optional<repo::WalSegmentInfo> info = archive_.segment_info(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = history.timeline(), .segment_number = *last - back}});
+    if (!info || info->readable_end <= fork) return;
+    if (info->commits.count == 0) continue;
+    if (info->commits.last_lsn >= fork)
+      plan.abandoned.push_back({.timeline = history.timeline(),
+                                .forked_at = fork,
+                                .last_commit = info->commits.last_time,
+                                .last_commit_meant = {}});
+    return;
+  }
+}
+
 // The newest timeline is followed because it usually is the one that went on. Where another one
 // has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
-  if (target_.timeline ||
-      (target_.kind != TargetKind::kLatest && target_.kind != TargetKind::kTime))
-    return;
+  if (target_.timeline || !is_led_by_time()) return;
   const pg::TimelineHistory& chosen = sources_.history();
   Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
   for (const AbandonedBranch& branch : plan.abandoned) {
@@ -716,7 +742,11 @@ void Planner::plan_immediate(Plan& plan) {
   std::optional<repo::Backup> backup =
       sources_.newest_backup([](const repo::Backup&) { return true; });
   plan.why_this_backup = target_.backup.empty() ? "It is the newest." : "It was named.";
-  const Way way = sources_.way_from(std::move(*backup));
+  // The server must see a record behind the backup's end.
+  const uint64_t until = pg::last_segment_before_end(backup->stop_lsn, archive_.segment_size()) + 1;
+  std::optional<Way> near = sources_.way_up_to(*backup, until);
+  const bool is_near = near.has_value();
+  const Way way = is_near ? *std::move(near) : sources_.way_from(std::move(*backup));
   const Reach reach = Survey(archive_, *way.path).to_backup_end(way.first, way.backup.stop_lsn);
   require_backup_wal(way, reach);
   take(plan, way, reach);
@@ -725,8 +755,12 @@ void Planner::plan_immediate(Plan& plan) {
   // A backup of a standby can end where the archive does. The server stops before the first record
   // behind the backup; where there is none it reads on and fails. The last record is the same
   // place.
-  const Reach end = Survey(archive_, *way.path).to_the_end(way.first);
-  if (!end.last_record.is_valid() || end.last_record >= way.backup.stop_lsn) return;
+  const auto look_behind = [&](const Way& from) {
+    return Survey(archive_, *from.path).to_lsn(from.first, from.backup.stop_lsn);
+  };
+  Reach end = look_behind(way);
+  if (!end.found && is_near) end = look_behind(sources_.way_from(way.backup));
+  if (end.found || !end.last_record.is_valid() || end.last_record >= way.backup.stop_lsn) return;
   plan.target.kind = TargetKind::kLsn;
   plan.target.lsn = end.last_record;
 }
@@ -894,6 +928,12 @@ void Planner::plan_lsn(Plan& plan) {
                              ? fmt::format("It is the newest that ended before the target, at {}.",
                                            to_string(backup->stop_lsn))
                              : "It was named.";
+  if (const std::optional<Way> near = sources_.way_up_to(*backup, segment_of(target_.lsn) + 1);
+      near && (!near->path->limit() || target_.lsn < *near->path->limit())) {
+    const Reach reach = Survey(archive_, *near->path).to_lsn(near->first, target_.lsn);
+    if (reach.found) return take(plan, *near, reach);
+  }
+  // The target lies at the archive's end or behind it, or something is wrong before it.
   const Way way = sources_.way_from(std::move(*backup));
   Survey survey(archive_, *way.path);
   const std::optional<pg::Lsn> limit = way.path->limit();

@@ -3,7 +3,8 @@
 //
 // Everything is read from the repository alone: commit objects, history files, and the metadata of
 // the WAL segments from the backup's start to the end of the chosen timeline (one listing and one
-// small read each; memory does not grow with them). A plan that was made can be carried out: a
+// small read each; memory does not grow with them), for an LSN and a backup's end to the segment
+// behind it: how much lies farther behind plays no part. A plan that was made can be carried out: a
 // target that cannot be reached is refused here, before a byte is written, with the nearest that
 // can.
 //
@@ -72,8 +73,9 @@ struct Plan {
   pg::TimelineId timeline;       // the decimal recovery_target_timeline
   std::vector<WalRange> ranges;  // in order of replay
   std::optional<WalTail> tail;   // behind them
-  std::vector<WalRange> absent;  // holes behind the target, which do not matter to it
-  uint64_t segments = 0;         // the tail included
+  std::vector<WalRange>
+      absent;             // holes behind the target, which do not matter to it: as far as seen
+  uint64_t segments = 0;  // the tail included
   uint64_t stored_wal_bytes = 0;
   pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
                     // known

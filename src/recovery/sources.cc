@@ -291,6 +291,13 @@ Way Sources::way_from(repo::Backup backup) const {
       .first = first};
 }
 
+std::optional<Way> Sources::way_up_to(const repo::Backup& backup, uint64_t until) const {
+  const uint64_t first = segment_of(backup.start_lsn);
+  std::optional<WalPath> path = WalPath::up_to(archive_, *history_, first, until);
+  if (!path) return std::nullopt;
+  return Way{.backup = backup, .path = std::make_unique<WalPath>(std::move(*path)), .first = first};
+}
+
 std::optional<pg::TimelineId> Sources::find_elsewhere(
     const std::function<bool(Survey&, uint64_t first, uint64_t last)>& has) const {
   for (const pg::TimelineHistory& history : histories_) {

@@ -62,6 +62,8 @@ class Sources {
       const std::function<bool(const repo::Backup&)>& serves) const;
   std::optional<repo::Backup> oldest_backup() const;
   Way way_from(repo::Backup backup) const;
+  // The same up to that segment, whatever lies behind it; nullopt: not all of it is archived.
+  std::optional<Way> way_up_to(const repo::Backup& backup, uint64_t until) const;
 
   // Whether any backup that can be used leads to that timeline; and the newest that was deleted and
   // does.

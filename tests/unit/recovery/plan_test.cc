@@ -7,6 +7,7 @@
 #include "recovery/windows.h"
 #include "repo/marks.h"
 #include "support/archive_fixture.h"
+#include "support/counting_store.h"
 #include "support/error_of.h"
 
 namespace holdfast::recovery {
@@ -452,6 +453,64 @@ TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
   const pg::Lsn named =
       pg::parse_lsn(made.warnings[0].substr(at + 9, made.warnings[0].find(' ', at + 9) - at - 9));
   EXPECT_EQ(plan(to_lsn(named, true)).backup.id, ahead);
+}
+
+// --- How much is read
+
+// A backup's end and an LSN in an archive that goes on for `behind` segments, and with it timeline
+// 2, which left where the backup ended.
+class LongArchive : public ArchiveFixture {
+ public:
+  explicit LongArchive(uint32_t behind, bool from_standby = false) : counting_(store()) {
+    WalBuilder wal;
+    wal.add_filler(8);
+    const pg::Lsn start = wal.end_lsn() + 40;
+    add_commit(wal, 11, 10);
+    put_backup(
+        {.start = start, .stop = wal.end_lsn(), .stop_minute = 12, .from_standby = from_standby});
+    fork_ = wal.end_lsn();
+    WalBuilder second = wal;
+    second.set_timeline({2});
+    for (WalBuilder* each : {&wal, &second}) {
+      for (uint32_t k = 0; k < behind; ++k) {
+        each->add_switch();
+        add_commit(*each, 20 + k, 20 + k);
+        if (k == 0) lsn_ = each->previous_lsn();
+      }
+      each->add_switch();
+    }
+    put_segments(wal);
+    put_segments(second);
+    put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  }
+  pg::Lsn lsn() const { return lsn_; }
+  uint64_t calls_for(const Target& target) {
+    const repo::Repository counted = repo::Repository::open(counting_, {});
+    const uint64_t before = counting_.calls();
+    make_plan(counted, lineage(), target);
+    return counting_.calls() - before;
+  }
+
+ private:
+  test::CountingStore counting_;
+  pg::Lsn fork_, lsn_;
+};
+
+TEST(PlanReads, NoMoreForAPlaceHoweverMuchLiesBehindIt) {
+  for (const bool from_standby : {false, true}) {
+    LongArchive shorter(6, from_standby), longer(60, from_standby);
+    const pg::TimelineId first{1}, second{2};
+    const Target targets[] = {{.kind = TargetKind::kImmediate},
+                              {.kind = TargetKind::kImmediate, .timeline = second},
+                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn()},
+                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn(), .timeline = first}};
+    for (const Target& target : targets) {
+      const uint64_t calls = shorter.calls_for(target);
+      EXPECT_EQ(longer.calls_for(target), calls) << to_string(target);
+      EXPECT_GT(calls, 5U);
+    }
+    EXPECT_GT(longer.calls_for({.timeline = second}), shorter.calls_for({.timeline = second}) + 50);
+  }
 }
 
 // --- What lies behind the archived WAL
