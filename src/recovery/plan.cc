@@ -82,6 +82,7 @@ class Planner {
                                       const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
   void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
+  bool had_taken_over(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -642,20 +643,31 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline || !is_led_by_time()) return;
-  const pg::TimelineHistory& chosen = sources_.history();
   Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
-    // The target may lie between the moment at which the chosen timeline began and its first
-    // commit: then it is the one that was there.
-    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end) {
-      const pg::Lsn start = chosen.start_of(chosen.timeline()).value_or(pg::Lsn{});
-      const WalPath path(archive_, chosen, std::max(segment_of(start), uint64_t{1}));
-      const std::optional<Time> began = Survey(archive_, path).time_of_beginning(start);
-      if (began && *began <= target_.time && *branch.last_commit_meant <= *began) continue;
-    }
+    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end && had_taken_over(branch))
+      continue;
     refuse_abandoned(plan, branch);
   }
+}
+
+// The target may lie between the moment at which one of the timelines that are followed from the
+// parting on began and its first commit: then it is the one that was there.
+bool Planner::had_taken_over(const AbandonedBranch& branch) const {
+  const pg::TimelineHistory& chosen = sources_.history();
+  std::vector<pg::TimelineId> timelines = {chosen.timeline()};
+  for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
+    timelines.push_back(entry.timeline);
+  return std::ranges::any_of(timelines, [&](pg::TimelineId timeline) {
+    const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
+    if (!start.is_valid() || start < branch.forked_at) return false;
+    const uint64_t number = segment_of(start);
+    const std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
+    if (!path) return false;
+    const std::optional<Time> began = Survey(archive_, *path).time_of_beginning(start);
+    return began && *began <= target_.time && *branch.last_commit_meant <= *began;
+  });
 }
 
 void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {

@@ -634,6 +634,18 @@ TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
   EXPECT_EQ(refusal(to_time(61)).message(),
             "timeline 1 has later commits than timeline 2, which would be followed");
+
+  // It is so still when a third one has left the second.
+  const pg::Lsn left = second.end_lsn();
+  put_history(3, fmt::format("1\t{}\tx\n2\t{}\ty\n", pg::to_string(fork_), pg::to_string(left)));
+  second.set_timeline({3});
+  add_end_of_recovery(second, 3, 2, 80);
+  add_commit(second, 91, 82);
+  second.add_switch();
+  put_segment(second, 5);
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{3});
+  EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
+  EXPECT_EQ(refusal(to_time(61)).code(), ErrorCode::kTargetUnreachable);
 }
 
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
