@@ -385,6 +385,9 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
                  "set archive_mode, archive_command and wal_level on the server");
   init->add_flag("--replace", arguments.replace,
                  "with --configure-server: move its archiving here from where it goes now");
+  init->add_flag("--new-repository", arguments.new_repository,
+                 "make one although the server has archived into another at this place, "
+                 "which is gone");
 
   CLI::App* check =
       command(&app, "check", "prove that archiving works, or tell what is wrong with it");
@@ -753,9 +756,10 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
       usage("--confirm goes with --destroy", {}, arguments.command);
     if (!arguments.destroy) keep_typed(argc, argv, arguments);
   }
-  arguments.typed_command = arguments.command == "init"
-                                ? typed_without(argc, argv, {}, {"--replace", "--configure-server"})
-                                : typed_without(argc, argv, {"--lineage"}, {});
+  arguments.typed_command =
+      arguments.command == "init"
+          ? typed_without(argc, argv, {}, {"--replace", "--configure-server", "--new-repository"})
+          : typed_without(argc, argv, {"--lineage"}, {});
   // Which clusters there are is asked, or which one goes is said: none need be chosen.
   if (arguments.command == "cluster list") arguments.sources.options.emplace("cluster", "main");
   if (arguments.command == "cluster remove" || arguments.command == "cluster rename")

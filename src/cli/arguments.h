@@ -35,6 +35,7 @@ struct Arguments {
   std::string typed_command;
   std::string lineage;  // "15-1", of who goes back to backups; empty: chosen
   bool encrypt = false, new_lineage = false, configure_server = false, replace = false;
+  bool new_repository = false;
   // backup
   std::string checkpoint = "fast";
   std::string label;

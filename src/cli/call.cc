@@ -68,31 +68,31 @@ repo::LineageChoice lineage_choice(const Call& call, std::string backup) {
           .command = call.arguments.typed_command};
 }
 
-std::string archive_command(const config::Settings& settings) {
-  return fmt::format("{} {} wal push %p", config::command_word(program_path()),
-                     settings.command_line_for_server());
-}
-
 namespace {
 
-std::string command_for_server(const config::Settings& settings, const Bytes16& repository_id,
-                               std::string_view words) {
-  const std::string pin = settings.is_set("repo.id")
+std::string server_command(const config::Settings& settings,
+                           const std::optional<Bytes16>& repository_id, std::string_view words) {
+  const std::string pin = !repository_id || settings.is_set("repo.id")
                               ? std::string()
-                              : fmt::format(" --repo-id {}", to_hex(repository_id.view()));
+                              : fmt::format(" --repo-id {}", to_hex(repository_id->view()));
   return fmt::format("{} {}{} {}", config::command_word(program_path()),
                      settings.command_line_for_server(), pin, words);
 }
 
 }  // namespace
 
+std::string archive_command(const config::Settings& settings,
+                            const std::optional<Bytes16>& repository_id) {
+  return server_command(settings, repository_id, "wal push %p");
+}
+
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id) {
-  return command_for_server(settings, repository_id, "wal get %f \"%p\"");
+  return server_command(settings, repository_id, "wal get %f \"%p\"");
 }
 
 // Its working directory is the data directory.
 std::string recovery_end_command(const config::Settings& settings, const Bytes16& repository_id) {
-  return command_for_server(settings, repository_id, "finish --recovery-ended .");
+  return server_command(settings, repository_id, "finish --recovery-ended .");
 }
 
 std::string archived_repository(const config::Settings& settings) {
@@ -121,7 +121,9 @@ std::optional<setup::ArchivePlace> archive_place_of(const std::string& command) 
         parse_arguments(static_cast<int>(line.size()), line.data(), system_clock());
     if (parsed.command != "wal push") return;
     const config::Settings settings = config::Settings::load(parsed.sources);
-    place = {.cluster = settings.cluster(), .repository = archived_repository(settings)};
+    place = {.cluster = settings.cluster(),
+             .repository = archived_repository(settings),
+             .id = settings.repository_id()};
   });
   return place;
 }

@@ -46,9 +46,12 @@ struct OpenRepository {
 // server. `call` must outlive it.
 repo::LineageChoice lineage_choice(const Call& call, std::string backup = {});
 
-// The text of archive_command, and of restore_command and recovery_end_command for one repository,
-// which is pinned by its id.
-std::string archive_command(const config::Settings& settings);
+// The text of archive_command, and of restore_command and recovery_end_command, for one repository,
+// which is pinned by its id: they neither fill nor follow another one that comes to lie in its
+// place. archive_command without an id: for a repository that is still to be made, and as earlier
+// versions wrote it.
+std::string archive_command(const config::Settings& settings,
+                            const std::optional<Bytes16>& repository_id);
 std::string restore_command(const config::Settings& settings, const Bytes16& repository_id);
 std::string recovery_end_command(const config::Settings& settings, const Bytes16& repository_id);
 // The repository that it archives into, told from every other; and where another command of this

@@ -12,15 +12,18 @@ namespace holdfast::cli {
 
 int run_check(const Call& call) {
   const config::Settings& settings = call.settings;
-  setup::CheckOptions options{.cluster = settings.cluster(),
-                              .conninfo = settings.text("cluster.conninfo"),
-                              .pgdata = settings.text("cluster.pgdata"),
-                              .archive_command = archive_command(settings),
-                              .tool_version = HOLDFAST_VERSION,
-                              .user = user_name(geteuid()),
-                              .read_only = call.arguments.read_only,
-                              .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
-                                  parse_duration(call.arguments.check_timeout))};
+  setup::CheckOptions options{
+      .cluster = settings.cluster(),
+      .conninfo = settings.text("cluster.conninfo"),
+      .pgdata = settings.text("cluster.pgdata"),
+      .archive_command =
+          [&](const std::optional<Bytes16>& id) { return archive_command(settings, id); },
+      .place_of = archive_place_of,
+      .tool_version = HOLDFAST_VERSION,
+      .user = user_name(geteuid()),
+      .read_only = call.arguments.read_only,
+      .archive_timeout = std::chrono::duration_cast<std::chrono::seconds>(
+          parse_duration(call.arguments.check_timeout))};
   const auto limit = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional(parse_duration(text));
   };

@@ -94,22 +94,25 @@ int run_init(const Call& call) {
     store::create_store(url, owner);
     return makes_key ? make_key_file(call, key_file, owner) : key;
   };
-  const setup::InitResult result =
-      setup::init({.cluster = settings.cluster(),
-                   .configured_clusters = settings.configured_clusters(),
-                   .config_file = settings.config_file(),
-                   .conninfo = settings.text("cluster.conninfo"),
-                   .pgdata = settings.text("cluster.pgdata"),
-                   .new_lineage = call.arguments.new_lineage,
-                   .key = key,
-                   .configure_server = call.arguments.configure_server,
-                   .archive_command = archive_command(settings),
-                   .repository = archived_repository(settings),
-                   .place_of = archive_place_of,
-                   .replace = call.arguments.replace,
-                   .typed_command = call.arguments.typed_command,
-                   .make_place = make_place},
-                  *target, call.reporter, call.stop);
+  const setup::InitResult result = setup::init(
+      {.cluster = settings.cluster(),
+       .configured_clusters = settings.configured_clusters(),
+       .config_file = settings.config_file(),
+       .conninfo = settings.text("cluster.conninfo"),
+       .pgdata = settings.text("cluster.pgdata"),
+       .new_lineage = call.arguments.new_lineage,
+       .key = key,
+       .configure_server = call.arguments.configure_server,
+       .expected_id = settings.repository_id(),
+       .new_repository = call.arguments.new_repository,
+       .archive_command =
+           [&](const std::optional<Bytes16>& id) { return archive_command(settings, id); },
+       .repository = archived_repository(settings),
+       .place_of = archive_place_of,
+       .replace = call.arguments.replace,
+       .typed_command = call.arguments.typed_command,
+       .make_place = make_place},
+      *target, call.reporter, call.stop);
   const std::string text =
       view::text(result, url, call.arguments.typed_command + " --configure-server");
   print(call, view::json(result), unless_quiet(call, true, text));

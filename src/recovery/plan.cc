@@ -56,15 +56,33 @@ class Planner {
   bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
   void find_abandoned(Plan& plan);
   void look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
+  void look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
+  // Of a timeline that is not named the commits decide whether it is the one that is meant.
+  bool is_led_by_time() const {
+    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime;
+  }
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
-  Time latest_time(const Way& way, const Reach& reach) const;
+  struct LastTimes {
+    Time last, latest;
+    bool prove(Time time) const { return last >= time || (latest >= time && !go_back()); }
+    bool go_back() const { return last + kTimeToPlace < latest; }
+  };
+  LastTimes last_times(const Way& way, const Reach& reach) const;
+  pg::Lsn archived_to(const Way& way) const;
+  TimeAnswer ask_server(const Way& way, pg::Lsn archived_to, std::optional<Time> seen) const;
+  TimeAnswer require_server_agrees(const Way& way, pg::Lsn archived_to, Time seen,
+                                   const Target& as_archived) const;
 
   // --- refusals
   void require_backup_wal(const Way& way, const Reach& reach) const;
   void require_time_reached(Plan& plan, const Way& way, const Reach& reach) const;
+  [[noreturn]] void throw_not_reached(std::string message, std::string detail,
+                                      const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
+  void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
+  bool had_taken_over(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -87,6 +105,9 @@ class Planner {
   const AskServer& ask_server_;
   const Purpose purpose_;
 };
+
+// How far back from the end of an abandoned timeline a commit is looked for.
+constexpr uint64_t kSegmentsOfBranch = 64;
 
 // Sentences of a hint, each on a line of its own, for commands stand at their ends.
 std::string lines(std::initializer_list<std::string> sentences) {
@@ -471,13 +492,57 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
   take(plan, way, reach);
 }
 
-// The latest time, up to the target's, that anything which was walked is of.
-Time Planner::latest_time(const Way& way, const Reach& reach) const {
-  const Time latest = std::max(way.backup.stop_time, reach.latest_time.value_or(Time::min()));
-  if (latest >= target_.time) return latest;
-  return std::max(latest, Survey(archive_, *way.path)
-                              .last_checkpoint_time(way.first, reach.last_segment)
-                              .value_or(Time::min()));
+// Of the times that anything which was walked is of, the last by its place, and the latest. A
+// checkpoint has the time at which it began, minutes before its place: it proves that its time was
+// reached, and is no sign that one before it was wrong.
+Planner::LastTimes Planner::last_times(const Way& way, const Reach& reach) const {
+  Moment last{.lsn = way.backup.stop_lsn, .time = way.backup.stop_time};
+  if (reach.last_moment && reach.last_moment->lsn > last.lsn) last = *reach.last_moment;
+  LastTimes times{.last = last.time,
+                  .latest = std::max(way.backup.stop_time, reach.latest_time.value_or(last.time))};
+  if (times.prove(target_.time)) return times;
+  const std::optional<Moment> checkpoint =
+      Survey(archive_, *way.path).last_checkpoint(way.first, reach.last_segment);
+  if (!checkpoint) return times;
+  times.latest = std::max(times.latest, checkpoint->time);
+  if (checkpoint->lsn > last.lsn) times.last = std::max(times.last, checkpoint->time);
+  return times;
+}
+
+// The end of the archived WAL on that way, or of what lies before a hole in it.
+pg::Lsn Planner::archived_to(const Way& way) const {
+  const std::optional<pg::SegmentName> hole = way.path->first_hole(way.first);
+  const uint64_t number = hole ? hole->segment_number : way.path->last().value_or(way.first);
+  pg::Lsn end = std::max(pg::start_lsn(number, archive_.segment_size()), way.backup.stop_lsn);
+  if (const std::optional<PathSegment> segment = way.path->at(number))
+    unreadable_of(
+        [&] { end = std::max(end, Survey(archive_, *way.path).info(*segment).last_record_end); });
+  return end;
+}
+
+TimeAnswer Planner::ask_server(const Way& way, pg::Lsn archived_to,
+                               std::optional<Time> seen) const {
+  if (!ask_server_) return {.told = "No server that could tell was asked."};
+  if (way.path->limit()) archived_to = std::min(archived_to, *way.path->limit());
+  return ask_server_({.timeline = sources_.history().timeline(),
+                      .archived_to = archived_to,
+                      .time = target_.time,
+                      .exclusive = target_.exclusive,
+                      .seen = seen});
+}
+
+// The archive has what is later than the target. That nothing up to it came behind that is told by
+// clocks alone; the server, where it answers, knows.
+TimeAnswer Planner::require_server_agrees(const Way& way, pg::Lsn archived_to, Time seen,
+                                          const Target& as_archived) const {
+  TimeAnswer answer = ask_server(way, archived_to, seen);
+  if (answer.says == TimeAnswer::Says::kNotReached)
+    throw_not_reached(
+        fmt::format("the archived WAL may lack transactions up to {}", to_local(target_.time)),
+        fmt::format("It has a time of {}, and it ends at {}. {} A clock was wrong.", to_local(seen),
+                    to_string(archived_to), answer.told),
+        as_archived);
+  return answer;
 }
 
 // WAL is missing, or does not join, and what proves that the time was reached lies before that. The
@@ -485,15 +550,18 @@ Time Planner::latest_time(const Way& way, const Reach& reach) const {
 bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) const {
   // Of minimal WAL no time proves what it left out.
   if (reach.broken && reach.broken->kind == Reach::Break::Kind::kMinimal) return false;
-  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn ||
-      latest_time(way, reach) < target_.time)
-    return false;
+  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn) return false;
+  const LastTimes times = last_times(way, reach);
+  if (!times.prove(target_.time)) return false;
   const std::optional<pg::Lsn> last =
       Survey(archive_, *way.path).last_complete_record_before(reach.last_segment + 1);
   if (!last || *last < way.backup.stop_lsn) return false;
   plan.target.kind = TargetKind::kLsn;
   plan.target.lsn = *last;
   plan.target.exclusive = false;
+  Target before = nearest(TargetKind::kLsn);
+  before.lsn = *last;
+  require_server_agrees(way, reach.end_lsn, times.latest, before);
   take(plan, way, reach);
   const std::string why =
       reach.broken
@@ -529,6 +597,7 @@ void Planner::find_abandoned(Plan& plan) {
 
 void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const {
   const uint64_t first = std::max(segment_of(fork), uint64_t{1});
+  if (!is_led_by_time()) return look_at_end_of_branch(plan, history, fork);
   const WalPath path(archive_, history, first);
   if (!path.last() || path.timeline() != history.timeline()) return;
   Survey survey(archive_, path);
@@ -550,55 +619,111 @@ void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg:
   }
 }
 
+// For a place it is named alone: what lies between its fork and its end is not read.
+void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history,
+                                    pg::Lsn fork) const {
+  const std::optional<uint64_t> last = archive_.last_segment(history.timeline());
+  for (uint64_t back = 0; last && back < std::min(kSegmentsOfBranch, *last); ++back) {
+    const std::optional<repo::WalSegmentInfo> info = archive_.segment_info(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = history.timeline(), .segment_number = *last - back}});
+    if (!info || info->readable_end <= fork) return;
+    if (info->commits.count == 0) continue;
+    if (info->commits.last_lsn >= fork)
+      plan.abandoned.push_back({.timeline = history.timeline(),
+                                .forked_at = fork,
+                                .last_commit = info->commits.last_time,
+                                .last_commit_meant = {}});
+    return;
+  }
+}
+
 // The newest timeline is followed because it usually is the one that went on. Where another one
 // has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
-  if (target_.timeline ||
-      (target_.kind != TargetKind::kLatest && target_.kind != TargetKind::kTime))
-    return;
-  const pg::TimelineHistory& chosen = sources_.history();
+  if (target_.timeline || !is_led_by_time()) return;
   Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
-    // The target may lie between the moment at which the chosen timeline began and its first
-    // commit: then it is the one that was there.
-    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end) {
-      const pg::Lsn start = chosen.start_of(chosen.timeline()).value_or(pg::Lsn{});
-      const WalPath path(archive_, chosen, std::max(segment_of(start), uint64_t{1}));
-      const std::optional<Time> began = Survey(archive_, path).time_of_beginning(start);
-      if (began && *began <= target_.time && *branch.last_commit_meant <= *began) continue;
-    }
-    Target stay = target_, other = target_;
-    stay.timeline = chosen.timeline();
-    other.timeline = branch.timeline;
-    const auto works = [&](const Target& target) {
-      return can_be_planned(repository_, lineage_, target, ask_server_);
-    };
-    if (!works(other)) other.backup.clear();
-    const std::string parting = fmt::format(
-        "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
-        "timeline {} it is of {}",
-        to_string(branch.forked_at), to_string(chosen.timeline()),
-        plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
-        to_string(branch.timeline), to_local(*branch.last_commit_meant));
-    // Which backup was named decides, and so does that no other leads there.
-    if (!target_.backup.empty() || !works(other)) {
-      plan.warnings.push_back(
-          fmt::format("timeline {} has later commits than timeline {}, which is "
-                      "followed. {}.",
-                      to_string(branch.timeline), to_string(chosen.timeline()), parting));
+    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end && had_taken_over(branch))
       continue;
-    }
-    throw_unreachable(
-        fmt::format("timeline {} has later commits than timeline {}, which would be followed",
-                    to_string(branch.timeline), to_string(chosen.timeline())),
-        parting + ": only one of them can be recovered.",
-        lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
-                           command_for(stay)),
-               fmt::format("To go along timeline {}: {}", to_string(branch.timeline),
-                           command_for(other))}));
+    refuse_abandoned(plan, branch);
   }
+}
+
+// The target may lie between the moment at which one of the timelines that are followed from the
+// parting on began and its first commit: then it is the one that was there.
+bool Planner::had_taken_over(const AbandonedBranch& branch) const {
+  const pg::TimelineHistory& chosen = sources_.history();
+  std::vector<pg::TimelineId> timelines = {chosen.timeline()};
+  for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
+    timelines.push_back(entry.timeline);
+  return std::ranges::any_of(timelines, [&](pg::TimelineId timeline) {
+    const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
+    if (!start.is_valid() || start < branch.forked_at) return false;
+    const uint64_t number = segment_of(start);
+    const std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
+    if (!path) return false;
+    const std::optional<Time> began = Survey(archive_, *path).time_of_beginning(start);
+    return began && *began <= target_.time && *branch.last_commit_meant <= *began;
+  });
+}
+
+void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {
+  const pg::TimelineHistory& chosen = sources_.history();
+  Target stay = target_, other = target_;
+  stay.timeline = chosen.timeline();
+  other.timeline = branch.timeline;
+  const auto works = [&](const Target& target) {
+    return can_be_planned(repository_, lineage_, target, ask_server_);
+  };
+  const std::string parting = fmt::format(
+      "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
+      "timeline {} it is of {}",
+      to_string(branch.forked_at), to_string(chosen.timeline()),
+      plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
+      to_string(branch.timeline), to_local(*branch.last_commit_meant));
+  const bool other_works = works(other);
+  // Which backup was named decides, where it leads to this one alone.
+  if (!target_.backup.empty() && !other_works) {
+    plan.warnings.push_back(
+        fmt::format("timeline {} has later commits than timeline {}, which is "
+                    "followed. {}.",
+                    to_string(branch.timeline), to_string(chosen.timeline()), parting));
+    return;
+  }
+  const bool is_led_to = other_works || sources_.has_backup_for(branch.timeline);
+  const std::optional<std::string> deleted =
+      is_led_to ? std::nullopt : sources_.deleted_backup_for(branch.timeline);
+  std::string way_there;
+  if (other_works)
+    way_there =
+        fmt::format("To go along timeline {}: {}", to_string(branch.timeline), command_for(other));
+  else if (is_led_to)
+    way_there = fmt::format("What keeps timeline {} from being recovered, this tells: {}",
+                            to_string(branch.timeline), command_for(other));
+  else if (deleted)
+    way_there = fmt::format(
+        "A backup that leads to timeline {} was deleted. Until an expiry takes it, it can be had "
+        "back: holdfast backup undelete {}",
+        to_string(branch.timeline), *deleted);
+  else
+    way_there = fmt::format(
+        "While the server of timeline {} runs, a backup of it makes that one recoverable: holdfast "
+        "backup",
+        to_string(branch.timeline));
+  throw_unreachable(
+      fmt::format("timeline {} has later commits than timeline {}, which would be followed",
+                  to_string(branch.timeline), to_string(chosen.timeline())),
+      fmt::format("{}: {}.", parting,
+                  is_led_to ? "only one of them can be recovered"
+                            : fmt::format("what is on timeline {} would be left behind, for no "
+                                          "backup leads there",
+                                          to_string(branch.timeline))),
+      lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
+                         command_for(stay)),
+             way_there}));
 }
 
 // When recovery ends the server takes the first id behind its timeline whose history file is not in
@@ -629,7 +754,11 @@ void Planner::plan_immediate(Plan& plan) {
   std::optional<repo::Backup> backup =
       sources_.newest_backup([](const repo::Backup&) { return true; });
   plan.why_this_backup = target_.backup.empty() ? "It is the newest." : "It was named.";
-  const Way way = sources_.way_from(std::move(*backup));
+  // The server must see a record behind the backup's end.
+  const uint64_t until = pg::last_segment_before_end(backup->stop_lsn, archive_.segment_size()) + 1;
+  std::optional<Way> near = sources_.way_up_to(*backup, until);
+  const bool is_near = near.has_value();
+  const Way way = is_near ? *std::move(near) : sources_.way_from(std::move(*backup));
   const Reach reach = Survey(archive_, *way.path).to_backup_end(way.first, way.backup.stop_lsn);
   require_backup_wal(way, reach);
   take(plan, way, reach);
@@ -638,8 +767,12 @@ void Planner::plan_immediate(Plan& plan) {
   // A backup of a standby can end where the archive does. The server stops before the first record
   // behind the backup; where there is none it reads on and fails. The last record is the same
   // place.
-  const Reach end = Survey(archive_, *way.path).to_the_end(way.first);
-  if (!end.last_record.is_valid() || end.last_record >= way.backup.stop_lsn) return;
+  const auto look_behind = [&](const Way& from) {
+    return Survey(archive_, *from.path).to_lsn(from.first, from.backup.stop_lsn);
+  };
+  Reach end = look_behind(way);
+  if (!end.found && is_near) end = look_behind(sources_.way_from(way.backup));
+  if (end.found || !end.last_record.is_valid() || end.last_record >= way.backup.stop_lsn) return;
   plan.target.kind = TargetKind::kLsn;
   plan.target.lsn = end.last_record;
 }
@@ -678,6 +811,10 @@ void Planner::plan_time(Plan& plan) {
     }
     if (reach.hole) throw_hole(way, *reach.hole);
     if (reach.found) {
+      Target there = nearest(TargetKind::kLsn);
+      there.lsn = reach.stop_lsn;
+      there.exclusive = true;
+      require_server_agrees(way, archived_to(way), *reach.stop_time, there);
       take(plan, way, reach);
       return warn_of_clocks(plan, way, reach, later);
     }
@@ -703,35 +840,44 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
   refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   const std::string to_the_end =
       fmt::format("no transaction after {} is archived", to_local(target_.time));
-  const Time latest = latest_time(way, reach);
-  if (latest >= target_.time) {
-    plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
-    return;
-  }
-  TimeAnswer answer{.told = "No server that could tell was asked."};
-  pg::Lsn archived_to = std::max(reach.end_lsn, way.backup.stop_lsn);
-  if (way.path->limit()) archived_to = std::min(archived_to, *way.path->limit());
-  if (ask_server_)
-    answer = ask_server_({.timeline = sources_.history().timeline(),
-                          .archived_to = archived_to,
-                          .time = target_.time,
-                          .exclusive = target_.exclusive});
-  if (answer.is_reached) {
+  const LastTimes times = last_times(way, reach);
+  const pg::Lsn end = std::max(reach.end_lsn, way.backup.stop_lsn);
+  const Target latest = nearest(TargetKind::kLatest);
+  const bool is_proven = times.prove(target_.time);
+  const TimeAnswer answer = is_proven ? require_server_agrees(way, end, times.latest, latest)
+                                      : ask_server(way, end, std::nullopt);
+  if (answer.says == TimeAnswer::Says::kReached) {
     plan.notes.push_back(
         fmt::format("{}, and the server has ended none up to then: recovery goes "
                     "to the end of the archived WAL",
                     to_the_end));
     return;
   }
-  throw_unreachable(
+  if (is_proven) {
+    plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
+    return;
+  }
+  throw_not_reached(
       fmt::format("the archived WAL does not reach {}", to_local(target_.time)),
-      fmt::format("The last that is known of it is of {}, and it ends at {}. Transactions that "
+      fmt::format("The last that is known of it is of {}{}, and it ends at {}. Transactions that "
                   "ended up to the target may be missing. {}",
-                  to_local(latest), to_string(archived_to), answer.told),
+                  to_local(times.last),
+                  times.go_back() ? fmt::format(" (before it lies a time of {}: a clock was wrong)",
+                                                to_local(times.latest))
+                                  : "",
+                  to_string(way.path->limit() ? std::min(end, *way.path->limit()) : end),
+                  answer.told),
+      latest);
+}
+
+void Planner::throw_not_reached(std::string message, std::string detail,
+                                const Target& as_archived) const {
+  throw_unreachable(
+      std::move(message), std::move(detail),
       lines({fmt::format("If the server still runs, let it archive what it wrote (SELECT "
                          "pg_switch_wal()), then run this again: {}",
                          command_for(target_)),
-             hint_if_it_works("To take what is archived", nearest(TargetKind::kLatest))}));
+             hint_if_it_works("To take what is archived", as_archived)}));
 }
 
 // The server stops at the first transaction that is later than the target, in the order of the WAL.
@@ -739,15 +885,30 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
 void Planner::warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                              const std::vector<repo::Backup>& later) const {
   Target by_lsn = nearest(TargetKind::kLsn);
-  if (const std::optional<pg::TransactionEnd> end =
-          Survey(archive_, *way.path)
-              .find_earlier_behind(reach.stop_lsn, target_.time, target_.exclusive)) {
-    by_lsn.lsn = end->lsn;
+  Survey::Behind behind;
+  // What is damaged behind the target does not keep it from being recovered.
+  if (const std::optional<Error> damage = damage_of([&] {
+        behind = Survey(archive_, *way.path)
+                     .look_behind({.lsn = reach.stop_lsn, .time = *reach.stop_time}, target_.time,
+                                  target_.exclusive);
+      }))
+    plan.notes.push_back(fmt::format("whether times go back behind the target cannot be told: {}",
+                                     damage->message()));
+  if (behind.meant) {
+    by_lsn.lsn = behind.meant->lsn;
     plan.warnings.push_back(fmt::format(
         "commit times go back: recovery stops at {}, before a transaction that is later than the "
         "target, but transactions up to the target lie behind it, the last at {}. If they are "
         "wanted: {}",
-        to_string(reach.stop_lsn), to_string(end->lsn), command_for(by_lsn)));
+        to_string(reach.stop_lsn), to_string(behind.meant->lsn), command_for(by_lsn)));
+  } else if (behind.fall) {
+    by_lsn.lsn = behind.fall->from;
+    plan.warnings.push_back(fmt::format(
+        "commit times go back: recovery stops at {}, before a transaction of {}, but behind it "
+        "lies one of {}: a clock was ahead, and what was committed meanwhile may be meant. With "
+        "it: {}",
+        to_string(reach.stop_lsn), to_local(*reach.stop_time), to_local(behind.fall->to),
+        command_for(by_lsn)));
   }
   for (const repo::Backup& backup : later) {
     if (backup.stop_lsn > reach.stop_lsn) continue;
@@ -779,6 +940,12 @@ void Planner::plan_lsn(Plan& plan) {
                              ? fmt::format("It is the newest that ended before the target, at {}.",
                                            to_string(backup->stop_lsn))
                              : "It was named.";
+  if (const std::optional<Way> near = sources_.way_up_to(*backup, segment_of(target_.lsn) + 1);
+      near && (!near->path->limit() || target_.lsn < *near->path->limit())) {
+    const Reach reach = Survey(archive_, *near->path).to_lsn(near->first, target_.lsn);
+    if (reach.found) return take(plan, *near, reach);
+  }
+  // The target lies at the archive's end or behind it, or something is wrong before it.
   const Way way = sources_.way_from(std::move(*backup));
   Survey survey(archive_, *way.path);
   const std::optional<pg::Lsn> limit = way.path->limit();

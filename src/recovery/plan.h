@@ -3,7 +3,8 @@
 //
 // Everything is read from the repository alone: commit objects, history files, and the metadata of
 // the WAL segments from the backup's start to the end of the chosen timeline (one listing and one
-// small read each; memory does not grow with them). A plan that was made can be carried out: a
+// small read each; memory does not grow with them), for an LSN and a backup's end to the segment
+// behind it: how much lies farther behind plays no part. A plan that was made can be carried out: a
 // target that cannot be reached is refused here, before a byte is written, with the nearest that
 // can.
 //
@@ -14,8 +15,10 @@
 //
 // A time target stops the server at the first commit or abort that is later, wherever that stands.
 // Where none is archived the time is reached if a record of that time or a later one is (a
-// transaction's end, a checkpoint, a restore point), or if the server that still runs proves that
-// it ended nothing else up to then: it is carried out as kLatest. Any other is refused. What is
+// transaction's end, a checkpoint, a restore point) and none behind it is of an earlier one, or if
+// the server that still runs proves that it ended nothing else up to then: it is carried out as
+// kLatest. Any other is refused. A time is no place, for a clock may have been ahead: a server that
+// answers is asked whatever the archive says, and what it has ended up to then refuses. What is
 // reached so before a hole, or before a segment that does not join, is carried out as the LSN of
 // the last record there: the server would look for a later transaction behind it. A restore point
 // whose name was used again is carried out as the LSN of the newest one.
@@ -70,8 +73,9 @@ struct Plan {
   pg::TimelineId timeline;       // the decimal recovery_target_timeline
   std::vector<WalRange> ranges;  // in order of replay
   std::optional<WalTail> tail;   // behind them
-  std::vector<WalRange> absent;  // holes behind the target, which do not matter to it
-  uint64_t segments = 0;         // the tail included
+  std::vector<WalRange>
+      absent;             // holes behind the target, which do not matter to it: as far as seen
+  uint64_t segments = 0;  // the tail included
   uint64_t stored_wal_bytes = 0;
   pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
                     // known
@@ -96,10 +100,16 @@ struct TimeQuestion {
   pg::Lsn archived_to;
   Time time;
   bool exclusive = false;
+  std::optional<Time> seen = {};  // an archived one, which is as late or later
 };
 struct TimeAnswer {
-  bool is_reached = false;  // it proves that it has not, and the time is past
-  std::string told;         // a sentence
+  enum class Says : uint8_t {
+    kNothing,
+    kReached,     // it proves that it has not, and the time is past
+    kNotReached,  // it has, or by its own clock what was seen is yet to come
+  };
+  Says says = Says::kNothing;
+  std::string told;  // a sentence
 };
 using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 

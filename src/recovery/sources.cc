@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "repo/backup_order.h"
+#include "repo/marks.h"
 #include "repo/needed_wal.h"
 
 namespace holdfast::recovery {
@@ -179,6 +180,29 @@ std::optional<repo::Backup> Sources::oldest_backup() const {
   return std::nullopt;
 }
 
+bool Sources::leads_to(const repo::Backup& backup, pg::TimelineId timeline) const {
+  const auto history = std::ranges::find(histories_, timeline, &pg::TimelineHistory::timeline);
+  return history != histories_.end() && history->is_ancestor(backup.stop_timeline, backup.stop_lsn);
+}
+
+bool Sources::has_backup_for(pg::TimelineId timeline) const {
+  return std::ranges::any_of(backup_ids_, [&](const std::string& id) {
+    const std::optional<repo::Backup> backup = read_usable(id);
+    return backup && leads_to(*backup, timeline);
+  });
+}
+
+std::optional<std::string> Sources::deleted_backup_for(pg::TimelineId timeline) const {
+  std::optional<repo::Backup> found;
+  for (const auto& [id, mark] : repo::read_deletions(repository_, lineage_.name)) {
+    std::optional<repo::Backup> backup;
+    unreadable_of([&] { backup = repo::read_commit(repository_, lineage_.name, id); });
+    if (backup && leads_to(*backup, timeline) && (!found || found->stop_lsn < backup->stop_lsn))
+      found = std::move(backup);
+  }
+  return found ? std::optional(found->id) : std::nullopt;
+}
+
 // The same command with everything left to be chosen.
 std::string Sources::without_timeline() const {
   Target target = target_;
@@ -265,6 +289,13 @@ Way Sources::way_from(repo::Backup backup) const {
       .backup = std::move(backup),
       .path = std::make_unique<WalPath>(archive_, *history_, first, left_, target_.own_partials),
       .first = first};
+}
+
+std::optional<Way> Sources::way_up_to(const repo::Backup& backup, uint64_t until) const {
+  const uint64_t first = segment_of(backup.start_lsn);
+  std::optional<WalPath> path = WalPath::up_to(archive_, *history_, first, until);
+  if (!path) return std::nullopt;
+  return Way{.backup = backup, .path = std::make_unique<WalPath>(std::move(*path)), .first = first};
 }
 
 std::optional<pg::TimelineId> Sources::find_elsewhere(

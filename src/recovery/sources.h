@@ -62,6 +62,13 @@ class Sources {
       const std::function<bool(const repo::Backup&)>& serves) const;
   std::optional<repo::Backup> oldest_backup() const;
   Way way_from(repo::Backup backup) const;
+  // The same up to that segment, whatever lies behind it; nullopt: not all of it is archived.
+  std::optional<Way> way_up_to(const repo::Backup& backup, uint64_t until) const;
+
+  // Whether any backup that can be used leads to that timeline; and the newest that was deleted and
+  // does.
+  bool has_backup_for(pg::TimelineId timeline) const;
+  std::optional<std::string> deleted_backup_for(pg::TimelineId timeline) const;
 
   // The newest other timeline on which `has` finds something.
   std::optional<pg::TimelineId> find_elsewhere(
@@ -74,6 +81,7 @@ class Sources {
   void choose_timeline();
   std::string without_timeline() const;
   std::optional<repo::Backup> read_usable(const std::string& id) const;
+  bool leads_to(const repo::Backup& backup, pg::TimelineId timeline) const;
   void tell_once(std::string note) const;
   // Why the WAL that a backup was taken with is not served any more; nullopt: it is.
   std::optional<std::string> taken_wal_of(const repo::Backup& backup) const;

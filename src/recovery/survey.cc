@@ -39,6 +39,23 @@ pg::Lsn lsn_of(const pg::WalEvent& event) {
   return std::visit([](const auto& e) { return e.lsn; }, event);
 }
 
+void take_times(const repo::WalSegmentInfo& here, Reach& reach) {
+  std::optional<Moment> last;
+  const auto take = [&](Moment moment) {
+    if (!last || last->lsn < moment.lsn) last = moment;
+  };
+  if (here.commits.count > 0) {
+    reach.last_commit = here.commits.last_time;
+    raise_to(reach.latest_time, here.commits.highest_time);
+    take({.lsn = here.commits.last_lsn, .time = here.commits.last_time});
+  }
+  for (const repo::WalRestorePoint& point : here.restore_points) {
+    raise_to(reach.latest_time, point.time);
+    take({.lsn = point.lsn, .time = point.time});
+  }
+  if (last) reach.last_moment = last;
+}
+
 }  // namespace
 
 repo::WalSegmentInfo Survey::info(const PathSegment& segment) const {
@@ -124,12 +141,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
       reach.hole.reset();
       return reach;
     }
-    if (here.commits.count > 0) {
-      reach.last_commit = here.commits.last_time;
-      raise_to(reach.latest_time, here.commits.highest_time);
-    }
-    for (const repo::WalRestorePoint& point : here.restore_points)
-      raise_to(reach.latest_time, point.time);
+    take_times(here, reach);
     if (here.last_record_end.is_valid()) {
       reach.end_lsn = here.last_record_end;
       // An unfinished record is none; the one before it is in the same segment only if it began
@@ -224,6 +236,7 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
   });
   if (!reach.found) return reach;
   reach.stop_lsn = reach.end_lsn = stop->lsn;
+  reach.stop_time = stop->time;
   if (last_commit) reach.last_commit = last_commit;
   std::erase_if(reach.tablespaces,
                 [&](const repo::WalTablespace& created) { return created.lsn > stop->lsn; });
@@ -231,14 +244,15 @@ Reach Survey::to_time(uint64_t first, Time time, bool exclusive) {
 }
 
 // The newest first: the time of the newest is the latest, but for clocks.
-std::optional<Time> Survey::last_checkpoint_time(uint64_t first, uint64_t last) {
+std::optional<Moment> Survey::last_checkpoint(uint64_t first, uint64_t last) {
   for (uint64_t number = last; number >= first && number + kSegmentsSearched > last; --number) {
     const std::optional<repo::WalSegmentInfo> here = info_at(number);
     if (!here) continue;
-    std::optional<Time> found;
+    std::optional<Moment> found;
     for (const pg::WalEvent& event : read_events_of(*here, number)) {
       const std::optional<Time> time = checkpoint_time(event);
-      if (time && !(path_.limit() && lsn_of(event) >= *path_.limit())) found = time;
+      if (time && !(path_.limit() && lsn_of(event) >= *path_.limit()))
+        found = Moment{.lsn = lsn_of(event), .time = *time};
     }
     if (found || number == 0) return found;
   }
@@ -254,28 +268,39 @@ std::optional<Time> Survey::time_of_beginning(pg::Lsn start) {
   return std::nullopt;
 }
 
-std::optional<pg::TransactionEnd> Survey::find_earlier_behind(pg::Lsn stop, Time time,
-                                                              bool exclusive) {
-  std::optional<pg::TransactionEnd> found;
-  auto look_into = [&](const repo::WalSegmentInfo& here, uint64_t number) {
+Survey::Behind Survey::look_behind(Moment stop, Time time, bool exclusive) {
+  Behind behind;
+  pg::Lsn last = stop.lsn;  // of the transactions that were passed
+  const auto look_into = [&](const repo::WalSegmentInfo& here, uint64_t number) {
+    bool is_any_meant = false;
     for (const pg::WalEvent& event : read_events_of(here, number)) {
       const auto* end = std::get_if<pg::TransactionEnd>(&event);
-      if (end != nullptr && end->lsn > stop && !is_later(end->time, time, exclusive) &&
-          !(path_.limit() && end->lsn >= *path_.limit()))
-        found = *end;
+      if (end == nullptr || end->lsn <= last || (path_.limit() && end->lsn >= *path_.limit()))
+        continue;
+      if (!is_later(end->time, time, exclusive)) {
+        behind.meant = *end;
+        is_any_meant = true;
+      }
+      if (!behind.fall && end->time + kTimeToPlace < stop.time)
+        behind.fall = {.from = last, .to = end->time};
+      last = end->lsn;
     }
+    return is_any_meant;
   };
-  uint64_t number = pg::segment_of(stop, archive_.segment_size());
+  uint64_t number = pg::segment_of(stop.lsn, archive_.segment_size());
   uint64_t searched_to = number + kSegmentsSearched;
   for (; number <= searched_to; ++number) {
     const std::optional<repo::WalSegmentInfo> here = info_at(number);
     if (!here) break;
-    if (here->commits.count == 0 || is_later(here->commits.lowest_time, time, exclusive)) continue;
-    look_into(*here, number);
-    if (found && pg::segment_of(found->lsn, archive_.segment_size()) == number)
+    if (here->commits.count == 0) continue;
+    const bool may_hold_meant = !is_later(here->commits.lowest_time, time, exclusive);
+    const bool may_fall = !behind.fall && here->commits.lowest_time + kTimeToPlace < stop.time;
+    if (!may_hold_meant && !may_fall)
+      last = std::max(last, here->commits.last_lsn);
+    else if (look_into(*here, number))
       searched_to = number + kSegmentsSearched;
   }
-  return found;
+  return behind;
 }
 
 std::optional<uint64_t> Survey::next_xid_before(pg::Lsn lsn, uint64_t first) const {

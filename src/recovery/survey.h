@@ -17,13 +17,23 @@
 
 namespace holdfast::recovery {
 
+// How long a transaction may take from its time, which is read first, to its record's place in the
+// WAL. Where times go back by more a clock was wrong.
+inline constexpr Microseconds kTimeToPlace = std::chrono::seconds(1);
+
+struct Moment {
+  pg::Lsn lsn;
+  Time time;
+};
+
 // Where the server will stop, and what it has replayed by then.
 struct Reach {
-  bool found = false;         // the target's record; else the WAL was read to its end, or to a hole
-  pg::Lsn stop_lsn;           // found: of the record at which it stops
-  pg::Lsn end_lsn;            // of the last record that was seen; found: of what is replayed
-  pg::Lsn last_record;        // the start of the last record that is complete
-  uint64_t last_segment = 0;  // the last that is needed
+  bool found = false;  // the target's record; else the WAL was read to its end, or to a hole
+  pg::Lsn stop_lsn;    // found: of the record at which it stops
+  std::optional<Time> stop_time;  // found by a time: its own
+  pg::Lsn end_lsn;                // of the last record that was seen; found: of what is replayed
+  pg::Lsn last_record;            // the start of the last record that is complete
+  uint64_t last_segment = 0;      // the last that is needed
   std::optional<Time> last_commit;
   std::optional<pg::SegmentName> hole;
   // Two archived segments in a row of which the second is not reached from the first: the walk
@@ -42,8 +52,10 @@ struct Reach {
   std::optional<Break> broken;
   // Found, in a segment that has such a place: the target may lie behind it.
   std::optional<Break> minimal;
-  // The latest time in the metadata of what was walked: of transactions' ends and restore points.
+  // Of the times in the metadata of what was walked, which are those of transactions' ends and
+  // restore points, the latest, and the one that stands last.
   std::optional<Time> latest_time;
+  std::optional<Moment> last_moment;
   uint64_t segments = 0;
   repo::ParameterFloors floors;
   std::vector<repo::WalTablespace> tablespaces;
@@ -63,15 +75,24 @@ class Survey {
   // All segments up to the one that holds the byte before `end`.
   Reach to_backup_end(uint64_t first, pg::Lsn end);
 
-  // The time of the last checkpoint, or end of a recovery, in [first, last]; nullopt where none is
-  // found near its end.
-  std::optional<Time> last_checkpoint_time(uint64_t first, uint64_t last);
+  // The last checkpoint, or end of a recovery, in [first, last]; nullopt where none is found near
+  // its end.
+  std::optional<Moment> last_checkpoint(uint64_t first, uint64_t last);
   // When the recovery ended that began the timeline of the segment which holds `start`.
   std::optional<Time> time_of_beginning(pg::Lsn start);
-  // The last transaction that ended at or before `time` (exclusive: before it) although it lies
-  // behind `stop`, where one ended that is later: a clock was set back. Looks as far as that goes
-  // on, and some segments farther.
-  std::optional<pg::TransactionEnd> find_earlier_behind(pg::Lsn stop, Time time, bool exclusive);
+  // Where times go back behind a transaction that is later than `time`: a clock was set right.
+  // Looks as far as transactions up to `time` lie there, and some segments farther.
+  struct Behind {
+    // The last that ended at or before `time` (exclusive: before it).
+    std::optional<pg::TransactionEnd> meant;
+    // The last one before times first go back to one that is earlier than the stop's, and that.
+    struct Fall {
+      pg::Lsn from;
+      Time to;
+    };
+    std::optional<Fall> fall;
+  };
+  Behind look_behind(Moment stop, Time time, bool exclusive);
 
   // The newest end of that transaction, and the newest restore point of that name, in [first,
   // last]; newest segments are read first. Where the id has an epoch, the checkpoint before the end

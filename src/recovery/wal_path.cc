@@ -45,36 +45,58 @@ std::vector<pg::TimelineHistory> read_histories(const repo::WalArchive& archive,
   return histories;
 }
 
-// From the newest timeline to the oldest: each gives its segments up to where the newer one takes
-// over.
 WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
                  uint64_t first_segment, const LeftAt& left, std::span<const Bytes16> own_partials)
-    : size_(archive.segment_size()), history_(history), timeline_(history.timeline()) {
+    : WalPath(archive.segment_size(), history) {
+  const bool found_any =
+      list(archive, first_segment, kNoEnd, [&](pg::TimelineId timeline, uint64_t first) {
+        timeline_ = timeline;
+        find_tail(archive, runs_.empty() ? first : runs_.back().last + 1, own_partials);
+        return !runs_.empty() || tail_;
+      });
+  if (found_any) find_missing_end(archive, first_segment, left);
+}
+
+std::optional<WalPath> WalPath::up_to(const repo::WalArchive& archive,
+                                      const pg::TimelineHistory& history, uint64_t first_segment,
+                                      uint64_t until) {
+  WalPath path(archive.segment_size(), history);
+  const bool found_any =
+      path.list(archive, first_segment, until + 1, [&](pg::TimelineId timeline, uint64_t first) {
+        bool has_any = false;
+        archive.for_each_entry(timeline, first, [&](const repo::WalArchive::Entry& entry) {
+          has_any = entry.file.kind != pg::WalFileKind::kBackupHistory;
+          return !has_any;
+        });
+        return has_any;
+      });
+  if (!found_any || path.last() != until || path.first_hole(first_segment)) return std::nullopt;
+  return path;
+}
+
+bool WalPath::list(const repo::WalArchive& archive, uint64_t first_segment, uint64_t end,
+                   const HasWal& has_wal) {
   std::vector<pg::TimelineId> timelines;
-  for (const pg::TimelineHistoryEntry& entry : history.ancestors())
+  for (const pg::TimelineHistoryEntry& entry : history_.ancestors())
     timelines.push_back(entry.timeline);
-  timelines.push_back(history.timeline());
+  timelines.push_back(history_.timeline());
 
   bool found_any = false;  // a newer timeline has WAL
-  uint64_t end = kNoEnd;   // where the newer one takes over
   for (auto timeline = timelines.rbegin(); timeline != timelines.rend(); ++timeline) {
-    const pg::Lsn switch_lsn = history.start_of(*timeline).value_or(pg::Lsn{});
+    const pg::Lsn switch_lsn = history_.start_of(*timeline).value_or(pg::Lsn{});
     // A line that the path passes by: it was left again before it began.
-    if (const std::optional<pg::Lsn> left_at = history.switch_point_of(*timeline);
+    if (const std::optional<pg::Lsn> left_at = history_.switch_point_of(*timeline);
         left_at && *left_at <= switch_lsn && switch_lsn.is_valid())
       continue;
     const uint64_t own_first = std::max(pg::segment_of(switch_lsn, size_), uint64_t{1});
     const uint64_t first = std::max(own_first, first_segment);
-    if (first < end) {
-      std::vector<WalRange> newer = std::exchange(runs_, {});
-      list_runs(archive, *timeline, first, end);
-      if (!found_any) {
-        timeline_ = *timeline;
-        find_tail(archive, runs_.empty() ? first : runs_.back().last + 1, own_partials);
-        found_any = !runs_.empty() || tail_;
-      }
-      runs_.insert(runs_.end(), newer.begin(), newer.end());
+    std::vector<WalRange> newer = std::exchange(runs_, {});
+    if (first < end) list_runs(archive, *timeline, first, end);
+    if (!found_any && has_wal(*timeline, first)) {
+      timeline_ = *timeline;
+      found_any = true;
     }
+    runs_.insert(runs_.end(), newer.begin(), newer.end());
     if (first_segment >= own_first && found_any) break;
     if (found_any)
       end = std::min(end, own_first);
@@ -82,11 +104,10 @@ WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& his
       limit_ = limit_ ? std::min(*limit_, switch_lsn) : switch_lsn;
   }
   if (!found_any) {
-    timeline_ = history.timeline();
+    timeline_ = history_.timeline();
     limit_.reset();
-  } else {
-    find_missing_end(archive, first_segment, left);
   }
+  return found_any;
 }
 
 void WalPath::find_missing_end(const repo::WalArchive& archive, uint64_t first_segment,

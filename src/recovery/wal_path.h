@@ -61,6 +61,11 @@ class WalPath {
   WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& history,
           uint64_t first_segment, const LeftAt& left = {},
           std::span<const Bytes16> own_partials = {});
+  // The same up to the segment `until` alone: what lies behind is not listed, whatever there is of
+  // it, so a long archive costs no more than a short one. nullopt: not all of these are there.
+  static std::optional<WalPath> up_to(const repo::WalArchive& archive,
+                                      const pg::TimelineHistory& history, uint64_t first_segment,
+                                      uint64_t until);
 
   const pg::TimelineHistory& history() const { return history_; }
   // The timeline that has WAL: the history's own, or the nearest ancestor that has.
@@ -95,6 +100,13 @@ class WalPath {
   const std::optional<MissingEnd>& missing_end() const { return missing_end_; }
 
  private:
+  WalPath(pg::WalSegmentSize size, const pg::TimelineHistory& history)
+      : size_(size), history_(history), timeline_(history.timeline()) {}
+  // From the newest timeline to the oldest: each gives its segments before `end`, and up to where
+  // the newer one takes over. `has_wal` tells, when its runs were listed, whether one has any.
+  using HasWal = std::function<bool(pg::TimelineId timeline, uint64_t first)>;
+  bool list(const repo::WalArchive& archive, uint64_t first_segment, uint64_t end,
+            const HasWal& has_wal);
   pg::SegmentName expected_name(uint64_t segment_number) const;
   void list_runs(const repo::WalArchive& archive, pg::TimelineId timeline, uint64_t first,
                  uint64_t end);

@@ -22,7 +22,14 @@ using std::chrono::milliseconds;
 constexpr int kFlushAttempts = 50;
 constexpr milliseconds kFlushPause{100};
 
-TimeAnswer unproven(std::string why) { return {.is_reached = false, .told = std::move(why)}; }
+// Where the archive has a time that is as late the server is asked only whether that is wrong, of
+// so much of what is not archived: archiving may have stood for days.
+constexpr uint64_t kSegmentsAsked = 64;
+
+TimeAnswer unproven(std::string why) { return {.told = std::move(why)}; }
+TimeAnswer disproven(std::string why) {
+  return {.says = TimeAnswer::Says::kNotReached, .told = std::move(why)};
+}
 
 TimeAnswer ask(cluster::Connection& connection, const repo::Repository& repository,
                const repo::Lineage& lineage, const TimeQuestion& question,
@@ -33,9 +40,6 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
   const Time now = parse_time(connection.query_value("SELECT pg_catalog.clock_timestamp()"));
   cluster::ProductionAnswer answer = cluster::ask_production(connection, lineage.system_identifier);
   if (!answer.production) return unproven(std::move(answer.why_not));
-  if (question.time > now)
-    return unproven(
-        fmt::format("It lies in the future: the server's clock says {}.", to_local(now)));
   if (answer.production->timeline != question.timeline)
     return unproven(fmt::format("The server that conninfo leads to is on timeline {}.",
                                 pg::to_string(answer.production->timeline)));
@@ -43,6 +47,9 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
           *answer.production, archived, pg::WalSegmentSize(lineage.wal_segment_bytes),
           cluster::wal_files_by_sql(connection)))
     return unproven(other->why);
+  if (question.time > now)
+    return disproven(
+        fmt::format("It lies in the future: the server's clock says {}.", to_local(now)));
   pg::Lsn inserted =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   // At the beginning of a page the server says where behind its header the next record will stand
@@ -56,10 +63,14 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
     answer.production->flushed =
         pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_flush_lsn()"));
   }
+  const pg::WalSegmentSize size(lineage.wal_segment_bytes);
+  if (question.seen)
+    answer.production->flushed =
+        std::min(answer.production->flushed,
+                 pg::end_lsn(pg::segment_of(question.archived_to, size) + kSegmentsAsked, size));
   std::optional<pg::TransactionEnd> missing;
   const std::optional<std::string> problem = cluster::read_written_wal(
-      *answer.production, question.archived_to, pg::WalSegmentSize(lineage.wal_segment_bytes),
-      cluster::wal_files_by_sql(connection),
+      *answer.production, question.archived_to, size, cluster::wal_files_by_sql(connection),
       [&](const pg::TransactionEnd& end) {
         const bool is_later =
             question.exclusive ? end.time >= question.time : end.time > question.time;
@@ -67,14 +78,16 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
       },
       stop);
   if (missing)
-    return unproven(fmt::format("The server that runs has committed what is not archived, at {}.",
-                                to_local(missing->time)));
+    return disproven(fmt::format("The server that runs has committed what is not archived, at {}.",
+                                 to_local(missing->time)));
+  if (question.seen && *question.seen > now)
+    return disproven(fmt::format("The server's clock says {}.", to_local(now)));
   if (problem) return unproven(*problem);
   if (answer.production->flushed < inserted)
     return unproven(fmt::format("The server has written only up to {} of {}.",
                                 pg::to_string(answer.production->flushed),
                                 pg::to_string(inserted)));
-  return {.is_reached = true, .told = {}};
+  return {.says = TimeAnswer::Says::kReached, .told = {}};
 }
 
 }  // namespace

@@ -123,6 +123,7 @@ class Check {
   void look_at_archive_mode();
   void look_at_archive_library();
   void look_at_archive_command();
+  void judge_own_command(const SettingState& command);
   void try_archive_command();
   void judge_info(const TrialAnswer& answer);
   void look_at_archiver();
@@ -144,6 +145,9 @@ class Check {
 
   ArchiverPlace archiver_place() const;
   bool is_ours() const { return is_our_archive_command(settings_.archive_command.running); }
+  std::string own_command() const {
+    return options_.archive_command(repository_ ? std::optional(repository_->id()) : std::nullopt);
+  }
 
   const CheckOptions& options_;
   const std::function<repo::Repository()>& open_;
@@ -397,21 +401,21 @@ void Check::look_at_archive_command() {
   const std::string set_it = fmt::format(
       "run ALTER SYSTEM SET archive_command = {}, then SELECT "
       "pg_reload_conf()",
-      cluster::quote_literal(options_.archive_command));
+      cluster::quote_literal(own_command()));
   if (command.running.empty() && !command.next().empty())
     return add(failed("archive_command",
                       {.message = "archive_command is empty until the configuration is reloaded",
                        .detail = fmt::format("The configuration files say \"{}\".", command.next()),
                        .hint = "Run SELECT pg_reload_conf()."}));
   if (command.running.empty())
-    return add(failed("archive_command",
-                      {.message = "archive_command is empty",
-                       .detail = "The server keeps every segment in pg_wal, "
-                                 "which fills its disk.",
-                       .hint = command.on_command_line
-                                   ? command_line_hint("archive_command", options_.archive_command)
-                                   : "Run \"holdfast init "
-                                     "--configure-server\"."}));
+    return add(failed(
+        "archive_command",
+        {.message = "archive_command is empty",
+         .detail = "The server keeps every segment in pg_wal, "
+                   "which fills its disk.",
+         .hint = command.on_command_line ? command_line_hint("archive_command", own_command())
+                                         : "Run \"holdfast init "
+                                           "--configure-server\"."}));
   if (command.running != command.next())
     return add({.name = "archive_command",
                 .outcome = CheckOutcome::kWarning,
@@ -419,17 +423,42 @@ void Check::look_at_archive_command() {
                 .detail = fmt::format("In force is \"{}\"; configured is \"{}\".", command.running,
                                       command.next()),
                 .hint = "Run SELECT pg_reload_conf(), or take the change back."});
-  if (is_ours()) return add_ok("archive_command", command.running);
+  if (is_ours()) return judge_own_command(command);
   // A script of the user's may well call Holdfast: the proof decides.
   add({.name = "archive_command",
        .outcome = CheckOutcome::kWarning,
        .message = fmt::format("not Holdfast's own: \"{}\"", command.running),
        .detail = "It is not tried by hand, since another tool's command may not be repeatable.",
        .hint = command.on_command_line
-                   ? command_line_hint("archive_command", options_.archive_command)
+                   ? command_line_hint("archive_command", own_command())
                    : fmt::format("If it does not call \"holdfast wal push\", {}. To keep both "
                                  "archives, let one command do both.",
                                  set_it)});
+}
+
+// One that names no repository's id fills whatever repository is made where its own is not mounted.
+void Check::judge_own_command(const SettingState& command) {
+  const std::optional<ArchivePlace> place = options_.place_of(command.running);
+  if (!repository_ || !place || place->id == repository_->id())
+    return add_ok("archive_command", command.running);
+  if (place->id)
+    return add(failed(
+        "archive_command",
+        {.message = "archive_command archives into another repository",
+         .detail = fmt::format("It is \"{}\"; this repository's id is {}.", command.running,
+                               to_hex(repository_->id().view())),
+         .hint =
+             command.on_command_line
+                 ? command_line_hint("archive_command", own_command())
+                 : "Check what is mounted there. If the server is to archive into this one, run "
+                   "\"holdfast init --configure-server --replace\"."}));
+  add({.name = "archive_command",
+       .outcome = CheckOutcome::kNote,
+       .message = command.running,
+       .detail = "It does not name the repository's id: where its file system is not mounted, it "
+                 "would fill another one that is made there.",
+       .hint = command.on_command_line ? command_line_hint("archive_command", own_command())
+                                       : "\"holdfast init --configure-server\" writes it anew."});
 }
 
 ArchiverPlace Check::archiver_place() const {
@@ -464,7 +493,7 @@ void Check::judge_info(const TrialAnswer& answer) {
          .hint = fmt::format("Install the program there, readable and executable for the server's "
                              "user, or run ALTER SYSTEM SET archive_command = {}, then SELECT "
                              "pg_reload_conf().",
-                             cluster::quote_literal(options_.archive_command))}));
+                             cluster::quote_literal(own_command()))}));
   if (!answer.status.ok() || answer.timed_out || !answer.document) {
     // Configuration and key are the same for wal push; all else the proof will show.
     bool is_certain = !answer.timed_out && answer.status.code == exit_status(ErrorCode::kUsage);
@@ -736,7 +765,7 @@ void Check::explain(const ProofResult& proof) {
            .hint = fmt::format("If Holdfast is to archive, run ALTER SYSTEM SET archive_command = "
                                "{}, then SELECT pg_reload_conf(). To keep both archives, let one "
                                "command do both.",
-                               cluster::quote_literal(options_.archive_command))}));
+                               cluster::quote_literal(own_command()))}));
     case ProofResult::End::kArchiverDies:
       return explain_failing(
           proof,

@@ -23,14 +23,16 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "repo/repository.h"
+#include "setup/init.h"
 
 namespace holdfast::setup {
 
 struct CheckOptions {
   std::string cluster = "main";
   std::string conninfo;
-  std::string pgdata;           // may be empty: the server is asked
-  std::string archive_command;  // the one that init would set
+  std::string pgdata;                 // may be empty: the server is asked
+  ArchiveCommandFor archive_command;  // the one that init would set
+  PlaceOf place_of = {};
   std::string tool_version;
   std::string user;  // who runs this, for the list
   bool read_only = false;

@@ -103,7 +103,7 @@ void warn_of_second_name(const repo::Repository& repository, const InitOptions& 
           other, options.cluster));
 }
 
-std::optional<repo::Repository> open_if_there(store::Store& target, const repo::KeySource& key) {
+std::optional<repo::Repository> open_if_there(store::Store& target, const InitOptions& options) {
   bool is_there = false;
   // The place itself may not be there yet; one that is and does not answer is refused when it is
   // made.
@@ -112,7 +112,56 @@ std::optional<repo::Repository> open_if_there(store::Store& target, const repo::
                target.info(std::string(repo::kRepositoryCopyName));
   });
   if (!is_there) return std::nullopt;
-  return repo::Repository::open(target, key);
+  return repo::Repository::open(target, options.key, options.expected_id);
+}
+
+// The last file that the server has archived, by whatever command; nullopt: none, or it may not be
+// asked. Its counters are lost in a crash, the marks in pg_wal when their segments go.
+std::optional<std::string> last_archived(cluster::Connection& connection) {
+  std::optional<std::string> last;
+  error_of([&] {
+    last = cluster::read_archiver_status(connection).last_archived_wal;
+    if (!last)
+      last = connection
+                 .query_row(
+                     "SELECT max(replace(name, '.done', '')) FROM "
+                     "pg_catalog.pg_ls_archive_statusdir() WHERE name LIKE '%.done'")
+                 .at(0);
+  });
+  return last;
+}
+
+// No repository is there. Where the server has archived into one at this place its file system is
+// most likely not mounted, and a new one below the mount point would be filled until it is.
+void require_word_for_new_repository(const ArchiveSettings& settings, const InitOptions& options,
+                                     cluster::Connection& connection) {
+  const std::string mount = "If its file system is not mounted, mount it and run this again.";
+  if (options.expected_id)
+    throw Error({.code = ErrorCode::kConflict,
+                 .message = fmt::format("no repository is at \"{}\"", options.repository),
+                 .detail = fmt::format("The configuration demands the one with the id {}.",
+                                       to_hex(options.expected_id->view())),
+                 .hint = mount + " A new one has another id: leave repo.id out to make it."});
+  const std::string& command = settings.archive_command.next();
+  if (options.new_repository || !is_our_archive_command(command)) return;
+  const std::optional<ArchivePlace> place = options.place_of(command);
+  if (!place || place->repository != options.repository) return;
+  std::string why;
+  if (place->id)
+    why = fmt::format("It names the repository with the id {}.", to_hex(place->id->view()));
+  else if (const std::optional<std::string> last = last_archived(connection))
+    why = fmt::format("It has archived, last \"{}\".", *last);
+  else
+    return;
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = fmt::format("the server archives into \"{}\", and no repository is there",
+                              options.repository),
+       .detail = fmt::format("archive_command is \"{}\". {}", command, why),
+       .hint = fmt::format("{} If that repository is gone, and another one is to begin here, run: "
+                           "{}{} --new-repository",
+                           mount, options.typed_command,
+                           options.configure_server ? " --configure-server" : "")});
 }
 
 }  // namespace
@@ -123,7 +172,7 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
 
   // Refuse what would be refused, before anything is made. Of the repository repo.json is put last,
   // so where it stands there is a whole one.
-  std::optional<repo::Repository> there = open_if_there(target, options.key);
+  std::optional<repo::Repository> there = open_if_there(target, options);
   refuse_unconfigured(there, options);
   cluster::Connection connection = cluster::Connection::connect(
       {.conninfo = options.conninfo, .application_name = "holdfast init"}, std::move(stop));
@@ -137,9 +186,11 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   }
   check_configured_directory(options.pgdata, facts);
   ArchiveSettings settings = read_archive_settings(connection);
+  if (!there) require_word_for_new_repository(settings, options, connection);
+  const auto id = [&] { return there ? std::optional(there->id()) : std::nullopt; };
   if (options.configure_server) {
-    refuse_foreign_archiving(settings, by_what_it_is_called(options, there));
-    refuse_fixed_settings(settings, options.archive_command, options.replace);
+    refuse_foreign_archiving(settings, by_what_it_is_called(options, there), id());
+    refuse_fixed_settings(settings, wanted_command(options, id()), options.replace);
   }
 
   cluster::require_apart_from(facts, target.url());
@@ -166,11 +217,11 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
   repository.complete_copies(known->name);
 
   // The server last: it has where to archive to when it begins.
-  SettingsPlan plan =
-      plan_settings(settings, options.archive_command, options.configure_server && options.replace);
+  SettingsPlan plan = plan_settings(settings, wanted_command(options, id()),
+                                    options.configure_server && options.replace);
   if (options.configure_server) apply_changes(connection, plan.to_make);
-  if (const std::optional<Error> elsewhere =
-          error_of([&] { refuse_foreign_archiving(settings, options); });
+  if (const std::optional<Error> elsewhere = error_of(
+          [&] { refuse_foreign_archiving(settings, by_what_it_is_called(options, there), id()); });
       elsewhere && !options.configure_server)
     result.archives_elsewhere = elsewhere->message();
   result.changes_made = options.configure_server || plan.to_make.empty();

@@ -18,8 +18,13 @@ namespace holdfast::setup {
 // Whose WAL an archive_command keeps.
 struct ArchivePlace {
   std::string cluster, repository;
-  bool operator==(const ArchivePlace&) const = default;
+  std::optional<Bytes16> id = {};  // the repository's, where the command names it
 };
+// Where another command of this program's archives to; nullopt where that cannot be told. cli reads
+// options and configuration.
+using PlaceOf = std::function<std::optional<ArchivePlace>(const std::string& command)>;
+// The text of archive_command for the repository of that id; nullopt: it names none. By cli.
+using ArchiveCommandFor = std::function<std::string(const std::optional<Bytes16>& repository_id)>;
 
 struct InitOptions {
   std::string cluster = "main";
@@ -32,11 +37,13 @@ struct InitOptions {
   bool new_lineage = false;       // after pg_upgrade or a new initdb
   repo::KeySource key;            // opens the repository that is there
   bool configure_server = false;  // ALTER SYSTEM: archive_mode, archive_command, wal_level
-  std::string archive_command;    // the text for it, handed in by cli
-  std::string repository;         // where that archives to, as place_of says it
-  // Where another command of this program's archives to; nullopt where that cannot be told. cli
-  // reads options and configuration.
-  std::function<std::optional<ArchivePlace>(const std::string& command)> place_of = {};
+  // The id that the configuration demands of the repository; and that a new one is meant, although
+  // the server has archived into one at this place.
+  std::optional<Bytes16> expected_id = {};
+  bool new_repository = false;
+  ArchiveCommandFor archive_command;
+  std::string repository;  // where that archives to, as place_of says it
+  PlaceOf place_of = {};
   bool replace = false;  // moves archiving here from wherever it goes now
   // This command as it was typed, but --configure-server; to be completed in hints.
   std::string typed_command = {};
@@ -67,7 +74,8 @@ struct InitResult {
 // Running it again changes nothing and says so. Throws kWrongCluster when the cluster's newest
 // lineage is of another system identifier and new_lineage is not set; kConfiguration for a new
 // cluster that the configuration does not have; kConflict when the server's archiving is another's
-// (refuse_foreign_archiving), before anything is made; kUnsupported for majors
+// (refuse_foreign_archiving), or when it has archived into this place and no repository is there,
+// before anything is made; kUnsupported for majors
 // before 13 or unknown ones, and stores that cannot put-if-absent; kServer when wal_level is
 // minimal and configure_server is not set is NOT an error here: it stands in `changes`.
 InitResult init(const InitOptions& options, store::Store& target, Reporter& reporter,

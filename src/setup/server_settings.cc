@@ -84,7 +84,11 @@ bool is_our_archive_command(std::string_view command) {
   return command.substr(end).find(" wal push ") != std::string_view::npos;
 }
 
-SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command,
+WantedCommand wanted_command(const InitOptions& options, const std::optional<Bytes16>& id) {
+  return {.text = options.archive_command(id), .without_id = options.archive_command(std::nullopt)};
+}
+
+SettingsPlan plan_settings(const ArchiveSettings& settings, const WantedCommand& wanted,
                            bool replace) {
   SettingsPlan plan;
   const SettingState& level = settings.wal_level;
@@ -94,43 +98,59 @@ SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& a
   add_change(plan, "archive_mode", mode, is_archiving(mode.running), is_archiving(mode.next()),
              "on", true);
   const SettingState& command = settings.archive_command;
-  add_change(plan, "archive_command", command, command.running == archive_command,
-             command.next() == archive_command, archive_command, false);
+  const auto is_right = [&](const std::string& text) {
+    return text == wanted.text ||
+           (command.on_command_line && !text.empty() && text == wanted.without_id);
+  };
+  add_change(plan, "archive_command", command, is_right(command.running), is_right(command.next()),
+             wanted.text, false);
   if (replace && !settings.archive_library.empty())
     plan.to_make.push_back(
         {.name = "archive_library", .before = settings.archive_library, .after = ""});
   return plan;
 }
 
-void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options) {
+void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options,
+                              const std::optional<Bytes16>& id) {
   if (options.replace) return;
   const std::string replace = fmt::format("{} --configure-server --replace", options.typed_command);
   if (!settings.archive_library.empty()) refuse_library(settings, replace);
 
   const std::string& command = settings.archive_command.next();
-  if (command.empty() || command == options.archive_command) return;
+  const WantedCommand own = wanted_command(options, id);
+  if (command.empty() || command == own.text || command == own.without_id) return;
   const bool is_ours = is_our_archive_command(command);
-  const ArchivePlace wanted{.cluster = options.cluster, .repository = options.repository};
+  const ArchivePlace wanted{.cluster = options.cluster, .repository = options.repository, .id = id};
   const std::optional<ArchivePlace> place =
       is_ours && options.place_of ? options.place_of(command) : std::nullopt;
-  if (place == wanted) return;
+  const bool is_other_there = place && place->repository == wanted.repository && place->id &&
+                              place->id != wanted.id && !options.new_repository;
+  if (place && place->cluster == wanted.cluster && place->repository == wanted.repository &&
+      !is_other_there)
+    return;
 
   Error::Parts refusal{.code = ErrorCode::kConflict,
                        .message = "the server archives by another command already",
                        .detail = fmt::format("archive_command is \"{}\".", command)};
   if (place) {
-    refusal.message = place->repository == wanted.repository
+    const auto words_of = [&](const ArchivePlace& one) {
+      return fmt::format("cluster \"{}\" of {}{}", one.cluster, one.repository,
+                         is_other_there && one.id
+                             ? fmt::format(" with the id {}", to_hex(one.id->view()))
+                             : std::string());
+    };
+    refusal.message = place->repository == wanted.repository && !is_other_there
                           ? fmt::format("the server archives into cluster \"{}\"", place->cluster)
                           : "the server archives into another repository";
     refusal.detail += fmt::format(
-        " It archives into cluster \"{}\" of {}; this would be cluster \"{}\" of {}, and nothing "
-        "more would come into that one.",
-        place->cluster, place->repository, wanted.cluster, wanted.repository);
+        " It archives into {}; this would be {}, and nothing more would come into that "
+        "one.",
+        words_of(*place), words_of(wanted));
   } else if (is_ours) {
     refusal.detail += " Where it archives to, and what else it does, cannot be told from here.";
   }
   if (settings.archive_command.on_command_line)
-    refusal.hint = command_line_hint("archive_command", options.archive_command);
+    refusal.hint = command_line_hint("archive_command", own.text);
   else if (place)
     refusal.hint = fmt::format(
         "Correct --cluster or --repo. If its archiving is to be moved here, run: {}", replace);
@@ -154,9 +174,9 @@ std::string command_line_hint(const std::string& name, const std::string& wanted
       name, change);
 }
 
-void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command,
+void refuse_fixed_settings(const ArchiveSettings& settings, const WantedCommand& wanted,
                            bool replace) {
-  for (const SettingChange& change : plan_settings(settings, archive_command, replace).to_make) {
+  for (const SettingChange& change : plan_settings(settings, wanted, replace).to_make) {
     if (change.name == "archive_library") {
       if (settings.library_on_command_line) refuse_library(settings, {});
       continue;

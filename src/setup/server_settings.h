@@ -44,22 +44,33 @@ ArchiveSettings read_archive_settings(cluster::Connection& connection);
 // Whether a command archives by this program: its first word names holdfast and "wal push" follows.
 bool is_our_archive_command(std::string_view command);
 
+// The command that is wanted. Earlier versions wrote it without the repository's id: that one is
+// put right where it can be, and serves on the server's command line, which this program cannot
+// change.
+struct WantedCommand {
+  std::string text;
+  std::string without_id = {};
+};
+WantedCommand wanted_command(const InitOptions& options, const std::optional<Bytes16>& id);
+
 struct SettingsPlan {
   std::vector<SettingChange> to_make;     // by ALTER SYSTEM
   std::vector<SettingChange> to_restart;  // made already; they wait for a restart
 };
-// What is to be done so that the server archives by `archive_command`. Nothing is lowered:
+// What is to be done so that the server archives by `wanted`. Nothing is lowered:
 // wal_level logical and archive_mode always stay. `replace`: an archive_library goes.
-SettingsPlan plan_settings(const ArchiveSettings& settings, const std::string& archive_command,
+SettingsPlan plan_settings(const ArchiveSettings& settings, const WantedCommand& wanted,
                            bool replace = false);
 
 // Throws kConflict when archiving is set up for something else, which loses its WAL when it is
-// replaced: for another tool, for more than Holdfast, for another cluster or another repository.
-// With options.replace it is replaced.
-void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options);
+// replaced: for another tool, for more than Holdfast, for another cluster or another repository
+// than the one with that id (nullopt: it is still to be made). With options.replace it is replaced;
+// one that is gone from this place is with options.new_repository.
+void refuse_foreign_archiving(const ArchiveSettings& settings, const InitOptions& options,
+                              const std::optional<Bytes16>& id);
 
 // Throws kConflict for a setting that is to be made and stands on the server's command line.
-void refuse_fixed_settings(const ArchiveSettings& settings, const std::string& archive_command,
+void refuse_fixed_settings(const ArchiveSettings& settings, const WantedCommand& wanted,
                            bool replace = false);
 // What to do about one that does.
 std::string command_line_hint(const std::string& name, const std::string& wanted);

@@ -100,6 +100,7 @@ Json json(const Error& error) {
 
 std::string text(const setup::InitResult& result, const std::string& repository_url,
                  const std::string& configure) {
+  constexpr size_t kColumns = 80;  // of a terminal
   std::string out = fmt::format(
       "{} repository at \"{}\"{}\n{} lineage {} of cluster \"{}\": PostgreSQL {}, system "
       "identifier {}\n",
@@ -108,10 +109,14 @@ std::string text(const setup::InitResult& result, const std::string& repository_
       repo::to_string(result.lineage.name), result.lineage.name.shown(), result.lineage.name.major,
       result.lineage.system_identifier);
   if (!result.changes.empty() && !result.changes_made) out += "The server still needs:\n";
-  for (const setup::SettingChange& change : result.changes)
-    out += fmt::format("{} = '{}'    (it {} '{}'{})\n", change.name, change.after,
-                       result.changes_made ? "was" : "is", change.before,
-                       change.needs_restart ? "; needs a restart of the server" : "");
+  for (const setup::SettingChange& change : result.changes) {
+    const std::string wanted = fmt::format("{} = '{}'", change.name, change.after);
+    const std::string before =
+        fmt::format("(it {} '{}'{})", result.changes_made ? "was" : "is", change.before,
+                    change.needs_restart ? "; needs a restart of the server" : "");
+    const bool fits = wanted.size() + before.size() + 4 <= kColumns;
+    out += fmt::format("{}{}    {}\n", wanted, fits ? "" : "\n", before);
+  }
   if (!result.archives_elsewhere.empty())
     out += fmt::format("But {}. To move its archiving here run \"{} --replace\".\n",
                        result.archives_elsewhere, configure);

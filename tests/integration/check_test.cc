@@ -360,6 +360,58 @@ TEST(CheckCommand, OfAnotherToolIsJudgedByWhatComesOfIt) {
   EXPECT_EQ(scene.server().value("SELECT failed_count FROM pg_stat_archiver"), counted);
 }
 
+// A repository's file system is not mounted, and configuration management runs init.
+TEST(CheckCommand, NamesItsRepositorySoThatNoOtherIsFilledInItsPlace) {
+  CheckScene scene({.wal_segment_mib = 1});
+  const std::string own = scene.own_command();
+  const std::string unpinned = std::regex_replace(own, std::regex(" --repo-id [^ ]+"), "");
+  ASSERT_NE(unpinned, own);
+  const auto refused = [&](std::vector<std::string> words, const std::string& reason) {
+    const Captured ran = scene.run(words);
+    EXPECT_EQ(ran.status.code, 1) << describe(ran);
+    EXPECT_NE(ran.err.find(reason), std::string::npos) << ran.err;
+    return ran.err;
+  };
+
+  // As an earlier version wrote it: it works, check says what it lacks, and init writes it anew.
+  scene.set("archive_command", unpinned);
+  const Found found = scene.check();
+  EXPECT_EQ(found.status, 0) << scene.said();
+  EXPECT_EQ(found.item("archive_command").outcome, "note") << scene.said();
+  EXPECT_NE(found.item("archive_command").hint.find("init --configure-server\""), std::string::npos)
+      << scene.said();
+  scene.must({"init", "--configure-server"});
+  EXPECT_TRUE(comes_true([&] { return scene.server().value("SHOW archive_command") == own; }));
+  scene.archive_current_segment();
+
+  const std::string mounted = scene.path("mounted");
+  rename_path(scene.repository(), mounted);
+  make_directory(scene.repository());
+  const std::string err = refused({"init"}, "and no repository is there");
+  EXPECT_NE(err.find("It names the repository with the id "), std::string::npos) << err;
+  EXPECT_NE(err.find("mount it and run this again"), std::string::npos) << err;
+  refused({"init", "--configure-server"}, "init --configure-server --new-repository\n");
+  // Also where it does not, and where the server's counters are lost, as in a crash.
+  scene.set("archive_command", unpinned);
+  refused({"init"}, "It has archived, last \"0000000100000000000000");
+  scene.server().sql("SELECT pg_stat_reset_shared('archiver')");
+  refused({"init"}, "It has archived, last \"0000000100000000000000");
+  EXPECT_TRUE(list_directory(scene.repository()).empty());
+
+  // One that is made all the same is not filled by the command that names the other.
+  scene.set("archive_command", own);
+  scene.must({"init", "--new-repository"});
+  scene.server().sql("CREATE TABLE t (id int)");
+  scene.server().sql("SELECT pg_switch_wal()");
+  EXPECT_TRUE(comes_true([&] {
+    return scene.server().value("SELECT failed_count > 0 FROM pg_stat_archiver") == "t";
+  }));
+  refused({"init", "--configure-server"}, "the server archives into another repository");
+  remove_tree(scene.repository());
+  rename_path(mounted, scene.repository());
+  EXPECT_EQ(scene.check().status, 0) << scene.said();
+}
+
 TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
   CheckScene scene({.wal_segment_mib = 1});
   const std::string own = scene.own_command();
@@ -394,10 +446,22 @@ TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
                                 read_text_file(scene.config_file()), std::regex("url = \"[^\"]*\""),
                                 fmt::format("url = \"{}\"", scene.path("other")))));
   ASSERT_TRUE(holdfast({"--config", other, "init"}).status.ok());
-  scene.set("archive_command",
-            std::regex_replace(own, std::regex("--config [^ ]+"), "--config " + other));
+  const std::string to_other =
+      std::regex_replace(own, std::regex("--config [^ ]+"), "--config " + other);
+  const std::regex pin(" --repo-id [^ ]+");
+  scene.set("archive_command", std::regex_replace(to_other, pin, ""));
   scene.expect_cause("server's user", "archive_command archives into another repository",
                      scene.path("other"), "the configuration that archive_command names");
+  scene.set("archive_command", to_other);
+  const Found pinned = scene.check();
+  EXPECT_EQ(pinned.status, 1) << scene.said();
+  EXPECT_NE(pinned.item("server's user").message.find("another repository than expected is at"),
+            std::string::npos)
+      << scene.said();
+  scene.set("archive_command",
+            std::regex_replace(own, pin, " --repo-id 00112233445566778899aabbccddeeff"));
+  scene.expect_cause("archive_command", "archive_command archives into another repository",
+                     "this repository's id is ", "init --configure-server --replace");
   // A new name that the configuration does not have is refused.
   const Captured typo = scene.run({"init", "-c", "mein", "--conninfo", scene.server().conninfo()});
   EXPECT_EQ(typo.status.code, 2) << describe(typo);

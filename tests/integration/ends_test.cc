@@ -10,6 +10,7 @@
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "pg/timeline_history.h"
+#include "support/file_faults.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -173,6 +174,66 @@ TEST_P(TimeEnds, AreReachedByTheArchiveOrProvenByTheServerThatRuns) {
     const Captured refused = dry_run(last);
     EXPECT_EQ(refused.status.code, 4) << describe(refused);
     EXPECT_TRUE(says(refused, "The server could not be asked")) << refused.err;
+  }
+}
+
+// A time in the WAL is no place: what was told by a clock that was ahead is later than nothing.
+TEST(Ends, AClockThatWasAheadProvesNothingAgainstTheServer) {
+  RecoveryScene scene({.major = 15, .wal_segment_mib = 1});
+  const auto archive_an_hour_ahead = [&](const std::string& statement) {
+    scene.server().stop();
+    scene.server().start(environment_ahead(std::chrono::hours(1)));
+    scene.server().sql(statement);
+    scene.archive_current_segment();
+    scene.server().restart();
+  };
+  const auto now = [&] { return scene.server().value("SELECT clock_timestamp()"); };
+  const auto dry_run = [&](const std::string& time) {
+    return scene.run({"restore", "--dry-run", "--into", scene.path("copy"), "--to", time});
+  };
+  scene.server().sql("CREATE TABLE t (id int)");
+  scene.must({"backup"});
+  {
+    SCOPED_TRACE("nothing later is archived but a restore point");
+    archive_an_hour_ahead("SELECT pg_create_restore_point('nightly')");
+    scene.server().sql("INSERT INTO t SELECT generate_series(1, 50)");
+    const std::string before = now();
+    scene.server().sql("DELETE FROM t");
+    const Captured refused = dry_run(before);
+    EXPECT_EQ(refused.status.code, 4) << describe(refused);
+    EXPECT_TRUE(says(refused, "the archived WAL may lack transactions up to ")) << refused.err;
+    EXPECT_TRUE(says(refused, "has committed what is not archived")) << refused.err;
+    EXPECT_TRUE(says(refused, " --to-latest\n")) << refused.err;
+    scene.archive_current_segment();
+    // The rows are archived, and the server says so.
+    EXPECT_EQ(dry_run(before).status.code, 0) << describe(dry_run(before));
+  }
+  archive_an_hour_ahead("INSERT INTO t SELECT generate_series(51, 120)");
+  scene.server().sql("INSERT INTO t SELECT generate_series(121, 170)");
+  const std::string before = now();
+  scene.server().sql("DELETE FROM t");
+  {
+    SCOPED_TRACE("a transaction that is later is archived, and one that is not came behind it");
+    const Captured refused = dry_run(before);
+    EXPECT_EQ(refused.status.code, 4) << describe(refused);
+    EXPECT_TRUE(says(refused, "has committed what is not archived")) << refused.err;
+    EXPECT_TRUE(says(refused, " --exclusive\n")) << refused.err;
+  }
+  {
+    SCOPED_TRACE("all is archived, and when the transactions were committed nobody knows");
+    scene.archive_current_segment();
+    const Captured refused = dry_run(before);
+    EXPECT_EQ(refused.status.code, 4) << describe(refused);
+    EXPECT_TRUE(says(refused, "The server's clock says ")) << refused.err;
+    EXPECT_EQ(run({.arguments = {"sh", "-c", last_command(refused) + " --dry-run"}}).status.code, 0)
+        << refused.err;
+  }
+  {
+    SCOPED_TRACE("nobody can be asked: the command that reaches them");
+    scene.crash();
+    const Captured planned = dry_run(before);
+    EXPECT_EQ(planned.status.code, 0) << describe(planned);
+    EXPECT_TRUE(says(planned, "commit times go back: ")) << planned.out;
   }
 }
 

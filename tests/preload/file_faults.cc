@@ -14,6 +14,7 @@
 //                            answer is lost on its way
 //     HF_TREE_SEED=N         repeats the choices, as far as threads allow
 //   HF_HOST_NAME=NAME        what gethostname() answers
+//   HF_CLOCK_AHEAD_S=N       seconds by which gettimeofday(), a server's clock, is ahead
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -28,6 +29,7 @@
 #include <string>
 #include <string_view>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 namespace {
@@ -232,6 +234,13 @@ int gethostname(char* name, size_t size) noexcept {
   given.copy(name, given.size());
   name[given.size()] = '\0';
   return 0;
+}
+
+int gettimeofday(struct timeval* time, void* zone) noexcept {
+  static const long ahead = number("HF_CLOCK_AHEAD_S");
+  const int result = next<int (*)(struct timeval*, void*)>("gettimeofday")(time, zone);
+  if (result == 0) time->tv_sec += ahead;
+  return result;
 }
 
 }  // extern "C"

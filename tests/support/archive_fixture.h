@@ -128,6 +128,7 @@ class ArchiveFixture {
     double stop_minute = 0;
     uint32_t timeline = 1;
     bool damaged = false;
+    bool from_standby = false;
   };
   // Its id is "20261122T08<minute>00Z-aaaaaa".
   std::string put_backup(const BackupSpan& span) {
@@ -145,6 +146,7 @@ class ArchiveFixture {
     backup.stop_time = backup.finished = at_minute(span.stop_minute);
     backup.started = backup.start_time;
     backup.damaged = span.damaged;
+    backup.from_standby = span.from_standby;
     backup.wal_segment_bytes = lineage_.wal_segment_bytes;
     backup.block_bytes = lineage_.block_bytes;
     backup.blocks_per_segment = lineage_.blocks_per_segment;

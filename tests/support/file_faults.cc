@@ -89,4 +89,8 @@ std::vector<std::pair<std::string, std::string>> environment_of(const Unreliable
           {"HF_TREE_FAIL_ONE_IN", fmt::format("{}", tree.fail_one_in)}};
 }
 
+std::vector<std::pair<std::string, std::string>> environment_ahead(std::chrono::seconds by) {
+  return {{"LD_PRELOAD", preloaded_library()}, {"HF_CLOCK_AHEAD_S", fmt::format("{}", by.count())}};
+}
+
 }  // namespace holdfast::test

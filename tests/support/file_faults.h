@@ -5,6 +5,7 @@
 // names: the program itself knows nothing of it.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,5 +64,8 @@ struct UnreliableTree {
 // unless that is empty.
 std::vector<std::pair<std::string, std::string>> environment_of(const UnreliableTree& tree,
                                                                 const std::string& host_name);
+
+// The environment of a server whose clock is ahead.
+std::vector<std::pair<std::string, std::string>> environment_ahead(std::chrono::seconds by);
 
 }  // namespace holdfast::test

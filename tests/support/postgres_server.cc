@@ -167,12 +167,13 @@ cluster::Settings PostgresServer::command_line_settings() const {
   return settings;
 }
 
-void PostgresServer::start() {
+void PostgresServer::start(const std::vector<std::pair<std::string, std::string>>& environment) {
   process_ = std::make_unique<cluster::ServerProcess>(
       cluster::ServerStart{.installation = installation_,
                            .data_directory = data_directory_,
                            .settings = command_line_settings(),
                            .log_file = log_file_,
+                           .environment = environment,
                            .run_as = server_user()});
   process_->wait_until_accepting(cluster::ServerProcess::Until::kReadOnly, kStartPatience, {});
 }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cluster/connection.h"
@@ -63,7 +64,7 @@ class PostgresServer {
   explicit PostgresServer(const Options& options);
   ~PostgresServer();  // stops it by its own pid
 
-  void start();
+  void start(const std::vector<std::pair<std::string, std::string>>& environment = {});
   void stop(cluster::ShutdownMode mode = cluster::ShutdownMode::kFast);
   void restart();
   void crash();    // kill -9

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "recovery/windows.h"
+#include "repo/marks.h"
 #include "support/archive_fixture.h"
+#include "support/counting_store.h"
 #include "support/error_of.h"
 
 namespace holdfast::recovery {
@@ -228,7 +230,7 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
 
   // The server is asked of what lies behind the end of the archive, and believed.
   std::vector<TimeQuestion> asked;
-  TimeAnswer answer{.is_reached = true, .told = {}};
+  TimeAnswer answer{.says = TimeAnswer::Says::kReached, .told = {}};
   auto ask = [&](const TimeQuestion& question) {
     asked.push_back(question);
     return answer;
@@ -245,15 +247,99 @@ TEST_F(PlanTest, ATimeBehindTheLastCommitIsReachedByProofAlone) {
   EXPECT_EQ(asked[0].timeline, pg::TimelineId{1});
   EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
   EXPECT_EQ(asked[0].time, at_minute(90));
-  answer = {.is_reached = false, .told = "It has committed something."};
+  answer = {.told = "It has committed something."};
   const Error told = test::error_of([&] { make_plan(repository(), lineage(), to_time(90), ask); });
   EXPECT_TRUE(told.detail().ends_with("may be missing. It has committed something."))
       << told.detail();
-  // Where the archive knows, nobody is asked.
-  asked.clear();
-  make_plan(repository(), lineage(), to_time(64), ask);
-  make_plan(repository(), lineage(), to_time(65), ask);
-  EXPECT_TRUE(asked.empty());
+}
+
+// What is archived is told by clocks, and one may have been ahead: what a server that answers has
+// ended is later than all of it by its place alone.
+TEST_F(PlanTest, AServerThatAnswersIsAskedWhateverTheArchiveSays) {
+  put_all();
+  std::vector<TimeQuestion> asked;
+  TimeAnswer answer;
+  auto ask = [&](const TimeQuestion& question) {
+    asked.push_back(question);
+    return answer;
+  };
+  const auto plan_to = [&](double minute) {
+    return make_plan(repository(), lineage(), to_time(minute), ask);
+  };
+  // In front of a later transaction, and at the end.
+  const std::pair<double, double> times[] = {{42, 45}, {64, 65}, {65, 65}};
+  for (const auto& [minute, seen] : times) {
+    SCOPED_TRACE(minute);
+    asked.clear();
+    answer = {.told = "It does not answer."};
+    const Plan as_archived = plan_to(minute);
+    EXPECT_TRUE(as_archived.warnings.empty());
+    ASSERT_EQ(asked.size(), 1U);
+    EXPECT_EQ(asked[0].archived_to, pg::end_lsn(6, size()));
+    EXPECT_EQ(asked[0].seen, at_minute(seen));
+    answer = {.says = TimeAnswer::Says::kReached, .told = {}};
+    EXPECT_EQ(plan_to(minute).end_lsn, as_archived.end_lsn);
+
+    answer = {.says = TimeAnswer::Says::kNotReached, .told = "It has committed something."};
+    const Error error = test::error_of([&] { plan_to(minute); });
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+    EXPECT_EQ(error.message(), fmt::format("the archived WAL may lack transactions up to {}",
+                                           to_local(at_minute(minute))));
+    EXPECT_EQ(error.detail(),
+              fmt::format("It has a time of {}, and it ends at {}. It has committed something. A "
+                          "clock was wrong.",
+                          to_local(at_minute(seen)), pg::to_string(pg::end_lsn(6, size()))));
+    const std::string archived =
+        minute == 65 ? "--to-latest"
+                     : fmt::format("--to-lsn {} --exclusive", pg::to_string(as_archived.end_lsn));
+    EXPECT_TRUE(error.hint().ends_with("\nTo take what is archived: holdfast restore " + archived))
+        << error.hint();
+  }
+  // Also in front of a hole, where nobody knows what lies in it but the server.
+  store().remove(archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}}));
+  put_history(2, "1\t0/700100\tx\n");
+  EXPECT_EQ(
+      test::error_of([&] { plan_to(55); }).message(),
+      fmt::format("the archived WAL may lack transactions up to {}", to_local(at_minute(55))));
+  EXPECT_EQ(asked.back().archived_to, pg::end_lsn(5, size()));
+  answer = {};
+  EXPECT_EQ(plan_to(55).target.kind, TargetKind::kLsn);
+}
+
+// A time is proven by the last that the WAL tells, or by one behind which none is earlier.
+TEST_F(PlanTest, ATimeBehindWhichTimesGoBackProvesNothing) {
+  add_restore_point(wal_, "ahead", 190);
+  wal_.add_switch();
+  add_commit(wal_, 81, 70);
+  wal_.add_switch();
+  put_all();
+  const Error error = refusal(to_time(75));
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.detail().find(
+                fmt::format("The last that is known of it is of {} (before it lies a time of {}: a "
+                            "clock was wrong), and it ends at ",
+                            to_local(at_minute(70)), to_local(at_minute(190)))),
+            0U)
+      << error.detail();
+  EXPECT_TRUE(plan(to_time(70)).ran_to_the_end);
+  // A clock that is right by now.
+  add_checkpoint(wal_, 80);
+  wal_.add_switch();
+  put_segments(wal_, {1, 2, 3, 4, 5, 6, 7, 8});
+  EXPECT_TRUE(plan(to_time(75)).ran_to_the_end);
+  EXPECT_EQ(refusal(to_time(85)).code(), ErrorCode::kTargetUnreachable);
+}
+
+// A checkpoint has the time at which it began, and transactions take their place a little later
+// than their time: neither is a clock that goes back.
+TEST_F(PlanTest, TimesThatGoBackAsTheyDoWithAnyClockProve) {
+  add_restore_point(wal_, "late", 90);
+  add_commit(wal_, 81, 89.999);
+  add_checkpoint(wal_, 85);
+  wal_.add_switch();
+  put_all();
+  EXPECT_TRUE(plan(to_time(90)).ran_to_the_end);
 }
 
 TEST_F(PlanTest, ATimeIsReachedWhereARecordOfThatTimeOrLaterIsArchived) {
@@ -318,6 +404,42 @@ TEST_F(PlanTest, CommitTimesThatGoBackAreAWarningWithTheLsnThatReachesThem) {
   EXPECT_EQ(plan(to_lsn(behind)).last_commit, at_minute(191));
 }
 
+// All that lies behind is later than the target too, but of the first two nobody knows when they
+// were committed.
+TEST_F(PlanTest, AClockThatWasAheadAtTheTargetIsAWarningWithTheLsnBehindIt) {
+  add_commit(wal_, 81, 190);
+  const pg::Lsn ahead = wal_.end_lsn();
+  add_commit(wal_, 82, 191);
+  wal_.add_switch();
+  add_commit(wal_, 83, 80);
+  wal_.add_switch();
+  put_all();
+  const Plan made = plan(to_time(75));
+  ASSERT_EQ(made.warnings.size(), 1U);
+  EXPECT_NE(made.warnings[0].find(fmt::format("before a transaction of {}, but behind it lies one "
+                                              "of {}: a clock was ahead",
+                                              to_local(at_minute(190)), to_local(at_minute(80)))),
+            std::string::npos)
+      << made.warnings[0];
+  EXPECT_TRUE(
+      made.warnings[0].ends_with("With it: holdfast restore --to-lsn " + pg::to_string(ahead)))
+      << made.warnings[0];
+  EXPECT_TRUE(plan(to_time(64)).warnings.empty());
+}
+
+TEST_F(PlanTest, DamageBehindATimeDoesNotKeepItFromBeingReached) {
+  put_all();
+  const std::string damaged = archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}});
+  store().remove(damaged);
+  HF_CHECK(store().create(damaged, as_bytes("no segment")));
+  const Plan made = plan(to_time(53));
+  EXPECT_EQ(made.target.kind, TargetKind::kTime);
+  ASSERT_EQ(made.notes.size(), 1U);
+  EXPECT_TRUE(made.notes[0].starts_with("whether times go back behind the target cannot be told: "))
+      << made.notes[0];
+}
+
 TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
   put_all();
   const std::string ahead =
@@ -331,6 +453,64 @@ TEST_F(PlanTest, ABackupThatIsAheadOfItsPlaceByItsClockIsAWarning) {
   const pg::Lsn named =
       pg::parse_lsn(made.warnings[0].substr(at + 9, made.warnings[0].find(' ', at + 9) - at - 9));
   EXPECT_EQ(plan(to_lsn(named, true)).backup.id, ahead);
+}
+
+// --- How much is read
+
+// A backup's end and an LSN in an archive that goes on for `behind` segments, and with it timeline
+// 2, which left where the backup ended.
+class LongArchive : public ArchiveFixture {
+ public:
+  explicit LongArchive(uint32_t behind, bool from_standby = false) : counting_(store()) {
+    WalBuilder wal;
+    wal.add_filler(8);
+    const pg::Lsn start = wal.end_lsn() + 40;
+    add_commit(wal, 11, 10);
+    put_backup(
+        {.start = start, .stop = wal.end_lsn(), .stop_minute = 12, .from_standby = from_standby});
+    fork_ = wal.end_lsn();
+    WalBuilder second = wal;
+    second.set_timeline({2});
+    for (WalBuilder* each : {&wal, &second}) {
+      for (uint32_t k = 0; k < behind; ++k) {
+        each->add_switch();
+        add_commit(*each, 20 + k, 20 + k);
+        if (k == 0) lsn_ = each->previous_lsn();
+      }
+      each->add_switch();
+    }
+    put_segments(wal);
+    put_segments(second);
+    put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  }
+  pg::Lsn lsn() const { return lsn_; }
+  uint64_t calls_for(const Target& target) {
+    const repo::Repository counted = repo::Repository::open(counting_, {});
+    const uint64_t before = counting_.calls();
+    make_plan(counted, lineage(), target);
+    return counting_.calls() - before;
+  }
+
+ private:
+  test::CountingStore counting_;
+  pg::Lsn fork_, lsn_;
+};
+
+TEST(PlanReads, NoMoreForAPlaceHoweverMuchLiesBehindIt) {
+  for (const bool from_standby : {false, true}) {
+    LongArchive shorter(6, from_standby), longer(60, from_standby);
+    const pg::TimelineId first{1}, second{2};
+    const Target targets[] = {{.kind = TargetKind::kImmediate},
+                              {.kind = TargetKind::kImmediate, .timeline = second},
+                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn()},
+                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn(), .timeline = first}};
+    for (const Target& target : targets) {
+      const uint64_t calls = shorter.calls_for(target);
+      EXPECT_EQ(longer.calls_for(target), calls) << to_string(target);
+      EXPECT_GT(calls, 5U);
+    }
+    EXPECT_GT(longer.calls_for({.timeline = second}), shorter.calls_for({.timeline = second}) + 50);
+  }
 }
 
 // --- What lies behind the archived WAL
@@ -422,6 +602,13 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
             "To go along timeline 1: holdfast restore --to-latest --timeline 1");
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+  // A backup that leads to both says nothing of which is meant.
+  EXPECT_EQ(refusal({.backup = b_}).hint(),
+            fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
+                        "--backup {0}\n"
+                        "To go along timeline 1: holdfast restore --to-latest --timeline 1 "
+                        "--backup {0}",
+                        b_));
 
   // Before the fork both have the same.
   EXPECT_EQ(plan(to_time(42)).timeline, pg::TimelineId{2});
@@ -447,6 +634,18 @@ TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
   EXPECT_EQ(refusal(to_time(61)).message(),
             "timeline 1 has later commits than timeline 2, which would be followed");
+
+  // It is so still when a third one has left the second.
+  const pg::Lsn left = second.end_lsn();
+  put_history(3, fmt::format("1\t{}\tx\n2\t{}\ty\n", pg::to_string(fork_), pg::to_string(left)));
+  second.set_timeline({3});
+  add_end_of_recovery(second, 3, 2, 80);
+  add_commit(second, 91, 82);
+  second.add_switch();
+  put_segment(second, 5);
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{3});
+  EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
+  EXPECT_EQ(refusal(to_time(61)).code(), ErrorCode::kTargetUnreachable);
 }
 
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
@@ -788,7 +987,7 @@ TEST_F(PlanTest, SwitchPointsThatGoDownLeadByTheServersRules) {
   put_history(2, fmt::format("1\t{}\tlate\n", late));
   WalBuilder second = wal_;
   second.set_timeline({2});
-  add_commit(second, 81, 80);
+  add_commit(second, 81, 68);
   second.add_switch();
   put_segment(second, 6);
   put_history(3, fmt::format("1\t{}\tlate\n2\t{}\tearly\n", late, pg::to_string(fork_)));
@@ -897,6 +1096,62 @@ TEST_F(PlanTest, ABackupBehindTheForkBelongsToItsOwnTimelineAlone) {
   const Error error = refusal({.timeline = pg::TimelineId{2}, .backup = late});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(), "no such backup leads to timeline 2");
+}
+
+// After a recovery to before a mistake the only backup left is one of after it: the mistake would
+// come back over what was committed since.
+TEST_F(PlanTest, ATimelineThatNoBackupLeadsToIsNotLeftBehindUnasked) {
+  put_segments(wal_);
+  put_timeline_2();
+  const std::string late =
+      put_backup({.start = first_records_[6], .stop = after_first_commit_[6], .stop_minute = 59});
+  const std::string message =
+      "timeline 2 has later commits than timeline 1, which would be followed";
+  const std::string along_1 = "To go along timeline 1: holdfast restore --to-latest --timeline 1\n";
+  Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), message);
+  EXPECT_TRUE(error.detail().ends_with(
+      "what is on timeline 2 would be left behind, for no backup leads there."))
+      << error.detail();
+  EXPECT_EQ(error.hint(), along_1 +
+                              "While the server of timeline 2 runs, a backup of it makes that one "
+                              "recoverable: holdfast backup");
+  const Plan named = plan({.timeline = pg::TimelineId{1}});
+  EXPECT_EQ(named.backup.id, late);
+  EXPECT_TRUE(named.warnings.empty());
+
+  // One that was deleted leads there.
+  const std::string early =
+      put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+  repo::put_mark(repository(), lineage().name, early, repo::MarkKind::kDeleted, "Said so.");
+  error = refusal({});
+  EXPECT_EQ(error.message(), message);
+  EXPECT_EQ(error.hint(),
+            along_1 +
+                "A backup that leads to timeline 2 was deleted. Until an expiry takes it, it can "
+                "be had back: holdfast backup undelete " +
+                early);
+  repo::put_mark(repository(), lineage().name, early, repo::MarkKind::kUndeleted, "Said so.");
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+}
+
+// A hole on the other timeline makes it no less the later one.
+TEST_F(PlanTest, ATimelineThatCannotBeRecoveredIsNotLeftBehindUnasked) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 63);
+  second.add_switch();
+  put_segment(second, 4);
+  ASSERT_TRUE(store().remove(archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 5}})));
+  EXPECT_EQ(refusal({}).hint(),
+            "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+            "What keeps timeline 1 from being recovered, this tells: holdfast restore --to-latest "
+            "--timeline 1");
 }
 
 TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {

@@ -1,5 +1,6 @@
 #include "setup/server_settings.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/error_of.h"
@@ -10,6 +11,9 @@ namespace {
 using test::error_of;
 
 const std::string kOurs = "/usr/bin/holdfast -c main wal push %p";
+const std::string kPinned = "/usr/bin/holdfast -c main --repo-id 01 wal push %p";
+const Bytes16 kId{.bytes = {std::byte{1}}};
+const Bytes16 kOtherId{.bytes = {std::byte{2}}};
 
 ArchiveSettings settings(const std::string& level, const std::string& mode,
                          const std::string& command) {
@@ -33,13 +37,17 @@ InitOptions shop() {
           .conninfo = "",
           .pgdata = "",
           .key = {},
-          .archive_command = kOurs,
+          .archive_command = [](const std::optional<Bytes16>& id) { return id ? kPinned : kOurs; },
           .repository = "/r",
           .place_of = [](const std::string& command) -> std::optional<ArchivePlace> {
             if (command.find("-c shop ") != std::string::npos)
               return ArchivePlace{.cluster = "shop", .repository = "/r"};
             if (command.find("-c other ") != std::string::npos)
               return ArchivePlace{.cluster = "other", .repository = "/r"};
+            if (command.find("--repo-id 01 ") != std::string::npos)
+              return ArchivePlace{.cluster = "shop", .repository = "/r", .id = kId};
+            if (command.find("--repo-id 02 ") != std::string::npos)
+              return ArchivePlace{.cluster = "shop", .repository = "/r", .id = kOtherId};
             if (command.find("--repo /s ") != std::string::npos)
               return ArchivePlace{.cluster = "shop", .repository = "/s"};
             return std::nullopt;
@@ -63,7 +71,7 @@ TEST(PlanSettings, SetsWhatIsMissingAndLowersNothing) {
        {"archive_command: holdfast wal push %p -> " + kOurs}},
   };
   for (const auto& c : cases) {
-    SettingsPlan plan = plan_settings(c.settings, kOurs);
+    SettingsPlan plan = plan_settings(c.settings, {.text = kOurs});
     EXPECT_EQ(texts(plan.to_make), c.expected);
     EXPECT_TRUE(plan.to_restart.empty());
   }
@@ -74,7 +82,7 @@ TEST(PlanSettings, SeesWhatIsSetAlreadyAndWaitsForARestart) {
   waiting.wal_level.configured = "logical";
   waiting.archive_mode.configured = "on";
   waiting.archive_command.configured = kOurs;
-  SettingsPlan plan = plan_settings(waiting, kOurs);
+  SettingsPlan plan = plan_settings(waiting, {.text = kOurs});
   EXPECT_TRUE(plan.to_make.empty());
   EXPECT_EQ(texts(plan.to_restart), (Texts{"wal_level: minimal -> logical (restart)",
                                            "archive_mode: off -> on (restart)"}));
@@ -84,7 +92,7 @@ TEST(PlanSettings, SeesThatAFileTurnsArchivingOffAtTheNextRestart) {
   for (const char* off : {"off", "false", "no", "0"}) {
     ArchiveSettings turning = settings("replica", "on", kOurs);
     turning.archive_mode.configured = off;
-    EXPECT_EQ(texts(plan_settings(turning, kOurs).to_make),
+    EXPECT_EQ(texts(plan_settings(turning, {.text = kOurs}).to_make),
               Texts{std::string("archive_mode: ") + off + " -> on (restart)"});
   }
 }
@@ -95,19 +103,20 @@ TEST(RefuseFixedSettings, NamesASettingOfTheCommandLineAndTheWayToChangeIt) {
   fixed.archive_mode.on_command_line = true;
   fixed.archive_mode.configured = "on";
   EXPECT_EQ(fixed.archive_mode.next(), "off");
-  EXPECT_TRUE(plan_settings(fixed, kOurs).to_restart.empty());
-  const Error error = error_of([&] { refuse_fixed_settings(fixed, kOurs); });
+  EXPECT_TRUE(plan_settings(fixed, {.text = kOurs}).to_restart.empty());
+  const Error error = error_of([&] { refuse_fixed_settings(fixed, {.text = kOurs}); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.message(), "archive_mode is set on the server's command line");
   EXPECT_NE(error.hint().find("-c archive_mode=..."), std::string::npos) << error.hint();
   EXPECT_NE(error.hint().find("archive_mode=on"), std::string::npos) << error.hint();
 
   fixed.archive_mode.running = "on";
-  refuse_fixed_settings(fixed, kOurs);
+  refuse_fixed_settings(fixed, {.text = kOurs});
   ArchiveSettings foreign = settings("replica", "on", "cp %p /there/%f");
   foreign.archive_command.on_command_line = true;
-  EXPECT_EQ(error_of([&] { refuse_foreign_archiving(foreign, shop()); }).hint().find("--replace"),
-            std::string::npos);
+  EXPECT_EQ(
+      error_of([&] { refuse_foreign_archiving(foreign, shop(), kId); }).hint().find("--replace"),
+      std::string::npos);
 }
 
 TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
@@ -126,7 +135,7 @@ TEST(IsOurArchiveCommand, KnowsTheProgramByItsName) {
 
 TEST(RefuseForeignArchiving, MovesNoArchivingThatGoesElsewhereUnlessItIsToldTo) {
   for (const char* same : {"", kOurs.c_str(), "/old/holdfast -c shop wal push %p"})
-    refuse_foreign_archiving(settings("replica", "on", same), shop());
+    refuse_foreign_archiving(settings("replica", "on", same), shop(), kId);
 
   const struct {
     const char *command, *message, *detail;
@@ -144,7 +153,7 @@ TEST(RefuseForeignArchiving, MovesNoArchivingThatGoesElsewhereUnlessItIsToldTo) 
   for (const auto& c : cases) {
     for (const char* mode : {"on", "off"}) {
       const ArchiveSettings there = settings("replica", mode, c.command);
-      const Error error = error_of([&] { refuse_foreign_archiving(there, shop()); });
+      const Error error = error_of([&] { refuse_foreign_archiving(there, shop(), kId); });
       EXPECT_EQ(error.code(), ErrorCode::kConflict);
       EXPECT_EQ(error.message(), c.message);
       EXPECT_EQ(error.detail(),
@@ -154,23 +163,61 @@ TEST(RefuseForeignArchiving, MovesNoArchivingThatGoesElsewhereUnlessItIsToldTo) 
           << error.hint();
       InitOptions told = shop();
       told.replace = true;
-      refuse_foreign_archiving(there, told);
+      refuse_foreign_archiving(there, told, kId);
     }
   }
+}
+
+// What lies in the place of the repository that the command names is another one.
+TEST(RefuseForeignArchiving, TellsRepositoriesAtOnePlaceByTheirIds) {
+  const ArchiveSettings of_this = settings("replica", "on", kPinned);
+  const ArchiveSettings of_other =
+      settings("replica", "on", "/usr/bin/holdfast -c main --repo-id 02 wal push %p");
+  const std::string other(32, '0');
+  refuse_foreign_archiving(of_this, shop(), kId);
+  const std::optional<Bytes16> ids[] = {kId, std::nullopt};
+  for (const std::optional<Bytes16>& id : ids) {
+    const Error error = error_of([&] { refuse_foreign_archiving(of_other, shop(), id); });
+    EXPECT_EQ(error.code(), ErrorCode::kConflict);
+    EXPECT_EQ(error.message(), "the server archives into another repository");
+    EXPECT_NE(error.detail().find(fmt::format(
+                  "It archives into cluster \"shop\" of /r with the id 02{}; this would be cluster "
+                  "\"shop\" of /r{}, and",
+                  other.substr(2), id ? " with the id 01" + other.substr(2) : "")),
+              std::string::npos)
+        << error.detail();
+    InitOptions anew = shop();
+    anew.new_repository = true;
+    refuse_foreign_archiving(of_other, anew, id);
+  }
+}
+
+// An earlier version named no repository. On the command line only the user can change that.
+TEST(PlanSettings, NamesTheRepositoryInACommandThatDoesNotWhereItCan) {
+  const WantedCommand wanted = wanted_command(shop(), kId);
+  EXPECT_EQ(wanted.text, kPinned);
+  ArchiveSettings earlier = settings("replica", "on", kOurs);
+  EXPECT_EQ(texts(plan_settings(earlier, wanted).to_make),
+            Texts{"archive_command: " + kOurs + " -> " + kPinned});
+  refuse_fixed_settings(earlier, wanted);
+  EXPECT_TRUE(plan_settings(settings("replica", "on", kPinned), wanted).to_make.empty());
+  earlier.archive_command.on_command_line = true;
+  EXPECT_TRUE(plan_settings(earlier, wanted).to_make.empty());
+  refuse_fixed_settings(earlier, wanted);
 }
 
 TEST(RefuseForeignArchiving, TakesALibraryOutOnlyWhenItIsToldTo) {
   ArchiveSettings by_library = settings("replica", "on", "");
   by_library.archive_library = "basic_archive";
-  Error error = error_of([&] { refuse_foreign_archiving(by_library, shop()); });
+  Error error = error_of([&] { refuse_foreign_archiving(by_library, shop(), kId); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.detail(), "archive_library is \"basic_archive\".");
   EXPECT_NE(error.hint().find("--replace"), std::string::npos) << error.hint();
-  EXPECT_EQ(texts(plan_settings(by_library, kOurs, true).to_make),
+  EXPECT_EQ(texts(plan_settings(by_library, {.text = kOurs}, true).to_make),
             (Texts{"archive_command:  -> " + kOurs, "archive_library: basic_archive -> "}));
 
   by_library.library_on_command_line = true;
-  error = error_of([&] { refuse_fixed_settings(by_library, kOurs, true); });
+  error = error_of([&] { refuse_fixed_settings(by_library, {.text = kOurs}, true); });
   EXPECT_NE(error.hint().find("command line"), std::string::npos) << error.hint();
   EXPECT_EQ(error.hint().find("--replace"), std::string::npos) << error.hint();
 }
