@@ -9,6 +9,7 @@
 #include "base/task_group.h"
 #include "recovery/wal_path.h"
 #include "repo/wal_archive.h"
+#include "repo/wal_line.h"
 
 namespace holdfast::archive {
 namespace {
@@ -38,6 +39,7 @@ class TimelineReader {
     });
     finish_range();
     find_missing_end();
+    find_other_history();
     return std::move(listed_);
   }
 
@@ -68,6 +70,18 @@ class TimelineReader {
     listed_.gaps.push_back({.first_segment = name_of(first),
                             .last_segment = name_of(last),
                             .segment_count = last + 1 - first});
+  }
+
+  void find_other_history() {
+    for (const pg::WalFileName& file : archive_.amended_files()) {
+      if (file.kind != pg::WalFileKind::kSegment || file.segment.timeline != listed_.timeline)
+        continue;
+      const uint64_t next = file.segment.segment_number + 1;
+      const std::optional<repo::WalSegmentInfo> here = info_of(file, nullptr);
+      const std::optional<repo::WalSegmentInfo> behind = info_of(segment_file(next), nullptr);
+      if (here && behind && repo::find_earlier_line(archive_, *here, *behind))
+        listed_.other_history.push_back(name_of(next));
+    }
   }
 
   void take(const repo::WalArchive::Entry& entry) {

@@ -52,6 +52,8 @@ struct WalTimeline {
   std::vector<WalRange> ranges;
   std::vector<WalGap> gaps;  // between the ranges, before the first of a timeline that began in the
                              // archive, and behind the last where WAL is proven to have been
+  // Segments that join the one before them and are of the history of another content of that.
+  std::vector<std::string> other_history;
   std::vector<WalPartial> partials;
   uint64_t backup_history_count = 0;
 };

@@ -170,9 +170,10 @@ int run_backup(const Call& call) {
 }
 
 // Whose commits stand, so that the deletion can be taken back.
-std::vector<std::pair<std::string, repo::Mark>> deleted_backups(const OpenRepository& opened) {
+std::vector<std::pair<std::string, repo::Mark>> deleted_backups(
+    const OpenRepository& opened, const std::vector<repo::Lineage>& lineages) {
   std::vector<std::pair<std::string, repo::Mark>> deleted;
-  for (const repo::Lineage& lineage : opened.lineages())
+  for (const repo::Lineage& lineage : lineages)
     for (const auto& [id, mark] : repo::read_deletions(opened.repository, lineage.name))
       if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, mark);
   return deleted;
@@ -181,29 +182,38 @@ std::vector<std::pair<std::string, repo::Mark>> deleted_backups(const OpenReposi
 int run_backup_list(const Call& call) {
   const OpenRepository opened(call);
   std::vector<repo::Backup> backups;
-  std::vector<repo::UnreadableBackup> unreadable;
-  for (const repo::Lineage& lineage : opened.lineages())
+  view::Unreadable unreadable;
+  // Of a lineage whose document is lost nobody knows which backups there are.
+  std::optional<Error> lost;
+  const std::vector<repo::Lineage> lineages = opened.repository.require_lineages(
+      opened.cluster, [&](const repo::LineageName& lineage, const Error& error) {
+        unreadable.lineages.push_back(
+            {.name = repo::to_string(lineage), .problem = error.message()});
+        if (!lost || error.is_damage()) lost = error;
+      });
+  for (const repo::Lineage& lineage : lineages)
     for (const std::string& id : repo::backup_ids_in_order(opened.repository, lineage.name))
       if (std::optional<repo::Backup> backup = repo::read_backup_if_possible(
               opened.repository, lineage.name, id, [&](const Error& error) {
-                unreadable.push_back({.id = id, .problem = error.message()});
+                unreadable.backups.push_back({.id = id, .problem = error.message()});
                 call.reporter.warning(
                     fmt::format("backup {} is unreadable: {}", id, error.message()));
               }))
         backups.push_back(std::move(*backup));
-  const std::vector<std::pair<std::string, repo::Mark>> deleted = deleted_backups(opened);
+  const std::vector<std::pair<std::string, repo::Mark>> deleted = deleted_backups(opened, lineages);
+  const int status = lost ? exit_status(lost->code()) : 0;
   if (call.arguments.json) {
     Json list = Json::array();
     for (const auto& [id, mark] : deleted)
       list.push(Json::object().set("id", id).set("deleted", to_rfc3339(mark.at)));
     print(call, view::json(backups, unreadable).set("deleted", std::move(list)));
-    return 0;
+    return status;
   }
   print(call, view::text(backups, unreadable));
   for (const auto& [id, mark] : deleted)
     print(call, fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
                             to_local(mark.at), id, id));
-  return 0;
+  return status;
 }
 
 int run_backup_show(const Call& call) {

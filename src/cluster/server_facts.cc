@@ -255,4 +255,10 @@ void require_apart_from(const ServerFacts& facts, const std::string& repository)
                 "backed up with the cluster, and cleared by a restore in place");
 }
 
+Time start_time(Connection& connection) {
+  const Row row = connection.query_row(
+      "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint");
+  return Time{Microseconds{parse_number<int64_t>(required(row, 0, "start"), "time of start")}};
+}
+
 }  // namespace holdfast::cluster

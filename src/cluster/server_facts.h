@@ -87,6 +87,9 @@ struct ServerFacts {
   uint16_t port = 0;
 };
 
+// When its postmaster was started, by its own clock.
+Time start_time(Connection& connection);
+
 // Names, joined by commas, of the settings that holdfast itself gave a server when it started it: a
 // setting without an effect, by which they are told from those that are the server's own.
 inline constexpr const char* kGivenSetting = "holdfast.given";

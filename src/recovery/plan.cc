@@ -13,6 +13,7 @@
 #include "pg/version.h"
 #include "recovery/sources.h"
 #include "repo/wal_conflict.h"
+#include "repo/wal_line.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -87,6 +88,9 @@ class Planner {
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_broken(const Way& way, const Reach::Break& broken) const;
+  [[noreturn]] void throw_earlier(const Reach::Break& broken, const std::string& up_to_here) const;
+  [[noreturn]] void throw_parted(const std::vector<SegmentCopy>& copies) const;
+  void require_no_rivals(const WalPath& path, bool to_its_end) const;
   [[noreturn]] void throw_minimal(const Way& way, const repo::WalSegmentInfo& segment) const;
   [[noreturn]] void throw_before_backups(std::string message, std::string detail,
                                          const Target& earliest) const;
@@ -115,6 +119,14 @@ std::string lines(std::initializer_list<std::string> sentences) {
   for (const std::string& sentence : sentences)
     if (!sentence.empty()) text += (text.empty() ? "" : "\n") + sentence;
   return text;
+}
+
+// With where it came from, where that can be read.
+std::string words_of(const SegmentCopy& copy, pg::WalSegmentSize size) {
+  const std::string name = file_name_of(copy, size);
+  if (copy.info.file_name.empty()) return name;
+  return fmt::format("{} (up to {}, from {})", name, to_string(copy.info.readable_end),
+                     repo::pushed_by(copy.info));
 }
 
 // --- the target ---------------------------------------------------------------------------------
@@ -297,6 +309,7 @@ void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
                          broken.second.host),
          .hint = lines({fmt::format("\"holdfast wal set-aside {}\" takes it out of service.", name),
                         up_to_here})});
+  if (broken.kind == Reach::Break::Kind::kEarlier) throw_earlier(broken, up_to_here);
   if (broken.kind == Reach::Break::Kind::kShort)
     throw_unreachable(
         fmt::format("archived WAL segment \"{}\" can be read only up to {}", broken.first.file_name,
@@ -317,6 +330,31 @@ void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
                              broken.first.pgdata, broken.first.host, broken.second.pgdata,
                              broken.second.host),
        .hint = up_to_here});
+}
+
+// It joins what stands before it now, and goes on from what stood there earlier.
+void Planner::throw_earlier(const Reach::Break& broken, const std::string& up_to_here) const {
+  const std::optional<repo::EarlierLine> proof =
+      repo::find_earlier_line(archive_, broken.first, broken.second);
+  throw Error(
+      {.code = ErrorCode::kCorrupt,
+       .message = fmt::format("archived WAL segment \"{}\" is of another history than \"{}\"",
+                              broken.second.file_name, broken.first.file_name),
+       .detail = fmt::format(
+           "It was archived behind another content of \"{0}\"{1}, and nothing behind it is "
+           "reached. "
+           "The first was pushed from \"{2}\" on host \"{3}\", the second from \"{4}\" on host "
+           "\"{5}\".",
+           broken.first.file_name,
+           proof ? fmt::format(", at {}; the one that is served now has a commit of {}",
+                               to_local(proof->archived), to_local(proof->written))
+                 : std::string(),
+           broken.first.pgdata, broken.first.host, broken.second.pgdata, broken.second.host),
+       .hint =
+           lines({fmt::format("\"holdfast wal set-aside {} --onward\" takes it and all behind it "
+                              "out of service, so that the server's own can be archived.",
+                              broken.second.file_name),
+                  up_to_here})});
 }
 
 void Planner::throw_minimal(const Way& way, const repo::WalSegmentInfo& segment) const {
@@ -370,6 +408,7 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
     if (reach.stop_lsn > from || (reach.stop_lsn == from && !plan.target.exclusive))
       throw_broken(way, *reach.minimal);
   }
+  if (way.path->last() == reach.last_segment) require_no_rivals(*way.path, !reach.found);
   plan.backup = way.backup;
   plan.timeline = way.path->timeline();
   for (WalRange run : way.path->runs()) {
@@ -415,45 +454,60 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
   raise(plan.floors, reach.floors);
 }
 
+void Planner::throw_parted(const std::vector<SegmentCopy>& copies) const {
+  const pg::WalSegmentSize size = archive_.segment_size();
+  std::string detail = "The server wrote one of them, and which cannot be told:";
+  std::string hint = "Take those that are not meant out of service:";
+  for (const SegmentCopy& one : copies) {
+    detail += fmt::format(" {}{}", words_of(one, size), &one == &copies.back() ? "." : ",");
+    hint += fmt::format("\nholdfast wal set-aside {}", file_name_of(one, size));
+  }
+  throw_unreachable(
+      fmt::format("there are {} unfinished copies of segment \"{}\" that hold different WAL",
+                  copies.size(), pg::segment_file_name(copies.front().name, size)),
+      detail, hint);
+}
+
+// The last segment is archived under its name, cut short, and there are unfinished copies of it
+// that go farther. The server is given the short one. `to_its_end`: nothing tells it to stop in it.
+void Planner::require_no_rivals(const WalPath& path, bool to_its_end) const {
+  const WalPath::Rivals& rivals = path.rivals();
+  const pg::WalSegmentSize size = archive_.segment_size();
+  if (!rivals.parted.empty()) throw_parted(rivals.parted);
+  if (!to_its_end || rivals.longer.empty()) return;
+  const std::string name = pg::segment_file_name(rivals.longer.front().name, size);
+  throw_unreachable(
+      fmt::format("archived WAL segment \"{}\" is cut short, and an unfinished copy of it goes on",
+                  name),
+      fmt::format("Recovery would end with the short one and lose what is in {}.",
+                  words_of(rivals.longer.front(), size)),
+      fmt::format("\"holdfast wal set-aside {}\" takes the short one out of service; then recovery "
+                  "goes to the end of the other.",
+                  name));
+}
+
 // Two unfinished copies of one segment with other WAL in them: the wrong one would undo what was
 // acknowledged, and bring back what was not.
 void Planner::require_one_tail(Plan& plan, const WalPath& path) const {
   if (path.parted().others.empty()) return;
   const pg::WalSegmentSize size = archive_.segment_size();
-  const auto name_of = [&](const Bytes16& partial) {
-    return fmt::format("{}.{}", pg::partial_file_name(path.tail()->name, size),
-                       to_hex(partial.view()));
+  std::vector<SegmentCopy> copies;
+  const auto add = [&](const Bytes16& partial) {
+    SegmentCopy copy{.name = path.tail()->name, .partial = partial, .info = {}};
+    unreadable_of([&] { copy.info = Survey(archive_, path).info({copy.name, copy.partial}); });
+    copies.push_back(std::move(copy));
   };
-  const auto words_of = [&](const Bytes16& partial) {
-    std::optional<repo::WalSegmentInfo> info;
-    unreadable_of([&] {
-      info = archive_.segment_info(
-          {.kind = pg::WalFileKind::kPartial, .segment = path.tail()->name}, &partial);
-    });
-    return info ? fmt::format("{} (up to {}, from {})", name_of(partial),
-                              to_string(info->readable_end), repo::pushed_by(*info))
-                : name_of(partial);
-  };
-  std::vector<Bytes16> all = {*path.tail()->partial};
-  all.insert(all.end(), path.parted().others.begin(), path.parted().others.end());
+  for (const Bytes16& other : path.parted().others) add(other);
   if (path.parted().is_own) {
-    for (const Bytes16& other : path.parted().others)
+    for (const SegmentCopy& other : copies)
       plan.warnings.push_back(fmt::format(
           "another unfinished copy of the last segment is archived, with other WAL in it, and is "
           "not used: {}. \"holdfast wal set-aside {}\" takes it out of service",
-          words_of(other), name_of(other)));
+          words_of(other, size), file_name_of(other, size)));
     return;
   }
-  std::string detail = "The server wrote one of them, and which cannot be told:";
-  std::string hint = "Take those that are not meant out of service:";
-  for (const Bytes16& one : all) {
-    detail += fmt::format(" {}{}", words_of(one), &one == &all.back() ? "." : ",");
-    hint += fmt::format("\nholdfast wal set-aside {}", name_of(one));
-  }
-  throw_unreachable(
-      fmt::format("there are {} unfinished copies of segment \"{}\" that hold different WAL",
-                  all.size(), pg::segment_file_name(path.tail()->name, size)),
-      detail, hint);
+  add(*path.tail()->partial);
+  throw_parted(copies);
 }
 
 // The end of what belongs to the timeline: of the archived WAL, or its fork where only the parent
@@ -564,11 +618,13 @@ bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) 
   require_server_agrees(way, reach.end_lsn, times.latest, before);
   take(plan, way, reach);
   const std::string why =
-      reach.broken
-          ? fmt::format("\"{}\" does not join the one before it", reach.broken->second.file_name)
-          : fmt::format("\"{}\" is not{} in the archive",
-                        pg::segment_file_name(*reach.hole, archive_.segment_size()),
-                        way.path->at(reach.hole->segment_number) ? " whole" : "");
+      reach.broken ? fmt::format("\"{}\" {} the one before it", reach.broken->second.file_name,
+                                 reach.broken->kind == Reach::Break::Kind::kEarlier
+                                     ? "is of another history than"
+                                     : "does not join")
+                   : fmt::format("\"{}\" is not{} in the archive",
+                                 pg::segment_file_name(*reach.hole, archive_.segment_size()),
+                                 way.path->at(reach.hole->segment_number) ? " whole" : "");
   plan.notes.push_back(fmt::format(
       "WAL segment {}, and no transaction before it is later than {}: recovery goes to the last "
       "record before it",

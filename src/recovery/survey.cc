@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "pg/transaction_id.h"
 #include "pg/wal_reader.h"
+#include "repo/wal_line.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -91,8 +92,10 @@ std::vector<pg::WalEvent> Survey::read_events_of(const repo::WalSegmentInfo& her
 }
 
 void Survey::count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
-                                  uint64_t segment_number) const {
-  if (repo::count_moment_between(before, here, archive_.lineage().name.major)) return;
+                                  uint64_t segment_number, uint32_t at_most) const {
+  if (repo::count_moment_between(before, here, archive_.lineage().name.major) ||
+      here.carried_in > at_most)
+    return;
   for (const pg::WalEvent& event : read_events_of(here, segment_number)) {
     const bool is_carried = std::visit(
         [&](const auto& e) { return e.lsn < here.start_lsn && e.end_lsn > here.start_lsn; }, event);
@@ -100,12 +103,52 @@ void Survey::count_moment_between(const repo::WalSegmentInfo& before, repo::WalS
   }
 }
 
+void Survey::learn_minimal(repo::WalSegmentInfo& here, uint64_t segment_number) const {
+  if (!here.knows_minimal) repo::learn_minimal(here, read_events_of(here, segment_number));
+}
+
+std::vector<Survey::MinimalPlace> Survey::find_minimal(uint64_t first, uint64_t last) const {
+  std::vector<MinimalPlace> found;
+  std::optional<repo::WalSegmentInfo> before;
+  for (uint64_t number = first; number <= last; ++number) {
+    std::optional<repo::WalSegmentInfo> here;
+    unreadable_of([&] {
+      here = info_at(number);
+      if (here && before)
+        count_moment_between(*before, *here, number, repo::kMaxParameterChangeBytes);
+      if (here) learn_minimal(*here, number);
+    });
+    if (here && here->minimal_from.is_valid())
+      found.push_back({.segment_number = number, .from = here->minimal_from});
+    before = std::move(here);
+  }
+  return found;
+}
+
+std::vector<pg::SegmentName> Survey::find_other_history() const {
+  std::vector<pg::SegmentName> found;
+  for (const pg::WalFileName& file : archive_.amended_files()) {
+    const uint64_t number = file.segment.segment_number;
+    const std::optional<PathSegment> here = path_.at(number), next = path_.at(number + 1);
+    if (file.kind != pg::WalFileKind::kSegment || !here || !next || here->partial ||
+        here->name != file.segment)
+      continue;
+    unreadable_of([&] {
+      if (repo::find_earlier_line(archive_, info(*here), info(*next))) found.push_back(next->name);
+    });
+  }
+  std::ranges::sort(found, {}, &pg::SegmentName::segment_number);
+  return found;
+}
+
 std::optional<Reach::Break::Kind> Survey::break_between(
     const std::optional<repo::WalSegmentInfo>& before, const repo::WalSegmentInfo& here) const {
   using enum Reach::Break::Kind;
   const std::optional<pg::Lsn> began = path_.history().start_of(here.timeline);
   if (began && repo::is_foreign(here, *began)) return kForeign;
-  if (!before || repo::leads_into(*before, here)) return std::nullopt;
+  if (!before) return std::nullopt;
+  if (repo::find_earlier_line(archive_, *before, here)) return kEarlier;
+  if (repo::leads_into(*before, here)) return std::nullopt;
   return repo::joins(*before, here) ? kShort : kApart;
 }
 
@@ -123,6 +166,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
       return reach;
     }
     if (before) count_moment_between(*before, here, number);
+    learn_minimal(here, number);
     ++reach.segments;
     reach.last_segment = number;
     if (here.parameter_floors) raise(reach.floors, *here.parameter_floors);

@@ -42,6 +42,7 @@ struct Reach {
     enum class Kind : uint8_t {
       kApart,    // they are of different histories
       kShort,    // the records of the first end before it does
+      kEarlier,  // the second is of the history that stood before it earlier (repo/wal_line.h)
       kForeign,  // the second is an old file of another timeline; `first` may be empty
       kMinimal,  // the second has its minimal_from; `first` may be empty
     };
@@ -106,17 +107,33 @@ class Survey {
   std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first,
                                                          uint64_t last);
 
+  // Segments in [first, last] in which wal_level was set to minimal, and where. One small read for
+  // each that is there; of those that an older program archived, and in which parameters changed,
+  // the content too. What cannot be read is passed over.
+  struct MinimalPlace {
+    uint64_t segment_number = 0;
+    pg::Lsn from;
+  };
+  std::vector<MinimalPlace> find_minimal(uint64_t first, uint64_t last) const;
+
   // The start of the last record that is complete before the first missing byte at or behind
   // `segment_number`; nullopt: there is none.
   std::optional<pg::Lsn> last_complete_record_before(uint64_t segment_number);
 
+  // Segments that join the one before them and are of the history of another content of that
+  // (repo/wal_line.h). Reads what stands beside segments with further contents or marks alone.
+  std::vector<pg::SegmentName> find_other_history() const;
+
   repo::WalSegmentInfo info(const PathSegment& segment) const;
+  std::optional<repo::WalSegmentInfo> info_at(uint64_t segment_number) const;
 
  private:
-  std::optional<repo::WalSegmentInfo> info_at(uint64_t segment_number) const;
-  // Counts in `here` what is named by a record that begins in `before`, the segment before it.
+  // Counts in `here` what is named by a record that begins in `before`, the segment before it;
+  // where the metadata does not tell, it is read, if no more than `at_most` bytes of it are in
+  // `here`.
   void count_moment_between(const repo::WalSegmentInfo& before, repo::WalSegmentInfo& here,
-                            uint64_t segment_number) const;
+                            uint64_t segment_number, uint32_t at_most = UINT32_MAX) const;
+  void learn_minimal(repo::WalSegmentInfo& here, uint64_t segment_number) const;
   // What the newest checkpoint before `lsn` says that the next full transaction id is; nullopt:
   // there is none in the WAL from `first` on.
   std::optional<uint64_t> next_xid_before(pg::Lsn lsn, uint64_t first) const;

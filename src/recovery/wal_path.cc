@@ -5,11 +5,16 @@
 #include <utility>
 
 #include "base/error.h"
+#include "repo/wal_line.h"
 
 namespace holdfast::recovery {
 namespace {
 
 constexpr uint64_t kNoEnd = std::numeric_limits<uint64_t>::max();
+
+pg::Lsn end_of(const SegmentCopy& copy) {
+  return std::max(copy.info.last_record_end, copy.info.readable_end);
+}
 
 }  // namespace
 
@@ -54,7 +59,9 @@ WalPath::WalPath(const repo::WalArchive& archive, const pg::TimelineHistory& his
         find_tail(archive, runs_.empty() ? first : runs_.back().last + 1, own_partials);
         return !runs_.empty() || tail_;
       });
-  if (found_any) find_missing_end(archive, first_segment, left);
+  if (!found_any) return;
+  find_missing_end(archive, first_segment, left);
+  find_rivals(archive);
 }
 
 std::optional<WalPath> WalPath::up_to(const repo::WalArchive& archive,
@@ -71,6 +78,7 @@ std::optional<WalPath> WalPath::up_to(const repo::WalArchive& archive,
         return has_any;
       });
   if (!found_any || path.last() != until || path.first_hole(first_segment)) return std::nullopt;
+  path.find_rivals(archive);
   return path;
 }
 
@@ -178,21 +186,6 @@ void WalPath::list_runs(const repo::WalArchive& archive, pg::TimelineId timeline
   });
 }
 
-namespace {
-
-struct Candidate {
-  Bytes16 partial;
-  pg::Lsn end;
-  Bytes content;  // up to there; read where there are several
-};
-
-bool begins_with(const Bytes& longer, const Bytes& shorter) {
-  return longer.size() >= shorter.size() &&
-         std::ranges::equal(ByteView(longer).first(shorter.size()), shorter);
-}
-
-}  // namespace
-
 // Several unfinished copies of one segment may be archived. A longer one that begins with all that
 // the others hold was salvaged later, and is taken. Where they part one of them is of another
 // server, or of a server that was rolled back, and their lengths say nothing about which: then the
@@ -208,51 +201,64 @@ void WalPath::find_tail(const repo::WalArchive& archive, uint64_t segment_number
         {.kind = pg::WalFileKind::kSegment,
          .segment = {.timeline = timeline_, .segment_number = segment_number - 1}});
   }
-  const pg::Lsn start = pg::start_lsn(segment_number, size_);
-  std::vector<Candidate> candidates;
+  std::vector<SegmentCopy> candidates;
   for (const Bytes16& digest : digests) {
-    Candidate candidate{.partial = digest, .end = start, .content = {}};
+    SegmentCopy candidate{.name = name, .partial = digest, .info = {}};
     // Of several one that is damaged is passed over.
     const std::optional<Error> unread = unreadable_of([&] {
-      std::optional<repo::WalSegmentInfo> info;
-      if (digests.size() == 1) {
-        info = archive.segment_info(file, &digest);
-      } else {
-        info = archive.read_segment(
-            file,
-            [&](ByteView piece) {
-              candidate.content.insert(candidate.content.end(), piece.begin(), piece.end());
-            },
-            &digest);
-      }
-      if (!info || (before && !repo::joins(*before, *info))) return;
-      candidate.end = std::max(info->last_record_end, info->readable_end);
-      const uint64_t bytes = info->readable_end - start;
-      candidate.content.resize(std::min<size_t>(candidate.content.size(), bytes));
+      std::optional<repo::WalSegmentInfo> info =
+          digests.size() == 1 ? archive.segment_info(file, &digest)
+                              : archive.read_segment(file, [](ByteView) {}, &digest);
+      if (!info || (before && (!repo::joins(*before, *info) ||
+                               repo::find_earlier_line(archive, *before, *info))))
+        return;
+      candidate.info = std::move(*info);
     });
     if (unread && digests.size() == 1) throw Error(*unread);
-    if (!unread && candidate.end > start) candidates.push_back(std::move(candidate));
+    if (!unread && end_of(candidate) > candidate.info.start_lsn)
+      candidates.push_back(std::move(candidate));
   }
   if (candidates.empty()) return;
-  std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
-    return a.end != b.end ? a.end > b.end : a.partial < b.partial;
+  std::ranges::sort(candidates, [](const SegmentCopy& a, const SegmentCopy& b) {
+    return end_of(a) != end_of(b) ? end_of(a) > end_of(b) : a.partial < b.partial;
   });
   // The farthest that begins with the own one.
-  const auto own = std::ranges::find_if(candidates, [&](const Candidate& candidate) {
-    return std::ranges::find(own_partials, candidate.partial) != own_partials.end();
+  const auto own = std::ranges::find_if(candidates, [&](const SegmentCopy& candidate) {
+    return std::ranges::find(own_partials, *candidate.partial) != own_partials.end();
   });
   const auto chosen = own == candidates.end()
                           ? candidates.begin()
-                          : std::ranges::find_if(candidates, [&](const Candidate& candidate) {
-                              return begins_with(candidate.content, own->content);
+                          : std::ranges::find_if(candidates, [&](const SegmentCopy& candidate) {
+                              return agree(archive, candidate, *own);
                             });
   parted_.is_own = own != candidates.end();
-  for (const Candidate& candidate : candidates)
-    if (!begins_with(chosen->content, candidate.content) &&
-        !begins_with(candidate.content, chosen->content))
-      parted_.others.push_back(candidate.partial);
-  tail_end_ = chosen->end;
+  for (const SegmentCopy& candidate : candidates)
+    if (candidate.partial != chosen->partial && !agree(archive, *chosen, candidate))
+      parted_.others.push_back(*candidate.partial);
+  tail_end_ = end_of(*chosen);
   tail_ = PathSegment{.name = name, .partial = chosen->partial};
+}
+
+// A server that asks for the segment is given the one that is archived under its name, and goes no
+// farther than that goes.
+void WalPath::find_rivals(const repo::WalArchive& archive) {
+  if (tail_ || runs_.empty() || runs_.back().timeline != timeline_) return;
+  const pg::SegmentName last{.timeline = timeline_, .segment_number = runs_.back().last};
+  const std::vector<Bytes16> partials = archive.partials(last);
+  if (partials.empty()) return;
+  std::vector<SegmentCopy> copies = find_unfinished(archive, last, partials);
+  const auto served =
+      std::ranges::find_if(copies, [](const SegmentCopy& copy) { return !copy.partial; });
+  if (served == copies.end()) return;
+  const std::optional<pg::Lsn> began = history_.start_of(timeline_);
+  if ((began && repo::is_foreign(served->info, *began)) ||
+      (limit_ && *limit_ <= served->info.readable_end))
+    return;
+  for (auto copy = copies.begin(); copy != served; ++copy)
+    unreadable_of([&] {
+      (agree(archive, *copy, *served) ? rivals_.longer : rivals_.parted).push_back(*copy);
+    });
+  if (!rivals_.parted.empty()) rivals_.parted.push_back(*served);
 }
 
 std::optional<uint64_t> WalPath::last() const {

@@ -30,6 +30,7 @@
 #include "base/error.h"
 #include "pg/timeline_history.h"
 #include "recovery/plan.h"
+#include "recovery/segment_copy.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::recovery {
@@ -81,6 +82,13 @@ class WalPath {
     bool is_own = false;  // the tail is
   };
   const Parted& parted() const { return parted_; }
+  // The last whole segment is cut short, and unfinished copies of it are archived: that segment and
+  // those that part from it, or all that go on in it, the farthest first. A server is given the one
+  // under the segment's own name. Empty: there are none.
+  struct Rivals {
+    std::vector<SegmentCopy> parted, longer;
+  };
+  const Rivals& rivals() const { return rivals_; }
 
   // The highest segment number, the unfinished one included; nullopt: nothing is archived.
   std::optional<uint64_t> last() const;
@@ -112,6 +120,7 @@ class WalPath {
                  uint64_t end);
   void find_tail(const repo::WalArchive& archive, uint64_t segment_number,
                  std::span<const Bytes16> own_partials);
+  void find_rivals(const repo::WalArchive& archive);
   void find_missing_end(const repo::WalArchive& archive, uint64_t first_segment,
                         const LeftAt& left);
   Left written_to(const repo::WalArchive& archive, uint64_t next, const LeftAt& left) const;
@@ -125,6 +134,7 @@ class WalPath {
   std::optional<PathSegment> tail_;
   pg::Lsn tail_end_;  // what of it can be read
   Parted parted_;
+  Rivals rivals_;
   std::optional<MissingEnd> missing_end_;
 };
 

@@ -9,11 +9,13 @@
 #include "recovery/windows.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include <fmt/core.h>
 
 #include "base/task_group.h"
+#include "recovery/survey.h"
 #include "recovery/wal_path.h"
 #include "repo/layout.h"
 #include "repo/needed_wal.h"
@@ -24,7 +26,7 @@ namespace {
 // How far from a stretch's end a commit is looked for.
 constexpr uint64_t kSegmentsLookedAt = 64;
 
-enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kShort, kMinimal };
+enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kEarlier, kShort, kMinimal };
 
 struct Stretch {
   uint64_t first = 0, last = 0;
@@ -32,7 +34,7 @@ struct Stretch {
 struct Break {
   Cut cut = Cut::kMissing;
   pg::SegmentName first;
-  uint64_t last = 0;  // number; below first for kUnjoined and kMinimal
+  uint64_t last = 0;  // number; below first where nothing is missing between two segments
 };
 
 std::string_view word_of(Cut cut) {
@@ -43,6 +45,8 @@ std::string_view word_of(Cut cut) {
       return "damaged";
     case Cut::kUnjoined:
       return "does not join";
+    case Cut::kEarlier:
+      return kOtherHistory;
     case Cut::kShort:
       return "cut short";
     case Cut::kMinimal:
@@ -64,12 +68,18 @@ class CutPath {
       : sources_(sources),
         archive_(sources.archive),
         path_(archive_, history, first, left),
-        damage_(sources.damage) {
+        damage_(sources.damage),
+        minimal_(damage_.minimal) {
+    for (const pg::SegmentName& name : Survey(archive_, path_).find_other_history())
+      earlier_.insert(name);
+    find_minimal(first);
     find_stretches(first);
     find_missing_end();
   }
 
   const WalPath& path() const { return path_; }
+  // The number before which no segment was looked into for WAL of wal_level minimal.
+  const std::optional<uint64_t>& looked_from() const { return looked_from_; }
   const std::vector<Stretch>& stretches() const { return stretches_; }
   const std::vector<Break>& breaks() const { return breaks_; }
 
@@ -100,6 +110,8 @@ class CutPath {
             unreadable_of([&] { found = archive_.segment_info(file, digest); });
         error && !damage_.bad.contains(segment->name))
       sources_.on_damage(archive_.object_name(file, digest), *error);
+    if (const auto from = minimal_from_.find(number); found && from != minimal_from_.end())
+      found->minimal_from = from->second;
     return found;
   }
   std::optional<Commit> last_commit(const Stretch& stretch) const {
@@ -107,7 +119,8 @@ class CutPath {
          ++back)
       if (const std::optional<repo::WalSegmentInfo> here = info(stretch.last - back);
           here && here->commits.count > 0 &&
-          !(path_.limit() && here->commits.last_lsn >= *path_.limit()))
+          !(path_.limit() && here->commits.last_lsn >= *path_.limit()) &&
+          !(here->minimal_from.is_valid() && here->commits.last_lsn >= here->minimal_from))
         return Commit{.time = here->commits.last_time, .lsn = here->commits.last_lsn};
     return std::nullopt;
   }
@@ -131,9 +144,23 @@ class CutPath {
   }
 
  private:
+  void find_minimal(uint64_t first) {
+    const std::optional<uint64_t> last = path_.last();
+    if (!last || *last < first || sources_.look_into == 0) return;
+    const uint64_t from = std::max(first, *last - std::min(*last, sources_.look_into - 1));
+    if (from > first) looked_from_ = from;
+    for (const Survey::MinimalPlace& place : Survey(archive_, path_).find_minimal(from, *last)) {
+      minimal_from_.emplace(place.segment_number, place.from);
+      if (const std::optional<PathSegment> next = path_.at(place.segment_number + 1))
+        minimal_.insert(next->name);
+    }
+  }
+
   void find_stretches(uint64_t first) {
     uint64_t next = first;
     for (WalRange run : path_.runs()) {
+      // Of copies of the last that part nobody knows which is meant.
+      if (!path_.rivals().parted.empty() && run.last == path_.runs().back().last) --run.last;
       // What the parent has behind the limit is not on the way.
       if (path_.limit())
         run.last = std::min(run.last, pg::segment_of(*path_.limit(), archive_.segment_size()));
@@ -160,6 +187,8 @@ class CutPath {
                            .first = {.timeline = tail->name.timeline, .segment_number = next},
                            .last = number - 1});
         open_ = false;
+      } else if (minimal_.contains(tail->name)) {
+        cut_before(tail->name, Cut::kMinimal);
       }
       extend(number);
     }
@@ -175,33 +204,38 @@ class CutPath {
   }
 
   void take_run(pg::TimelineId timeline, uint64_t first, uint64_t last) {
-    auto bad = damage_.bad.lower_bound({.timeline = timeline, .segment_number = first});
-    auto unjoined = damage_.unjoined.lower_bound({.timeline = timeline, .segment_number = first});
-    auto minimal = damage_.minimal.lower_bound({.timeline = timeline, .segment_number = first});
-    auto is_at = [&](const auto& set, const auto& at) {
-      return at != set.end() && at->timeline == timeline && at->segment_number <= last;
+    const pg::SegmentName start{.timeline = timeline, .segment_number = first};
+    // What cuts, by weight: of several at one place the first is told.
+    struct Places {
+      Cut cut;
+      const std::set<pg::SegmentName>* names;
+      std::set<pg::SegmentName>::const_iterator next;
     };
+    std::array<Places, 4> all = {{{Cut::kDamaged, &damage_.bad, {}},
+                                  {Cut::kUnjoined, &damage_.unjoined, {}},
+                                  {Cut::kEarlier, &earlier_, {}},
+                                  {Cut::kMinimal, &minimal_, {}}}};
+    for (Places& places : all) places.next = places.names->lower_bound(start);
     uint64_t from = first;
     for (;;) {
-      // The first of what cuts here; of several at one place damage, then what does not join.
-      std::optional<pg::SegmentName> first_cut;
-      for (const auto& [set, place] : {std::pair(&damage_.bad, bad),
-                                       {&damage_.unjoined, unjoined},
-                                       {&damage_.minimal, minimal}})
-        if (is_at(*set, place) && (!first_cut || *place < *first_cut)) first_cut = *place;
-      if (!first_cut) break;
-      const pg::SegmentName at = *first_cut;
-      const bool is_bad = damage_.bad.contains(at), is_unjoined = damage_.unjoined.contains(at);
-      if (is_bad) ++bad;
-      if (is_unjoined) ++unjoined;
-      if (damage_.minimal.contains(at)) ++minimal;
+      const Places* nearest = nullptr;
+      for (const Places& places : all)
+        if (places.next != places.names->end() && places.next->timeline == timeline &&
+            places.next->segment_number <= last &&
+            (nearest == nullptr || *places.next < *nearest->next))
+          nearest = &places;
+      if (nearest == nullptr) break;
+      const pg::SegmentName at = *nearest->next;
+      const Cut cut = nearest->cut;
+      for (Places& places : all)
+        if (places.next != places.names->end() && *places.next == at) ++places.next;
       if (at.segment_number > from) extend_to(from, at.segment_number - 1);
-      if (is_bad) {
+      if (cut == Cut::kDamaged) {
         breaks_.push_back({.cut = Cut::kDamaged, .first = at, .last = at.segment_number});
         open_ = false;
         from = at.segment_number + 1;
       } else {
-        if (open_) cut_before(at, is_unjoined ? Cut::kUnjoined : Cut::kMinimal);
+        if (open_) cut_before(at, cut);
         from = at.segment_number;
       }
     }
@@ -232,6 +266,10 @@ class CutPath {
   const repo::WalArchive& archive_;
   const WalPath path_;
   const WalDamage& damage_;
+  std::set<pg::SegmentName> minimal_;  // as in the damage
+  std::map<uint64_t, pg::Lsn> minimal_from_;
+  std::optional<uint64_t> looked_from_;
+  std::set<pg::SegmentName> earlier_;  // of the line that stood before them earlier
   std::vector<Stretch> stretches_;
   std::vector<Break> breaks_;
   bool open_ = false;  // the last stretch goes on
@@ -379,9 +417,11 @@ class Looker {
         backups, {}, [](const repo::Backup* backup) { return backup->stop_lsn; });
     for (const repo::Backup* backup : backups) window.backups.push_back(backup->id);
     window.end_lsn = std::max(window.end_lsn, newest->stop_lsn);
+    if (way.looked_from() && *way.looked_from() > stretch.first)
+      window.looked_from = pg::start_lsn(*way.looked_from(), size_);
     // By the place, not by the time: a clock may have been wrong.
     const std::optional<Commit> commit = way.last_commit(stretch);
-    window.end_time = commit && commit->lsn > newest->stop_lsn ? commit->time : newest->stop_time;
+    window.end_time = commit && commit->lsn >= newest->stop_lsn ? commit->time : newest->stop_time;
     picture_.windows.push_back(std::move(window));
   }
 

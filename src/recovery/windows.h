@@ -10,6 +10,7 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -26,7 +27,13 @@ struct Window {
   Time start_time;
   Time end_time;                     // of the last commit, or of the newest backup's end
   std::vector<std::string> backups;  // that lead into it, oldest first
+  // Before it nobody looked into the segments for WAL of wal_level minimal, past which no recovery
+  // goes; nullopt: there are none.
+  std::optional<pg::Lsn> looked_from = {};
 };
+
+// Of a gap: the segment joins the one before it, and is of the history of another content of that.
+inline constexpr std::string_view kOtherHistory = "of another history";
 
 // Segments that are missing, or cannot be read, in the way of a recovery.
 //
@@ -40,11 +47,15 @@ struct Gap {
   uint64_t segment_count = 0;
   pg::Lsn start_lsn, end_lsn;
   std::optional<Time> after, before;  // the commits nearest to it
-  std::string problem;  // "missing", "damaged", "does not join", "cut short", "minimal"
+  // "missing", "damaged", "does not join", "of another history", "cut short", "behind WAL of
+  // wal_level minimal"
+  std::string problem;
   std::vector<std::string> backups;  // whose recovery ends before it
   bool is_hole = false;
   std::string newer_backup = {};  // the first good one that is newer; empty: there is none
   bool costs() const { return is_hole && newer_backup.empty(); }
+  // Nothing is wrong with the segment, but that it stands behind this one.
+  bool is_of_other() const { return problem == kOtherHistory; }
 };
 
 // What reading the segments found.
@@ -53,6 +64,10 @@ struct WalDamage {
   std::set<pg::SegmentName> unjoined;  // is not the continuation of the segment before it
   std::set<pg::SegmentName> minimal;   // follows one with WAL of wal_level minimal
 };
+
+// The metadata of so many segments of a way to a timeline are looked into for WAL of wal_level
+// minimal, the newest: a small read each. Whoever reads all knows of the others.
+inline constexpr uint64_t kSegmentsLookedInto = 512;
 
 struct WalPicture {
   std::vector<Window> windows;
@@ -70,6 +85,7 @@ struct WindowSources {
   const std::vector<repo::Backup>& backups;  // those that can be read, oldest first
   const std::set<std::string>& restorable;   // of these, the ids of those that can be laid
   const WalDamage& damage;
+  uint64_t look_into = kSegmentsLookedInto;  // of each way
   // What cannot be read is told to it, and passed over.
   std::function<void(const std::string& object, const Error& error)> on_damage;
   std::stop_token stop = {};

@@ -413,7 +413,6 @@ std::optional<Bytes> WalArchive::read_file_of(const std::string& name) const {
 
 // --- listing
 
-// The files of which all or some stand in amended/.
 std::vector<pg::WalFileName> WalArchive::amended_files() const {
   std::vector<pg::WalFileName> files;
   for (const std::string& name : amended_->files())

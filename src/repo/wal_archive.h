@@ -66,6 +66,8 @@ class WalArchive {
     Content content;
   };
   std::vector<SetAside> all_set_aside() const;
+  // The files of which further contents or marks are there, of some all that there is.
+  std::vector<pg::WalFileName> amended_files() const;
   // The same as below, of one object, served or not.
   std::optional<WalSegmentInfo> segment_info_of(const std::string& object) const;
   std::optional<WalFileInfo> file_info_of(const std::string& object) const;
@@ -134,7 +136,6 @@ class WalArchive {
   std::optional<Content> served(const pg::WalFileName& file, const Bytes16* partial,
                                 const WalAmendments& amendments) const;
   bool is_there(const pg::WalFileName& file) const;
-  std::vector<pg::WalFileName> amended_files() const;
 
   const Repository* repository_;
   Lineage lineage_;

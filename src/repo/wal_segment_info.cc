@@ -207,7 +207,10 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
                                         .lsn = lsn_or_none(tablespace, "lsn")});
   if (const Json& floors = json.at("parameter_floors"); !floors.is_null())
     info.parameter_floors = floors_from_json(floors);
-  if (json.find("minimal_from") != nullptr) info.minimal_from = lsn_or_none(json, "minimal_from");
+  if (json.find("minimal_from") != nullptr)
+    info.minimal_from = lsn_or_none(json, "minimal_from");
+  else
+    info.knows_minimal = !info.parameter_floors;  // no record of parameters, none that sets it
   take_unread_for_whole(info);
   return info;
 }
@@ -265,6 +268,14 @@ void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment) {
     add(info.parameter_floors, *change);
     note_minimal(info, *change);
   }
+}
+
+void learn_minimal(WalSegmentInfo& info, std::span<const pg::WalEvent> events) {
+  for (const pg::WalEvent& event : events)
+    if (const auto* change = std::get_if<pg::ParameterChange>(&event);
+        change != nullptr && change->lsn >= info.start_lsn)
+      note_minimal(info, *change);
+  info.knows_minimal = true;
 }
 
 bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, int major) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,6 +80,9 @@ struct WalSegmentInfo {
   // The first that sets wal_level to minimal: what is written then is not in the WAL, and a server
   // recovers no further (xlog.c, CheckRequiredParameterValues; 13 where hot_standby is on).
   pg::Lsn minimal_from;
+  // False: an older program archived it, and there is a change of parameters in it; whether one of
+  // them sets that, its records tell.
+  bool knows_minimal = true;
 };
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);
@@ -103,6 +107,12 @@ void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment);
 // Counts in `second` what is named by the record that begins in `first`, the segment before it, and
 // ends in `second`. False: their metadata does not tell; who must know reads both segments.
 bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, int major);
+
+// A record of parameters is no larger, its header included: one of which more is carried over the
+// end of a segment is none.
+inline constexpr uint32_t kMaxParameterChangeBytes = 64;
+// Takes from the records of `info` what its metadata does not know of minimal_from.
+void learn_minimal(WalSegmentInfo& info, std::span<const pg::WalEvent> events);
 
 // Who offers a segment, and when.
 struct WalOrigin {

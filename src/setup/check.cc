@@ -20,7 +20,6 @@
 #include "cluster/server_log.h"
 #include "cluster/written_wal.h"
 #include "pg/version.h"
-#include "recovery/wal_path.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
 #include "repo/drill_report.h"
@@ -29,6 +28,7 @@
 #include "setup/archive_proof.h"
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
+#include "setup/continuity.h"
 #include "setup/server_settings.h"
 #include "store/open_store.h"
 
@@ -39,8 +39,6 @@ namespace {
 constexpr uint64_t kFewFiles = 3;
 constexpr uint64_t kRoomInSegments = 64;
 constexpr uint64_t kRoomInRepository = uint64_t{1} << 30;
-// Backups looked at for the newest good one.
-constexpr size_t kBackupsLookedAt = 50;
 constexpr size_t kDrillsLookedAt = 50;
 // No wonder between the clocks of two hosts.
 constexpr Microseconds kClocksDiffer = std::chrono::minutes(5);
@@ -868,25 +866,31 @@ void Check::look_at_pages() {
          .hint = "With the server stopped, pg_checksums --enable switches them on."});
 }
 
+// Each that cannot be read is told, whatever is newer: it may be the only one that goes back so
+// far.
 void Check::look_at_backups() {
-  std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
-  size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
+  const std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
+  const size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
+  std::optional<repo::Backup> newest;  // good one
   for (size_t i = 0; i < looked_at; ++i) {
     const std::string& id = ids[ids.size() - 1 - i];
     std::optional<repo::Backup> backup =
         repo::read_backup_if_possible(*repository_, lineage_->name, id, [&](const Error& error) {
           add({.name = "backup",
                .outcome = CheckOutcome::kWarning,
-               .message = fmt::format("{} is unreadable: {}", id, error.message()),
+               .message =
+                   fmt::format("{} is unreadable, and cannot be restored: {}", id, error.message()),
                .detail = error.detail(),
                .hint = error.hint()});
         });
-    if (!backup || backup->damaged) continue;
+    if (backup && !backup->damaged && !newest) newest = std::move(backup);
+  }
+  if (newest) {
     // One that was imported is as old as what is in it.
-    const Time taken = backup->origin.empty() ? backup->finished : backup->stop_time;
+    const Time taken = newest->origin.empty() ? newest->finished : newest->stop_time;
     return add_age({.name = "last backup",
                     .outcome = CheckOutcome::kNote,
-                    .message = fmt::format("backup {} was taken", backup->id)},
+                    .message = fmt::format("backup {} was taken", newest->id)},
                    "backup_age", clock_.now() - taken, options_.max_backup_age,
                    "Run \"holdfast backup\".");
   }
@@ -945,46 +949,9 @@ void Check::look_at_drills() {
 // timeline everything must be there.
 void Check::look_at_continuity() {
   if (repo::list_backup_ids(*repository_, lineage_->name).empty()) return;  // told already
-  const repo::WalArchive archive(*repository_, *lineage_);
-  std::vector<pg::TimelineHistory> histories = recovery::read_histories(archive, {});
-  const auto history =
-      std::ranges::find(histories, facts_->timeline, &pg::TimelineHistory::timeline);
-  if (history == histories.end())
-    throw Error({.code = ErrorCode::kNotFound,
-                 .message = fmt::format("timeline history file \"{}\" is not in the repository",
-                                        pg::history_file_name(facts_->timeline)),
-                 .detail = "Without it no recovery follows the server to its timeline.",
-                 .hint = "Look into the server's log for what archive_command said of it."});
-  std::optional<repo::Backup> newest;
-  const std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
-  for (size_t i = 0; i < std::min(ids.size(), kBackupsLookedAt) && !newest; ++i) {
-    std::optional<repo::Backup> backup = repo::read_backup_if_possible(
-        *repository_, lineage_->name, ids[ids.size() - 1 - i], [](const Error&) {});
-    if (backup && !backup->damaged && history->is_ancestor(backup->stop_timeline, backup->stop_lsn))
-      newest = std::move(backup);
-  }
-  if (!newest) {
-    return add(failed("continuity",
-                      {.message = fmt::format("no good backup leads to timeline {}, on which the "
-                                              "server is",
-                                              pg::to_string(facts_->timeline)),
-                       .detail = "Nothing that it commits can be recovered.",
-                       .hint = "Take a backup now: \"holdfast backup\"."}));
-  }
-  const uint64_t first = pg::segment_of(newest->start_lsn, archive.segment_size());
-  const recovery::WalPath path(archive, *history, first, recovery::left_at(histories));
-  if (const std::optional<pg::SegmentName> hole = path.first_hole(first))
-    return add(failed(
-        "continuity",
-        {.message = fmt::format("WAL segment {} is missing, which recovery from the newest good "
-                                "backup needs",
-                                pg::segment_file_name(*hole, archive.segment_size())),
-         .detail = fmt::format("Nothing that was committed behind it can be recovered: backup {}, "
-                               "of {}, leads up to there only.",
-                               newest->id, to_local(newest->stop_time)),
-         .hint = "Take a backup now: \"holdfast backup\". \"holdfast wal list\" shows all that is "
-                 "missing."}));
-  add_ok("continuity", fmt::format("from backup {} on no WAL is missing", newest->id));
+  std::optional<Time> started;
+  if (connection_ && !facts_->in_recovery) started = cluster::start_time(*connection_);
+  add(setup::look_at_continuity(*repository_, *lineage_, facts_->timeline, started));
 }
 
 // What its owner, as whom everything is archived, cannot use is lost to him, whole as it may be.

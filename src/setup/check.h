@@ -27,6 +27,9 @@
 
 namespace holdfast::setup {
 
+// So many backups, the newest, are looked at.
+inline constexpr size_t kBackupsLookedAt = 50;
+
 struct CheckOptions {
   std::string cluster = "main";
   std::string conninfo;

@@ -109,6 +109,7 @@ class LineageVerifier {
   void check_wal();
   void check_others();
   void check_other(const ListedObject& object);
+  void check_unfinished_segments();
   void look_at_windows();
   void tell_leftovers();
   void give_verdicts();
@@ -143,6 +144,7 @@ class LineageVerifier {
     result_.bytes_read += bytes;
   }
   bool needs_segment(const Candidate& candidate, uint64_t number) const;
+  std::pair<pg::WalFileName, Bytes16> partial_of(const ListedObject& object) const;
   static void spoil(Candidate& candidate, const std::string& reason) {
     if (candidate.reason.empty()) candidate.reason = reason;
   }
@@ -486,6 +488,26 @@ void LineageVerifier::check_others() {
     if (error && repository_.store().info(object.name)) findings_.add(object.name, *error);
     if (!error) good_.add(object.name, object.bytes);
   }
+  check_unfinished_segments();
+}
+
+// Each time, for what is beside one may be new.
+void LineageVerifier::check_unfinished_segments() {
+  std::map<pg::SegmentName, std::vector<Bytes16>> partials;
+  for (const ListedObject& object : inventory_.others) {
+    if (object.kind->kind != repo::ObjectKind::kWalPartial) continue;
+    const auto& [file, digest] = partial_of(object);
+    if (archive_.served_object(file, &digest)) partials[file.segment].push_back(digest);
+  }
+  for (const auto& [segment, digests] : partials)
+    verify::check_unfinished(job_, archive_, segment, digests);
+}
+
+std::pair<pg::WalFileName, Bytes16> LineageVerifier::partial_of(const ListedObject& object) const {
+  const std::string_view base = std::string_view(object.name).substr(object.name.rfind('/') + 1);
+  const size_t dot = base.rfind('.');
+  return {pg::parse_wal_file_name(base.substr(0, dot), archive_.segment_size()),
+          parse_hex_array<16>(base.substr(dot + 1)).value()};
 }
 
 void LineageVerifier::check_other(const ListedObject& object) {
@@ -518,9 +540,7 @@ void LineageVerifier::check_other(const ListedObject& object) {
       return;
     }
     case repo::ObjectKind::kWalPartial: {
-      const size_t dot = base.rfind('.');
-      const Bytes16 digest = parse_hex_array<16>(base.substr(dot + 1)).value();
-      const pg::WalFileName file = pg::parse_wal_file_name(base.substr(0, dot), size);
+      const auto& [file, digest] = partial_of(object);
       return require(!archive_.served_object(file, &digest) ||
                      archive_.read_segment(file, [](ByteView) {}, &digest).has_value());
     }
@@ -542,6 +562,7 @@ void LineageVerifier::look_at_windows() {
                              .backups = backups,
                              .restorable = restorable,
                              .damage = damaged_wal_,
+                             .look_into = 0,  // WAL of wal_level minimal is read each time
                              .on_damage = [&](const std::string& object,
                                               const Error& error) { findings_.add(object, error); },
                              .stop = job_.stop});

@@ -72,7 +72,7 @@ bool holds_object(store::Store& store, const std::string& folder) {
 
 // Folders of lineages whose document is gone: nothing in them can be used.
 void check_lineage_documents(const repo::Repository& repository, const std::string& cluster,
-                             Findings& findings) {
+                             Findings& findings, std::vector<std::string>& lost) {
   const std::string folder = repo::cluster_folder(cluster);
   store::for_each_entry(
       repository.store(), {.prefix = folder, .folders = true, .empty_folders = true},
@@ -89,14 +89,16 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
               has_copy = repository.store().info(copy).has_value();
             }))
           return true;  // told when the lineages were read
-        if (is_there || has_copy)
+        if (is_there || has_copy) {
           check_pair(repository, document, copy, findings);
-        else if (holds_object(repository.store(), entry.name))
+        } else if (holds_object(repository.store(), entry.name)) {
           findings.add({.object = document,
                         .problem = "missing",
                         .detail = "Without it nothing of the lineage can be used.",
                         .backups = {},
                         .files = {}});
+          lost.push_back(repo::to_string(*name));
+        }
         return true;
       });
 }
@@ -163,9 +165,10 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
   std::vector<repo::Lineage> lineages =
       repository.lineages(options.cluster, [&](const repo::LineageName& name, const Error& error) {
         common.add(repo::lineage_document_name(name), error);
+        result.lost.push_back(repo::to_string(name));
       });
   const std::string folder = repo::folder_of_cluster(repository, options.cluster);
-  check_lineage_documents(repository, folder, common);
+  check_lineage_documents(repository, folder, common, result.lost);
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
   check_pair(repository, std::string(repo::kRepositoryName), std::string(repo::kRepositoryCopyName),

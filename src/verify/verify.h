@@ -51,12 +51,15 @@ struct VerifyOptions {
 // another.
 struct Finding {
   std::string object;
-  std::string problem;               // a line: "damaged", "missing", kUnreadableObject, ...
+  // A line: "damaged", "missing", kUnreadableObject, kOtherWal, ...
+  std::string problem;
   std::string detail;                // sentences
   std::vector<std::string> backups;  // that it makes unusable
   std::vector<std::string> files;    // of these backups; at most kShownFiles
 };
 inline constexpr std::string_view kUnreadableObject = "unreadable";
+// It is whole, and so is another copy of that segment, of another history.
+inline constexpr std::string_view kOtherWal = "of different histories";
 inline constexpr size_t kShownFiles = 10;
 // So many are kept of a lineage; the count is exact.
 inline constexpr size_t kKeptFindings = 1000;
@@ -99,7 +102,8 @@ struct LineageResult {
 struct VerifyResult {
   std::string url;
   bool deep = false;
-  std::vector<Finding> common = {};  // of what all lineages share: keys
+  std::vector<Finding> common = {};    // of what all lineages share: keys
+  std::vector<std::string> lost = {};  // lineages whose document cannot be read: "15-1"
   std::vector<LineageResult> lineages = {};
   // Why neither marks nor the record were kept; empty: they were.
   std::string not_kept = {};

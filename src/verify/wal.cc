@@ -6,6 +6,8 @@
 
 #include "base/mutex.h"
 #include "pg/wal_reader.h"
+#include "recovery/segment_copy.h"
+#include "repo/wal_conflict.h"
 #include "repo/wal_histories.h"
 
 namespace holdfast::verify {
@@ -148,12 +150,19 @@ class WalChecker {
     return feed.finish();
   }
 
+  void learn_minimal(repo::WalSegmentInfo& info, pg::SegmentName name) const {
+    pg::WalSegmentScanner scanner(name, info.bytes);
+    archive_.read_segment(file_of(name), [&](ByteView piece) { scanner.take(piece); });
+    repo::learn_minimal(info, scanner.finish().events);
+  }
+
   // Throws kCorrupt. `joins`: whether its records continue those that the reader was fed.
   repo::WalSegmentInfo check_segment(pg::WalReader& reader, pg::SegmentName name,
                                      uint64_t stored_bytes, bool& joins) const {
     const std::string object = archive_.object_name(file_of(name));
-    const std::optional<repo::WalSegmentInfo> found = archive_.segment_info(file_of(name));
+    std::optional<repo::WalSegmentInfo> found = archive_.segment_info(file_of(name));
     if (!found) repo::throw_damaged(object, "It disappeared while it was read.");
+    if (!found->knows_minimal) learn_minimal(*found, name);
     const repo::WalSegmentInfo& info = *found;
     const pg::WalSegmentSize size = archive_.segment_size();
     if (info.file_name != pg::segment_file_name(name, size) || info.timeline != name.timeline ||
@@ -213,6 +222,35 @@ class WalChecker {
 };
 
 }  // namespace
+
+void check_unfinished(const Job& job, const repo::WalArchive& archive, pg::SegmentName segment,
+                      const std::vector<Bytes16>& partials) {
+  const std::vector<recovery::SegmentCopy> copies =
+      recovery::find_unfinished(archive, segment, partials);
+  const pg::WalSegmentSize size = archive.segment_size();
+  for (const recovery::SegmentCopy& other : recovery::parted_from_first(archive, copies)) {
+    const recovery::SegmentCopy& first = copies.front();
+    const auto words_of = [&](const recovery::SegmentCopy& copy) {
+      return fmt::format("{} (up to {}, from {})", recovery::file_name_of(copy, size),
+                         pg::to_string(copy.info.readable_end), repo::pushed_by(copy.info));
+    };
+    const pg::WalFileName file{
+        .kind = other.partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+        .segment = segment};
+    const Bytes16* digest = other.partial ? &*other.partial : nullptr;
+    job.findings.add(
+        {.object = archive.served_object(file, digest).value_or(archive.object_name(file, digest)),
+         .problem = std::string(kOtherWal),
+         .detail = fmt::format(
+             "{} and {} are copies of one segment, and neither goes on from the other: one is of "
+             "another server, or of one that was rolled back. \"holdfast wal set-aside\" with the "
+             "name of the one that is not meant takes it out of service; till then no recovery "
+             "goes into that segment.",
+             words_of(other), words_of(first)),
+         .backups = {},
+         .files = {}});
+  }
+}
 
 WalDamage check_wal(
     const Job& job, const repo::WalArchive& archive, const Inventory& inventory,

@@ -19,4 +19,8 @@ WalDamage check_wal(
     const std::function<bool(pg::TimelineId timeline, const ListedSegment&)>& is_wanted,
     uint64_t& segments_read, uint64_t& bytes_read);
 
+// Finds copies of a segment that is not archived whole which hold different WAL.
+void check_unfinished(const Job& job, const repo::WalArchive& archive, pg::SegmentName segment,
+                      const std::vector<Bytes16>& partials);
+
 }  // namespace holdfast::verify

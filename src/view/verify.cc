@@ -54,6 +54,8 @@ std::string text(const verify::Gap& gap) {
                        fmt::join(gap.backups, ", "));
   if (!gap.newer_backup.empty())
     out += fmt::format("    backup {} is newer: the hole is of the past\n", gap.newer_backup);
+  if (const std::string way_out = way_out_of(gap); !way_out.empty())
+    out += fmt::format("    {}\n", way_out);
   return out;
 }
 
@@ -148,37 +150,59 @@ Json json(const verify::LineageResult& lineage) {
       .set("unknown", texts(lineage.leftovers));
 }
 
+uint64_t damaged_backups_of(const verify::VerifyResult& result) {
+  uint64_t damaged = 0;
+  for (const verify::LineageResult& lineage : result.lineages)
+    damaged += static_cast<uint64_t>(std::ranges::count(lineage.backups, verify::Verdict::kDamaged,
+                                                        &verify::BackupVerdict::verdict));
+  return damaged;
+}
+
 // One line that a tired person can act on.
 std::string last_line(const verify::VerifyResult& result) {
   if (!result.damaged() && result.misses_wal())
     return "Nothing is damaged, but WAL is missing: what was committed behind the hole cannot be "
            "recovered. Next: run \"holdfast backup\".\n";
   if (!result.damaged()) return "No damage: everything is as it was written.\n";
-  uint64_t unreadable = 0, others = 0;
+  uint64_t unreadable = 0, mixed = 0, others = 0;
   auto count = [&](const std::vector<verify::Finding>& findings) {
     for (const verify::Finding& finding : findings)
-      ++(finding.problem == verify::kUnreadableObject ? unreadable : others);
+      ++(finding.problem == verify::kUnreadableObject ? unreadable
+         : finding.problem == verify::kOtherWal       ? mixed
+                                                      : others);
   };
   count(result.common);
   for (const verify::LineageResult& lineage : result.lineages) {
     count(lineage.findings);
-    others += static_cast<uint64_t>(std::ranges::count(lineage.gaps, false, &verify::Gap::is_hole));
+    for (const verify::Gap& gap : lineage.gaps)
+      if (!gap.is_hole) ++(gap.is_of_other() ? mixed : others);
   }
+  if (others == 0 && mixed > 0 && damaged_backups_of(result) == 0)
+    return "Nothing is damaged, but WAL of different histories is archived, and no recovery goes "
+           "from one to the other. Next: take out of service what is not your server's, as is told "
+           "above.\n";
+  others += mixed;
   if (unreadable > 0 && others == 0)
     return fmt::format(
         "{} could not be read, and nothing is known of what is in them. Next: put right who may "
         "read what is named above, then run \"holdfast verify\" again.\n",
         plural(unreadable, "object"));
-  uint64_t damaged_backups = 0, backups = 0;
-  for (const verify::LineageResult& lineage : result.lineages)
-    for (const verify::BackupVerdict& backup : lineage.backups) {
-      ++backups;
-      if (backup.verdict == verify::Verdict::kDamaged) ++damaged_backups;
-    }
+  const uint64_t damaged_backups = damaged_backups_of(result);
+  uint64_t backups = 0;
+  for (const verify::LineageResult& lineage : result.lineages) backups += lineage.backups.size();
   if (result.lineages.empty())
     return "There is damage, and nothing of the cluster can be restored as it is. Next: take what "
            "is "
            "named above from a copy of the repository.\n";
+  if (!result.lost.empty())
+    return fmt::format(
+        "There is damage: nothing of lineage {} can be restored as it is{}. Next: take what is "
+        "named "
+        "above from a copy of the repository.\n",
+        fmt::join(result.lost, ", "),
+        damaged_backups == 0 ? std::string()
+                             : fmt::format(", and {} of {} of the others cannot be whole",
+                                           damaged_backups, plural(backups, "backup")));
   if (damaged_backups == 0)
     return "There is damage, and every backup can still be restored. Next: take the objects from a "
            "copy of the repository, or run \"holdfast backup\".\n";
@@ -207,6 +231,7 @@ Json json(const verify::VerifyResult& result) {
       .set("deep", result.deep)
       .set("damaged", result.damaged())
       .set("misses_wal", result.misses_wal())
+      .set("lost_lineages", texts(result.lost))
       .set("findings", json(result.common))
       .set("lineages", std::move(lineages))
       .set("not_kept", result.not_kept.empty() ? Json() : Json(result.not_kept));

@@ -153,6 +153,22 @@ Json json(const setup::InitResult& result) {
 
 namespace {
 
+std::string backup_table(const std::vector<repo::Backup>& backups,
+                         const std::vector<repo::UnreadableBackup>& unreadable) {
+  std::vector<std::vector<std::string>> rows;
+  for (const repo::Backup& backup : backups)
+    // What does not fit 80 columns says "backup show".
+    rows.push_back({backup.id, backup.origin.empty() ? backup.type : "imported",
+                    short_local(backup.stop_time), to_human_bytes(backup.stored_bytes),
+                    backup.damaged          ? "damaged"
+                    : backup.marks.verified ? "verified"
+                                            : "good"});
+  for (const repo::UnreadableBackup& backup : unreadable)
+    rows.push_back({backup.id, "-", "-", "-", "unreadable"});
+  std::ranges::sort(rows);
+  return table({"backup", "type", "recovers from", "stored", "state"}, rows);
+}
+
 // One line for each stretch in which every moment can be recovered, and for each hole.
 std::string recoverable(const setup::LineageInfo& lineage) {
   std::string out;
@@ -161,18 +177,25 @@ std::string recoverable(const setup::LineageInfo& lineage) {
   const bool has_several = std::ranges::any_of(lineage.windows, [&](const recovery::Window& w) {
     return w.timeline != lineage.windows.front().timeline;
   });
-  for (const recovery::Window& window : lineage.windows)
+  for (const recovery::Window& window : lineage.windows) {
     out += fmt::format(
         "  recoverable{}: any moment\n    from {} to {}\n",
         has_several ? fmt::format(" on timeline {}", to_string(window.timeline)) : std::string(),
         to_local(window.start_time), to_local(window.end_time));
+    if (window.looked_from)
+      out += fmt::format(
+          "    (whether WAL before {} is of wal_level minimal, only holdfast verify tells)\n",
+          to_string(*window.looked_from));
+  }
   if (lineage.windows.empty())
     out += "  recoverable: nothing yet. Next: run \"holdfast backup\".\n";
   for (const recovery::Gap& gap : lineage.gaps)
     out += fmt::format(
         "  {}: {}{}{}\n", gap.newer_backup.empty() ? "HOLE" : "hole of the past", line(gap),
         gap.backups.empty() ? "" : ": no recovery of the backups before it gets past it",
-        gap.newer_backup.empty() ? "" : fmt::format("; backup {} is newer", gap.newer_backup));
+        (gap.newer_backup.empty() ? std::string()
+                                  : fmt::format("; backup {} is newer", gap.newer_backup)) +
+            (way_out_of(gap).empty() ? std::string() : "; " + way_out_of(gap)));
   return out;
 }
 
@@ -188,8 +211,9 @@ std::string text(const setup::RepositoryInfo& info) {
     if (!cluster.problem.empty())
       out += fmt::format("\ncluster {} is unreadable: {}\n", cluster.name, cluster.problem);
     for (const setup::RepositoryInfo::Cluster::Unreadable& lineage : cluster.unreadable)
-      out += fmt::format("\ncluster {}, lineage {} is unreadable: {}\n", cluster.name,
-                         repo::to_string(lineage.name), lineage.problem);
+      out += fmt::format(
+          "\ncluster {}, lineage {} is unreadable, and nothing of it can be restored: {}\n",
+          cluster.name, repo::to_string(lineage.name), lineage.problem);
     for (const setup::LineageInfo& lineage : cluster.lineages) {
       out += fmt::format("\ncluster {}, lineage {}: PostgreSQL {}\n  system identifier: {}\n",
                          cluster.name, repo::to_string(lineage.lineage.name),
@@ -199,14 +223,15 @@ std::string text(const setup::RepositoryInfo& info) {
                            lineage.backups.size());
       std::string listing = lineage.backups.empty() && lineage.unreadable.empty()
                                 ? "no backup\n"
-                                : text(lineage.backups, lineage.unreadable);
+                                : backup_table(lineage.backups, lineage.unreadable);
       for (size_t at = 0; at < listing.size();) {
         size_t end = listing.find('\n', at);
         out += "  " + listing.substr(at, end - at) + "\n";
         at = end + 1;
       }
       for (const repo::UnreadableBackup& backup : lineage.unreadable)
-        out += fmt::format("  backup {} is unreadable: {}\n", backup.id, backup.problem);
+        out += fmt::format("  backup {} is unreadable, and cannot be restored: {}\n", backup.id,
+                           backup.problem);
       for (const std::string& problem : lineage.problems)
         out += fmt::format("  unreadable: {}\n", problem);
       for (const setup::LineageInfo::Timeline& timeline : lineage.timelines)
@@ -321,31 +346,33 @@ Json json(const backup::BackupResult& result) {
       .set("damaged", std::move(damaged));
 }
 
-std::string text(const std::vector<repo::Backup>& backups,
-                 const std::vector<repo::UnreadableBackup>& unreadable) {
-  if (backups.empty() && unreadable.empty())
-    return "There is no backup. Next: run \"holdfast backup\".\n";
-  std::vector<std::vector<std::string>> rows;
-  for (const repo::Backup& backup : backups)
-    // What does not fit 80 columns says "backup show".
-    rows.push_back({backup.id, backup.origin.empty() ? backup.type : "imported",
-                    short_local(backup.stop_time), to_human_bytes(backup.stored_bytes),
-                    backup.damaged          ? "damaged"
-                    : backup.marks.verified ? "verified"
-                                            : "good"});
-  for (const repo::UnreadableBackup& backup : unreadable)
-    rows.push_back({backup.id, "-", "-", "-", "unreadable"});
-  std::ranges::sort(rows);
-  return table({"backup", "type", "recovers from", "stored", "state"}, rows);
+std::string text(const std::vector<repo::Backup>& backups, const Unreadable& unreadable) {
+  std::string out;
+  if (!backups.empty() || !unreadable.backups.empty())
+    out += backup_table(backups, unreadable.backups);
+  for (const Unreadable::Lineage& lineage : unreadable.lineages)
+    out += fmt::format(
+        "Lineage {} is unreadable, and nobody knows which backups it has: {}. Next: holdfast "
+        "verify\n",
+        lineage.name, lineage.problem);
+  if (!unreadable.backups.empty())
+    out +=
+        "A backup that is unreadable cannot be restored; the others do not need it. Next: "
+        "holdfast verify\n";
+  if (out.empty()) return "There is no backup. Next: run \"holdfast backup\".\n";
+  return out;
 }
 
-Json json(const std::vector<repo::Backup>& backups,
-          const std::vector<repo::UnreadableBackup>& unreadable) {
+Json json(const std::vector<repo::Backup>& backups, const Unreadable& unreadable) {
   Json list = Json::array();
   for (const repo::Backup& backup : backups) list.push(backup_json(backup));
+  Json lineages = Json::array();
+  for (const Unreadable::Lineage& lineage : unreadable.lineages)
+    lineages.push(Json::object().set("name", lineage.name).set("problem", lineage.problem));
   return document("holdfast.backup_list.v1")
       .set("backups", std::move(list))
-      .set("unreadable", json(unreadable));
+      .set("unreadable", json(unreadable.backups))
+      .set("unreadable_lineages", std::move(lineages));
 }
 
 std::string text(const repo::Backup& backup) {

@@ -33,10 +33,16 @@ std::string text(const backup::BackupResult& result);
 Json json(const backup::BackupResult& result);
 
 // "backup list"
-std::string text(const std::vector<repo::Backup>& backups,
-                 const std::vector<repo::UnreadableBackup>& unreadable);
-Json json(const std::vector<repo::Backup>& backups,
-          const std::vector<repo::UnreadableBackup>& unreadable);
+struct Unreadable {
+  std::vector<repo::UnreadableBackup> backups = {};
+  struct Lineage {
+    std::string name;
+    std::string problem;  // a line
+  };
+  std::vector<Lineage> lineages = {};
+};
+std::string text(const std::vector<repo::Backup>& backups, const Unreadable& unreadable);
+Json json(const std::vector<repo::Backup>& backups, const Unreadable& unreadable);
 // "backup show"
 std::string text(const repo::Backup& backup);
 Json json(const repo::Backup& backup);

@@ -137,6 +137,12 @@ std::string text(const archive::WalListing& listing) {
       add_rows(timeline, rows);
     }
     out += wal_table(rows);
+    for (const archive::WalTimeline& timeline : lineage.timelines)
+      for (const std::string& name : timeline.other_history)
+        out += fmt::format(
+            "{0} is of another history than the segment before it, and no recovery goes on in it. "
+            "Next: holdfast wal set-aside {0} --onward\n",
+            name);
     for (const archive::WalSetAside& one : lineage.set_aside)
       out += fmt::format("set aside, and not served: {}, by {} at {}\n", one.file, one.by,
                          to_local(one.at));
@@ -182,10 +188,13 @@ Json json(const archive::WalListing& listing) {
                           .set("stored_bytes", partial.stored_bytes)
                           .set("readable_end", pg::to_string(partial.readable_end))
                           .set("host", partial.host));
+      Json other_history = Json::array();
+      for (const std::string& name : timeline.other_history) other_history.push(name);
       timelines.push(Json::object()
                          .set("timeline", timeline.timeline.value)
                          .set("ranges", std::move(ranges))
                          .set("gaps", std::move(gaps))
+                         .set("other_history", std::move(other_history))
                          .set("partials", std::move(partials)));
     }
     Json set_aside = Json::array();

@@ -23,12 +23,22 @@ std::string line(const recovery::Gap& gap) {
   const std::string what =
       gap.segment_count == 0
           ? fmt::format("WAL segment {} {}", gap.first_segment,
-                        gap.is_hole ? "lies " + gap.problem : "does not join the one before it")
+                        gap.is_hole         ? "lies " + gap.problem
+                        : gap.is_of_other() ? "is of another history than the one before it"
+                                            : "does not join the one before it")
       : gap.segment_count == 1 ? fmt::format("WAL segment {} is {}", gap.first_segment, gap.problem)
                                : fmt::format("{} WAL segments are {}: {} to {}", gap.segment_count,
                                              gap.problem, gap.first_segment, gap.last_segment);
   return fmt::format("{}, timeline {}, {} to {}", what, pg::to_string(gap.timeline),
                      pg::to_string(gap.start_lsn), pg::to_string(gap.end_lsn));
+}
+
+std::string way_out_of(const recovery::Gap& gap) {
+  if (!gap.is_of_other()) return {};
+  return fmt::format(
+      "\"holdfast wal set-aside {} --onward\" takes it and all behind it out of service, so that "
+      "the server's own can be archived",
+      gap.first_segment);
 }
 
 Json json(const recovery::Window& window) {
@@ -38,7 +48,9 @@ Json json(const recovery::Window& window) {
       .set("end_lsn", pg::to_string(window.end_lsn))
       .set("start_time", to_rfc3339(window.start_time))
       .set("end_time", to_rfc3339(window.end_time))
-      .set("backups", names(window.backups));
+      .set("backups", names(window.backups))
+      .set("looked_into_from",
+           window.looked_from ? Json(pg::to_string(*window.looked_from)) : Json());
 }
 
 Json json(const recovery::Gap& gap) {

@@ -10,6 +10,8 @@ namespace holdfast::view {
 
 // "2 WAL segments are missing: 0000...4 to 0000...5, timeline 1, 0/4000000 to 0/6000000"
 std::string line(const recovery::Gap& gap);
+// A clause with the command that ends it; empty: there is none but a new backup.
+std::string way_out_of(const recovery::Gap& gap);
 Json json(const recovery::Window& window);
 Json json(const recovery::Gap& gap);
 

@@ -281,6 +281,48 @@ TEST(CheckReadOnly, WritesNothingAndAlarmsByWhatIsSeen) {
   EXPECT_EQ(std::ranges::count(unknown.out, '\n'), 1);
 }
 
+// A bulk load, as the manual advises: nothing is missing by name, and no recovery gets past it. And
+// what is said of a lineage whose document is lost.
+TEST(CheckContinuity, FailsAfterAnExcursionToMinimalUntilThereIsABackup) {
+  CheckScene scene({.major = 15, .wal_segment_mib = 1});
+  scene.must({"backup"});
+  EXPECT_EQ(scene.check().status, 0) << scene.said();
+  scene.restart_with("wal_level = minimal\nmax_wal_senders = 0\narchive_mode = off\n");
+  scene.server().sql("CREATE TABLE bulk AS SELECT generate_series(1, 10000) AS id");
+  scene.restart_with("wal_level = replica\nmax_wal_senders = 10\narchive_mode = on\n");
+  scene.server().sql("CREATE TABLE later AS SELECT 1 AS id");
+  scene.server().sql("SELECT pg_switch_wal()");
+  scene.wait_until_all_is_archived();
+  for (const std::vector<std::string>& words : {std::vector<std::string>{}, {"--read-only"}}) {
+    const Found found = scene.check(words);
+    EXPECT_EQ(found.status, 1);
+    EXPECT_EQ(found.cause(), "continuity") << scene.said();
+    EXPECT_NE(found.item("continuity").message.find("wal_level minimal"), std::string::npos)
+        << scene.said();
+  }
+  const Captured info = scene.run({"info"});
+  EXPECT_NE(info.out.find("lies behind WAL of wal_level minimal"), std::string::npos)
+      << describe(info);
+  EXPECT_EQ(
+      scene.run({"restore", "--dry-run", "--into", "/nowhere/copy", "--to-latest"}).status.code, 4);
+  scene.must({"backup"});
+  EXPECT_EQ(scene.check().status, 0) << scene.said();
+
+  const std::string lineage = join_path(scene.repository(), "clusters/main/15-1/");
+  for (const char* name : {"lineage.json", "lineage.copy.json"})
+    write_file_durably(lineage + name, as_bytes("{"));
+  const Captured listed = scene.run({"backup", "list"});
+  EXPECT_EQ(listed.status.code, 3) << describe(listed);
+  EXPECT_EQ(listed.out.find("There is no backup"), std::string::npos) << describe(listed);
+  EXPECT_NE(listed.out.find("is unreadable, and nobody knows which backups it has"),
+            std::string::npos)
+      << describe(listed);
+  const Captured verified = scene.run({"verify"});
+  EXPECT_EQ(verified.status.code, 3) << describe(verified);
+  EXPECT_EQ(verified.out.find("every backup can still be restored"), std::string::npos)
+      << describe(verified);
+}
+
 TEST(CheckSettings, AreNamedWhenTheyKeepTheServerFromArchiving) {
   CheckScene scene({.wal_segment_mib = 1});
   scene.expect_proven();

@@ -91,6 +91,57 @@ class ArchiveFixture {
         test::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}),
         test::pieces_of(content));
   }
+  // As it was archived at that minute, under the number of a further content.
+  void put_segment_at(const WalBuilder& wal, size_t index, double minute, uint64_t number = 0,
+                      bool partial = false) {
+    const Bytes content = wal.segment(index);
+    const pg::WalFileName file{
+        .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+        .segment = wal.name(index)};
+    archive_.put_segment(
+        file,
+        test::describe_segment(content, file,
+                               {.host = "db1", .pgdata = "/data", .pushed = at_minute(minute)}),
+        test::pieces_of(content), {}, number);
+  }
+  // As program 0.1.0 archived it, which did not know of minimal_from.
+  void put_segment_of_0_1_0(const WalBuilder& wal, size_t index) {
+    const Bytes content = wal.segment(index);
+    const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(index)};
+    std::string metadata =
+        repo::to_json(
+            test::describe_segment(content, file, {.host = "db1", .pgdata = "/data", .pushed = {}}))
+            .dump(0);
+    for (const std::string_view key :
+         {"minimal_from", "carries_moment", "carried_in_bytes", "carried_out_bytes"}) {
+      const size_t at = metadata.find(fmt::format(",\"{}\":", key));
+      HF_CHECK(at != std::string::npos);
+      metadata.erase(at, metadata.find_first_of(",}", at + 1) - at);
+    }
+    const std::string name = archive_.object_name(file);
+    codec::Compressor compressor({});
+    repo::ObjectWriter writer(store_, repository_.keyring(), repo::kWalSegmentKind, name, random_);
+    writer.section(1, ByteWriter().text(name).text(metadata).view());
+    writer.compressed_section(2, content, compressor);
+    writer.commit();
+  }
+  // Sets the content of that number (of a .partial: of that digest) aside.
+  void set_aside(const WalBuilder& wal, size_t index, uint64_t number = 0, bool partial = false) {
+    const pg::WalFileName file{
+        .kind = partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+        .segment = wal.name(index)};
+    const Bytes32 sha256 = repo::wal_content_sha256(wal.segment(index));
+    archive_.look_again();
+    repo::put_wal_mark(
+        repository_, lineage_.name, file, size(), archive_.amendments(file),
+        {.file = {},
+         .content = partial ? to_hex(repo::partial_digest(sha256).view()) : std::to_string(number),
+         .sha256 = sha256,
+         .at = {},
+         .by = {},
+         .detail = "for the test"});
+    archive_.look_again();
+  }
   // All complete segments but those whose numbers are left out.
   void put_segments(const WalBuilder& wal, const std::set<uint64_t>& left_out = {}) {
     for (size_t index = 0; index < wal.segment_count(); ++index) {

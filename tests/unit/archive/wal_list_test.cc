@@ -1,5 +1,6 @@
 #include "archive/wal_list.h"
 
+#include "support/pieces_of.h"
 #include "unit/archive/world.h"
 
 namespace holdfast::archive {
@@ -132,6 +133,37 @@ TEST_F(WalList, AnUnknownClusterOrLineageIsAnError) {
                       .lineage = repo::LineageName{.cluster = "main", .major = 15, .count = 2}};
   error = test::error_of([&] { archive::list(options, repository_, reporter_, {}); });
   EXPECT_EQ(error.message(), "cluster \"main\" has no lineage \"15-2\"");
+}
+
+// It joins by its records, and was archived behind another content of the segment before it.
+TEST_F(WalList, NamesASegmentThatIsOfAnotherHistoryThanTheOneBeforeIt) {
+  const repo::WalArchive archive(repository_, lineage_);
+  const auto write = [&](int second_hour) {
+    test::WalBuilder wal;
+    for (const int hour : {1, second_hour, 3}) {
+      wal.add_commit(700, (clock_.now() + std::chrono::hours(hour)).time_since_epoch().count() -
+                              946684800'000000);
+      wal.add_switch();
+    }
+    return wal;
+  };
+  const auto put = [&](const test::WalBuilder& wal, size_t index, int hour, uint64_t number = 0) {
+    const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(index)};
+    const Bytes content = wal.segment(index);
+    archive.put_segment(file,
+                        test::describe_segment(content, file,
+                                               {.host = "alpha",
+                                                .pgdata = "/data",
+                                                .pushed = clock_.now() + std::chrono::hours(hour)}),
+                        test::pieces_of(content), {}, number);
+  };
+  const test::WalBuilder first = write(2), again = write(10);
+  for (size_t index = 0; index < 3; ++index) put(first, index, static_cast<int>(index) + 2);
+  put(first, 0, 9, 1);  // the same once more
+  EXPECT_TRUE(list().lineages.at(0).timelines.at(0).other_history.empty());
+  put(again, 1, 11, 1);
+  EXPECT_EQ(list().lineages.at(0).timelines.at(0).other_history,
+            std::vector<std::string>{segment_name(1, 3)});
 }
 
 }  // namespace

@@ -875,6 +875,69 @@ TEST_F(PlanTest, NothingIsRecoveredPastWalOfLevelMinimal) {
   EXPECT_EQ(plan({}).backup.id, b_) << "which was taken behind it";
 }
 
+// Metadata of 0.1.0 has no place for it: then the records are read, where there may be any.
+TEST_F(PlanTest, WalOfLevelMinimalIsFoundInWhatAnOlderProgramArchived) {
+  for (const uint64_t bytes : {0, 8, 40}) {  // of the record in the segment where it begins
+    SCOPED_TRACE(bytes);
+    ArchiveFixture archive;
+    WalBuilder wal;
+    add_commit(wal, 1, 10);
+    const pg::Lsn stop = wal.end_lsn();
+    wal.add_switch();
+    add_max_connections(wal, 200);  // no change of that kind
+    wal.add_switch();
+    add_commit(wal, 2, 20);
+    if (bytes > 0) wal.fill_to(pg::end_lsn(3, archive.size()) - bytes);
+    const pg::Lsn from = wal.end_lsn();
+    wal.add_parameters(100, pg::WalLevel::kMinimal);
+    if (bytes == 0) wal.add_switch();
+    add_commit(wal, 3, 30);
+    wal.add_switch();
+    for (size_t index = 0; index < wal.segment_count(); ++index)
+      archive.put_segment_of_0_1_0(wal, index);
+    archive.put_backup(
+        {.start = pg::start_lsn(1, archive.size()) + 40, .stop = stop, .stop_minute = 12});
+    const Error error =
+        test::error_of([&] { make_plan(archive.repository(), archive.lineage(), {}); });
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable) << error.message();
+    EXPECT_NE(error.message().find("wal_level \"minimal\""), std::string::npos) << error.message();
+    const WalPicture picture = look_at_wal(archive.repository(), archive.lineage(),
+                                           [](const std::string&, const Error&) {});
+    ASSERT_EQ(picture.windows.size(), 1U);
+    EXPECT_EQ(picture.windows[0].end_lsn, from);
+    EXPECT_EQ(picture.windows[0].end_time, at_minute(20));
+  }
+}
+
+// What `info` says is what a restore does.
+TEST_F(PlanTest, WindowsByWhatIsListedEndWhereWalOfLevelMinimalBegins) {
+  WalBuilder wal;
+  pg::Lsn from;
+  for (uint32_t k = 1; k <= 3; ++k) {
+    if (k == 1) {
+      add_commit(wal, k, 10);
+      a_ = put_backup(
+          {.start = pg::start_lsn(1, size()) + 40, .stop = wal.end_lsn(), .stop_minute = 12});
+    }
+    if (k == 2) {
+      from = wal.end_lsn() + 40;
+      wal.add_parameters(100, pg::WalLevel::kMinimal);
+    }
+    add_commit(wal, 50 + k, 10 * k + 5);
+    wal.add_switch();
+  }
+  put_segments(wal);
+  const WalPicture picture =
+      look_at_wal(repository(), lineage(), [](const std::string&, const Error&) {});
+  ASSERT_EQ(picture.windows.size(), 1U);
+  EXPECT_EQ(picture.windows[0].end_lsn, from);
+  EXPECT_EQ(picture.windows[0].end_time, at_minute(15)) << "what was committed behind it is lost";
+  EXPECT_FALSE(picture.windows[0].looked_from);
+  ASSERT_EQ(picture.gaps.size(), 1U);
+  EXPECT_EQ(picture.gaps[0].problem, "behind WAL of wal_level minimal");
+  EXPECT_TRUE(picture.gaps[0].costs());
+}
+
 // The server would look for a later one in the hole, so it is told the place.
 TEST_F(PlanTest, ATimeThatIsReachedBeforeAHoleIsThePlaceOfTheLastRecordThere) {
   put_all({5});
@@ -1241,6 +1304,150 @@ TEST_F(PlanTest, OfUnfinishedSegmentsThatPartNoneIsChosenUnasked) {
   EXPECT_EQ(in_place.tail->partial, digest_of(own));
   ASSERT_EQ(in_place.warnings.size(), 1U);
   EXPECT_NE(in_place.warnings[0].find(name_of(undone)), std::string::npos);
+}
+
+// A server is given what is archived under a segment's own name, however short it is.
+TEST_F(PlanTest, AShortSegmentAndUnfinishedCopiesOfItThatGoFartherAreNoEnd) {
+  put_all();
+  WalBuilder cut = wal_, undone = wal_;
+  cut.add_filler(3000);
+  WalBuilder longer = cut;
+  add_commit(longer, 91, 90);
+  add_commit(undone, 81, 80);
+  undone.add_filler(9000);
+  put_segment(cut, 6);
+  EXPECT_EQ(plan({}).end_lsn, cut.end_lsn());
+  put_segment(undone, 6, true);
+  const std::string name = pg::segment_file_name(cut.name(6), size());
+  const Error parted = refusal({});
+  EXPECT_EQ(parted.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_NE(parted.message().find("2 unfinished copies"), std::string::npos) << parted.message();
+  EXPECT_NE(parted.hint().find("holdfast wal set-aside " + name + ".partial."), std::string::npos)
+      << parted.hint();
+  EXPECT_TRUE(parted.hint().ends_with("holdfast wal set-aside " + name)) << parted.hint();
+  EXPECT_EQ(plan(to_time(62)).last_commit, at_minute(60)) << "a target before it does not need it";
+  EXPECT_EQ(look_at_wal(repository(), lineage(), [](const std::string&, const Error&) {})
+                .windows.back()
+                .end_lsn,
+            pg::end_lsn(6, size()));
+
+  set_aside(undone, 6, 0, true);
+  EXPECT_EQ(plan({}).end_lsn, cut.end_lsn());
+  put_segment(longer, 6, true);
+  const Error longer_is_there = refusal({});
+  EXPECT_EQ(longer_is_there.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_NE(longer_is_there.message().find("an unfinished copy of it goes on"), std::string::npos)
+      << longer_is_there.message();
+  EXPECT_TRUE(longer_is_there.hint().starts_with("\"holdfast wal set-aside " + name + "\""))
+      << longer_is_there.hint();
+  EXPECT_EQ(plan(to_lsn(wal_.end_lsn() + 40)).end_lsn, wal_.end_lsn() + 40);
+  set_aside(cut, 6);
+  EXPECT_EQ(plan({}).last_commit, at_minute(90));
+}
+
+// What a quiet server writes: records of equal lengths at equal places, whoever wrote them.
+class PlanOfARolledBackServer : public PlanTest {
+ protected:
+  PlanOfARolledBackServer() : old_(write(0)), own_(write(100)) {
+    for (size_t index = 0; index < 6; ++index)
+      put_segment_at(old_, index, 10 * static_cast<double>(index + 1) + 5);
+    a_ = put_backup(
+        {.start = pg::Lsn{old_.options().size.bytes() + 40}, .stop = stop_, .stop_minute = 12});
+  }
+  // In segment k a transaction commits at minute 10k, from segment 4 on so much later.
+  WalBuilder write(double later) {
+    WalBuilder wal;
+    for (uint32_t k = 1; k <= 6; ++k) {
+      add_commit(wal, k, 10 * k + (k >= 4 ? later : 0));
+      if (k == 1) stop_ = wal.end_lsn();
+      wal.add_switch();
+    }
+    wal.add_filler(3000);
+    return wal;
+  }
+  WalPicture picture() {
+    return look_at_wal(repository(), lineage(), [](const std::string&, const Error&) {});
+  }
+  // Which joins by its metadata, and is not reached.
+  void expect_ends_before(uint64_t segment, double last_commit) {
+    const std::string name =
+        pg::segment_file_name({.timeline = {1}, .segment_number = segment}, size());
+    const Error error = refusal({});
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_TRUE(error.message().starts_with(
+        fmt::format("archived WAL segment \"{}\" is of another history than", name)))
+        << error.message();
+    EXPECT_NE(error.hint().find(fmt::format("holdfast wal set-aside {} --onward", name)),
+              std::string::npos)
+        << error.hint();
+    EXPECT_NE(error.hint().find("holdfast restore --to-lsn"), std::string::npos) << error.hint();
+    const WalPicture found = picture();
+    ASSERT_EQ(found.gaps.size(), 1U);
+    EXPECT_TRUE(found.gaps[0].is_of_other());
+    EXPECT_EQ(found.gaps[0].first_segment, name);
+    EXPECT_EQ(found.windows.at(0).end_time, at_minute(last_commit));
+  }
+  void expect_whole() {
+    EXPECT_EQ(plan({}).last_commit, at_minute(60));
+    EXPECT_TRUE(picture().gaps.empty());
+  }
+
+  pg::Lsn stop_;
+  WalBuilder old_, own_;
+};
+
+TEST_F(PlanOfARolledBackServer, WhatIsArchivedBehindTheContentThatWentIsNotReached) {
+  expect_whole();
+  set_aside(old_, 3);
+  put_segment_at(own_, 3, 150, 1);
+  expect_ends_before(5, 140);
+  EXPECT_EQ(plan(to_time(130)).last_commit, at_minute(30)) << "what lies before is reached";
+  // One after the other, as each is refused: the border moves on.
+  set_aside(old_, 4);
+  put_segment_at(own_, 4, 160, 1);
+  expect_ends_before(6, 150);
+  // The unfinished one is of the old line, too.
+  put_segment_at(old_, 6, 66, 0, true);
+  set_aside(old_, 5);
+  put_segment_at(own_, 5, 170, 1);
+  const Plan made = plan({});
+  EXPECT_EQ(made.last_commit, at_minute(160));
+  EXPECT_FALSE(made.tail);
+  EXPECT_TRUE(picture().gaps.empty());
+}
+
+TEST_F(PlanOfARolledBackServer, OfAContentThatCannotBeReadTheTimesTell) {
+  set_aside(old_, 3);
+  put_segment_at(own_, 3, 150, 1);
+  store().edit(archive().object_name({.kind = pg::WalFileKind::kSegment, .segment = old_.name(3)}),
+               [](Bytes& bytes) { bytes[120] ^= std::byte{1}; });
+  expect_ends_before(5, 140);
+}
+
+TEST_F(PlanOfARolledBackServer, ALaterContentOfTheSameHistoryIsNoMixture) {
+  const WalBuilder other = write(1);
+  {
+    SCOPED_TRACE("the same again, because the first has rotted");
+    put_segment_at(old_, 1, 200, 1);
+    expect_whole();
+  }
+  {
+    SCOPED_TRACE("the right one, pushed behind a wrong one that joins too");
+    put_segment_at(other, 3, 44, 1);
+    set_aside(other, 3, 1);
+    put_segment_at(old_, 3, 201, 2);
+    expect_whole();
+  }
+  {
+    SCOPED_TRACE("the repair of a short one, hours later");
+    store().remove(
+        archive().object_name({.kind = pg::WalFileKind::kSegment, .segment = old_.name(4)}));
+    WalBuilder cut = old_;
+    cut.bytes().resize(4 * size().bytes() + 100);
+    put_segment_at(cut, 4, 55);
+    put_segment_at(old_, 4, 202, 1);
+    expect_whole();
+  }
 }
 
 TEST_F(PlanTest, ADamagedHistoryOfAnotherTimelineIsPassedOver) {

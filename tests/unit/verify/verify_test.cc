@@ -633,6 +633,109 @@ TEST_F(VerifyTest, ASegmentOfAnotherServerDoesNotJoin) {
   }
 }
 
+// One segment was written twice, and the rest of the first line is still there. Its records have
+// the lengths of the second's: only the order in which they were archived tells.
+TEST_F(VerifyTest, WhatIsArchivedBehindAContentThatWasSetAsideIsOfAnotherHistory) {
+  world_.take_backup(1);
+  archive_up_to(5);
+  test::WalBuilder again = world_.wal();
+  for (int count = 0; count < 3; ++count) {
+    world_.wal().add_commit(900, world_.postgres_time());
+    world_.switch_segment();
+    world_.archive_wal();
+    a_minute_passes();
+  }
+  EXPECT_FALSE(run().damaged());
+  const size_t index = again.segment_count();
+  const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = again.name(index)};
+  repo::put_wal_mark(world_.repository, world_.lineage.name, file, world_.size(), {},
+                     {.file = {},
+                      .content = "0",
+                      .sha256 = world_.archive.segment_info(file).value().sha256,
+                      .at = {},
+                      .by = {},
+                      .detail = "for the test"});
+  a_minute_passes();
+  again.add_commit(901, world_.postgres_time());
+  again.add_switch();
+  a_minute_passes();
+  world_.put_content(index, again.segment(index), false, 1);
+  world_.archive.look_again();
+  for (int times = 0; times < 2; ++times) {
+    const VerifyResult result = run();
+    EXPECT_TRUE(result.damaged());
+    const LineageResult& lineage = result.lineages.at(0);
+    EXPECT_EQ(lineage.finding_count, 0U) << words(result);
+    ASSERT_EQ(lineage.gaps.size(), 1U) << words(result);
+    EXPECT_TRUE(lineage.gaps[0].is_of_other());
+    EXPECT_EQ(lineage.gaps[0].first_segment,
+              pg::segment_file_name(again.name(index + 1), world_.size()));
+    EXPECT_EQ(lineage.windows.at(0).end_lsn, lineage.gaps[0].start_lsn);
+    a_minute_passes();
+  }
+}
+
+TEST_F(VerifyTest, UnfinishedCopiesOfASegmentThatPartAreNamedUntilOneIsSetAside) {
+  world_.take_backup(1);
+  archive_up_to(5);
+  const size_t index = world_.wal().segment_count();
+  test::WalBuilder common = world_.wal();
+  common.add_filler(3000);
+  test::WalBuilder longer = common, other = world_.wal();
+  longer.add_filler(2000);
+  other.add_commit(901, world_.postgres_time());
+  other.add_filler(9000);
+  for (const test::WalBuilder* one : {&common, &longer})
+    world_.put_content(index, one->segment(index), true);
+  a_minute_passes();
+  EXPECT_FALSE(run().damaged()) << "one goes on from the other";
+  world_.put_content(index, other.segment(index), true);
+  a_minute_passes();
+  const auto set_aside = [&](const test::WalBuilder& wal) {
+    const Bytes32 sha256 = repo::wal_content_sha256(wal.segment(index));
+    repo::put_wal_mark(world_.repository, world_.lineage.name,
+                       {.kind = pg::WalFileKind::kPartial, .segment = wal.name(index)},
+                       world_.size(), {},
+                       {.file = {},
+                        .content = to_hex(repo::partial_digest(sha256).view()),
+                        .sha256 = sha256,
+                        .at = {},
+                        .by = {},
+                        .detail = "for the test"});
+    a_minute_passes();
+  };
+  for (int times = 0; times < 2; ++times) {
+    const VerifyResult result = run();
+    const std::vector<Finding>& findings = result.lineages.at(0).findings;
+    ASSERT_EQ(findings.size(), 2U) << words(result);
+    for (const Finding& finding : findings) {
+      EXPECT_EQ(finding.problem, kOtherWal);
+      EXPECT_NE(finding.detail.find("wal set-aside"), std::string::npos);
+      EXPECT_NE(finding.detail.find(to_hex(
+                    repo::partial_digest(repo::wal_content_sha256(other.segment(index))).view())),
+                std::string::npos)
+          << finding.detail;
+    }
+    a_minute_passes();
+  }
+  set_aside(other);
+  EXPECT_FALSE(run().damaged());
+  // The same of one that is archived as the segment, and cut short; none of whole ones.
+  test::WalBuilder cut = world_.wal();
+  cut.add_commit(902, world_.postgres_time());
+  world_.put_content(index, cut.segment(index), false);
+  a_minute_passes();
+  const VerifyResult short_too = run();
+  ASSERT_EQ(short_too.lineages.at(0).findings.size(), 1U) << words(short_too);
+  EXPECT_NE(short_too.lineages.at(0).findings[0].detail.find("copies of one segment"),
+            std::string::npos)
+      << words(short_too);
+  cut.add_switch();
+  world_.put_content(index, cut.segment(index), false, 1);
+  a_minute_passes();
+  EXPECT_FALSE(run().damaged()) << "no recovery goes into an unfinished one any more";
+}
+
 TEST_F(VerifyTest, OneBackupCanBeVerifiedAlone) {
   const std::string first = world_.take_backup(1);
   const std::string second = world_.take_backup(2);

@@ -47,6 +47,16 @@ TEST(WalListing, ShowsAHoleWhereItIs) {
   EXPECT_NE(text.find("  no commit\n"), std::string::npos) << text;
 }
 
+TEST(WalListing, SaysWhatIsOfAnotherHistoryAndHowItIsTakenOutOfService) {
+  archive::WalListing mixed = listing();
+  EXPECT_EQ(view::text(mixed).find("another history"), std::string::npos);
+  mixed.lineages[0].timelines[0].other_history = {"000000010000000000000009"};
+  EXPECT_NE(
+      view::text(mixed).find("Next: holdfast wal set-aside 000000010000000000000009 --onward"),
+      std::string::npos)
+      << view::text(mixed);
+}
+
 TEST(WalListing, HasATableThatFits80Columns) {
   const std::string text = view::text(listing());
   for (size_t at = 0; at < text.size();) {
