@@ -83,6 +83,7 @@ class Planner {
                                       const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
   void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
+  void refuse_to_leave_newest_backup(const Plan& plan) const;
   bool had_taken_over(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
@@ -699,6 +700,7 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline || !is_led_by_time()) return;
+  if (target_.kind == TargetKind::kLatest) refuse_to_leave_newest_backup(plan);
   Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
@@ -706,6 +708,43 @@ void Planner::refuse_abandoned(Plan& plan) const {
       continue;
     refuse_abandoned(plan, branch);
   }
+}
+
+// A backup that was committed when the timeline that would be followed was there, and that does not
+// lead to it: somebody went on elsewhere, whatever was committed later here (by a drill, a test, a
+// copy).
+void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
+  const pg::TimelineHistory& chosen = sources_.history();
+  if (!target_.backup.empty() || plan.abandoned.empty()) return;
+  const std::optional<repo::Backup> newest = sources_.newest_of_all();
+  if (!newest || !newest->origin.empty() ||
+      chosen.is_ancestor(newest->stop_timeline, newest->stop_lsn))
+    return;
+  const std::optional<std::string> history = archive_.served_object(
+      {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = chosen.timeline()}});
+  const std::optional<store::ObjectInfo> began =
+      history ? archive_.store().info(*history) : std::nullopt;
+  const Time committed = newest->committed.value_or(newest->finished);
+  if (!began || committed <= began->modified) return;
+  Target stay = target_, other = target_;
+  stay.timeline = chosen.timeline();
+  other.timeline = newest->stop_timeline;
+  throw_unreachable(
+      fmt::format("the newest backup is of timeline {}, and timeline {} would be followed",
+                  to_string(newest->stop_timeline), to_string(chosen.timeline())),
+      fmt::format(
+          "Backup {} was committed at {}, when timeline {} had begun, and does not lead to "
+          "it: a server went on on timeline {}, and what it committed would be left behind.",
+          newest->id, to_local(committed), to_string(chosen.timeline()),
+          to_string(newest->stop_timeline)),
+      lines({fmt::format("To go along timeline {}: {}", to_string(newest->stop_timeline),
+                         command_for(other)),
+             fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
+                         command_for(stay)),
+             fmt::format(
+                 "Timeline {} is never followed again, if it was a test's or a copy's, after: "
+                 "holdfast wal set-aside {}",
+                 to_string(chosen.timeline()), pg::history_file_name(chosen.timeline()))}));
 }
 
 // The target may lie between the moment at which one of the timelines that are followed from the

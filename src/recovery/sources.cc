@@ -162,6 +162,12 @@ void Sources::for_each_backup(const std::function<bool(const repo::Backup&)>& vi
   }
 }
 
+std::optional<repo::Backup> Sources::newest_of_all() const {
+  for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend(); ++id)
+    if (std::optional<repo::Backup> backup = read_usable(*id)) return backup;
+  return std::nullopt;
+}
+
 std::optional<repo::Backup> Sources::newest_backup(
     const std::function<bool(const repo::Backup&)>& serves) const {
   std::optional<repo::Backup> found;

@@ -61,6 +61,8 @@ class Sources {
   std::optional<repo::Backup> newest_backup(
       const std::function<bool(const repo::Backup&)>& serves) const;
   std::optional<repo::Backup> oldest_backup() const;
+  // On whatever timeline.
+  std::optional<repo::Backup> newest_of_all() const;
   Way way_from(repo::Backup backup) const;
   // The same up to that segment, whatever lies behind it; nullopt: not all of it is archived.
   std::optional<Way> way_up_to(const repo::Backup& backup, uint64_t until) const;

@@ -621,6 +621,31 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
             at_minute(60));
 }
 
+// A drill's timeline has the later commit, and a server went on on the one that it left.
+TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 66);
+  add_commit(second, 71, 70);
+  second.add_switch();
+  put_segment(second, 4);
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+  const std::string newest =
+      put_backup({.start = first_records_[5], .stop = after_first_commit_[5], .stop_minute = 59});
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(),
+            "the newest backup is of timeline 1, and timeline 2 would be followed");
+  EXPECT_TRUE(error.hint().starts_with(
+      "To go along timeline 1: holdfast restore --to-latest --timeline 1\n"
+      "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"))
+      << error.hint();
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).backup.id, newest);
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(70));
+}
+
 TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   put_all();
   put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
