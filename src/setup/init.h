@@ -19,6 +19,7 @@ namespace holdfast::setup {
 struct ArchivePlace {
   std::string cluster, repository;
   std::optional<Bytes16> id = {};  // the repository's, where the command names it
+  bool operator==(const ArchivePlace&) const = default;
 };
 // Where another command of this program's archives to; nullopt where that cannot be told. cli reads
 // options and configuration.

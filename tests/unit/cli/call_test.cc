@@ -25,6 +25,8 @@ TEST(ArchivePlaceOf, IsWhatTheCommandsOptionsAndItsConfigurationSay) {
        ArchivePlace{"other", real}},
       {"holdfast --repo '/a %% b' --cluster x wal push %p", ArchivePlace{"x", "/a % b"}},
       {"holdfast --repo file:///a/../b --cluster x wal push %p", ArchivePlace{"x", "/b"}},
+      {"holdfast --repo /b --cluster x --repo-id 01000000000000000000000000000000 wal push %p",
+       ArchivePlace{"x", "/b", Bytes16{.bytes = {std::byte{1}}}}},
       // More than archiving, less than a command, and what cannot be read.
       {"holdfast --repo /a -c x wal push %p && cp %p /b", std::nullopt},
       {"holdfast --repo /a -c x wal list", std::nullopt},
