@@ -1,23 +1,24 @@
 # holdfast.pl: what tools/run_tap puts at the end of PostgreSQL's own Cluster.pm, in a copy of it.
 #
-# A node's archive directory is a repository then, which is made when the node has first started, and
-# its two commands are Holdfast's. The settings of a mode (HOLDFAST_LOOK_AHEAD and the like) are in
-# the environment, which the servers inherit. Subroutines whose names begin with holdfast_ are what
-# the changed lines of the tests call; tools/run_tap has them.
+# A node's archive directory is a repository then, which is made when the node has first started,
+# and its two commands are Holdfast's. HOLDFAST_TAP_OPTIONS has the settings of a mode, as options,
+# so that one which does not exist fails. Subroutines whose names begin with holdfast_ are what the
+# changed lines of the tests call; tools/run_tap has them.
 
 package PostgreSQL::Test::Cluster;
 
 sub holdfast_command
 {
 	my ($self) = @_;
-	return "$ENV{HOLDFAST_PROGRAM} --cluster main --repo " . $self->archive_dir;
+	return "$ENV{HOLDFAST_TAP_PROGRAM} --cluster main $ENV{HOLDFAST_TAP_OPTIONS} --repo "
+	  . $self->archive_dir;
 }
 
 # Makes the repository in the node's archive directory, for the cluster of a server that runs.
 sub holdfast_init
 {
 	my ($self, $server) = @_;
-	my $encrypt = $ENV{HOLDFAST_KEY_FILE} ? '--encrypt' : '';
+	my $encrypt = $ENV{HOLDFAST_TAP_OPTIONS} =~ /--key-file/ ? '--encrypt' : '';
 	my $conninfo = $server->connstr('postgres');
 	PostgreSQL::Test::Utils::system_or_bail($self->holdfast_command
 		  . qq{ init --quiet $encrypt --conninfo "$conninfo" });
@@ -89,6 +90,9 @@ sub holdfast_move_wal
 	{
 		my ($self, $root_node, $standby) = @_;
 		my $command = $root_node->holdfast_command;
+		# One that archives nothing has an empty archive, not none.
+		$root_node->holdfast_init($root_node)
+		  if defined $root_node->{_pid} && !-e $root_node->archive_dir . '/repo.json';
 		$self->append_conf('postgresql.conf',
 			qq{\nrestore_command = '$command wal get "%f" "%p"'\n});
 		$standby ? $self->set_standby_mode : $self->set_recovery_mode;
