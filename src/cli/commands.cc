@@ -189,7 +189,7 @@ int run_backup_list(const Call& call) {
       opened.cluster, [&](const repo::LineageName& lineage, const Error& error) {
         unreadable.lineages.push_back(
             {.name = repo::to_string(lineage), .problem = error.message()});
-        if (!lost || error.is_damage()) lost = error;
+        if (error.is_damage()) lost = error;
       });
   for (const repo::Lineage& lineage : lineages)
     for (const std::string& id : repo::backup_ids_in_order(opened.repository, lineage.name))

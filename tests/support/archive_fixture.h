@@ -180,6 +180,7 @@ class ArchiveFixture {
     uint32_t timeline = 1;
     bool damaged = false;
     bool from_standby = false;
+    std::optional<Time> committed = {};
   };
   // Its id is "20261122T08<minute>00Z-aaaaaa".
   std::string put_backup(const BackupSpan& span) {
@@ -198,6 +199,7 @@ class ArchiveFixture {
     backup.started = backup.start_time;
     backup.damaged = span.damaged;
     backup.from_standby = span.from_standby;
+    backup.committed = span.committed;
     backup.wal_segment_bytes = lineage_.wal_segment_bytes;
     backup.block_bytes = lineage_.block_bytes;
     backup.blocks_per_segment = lineage_.blocks_per_segment;

@@ -632,8 +632,10 @@ TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
   second.add_switch();
   put_segment(second, 4);
   EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
-  const std::string newest =
-      put_backup({.start = first_records_[5], .stop = after_first_commit_[5], .stop_minute = 59});
+  const std::string newest = put_backup({.start = first_records_[6],
+                                         .stop = after_first_commit_[6],
+                                         .stop_minute = 59,
+                                         .committed = store().now() + std::chrono::hours(1)});
   const Error error = refusal({});
   EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
   EXPECT_EQ(error.message(),
