@@ -129,12 +129,16 @@ std::string connect_hint(std::string_view problem) {
   if (says("no pg_hba.conf entry") || says("pg_hba.conf rejects"))
     return "Let the role in by a line in pg_hba.conf, for example \"local all postgres peer\", and "
            "reload the server.";
+  constexpr std::string_view kForUser = "for user \"";
+  std::string role;
+  if (const size_t at = problem.find(kForUser); at != std::string_view::npos)
+    role = problem.substr(at + kForUser.size(),
+                          problem.find('"', at + kForUser.size()) - at - kForUser.size());
   if (says("Peer authentication failed") || says("Ident authentication failed"))
     return fmt::format(
         "The server lets in only the operating system user of the role's name, and this is the "
-        "user with id {}. Run the "
-        "command as that user, or name another role in conninfo.",
-        geteuid());
+        "user with id {}. Run the command as that user{}, or name another role in conninfo.",
+        geteuid(), role.empty() ? std::string() : fmt::format(" (sudo -u {} ...)", role));
   if (says("authentication failed") || says("no password supplied"))
     return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs "
            "the command.";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <dirent.h>
+#include <fcntl.h>
 #include <optional>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "cluster/start_barrier.h"
 #include "pg/backup_exclusions.h"
 #include "pg/control_file.h"
+#include "pg/wal_file_name.h"
+#include "pg/wal_page.h"
 #include "repo/backup.h"
 #include "repo/backup_order.h"
 #include "repo/manifest.h"
@@ -50,6 +53,31 @@ std::string how_to_go_on(const std::string& directory, bool in_place) {
       shell_quote(directory), shell_quote(directory + ".old"));
 }
 
+// A segment in its pg_wal carries the system identifier. Where all else was removed, with pg_wal on
+// a disk of its own, that is what is left of a cluster.
+bool has_its_wal(const std::string& directory, const repo::Lineage& lineage) {
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  const pg::WalSegmentSize size(lineage.wal_segment_bytes);
+  bool found = false;
+  unreadable_of([&] {
+    for (const DirectoryEntry& entry :
+         list_directory_if_exists(pg_wal).value_or(std::vector<DirectoryEntry>{})) {
+      if (found || pg::parse_wal_file_name(entry.name, size).kind != pg::WalFileKind::kSegment)
+        continue;
+      // One that the disk does not give says nothing of the others.
+      unreadable_of([&] {
+        const std::string path = join_path(pg_wal, entry.name);
+        Bytes page(pg::kWalLongHeaderBytes);
+        page.resize(pread_some(open_file(path, O_RDONLY), page, 0, path));
+        const std::optional<pg::WalPageHeader> header = pg::read_wal_page_header(page);
+        found = header && header->has(pg::kWalPageIsLong) &&
+                header->system_identifier == lineage.system_identifier;
+      });
+    }
+  });
+  return found;
+}
+
 void require_telling_names(const std::string& directory, const repo::Lineage& lineage) {
   std::string telling;
   size_t count = 0;
@@ -57,7 +85,7 @@ void require_telling_names(const std::string& directory, const repo::Lineage& li
     if (pg::top_name(entry.name) != pg::TopName::kTelling) continue;
     telling += fmt::format("{}\"{}\"", count++ == 0 ? "" : ", ", entry.name);
   }
-  if (count < kTellingNames)
+  if (count < kTellingNames && !has_its_wal(directory, lineage))
     throw Error(
         {.code = ErrorCode::kConflict,
          .message = fmt::format("directory \"{}\" holds other files than a cluster's", directory),

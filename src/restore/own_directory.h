@@ -4,9 +4,9 @@
 // A path is typed, and "/srv" has a "base" in it. What shows a directory to be the cluster's is a
 // valid pg_control with its system identifier, or the marker of a restore that was interrupted in
 // this very directory. A destroyed cluster may have neither. Then several names that only a server
-// uses must stand at its top, and nothing that neither a server, nor a backup of this cluster, nor
-// holdfast puts there: a stranger's work is no word of --yes away from being removed. What is asked
-// of is names, so nothing is read of a disk that is failing.
+// uses must stand at its top, or a segment of its WAL lie in pg_wal, and nothing that neither a
+// server, nor a backup of this cluster, nor holdfast puts there: a stranger's work is no word of
+// --yes away from being removed. So little is read of a disk that may be failing.
 //
 // Links and sockets at the top hold nothing themselves and are nobody's work.
 #pragma once

@@ -1143,14 +1143,15 @@ Preview Restore::preview() {
   open_manifest();
   require_what_a_start_needs();
   choose_configuration();
-  if (is_copy_ && !options_.delta && !lies_there_already()) require_place_for_copy(directory_);
+  const bool is_there = lies_there_already();
+  if (!is_there && is_copy_ && !options_.delta) require_place_for_copy(directory_);
   Preview preview;
   preview.where = options_.where;
   preview.directory = directory_;
   preview.clears = must_clear_;
   preview.is_delta = options_.delta;
   preview.disk = measure_disk();
-  require_disk(preview.disk, reporter_);
+  if (!is_there) require_disk(preview.disk, reporter_);
   if (!is_copy_) {
     if (std::optional<cluster::RunningServer> server = cluster::find_running_server(directory_))
       preview.running_server = server->pid;

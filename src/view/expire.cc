@@ -121,7 +121,7 @@ std::string text(const expire::ExpireResult& result) {
     out += found ? "Nothing was changed. Next: run it without --dry-run.\n"
                  : "Nothing was changed, and there is nothing to do.\n";
   else if (next)
-    out += fmt::format("What is listed is removed by a run after {}.\n", to_local(*next));
+    out += fmt::format("Next: a run after {} removes what is due then.\n", to_local(*next));
   else
     out += "Nothing waits to be removed.\n";
   return out;
@@ -172,7 +172,10 @@ std::string text(const std::vector<repo::KeyObject>& keys, const std::vector<Byt
                     is_among(opened, key.id) ? "yes" : ""});
   }
   std::string out = table({"key", "kind", "added", "copies", "configured"}, rows);
-  out += all_whole
+  out += all_whole && rows.size() == 1
+             ? "It is the only one: without it nothing in the repository can be read. Next: "
+               "\"holdfast repo add-key --new-key-file FILE\" lets another one open it too.\n"
+         : all_whole
              ? "Each of them opens the whole repository. Next: \"holdfast repo change-key\" takes "
                "the configured one away.\n"
              : "Of one a copy is missing or damaged. Next: run \"holdfast repo change-key\" with "

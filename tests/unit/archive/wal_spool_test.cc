@@ -552,8 +552,11 @@ TEST_F(WalSpool, GetStartsAReaderUnlessThereIsOne) {
   options.file_name = segment_name(1, 2);
   archive::get(options, store_, {}, reporter_, {});
   EXPECT_EQ(spool().asked(), segment_name(1, 2));
-  for (int i = 0; i < 2000 && !stat_if_exists(started); ++i) wait_for({}, milliseconds(5));
-  EXPECT_EQ(read_text_file(started), "started\n");
+  const auto said = [&] {
+    return stat_if_exists(started) ? read_text_file(started) : std::string();
+  };
+  for (int i = 0; i < 2000 && said().empty(); ++i) wait_for({}, milliseconds(5));
+  EXPECT_EQ(said(), "started\n");
   // A miss is not worth reading ahead of.
   options.file_name = segment_name(1, 9);
   EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
