@@ -1053,6 +1053,29 @@ TEST_F(RestoreTest, ADirectoryWithoutAControlFileIsClearedOnlyWhenNothingInItIsA
   EXPECT_EQ(text(path("moved-mail/inbox")), "precious");
 }
 
+// With pg_wal on a disk of its own that is what is left of a cluster whose directory was removed.
+TEST_F(RestoreTest, ADirectoryOfWhichOnlyPgWalIsLeftIsShownByTheWalInIt) {
+  take_backup();
+  const std::string left = path("left"), disk = path("disk");
+  make_directory(left);
+  make_directory(disk);
+  ASSERT_EQ(symlink(disk.c_str(), (left + "/pg_wal").c_str()), 0);
+  const uint64_t own = lineage().system_identifier;
+  for (const uint64_t system : {own + 1, own}) {
+    WalBuilder wal({.system_identifier = system});
+    wal.add_filler(100);
+    wal.add_switch();
+    const Bytes segment = wal.segment(0);
+    write(disk + "/000000010000000000000009", as_text(segment));
+    if (system != own) {
+      EXPECT_NE(refusal(in_place(left)).message().find("holds other files than a cluster's"),
+                std::string::npos);
+    }
+  }
+  run(in_place(left));
+  expect_laid(left);
+}
+
 // It is shown by its marker, or by the names; a copy's directory was empty when it was begun.
 TEST_F(RestoreTest, WhatWasPutIntoAnInterruptedRestoreIsNotClearedUnlessItIsInPlace) {
   take_backup();
