@@ -124,7 +124,7 @@ std::string lines(std::initializer_list<std::string> sentences) {
 
 // With where it came from, where that can be read.
 std::string words_of(const SegmentCopy& copy, pg::WalSegmentSize size) {
-  const std::string name = file_name_of(copy, size);
+  std::string name = file_name_of(copy, size);
   if (copy.info.file_name.empty()) return name;
   return fmt::format("{} (up to {}, from {})", name, to_string(copy.info.readable_end),
                      repo::pushed_by(copy.info));
@@ -760,8 +760,8 @@ bool Planner::had_taken_over(const AbandonedBranch& branch) const {
     const uint64_t number = segment_of(start);
     const std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
     if (!path) return false;
-    const std::optional<Time> began = Survey(archive_, *path).time_of_beginning(start);
-    return began && *began <= target_.time && *branch.last_commit_meant <= *began;
+    const auto began = Survey(archive_, *path).time_of_beginning(start);
+    return began && began->earliest <= target_.time && *branch.last_commit_meant <= began->latest;
   });
 }
 

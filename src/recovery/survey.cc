@@ -303,12 +303,15 @@ std::optional<Moment> Survey::last_checkpoint(uint64_t first, uint64_t last) {
   return std::nullopt;
 }
 
-std::optional<Time> Survey::time_of_beginning(pg::Lsn start) {
+std::optional<Survey::Between> Survey::time_of_beginning(pg::Lsn start) {
   const uint64_t number = pg::segment_of(start, archive_.segment_size());
   if (!path_.at(number)) return std::nullopt;
   for (const pg::WalEvent& event : read_events(number, number))
     if (const std::optional<Time> time = checkpoint_time(event); time && lsn_of(event) >= start)
-      return time;
+      return Between{.earliest = *time,
+                     .latest = std::holds_alternative<pg::Checkpoint>(event)
+                                   ? *time + std::chrono::seconds(1) - Microseconds(1)
+                                   : *time};
   return std::nullopt;
 }
 

@@ -80,7 +80,10 @@ class Survey {
   // its end.
   std::optional<Moment> last_checkpoint(uint64_t first, uint64_t last);
   // When the recovery ended that began the timeline of the segment which holds `start`.
-  std::optional<Time> time_of_beginning(pg::Lsn start);
+  struct Between {
+    Time earliest, latest;
+  };
+  std::optional<Between> time_of_beginning(pg::Lsn start);
   // Where times go back behind a transaction that is later than `time`: a clock was set right.
   // Looks as far as transactions up to `time` lie there, and some segments farther.
   struct Behind {

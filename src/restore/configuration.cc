@@ -277,7 +277,7 @@ ConfSettings read_saved_settings(const std::string& directory) {
 }
 
 std::string end_command_behind(const std::string& theirs, const std::string& ours) {
-  const std::string guarded = ours + " || exit 1";
+  std::string guarded = ours + " || exit 1";
   if (theirs.empty()) return guarded;
   return fmt::format("({}); status=$?; ({}); exit $status", theirs, guarded);
 }

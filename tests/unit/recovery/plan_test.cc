@@ -675,6 +675,22 @@ TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   EXPECT_EQ(refusal(to_time(61)).code(), ErrorCode::kTargetUnreachable);
 }
 
+// With a checkpoint, whose time has whole seconds: the older one's last commit is of the same.
+TEST_F(PlanTest, ATimelineThatBeganInTheSecondOfTheOthersLastCommitHadBegun) {
+  add_commit(wal_, 71, 67 + 0.2 / 60);
+  wal_.add_switch();
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_checkpoint(second, 67);
+  add_commit(second, 72, 70);
+  second.add_switch();
+  put_segment(second, 4);
+  EXPECT_EQ(plan(to_time(68)).timeline, pg::TimelineId{2});
+  EXPECT_EQ(refusal(to_time(66.5)).code(), ErrorCode::kTargetUnreachable);
+}
+
 TEST_F(PlanTest, WhatCannotBeReachedIsRefusedWithTheNearestThatCan) {
   put_all();
   const std::string to_the_end =
