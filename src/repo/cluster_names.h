@@ -8,6 +8,7 @@
 // docs/design/repository-format.md, section 3.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
