@@ -153,6 +153,10 @@ std::string ConfigurationPlaces::of(const std::string& path) const {
   for (const auto& [from, to] : moved_)
     if (const std::optional<std::string> rest = rest_below(from, path); rest && to != from)
       return to.substr(0, to.size() - rest->size() - 1);
+  // An empty directory goes where the files beside it go (Debian's conf.d).
+  for (const auto& [from, to] : moved_)
+    if (to != from && parent_path(from) == parent_path(path) && !is_there(path))
+      return join_path(parent_path(to), base_name(path));
   return path;
 }
 

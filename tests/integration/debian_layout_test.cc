@@ -37,7 +37,9 @@ class DebianLayout : public testing::Test {
     // authentication.
     write("conf.d/local.conf", "work_mem = '7MB'\nlisten_addresses = ''\nfsync = off\n", 0644);
     write("extra.conf", "maintenance_work_mem = '33MB'\n", 0600);
-    append("postgresql.conf", fmt::format("include '{}'\n", conf("extra.conf")));
+    make_directory(conf("more.d"));
+    append("postgresql.conf",
+           fmt::format("include '{}'\ninclude_dir 'more.d'\n", conf("extra.conf")));
     append("pg_hba.conf", "# the last line\nlocal all nobody reject\n");
     append("pg_ident.conf", "people /^(.*)$ \\1\n");
     write_file_durably(config_file(),
@@ -143,6 +145,19 @@ TEST_F(DebianLayout, ComesBackWithTheConfigurationThatLayOutsideTheDataDirectory
     EXPECT_FALSE(lstat_if_exists(data()));
     EXPECT_FALSE(lstat_if_exists(etc()));
   }
+
+  // In place, by a user who may not write there: the files lie below the data directory.
+  make_directory(etc());
+  ASSERT_EQ(chmod(etc().c_str(), 0555), 0);
+  {
+    RestoredServer restored(data(), must({"restore", "--in-place", "--yes", "--start"}));
+    Connection connection = restored.connect();
+    expect_in_force(connection);
+    EXPECT_EQ(connection.query_value("SHOW config_file"),
+              data() + "/holdfast_outside" + conf("postgresql.conf"));
+  }
+  ASSERT_EQ(chmod(etc().c_str(), 0755), 0);
+  remove_tree(etc());
 
   // In place.
   {
