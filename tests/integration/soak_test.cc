@@ -333,7 +333,8 @@ class SoakRun {
         // What the store did not give is no damage.
         if (one.is_faulty && status.code == 3) {
           ++failed_;
-          for (const Json& lineage : Json::parse(out, "verify").at("lineages").items()) {
+          const Json verified = Json::parse(out, "verify");
+          for (const Json& lineage : verified.at("lineages").items()) {
             for (const Json& finding : lineage.at("findings").items())
               EXPECT_EQ(finding.at("problem").as_string(), "unreadable") << said;
             for (const Json& backup : lineage.at("backups").items())

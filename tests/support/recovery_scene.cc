@@ -89,9 +89,17 @@ void end_processes_below(const std::string& directory) {
 }
 
 void wait_until_deserted(const std::string& directory) {
-  if (!comes_true([&] { return processes_below(directory).empty(); }))
+  if (!comes_true([&] { return processes_below(directory).empty(); })) {
+    std::string all;
+    for (const pid_t pid : processes_below(directory)) {
+      std::string line = fmt::format(" {}:", pid);
+      unreadable_of([&] { line += read_text_file(fmt::format("/proc/{}/cmdline", pid)); });
+      std::ranges::replace(line, '\0', ' ');
+      all += line;
+    }
     throw Error({.code = ErrorCode::kBusy,
-                 .message = fmt::format("processes still work in \"{}\"", directory)});
+                 .message = fmt::format("processes still work in \"{}\":{}", directory, all)});
+  }
 }
 
 std::vector<std::string> listing(const std::string& directory) {
@@ -299,6 +307,17 @@ pg::Lsn RecoveryScene::archive_end(uint32_t timeline) const {
 
 void RecoveryScene::crash() {
   if (server_->is_running()) server_->crash();
+  // A backend that waits for the checkpointer asks for a minute whether it is there
+  // (RequestCheckpoint, checkpointer.c) before it sees that the postmaster is gone.
+  comes_true([&] {
+    const std::vector<pid_t> left = processes_below(server_->data_directory());
+    for (const pid_t pid : left) {
+      std::string name;
+      unreadable_of([&] { name = read_text_file(fmt::format("/proc/{}/comm", pid)); });
+      if (name == "postgres\n") kill(pid, SIGKILL);
+    }
+    return left.empty();
+  });
   wait_until_deserted(server_->data_directory());
 }
 
