@@ -93,7 +93,7 @@ void wait_until_deserted(const std::string& directory) {
     std::string all;
     for (const pid_t pid : processes_below(directory)) {
       std::string line = fmt::format(" {}:", pid);
-      unreadable_of([&] { line += read_text_file(fmt::format("/proc/{}/cmdline", pid)); });
+      error_of([&] { line += read_text_file(fmt::format("/proc/{}/cmdline", pid)); });
       std::ranges::replace(line, '\0', ' ');
       all += line;
     }
@@ -313,7 +313,7 @@ void RecoveryScene::crash() {
     const std::vector<pid_t> left = processes_below(server_->data_directory());
     for (const pid_t pid : left) {
       std::string name;
-      unreadable_of([&] { name = read_text_file(fmt::format("/proc/{}/comm", pid)); });
+      error_of([&] { name = read_text_file(fmt::format("/proc/{}/comm", pid)); });
       if (name == "postgres\n") kill(pid, SIGKILL);
     }
     return left.empty();
