@@ -227,6 +227,10 @@ class WalkWorld {
   void expect_recovered(int line, const Target& target, const std::vector<int64_t>& rows,
                         const std::vector<WalkRow>& at_least) const;
   bool must_be_named(int line) const;
+  // Whether it was refused for a segment that neither the archive nor the pg_wal of the restored
+  // server has, though later ones are archived: what was committed in it nobody knows, though this
+  // walk may.
+  bool is_for_a_hole(const Captured& refused, const Server* restored = nullptr) const;
   bool can_be_reached(int line, const Target& target);
 
   std::string directory_;
