@@ -28,8 +28,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         pg::TimelineHistory history = pg::parse_timeline_history({9}, text);
         HF_CHECK(pg::parse_timeline_history({9}, history.to_text()) == history);
         for (const pg::TimelineHistoryEntry& entry : history.ancestors()) {
-          HF_CHECK(history.is_ancestor(entry.timeline, entry.switch_lsn));
-          HF_CHECK(history.timeline_at(entry.switch_lsn) > entry.timeline);
+          // Of a line that a later recovery left earlier, where that was.
+          const pg::Lsn left = history.switch_point_of(entry.timeline).value();
+          HF_CHECK(left <= entry.switch_lsn);
+          HF_CHECK(history.is_ancestor(entry.timeline, left));
+          HF_CHECK(history.timeline_at(left) > entry.timeline);
         }
       }
     }
