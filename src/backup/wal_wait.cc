@@ -161,12 +161,11 @@ void prove_archiving(const repo::WalArchive& archive, const StartSegment& start,
     if (archive.segment_info(file)) return;
     // The checkpoint that the backup starts with removes the segment and its note when it is done
     // by then: the server's statistics know of it, up to a second later.
-    const bool is_gone = !is_ready && !done;
-    const auto is_of_now = [&](Time time) { return time >= start.began; };
     const bool is_elsewhere =
-        done ? is_of_now(Time{std::chrono::seconds{done->st_ctim.tv_sec}} +
-                         std::chrono::microseconds{done->st_ctim.tv_nsec / 1000})
-             : is_gone && waiting.has_archived_since(name, start.began);
+        done ? Time{std::chrono::seconds{done->st_ctim.tv_sec}} +
+                       std::chrono::microseconds{done->st_ctim.tv_nsec / 1000} >=
+                   start.began
+             : !is_ready && waiting.has_archived_since(name, start.began);
     if (is_elsewhere)
       throw Error({.code = ErrorCode::kServer,
                    .message = fmt::format("the server archives elsewhere: WAL segment \"{}\" is "

@@ -44,7 +44,7 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
 // `set_aside`: WalArchive::all_set_aside().
 const WalArchive::SetAside* find_wal_taken_from(const Backup& backup, const WalArchive& archive,
                                                 const std::vector<WalArchive::SetAside>& set_aside);
-// "WAL segment "0000…04", with which it was taken, was set aside at …"
+// "WAL file "0000…04", with which it was taken, was set aside at …"
 std::string taken_wal_words(const WalArchive::SetAside& taken, pg::WalSegmentSize size);
 
 }  // namespace holdfast::repo

@@ -260,16 +260,15 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
   check_cluster_name(cluster);
   std::vector<Lineage> found;
   // Its document tells whether a folder is a lineage's: none need be looked into.
-  for (const LineageName& folder : lineage_folders(cluster)) {
-    const LineageName* const name = &folder;
+  for (const LineageName& name : lineage_folders(cluster)) {
     const std::optional<Error> error = unreadable_of([&] {
-      const std::string document = lineage_document_name(*name);
+      const std::string document = lineage_document_name(name);
       const std::optional<Json> body = read_either(
-          document, lineage_copy_name(*name),
+          document, lineage_copy_name(name),
           [&](const std::string& place) { return read_document("lineage", document, place); });
       if (!body) return;
       Lineage lineage;
-      lineage.name = *name;
+      lineage.name = name;
       lineage.system_identifier = text_number_member(*body, "system_identifier");
       lineage.catalog_version = number_member<uint32_t>(*body, "catalog_version");
       lineage.wal_segment_bytes = number_member<uint32_t>(*body, "wal_segment_bytes");
@@ -280,7 +279,7 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
     });
     if (!error) continue;
     if (!unreadable) throw Error(*error);
-    unreadable(*name, *error);
+    unreadable(name, *error);
   }
   std::ranges::sort(found, [](const Lineage& a, const Lineage& b) {
     return std::tie(a.created, a.name) < std::tie(b.created, b.name);

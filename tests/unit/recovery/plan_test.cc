@@ -45,6 +45,18 @@ class PlanTest : public testing::Test, protected ArchiveFixture {
     b_ =
         put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
   }
+  // Timeline 2 from there on: its recovery ended at that minute, transaction 71 commits at
+  // minute 70.
+  WalBuilder put_timeline_that_began(double minute) {
+    put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+    WalBuilder second = *at_fork_;
+    second.set_timeline({2});
+    add_end_of_recovery(second, 2, 1, minute);
+    add_commit(second, 71, 70);
+    second.add_switch();
+    put_segment(second, 4);
+    return second;
+  }
   // Timeline 2, forked off timeline 1 in segment 5 before transaction 52: transaction 71 commits in
   // it at minute 70, 72 in segment 6.
   WalBuilder make_timeline_2(uint32_t id = 2) {
@@ -624,13 +636,7 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
 // A drill's timeline has the later commit, and a server went on on the one that it left.
 TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
   put_all();
-  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
-  WalBuilder second = *at_fork_;
-  second.set_timeline({2});
-  add_end_of_recovery(second, 2, 1, 66);
-  add_commit(second, 71, 70);
-  second.add_switch();
-  put_segment(second, 4);
+  put_timeline_that_began(66);
   EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
   const std::string newest = put_backup({.start = first_records_[6],
                                          .stop = after_first_commit_[6],
@@ -650,13 +656,7 @@ TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
 
 TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
   put_all();
-  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
-  WalBuilder second = *at_fork_;
-  second.set_timeline({2});
-  add_end_of_recovery(second, 2, 1, 66);
-  add_commit(second, 71, 70);
-  second.add_switch();
-  put_segment(second, 4);
+  WalBuilder second = put_timeline_that_began(66);
   EXPECT_EQ(plan({}).last_commit, at_minute(70));
   EXPECT_EQ(plan(to_time(68)).last_commit, at_minute(50));
   EXPECT_EQ(refusal(to_time(61)).message(),
