@@ -127,8 +127,10 @@ class Salvager {
     require_one_history(file);
     OfferedFile offered = intake_.read(name);
     // Ascending names end with the newest timeline.
-    if (offered.segment.last_record_end.is_valid())
+    if (offered.segment.last_record_end.is_valid()) {
       result_.readable_end = offered.segment.last_record_end;
+      result_.readable_timeline = file.segment.timeline;
+    }
     // While somebody may still write it, a segment that ends early is not finished.
     const pg::Lsn end = pg::end_lsn(file.segment.segment_number, size);
     if (result_.server_doubt && offered.segment.readable_end != end)

@@ -62,7 +62,9 @@ struct SalvageResult {
   };
   std::vector<Conflict> conflicts;
   std::vector<Bytes16> partials;  // unfinished segments, by the digests in their names
-  pg::Lsn readable_end;  // the end of the last record that was found, on the newest timeline
+  // The end of the last record that was found, and its timeline, the newest.
+  pg::Lsn readable_end;
+  pg::TimelineId readable_timeline;
   bool dry_run = false;
   std::optional<Error> server_doubt = std::nullopt;  // the option
   // How far the WAL in the archive goes now (or would go), on its newest timeline; nullopt when it

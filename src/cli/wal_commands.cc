@@ -153,6 +153,8 @@ restore::Salvage salvager(const Call& call, const OpenRepository& opened) {
           fmt::format("WAL file \"{}\" could not be saved: {}", refused.file, refused.reason));
       salvaged.unsaved.push_back(refused.file);
     }
+    if (result.refused.empty() && result.readable_end.is_valid())
+      salvaged.end = {.timeline = result.readable_timeline, .last_record_end = result.readable_end};
     return salvaged;
   };
 }

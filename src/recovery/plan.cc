@@ -591,7 +591,7 @@ TimeAnswer Planner::ask_server(const Way& way, pg::Lsn archived_to,
 TimeAnswer Planner::require_server_agrees(const Way& way, pg::Lsn archived_to, Time seen,
                                           const Target& as_archived) const {
   TimeAnswer answer = ask_server(way, archived_to, seen);
-  if (answer.says == TimeAnswer::Says::kNotReached)
+  if (answer.says == TimeAnswer::Says::kNotReached || answer.says == TimeAnswer::Says::kFuture)
     throw_not_reached(
         fmt::format("the archived WAL may lack transactions up to {}", to_local(target_.time)),
         fmt::format("It has a time of {}, and it ends at {}. {} A clock was wrong.", to_local(seen),
@@ -951,6 +951,13 @@ void Planner::require_time_reached(Plan& plan, const Way& way, const Reach& reac
   if (is_proven) {
     plan.notes.push_back(to_the_end + ": recovery goes to the end of the archived WAL");
     return;
+  }
+  if (answer.says == TimeAnswer::Says::kFuture) {
+    Target day_before = target_;
+    day_before.time -= std::chrono::days{1};
+    throw_unreachable(fmt::format("{} lies in the future", to_local(target_.time)), answer.told,
+                      lines({hint_if_it_works("A day before", day_before),
+                             hint_if_it_works("To take what is archived", latest)}));
   }
   throw_not_reached(
       fmt::format("the archived WAL does not reach {}", to_local(target_.time)),

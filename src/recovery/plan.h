@@ -107,6 +107,7 @@ struct TimeAnswer {
     kNothing,
     kReached,     // it proves that it has not, and the time is past
     kNotReached,  // it has, or by its own clock what was seen is yet to come
+    kFuture,      // the time is not past, by its clock
   };
   Says says = Says::kNothing;
   std::string told;  // a sentence

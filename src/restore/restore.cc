@@ -387,9 +387,17 @@ void Restore::plan() {
   auto make = [this] {
     recovery::Target target = options_.target;
     target.own_partials = salvaged_.partials;
-    result_.plan =
-        recovery::make_plan(repository_, *lineage_, target,
-                            ask_running_server(options_.conninfo, repository_, *lineage_, stop_));
+    recovery::AskServer ask = ask_running_server(options_.conninfo, repository_, *lineage_, stop_);
+    if (salvaged_.end) ask = ask_ended_server(*salvaged_.end, clock_, std::move(ask));
+    const auto began = clock_.steady();
+    const std::optional<Error> refusal = error_of({ErrorCode::kTargetUnreachable}, [&] {
+      result_.plan = recovery::make_plan(repository_, *lineage_, target, ask);
+    });
+    if (!refusal) return;
+    if (!wait_for_archiver(options_.conninfo, *lineage_, began, clock_, reporter_, stop_))
+      throw Error(*refusal);
+    reporter_.phase("planning", 0);
+    result_.plan = recovery::make_plan(repository_, *lineage_, target, ask);
   };
   if (on_paper_ && must_clear_) {
     const Context without(

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "pg/lsn.h"
 #include "pg/wal_file_name.h"
 
 namespace holdfast::restore {
@@ -21,6 +23,12 @@ struct SalvagedWal {
     Error error;
   };
   std::vector<Conflict> conflicts = {};
+  // Where all that the directory has of its newest timeline ends; nullopt: not all of it is saved.
+  struct End {
+    pg::TimelineId timeline;
+    pg::Lsn last_record_end;
+  };
+  std::optional<End> end = {};
 };
 // `on_paper`: nothing is archived.
 using Salvage = std::function<SalvagedWal(const std::string& pg_wal, bool on_paper)>;

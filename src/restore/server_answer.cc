@@ -1,12 +1,17 @@
 #include "restore/server_answer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "cluster/server_facts.h"
 #include "cluster/written_wal.h"
 #include "pg/wal_page.h"
 #include "repo/wal_tip.h"
@@ -26,9 +31,40 @@ constexpr milliseconds kFlushPause{100};
 // so much of what is not archived: archiving may have stood for days.
 constexpr uint64_t kSegmentsAsked = 64;
 
+// How long the archiver may take: for one file, and for all that waits.
+constexpr std::chrono::seconds kFilePatience{10};
+constexpr std::chrono::minutes kArchiverPatience{1};
+constexpr milliseconds kFirstPause{20};
+constexpr milliseconds kLongestPause{200};
+// pg_stat_archiver may be behind by that much (PGSTAT_STAT_INTERVAL).
+constexpr std::chrono::seconds kStatisticsDelay{1};
+
 TimeAnswer unproven(std::string why) { return {.told = std::move(why)}; }
 TimeAnswer disproven(std::string why) {
   return {.says = TimeAnswer::Says::kNotReached, .told = std::move(why)};
+}
+
+TimeAnswer in_the_future(std::string_view whose, Time now) {
+  return {.says = TimeAnswer::Says::kFuture,
+          .told = fmt::format("The clock of {} says {}.", whose, to_local(now))};
+}
+
+std::set<std::string> files_to_archive(cluster::Connection& connection) {
+  std::set<std::string> names;
+  for (const cluster::Row& row :
+       connection.query("SELECT name FROM pg_catalog.pg_ls_archive_statusdir() "
+                        "WHERE name LIKE '%.ready'"))
+    names.insert(row.at(0).value_or(""));
+  return names;
+}
+
+bool has_archived_within(cluster::Connection& connection,
+                         std::chrono::steady_clock::duration time) {
+  const auto seconds = std::chrono::ceil<std::chrono::seconds>(time + kStatisticsDelay);
+  return connection.query_value(fmt::format(
+             "SELECT coalesce(last_archived_time > pg_catalog.clock_timestamp() - interval '{} s', "
+             "false) FROM pg_catalog.pg_stat_archiver",
+             seconds.count())) == "t";
 }
 
 TimeAnswer ask(cluster::Connection& connection, const repo::Repository& repository,
@@ -47,9 +83,7 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
           *answer.production, archived, pg::WalSegmentSize(lineage.wal_segment_bytes),
           cluster::wal_files_by_sql(connection)))
     return unproven(other->why);
-  if (question.time > now)
-    return disproven(
-        fmt::format("It lies in the future: the server's clock says {}.", to_local(now)));
+  if (question.time > now) return in_the_future("the server", now);
   pg::Lsn inserted =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
   // At the beginning of a page the server says where behind its header the next record will stand
@@ -106,6 +140,51 @@ recovery::AskServer ask_running_server(const std::string& conninfo,
     if (error) return unproven(fmt::format("The server could not be asked: {}.", error->message()));
     return answer;
   };
+}
+
+recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
+                                     recovery::AskServer otherwise) {
+  return [end, &clock, otherwise = std::move(otherwise)](const TimeQuestion& question) {
+    if (question.timeline != end.timeline || question.archived_to < end.last_record_end)
+      return otherwise(question);
+    if (const Time now = clock.now(); question.time > now)
+      return in_the_future("this machine", now);
+    return TimeAnswer{.says = TimeAnswer::Says::kReached, .told = {}};
+  };
+}
+
+bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage,
+                       std::chrono::steady_clock::time_point since, const Clock& clock,
+                       Reporter& reporter, const std::stop_token& stop) {
+  if (conninfo.empty()) return false;
+  bool has_archived = false;
+  // A server that cannot be asked, or not about that, leaves things as they are.
+  error_of([&] {
+    cluster::Connection connection = cluster::Connection::connect(
+        {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
+    if (!cluster::ask_production(connection, lineage.system_identifier).production) return;
+    std::set<std::string> waiting = files_to_archive(connection);
+    has_archived = has_archived_within(connection, clock.steady() - since);
+    if (!waiting.empty()) reporter.phase("waiting for WAL that the server archives", 0);
+    const auto began = clock.steady();
+    auto last_one = began;
+    for (milliseconds pause = kFirstPause; !waiting.empty();
+         pause = std::min(pause * 2, kLongestPause)) {
+      const auto now = clock.steady();
+      if (now - last_one > kFilePatience || now - began > kArchiverPatience ||
+          cluster::read_archiver_status(connection).is_failing())
+        return;
+      wait_for(stop, pause);
+      throw_if_stopped(stop);
+      const std::set<std::string> still = files_to_archive(connection);
+      if (std::erase_if(waiting, [&](const std::string& name) { return !still.contains(name); }) >
+          0) {
+        has_archived = true;
+        last_one = clock.steady();
+      }
+    }
+  });
+  return has_archived;
 }
 
 }  // namespace holdfast::restore

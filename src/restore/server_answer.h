@@ -1,11 +1,15 @@
 // server_answer.h: what the server that still runs says of a time that the archive does not reach.
 #pragma once
 
+#include <chrono>
 #include <stop_token>
 #include <string>
 
+#include "base/reporter.h"
+#include "base/time.h"
 #include "recovery/plan.h"
 #include "repo/repository.h"
+#include "restore/salvage.h"
 
 namespace holdfast::restore {
 
@@ -16,5 +20,17 @@ namespace holdfast::restore {
 recovery::AskServer ask_running_server(const std::string& conninfo,
                                        const repo::Repository& repository,
                                        const repo::Lineage& lineage, std::stop_token stop);
+
+// The same of a server that has ended and whose WAL was saved: behind its end it wrote nothing.
+// Of other timelines `otherwise` is asked.
+recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
+                                     recovery::AskServer otherwise);
+
+// A plan that was begun `since` then found too little. Waits while the primary behind `conninfo`
+// archives what it has completed, as long as that goes on. Returns whether anything was archived
+// meanwhile; never throws but kInterrupted.
+bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage,
+                       std::chrono::steady_clock::time_point since, const Clock& clock,
+                       Reporter& reporter, const std::stop_token& stop);
 
 }  // namespace holdfast::restore

@@ -144,12 +144,13 @@ TEST_P(TimeEnds, AreReachedByTheArchiveOrProvenByTheServerThatRuns) {
     for (const std::string& time : {before, std::string("2100-01-01 00:00:00Z")}) {
       const Captured refused = dry_run(time);
       EXPECT_EQ(refused.status.code, 4) << describe(refused);
-      EXPECT_TRUE(says(refused, "SELECT pg_switch_wal()")) << refused.err;
+      // Nothing that the server archives reaches what is to come.
+      EXPECT_EQ(says(refused, "SELECT pg_switch_wal()"), time == before) << refused.err;
+      EXPECT_EQ(says(refused, " lies in the future\n"), time != before) << refused.err;
       EXPECT_TRUE(says(refused, "To take what is archived: holdfast --config ")) << refused.err;
       EXPECT_TRUE(says(refused, " --to-latest\n")) << refused.err;
     }
     EXPECT_TRUE(says(dry_run(before), "has committed what is not archived")) << dry_run(before).err;
-    EXPECT_TRUE(says(dry_run("2100-01-01 00:00:00Z"), "It lies in the future"));
     const Captured drill =
         scene.run({"drill", "--drill-directory", scene.directory(), "--to", before});
     EXPECT_EQ(drill.status.code, 4) << describe(drill);
@@ -174,7 +175,35 @@ TEST_P(TimeEnds, AreReachedByTheArchiveOrProvenByTheServerThatRuns) {
     const Captured refused = dry_run(last);
     EXPECT_EQ(refused.status.code, 4) << describe(refused);
     EXPECT_TRUE(says(refused, "The server could not be asked")) << refused.err;
+    SCOPED_TRACE("behind the end of its own WAL, which is saved, a dead server wrote nothing");
+    EXPECT_EQ(
+        scene.run({"restore", "--in-place", "--yes", "--to", "2100-01-01 00:00:00Z"}).status.code,
+        4);
+    const auto restored = scene.restore_in_place({"--to", last});
+    EXPECT_EQ(restored->value("SELECT id FROM public.t"), "104");
   }
+}
+
+// Commands that are pasted as a block: the segment is on its way when the next one is run.
+TEST(Ends, APlanWaitsForWhatTheServerIsArchiving) {
+  RecoveryScene scene({.major = 15, .wal_segment_mib = 1});
+  scene.server().sql("CREATE TABLE t AS SELECT generate_series(1, 100) AS id");
+  scene.must({"backup"});
+  const std::string command = scene.server().value("SHOW archive_command");
+  scene.server().sql("ALTER SYSTEM SET archive_command = " +
+                     cluster::quote_literal("sleep 1; " + command));
+  scene.server().sql("SELECT pg_reload_conf()");
+  scene.server().sql("INSERT INTO t VALUES (101)");
+  const std::string before = scene.server().value("SELECT clock_timestamp()");
+  scene.server().sql("DELETE FROM t");
+  scene.server().sql("SELECT pg_switch_wal()");
+  const auto restored = scene.restore_into("copy", {"--to", before});
+  EXPECT_EQ(restored->value("SELECT count(*) FROM public.t"), "101");
+  scene.server().sql("SELECT pg_create_restore_point('there')");
+  scene.server().sql("SELECT pg_switch_wal()");
+  const std::vector<std::string> there = {"restore",   "--dry-run", "--into", scene.path("another"),
+                                          "--to-name", "there"};
+  EXPECT_EQ(scene.run(there).status.code, 0) << describe(scene.run(there));
 }
 
 // A time in the WAL is no place: what was told by a clock that was ahead is later than nothing.
