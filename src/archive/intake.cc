@@ -395,6 +395,8 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
                                              : look_at_file(offered, *served);
     });
     if (unread) {
+      if (!is_named_the_same(offered, served->object) && !is_shown_to_be_its_server(offered))
+        throw_untold(offered, *unread);
       reporter_->warning(
           fmt::format("what is archived under \"{}\" {}, and is amended: {}", offered.name,
                       unread->is_damage() ? "is damaged" : "cannot be read", unread->message()));
@@ -414,6 +416,69 @@ Intake::Standing Intake::look(const OfferedFile& offered) const {
     standing.archived_by = fmt::format("host \"{}\" at {}", mark->by, to_rfc3339(mark->at));
   }
   return standing;
+}
+
+// By the metadata of an object whose content cannot be read.
+bool Intake::is_named_the_same(const OfferedFile& offered, const std::string& object) const {
+  std::optional<Bytes32> sha256;
+  unreadable_of([&] {
+    if (is_wal(offered.file.kind)) {
+      if (const auto info = archive_->segment_info_of(object)) sha256 = info->sha256;
+    } else if (const auto info = archive_->file_info_of(object)) {
+      sha256 = info->sha256;
+    }
+  });
+  return sha256 == offered.sha256;
+}
+
+// What is archived under that name cannot be read, so nobody can compare it. The server that wrote
+// it has what is archived behind it byte for byte, for histories that parted do not meet again;
+// where nothing is, it is known by where the segment before it came from.
+bool Intake::is_shown_to_be_its_server(const OfferedFile& offered) const {
+  const pg::SegmentName segment = offered.file.segment;
+  const auto is_ours = [&](const repo::WalSegmentInfo& info) {
+    return !source_.data_directory.empty() && info.host == source_.host &&
+           info.pgdata == source_.data_directory;
+  };
+  if (offered.file.kind == pg::WalFileKind::kHistory) {
+    const std::optional<uint64_t> first = archive_->first_segment(segment.timeline);
+    if (!first) return true;
+    const std::optional<repo::WalSegmentInfo> begins =
+        neighbour_info({.timeline = segment.timeline, .segment_number = *first});
+    return begins && (is_ours(*begins) || has_the_same(*begins));
+  }
+  if (offered.file.kind != pg::WalFileKind::kSegment) return true;
+  if (const auto next = neighbour_info(
+          {.timeline = segment.timeline, .segment_number = segment.segment_number + 1}))
+    return has_the_same(*next);
+  const auto previous =
+      neighbour_info({.timeline = segment.timeline, .segment_number = segment.segment_number - 1});
+  return previous && is_ours(*previous);
+}
+
+bool Intake::has_the_same(const repo::WalSegmentInfo& archived) const {
+  bool is_same = false;
+  // A file that is not there, or is damaged, is not the same.
+  error_of([&] {
+    repo::SegmentPass pass(setting_.compression, 1);
+    is_same = read(archived.file_name, pass).sha256 == archived.sha256;
+  });
+  return is_same;
+}
+
+void Intake::throw_untold(const OfferedFile& offered, const Error& unread) const {
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = fmt::format("what is archived as \"{}\" {}, and may be another's", offered.name,
+                              unread.is_damage() ? "is damaged" : "cannot be read"),
+       .detail =
+           fmt::format("{}. Nothing shows that {} wrote it: the neighbour that is archived is "
+                       "not its own.",
+                       unread.message(), repo::to_string(owner())),
+       .hint = fmt::format("Let the server that wrote it push it, or make it readable. If that is "
+                           "this one after all, \"holdfast wal set-aside {}\" takes the unreadable "
+                           "one out of service, and this one is archived at the next try.",
+                           offered.name)});
 }
 
 Intake::Standing Intake::look_at_file(const OfferedFile& offered,
@@ -561,15 +626,14 @@ void Intake::check(const OfferedFile& offered) {
 // Records of equal lengths join whoever wrote them. So where another content of this name was set
 // aside, what was archived behind that is of its line, unless it was pushed since, or the server
 // itself has the same.
-void Intake::check_is_of_one_line(const OfferedFile& offered, const repo::WalSegmentInfo& next) {
+void Intake::check_is_of_one_line(const OfferedFile& offered,
+                                  const repo::WalSegmentInfo& next) const {
   const repo::WalAmendments amendments = archive_->amendments(offered.file);
   const auto doubts = [&](const repo::WalMark& mark) {
     return mark.is_set_aside && mark.sha256 != offered.sha256 && next.pushed <= mark.at;
   };
   if (std::ranges::none_of(amendments.marks, doubts)) return;
-  bool is_own = false;
-  error_of([&] { is_own = read(next.file_name).sha256 == next.sha256; });
-  if (is_own) return;
+  if (has_the_same(next)) return;
   throw Error(
       {.code = ErrorCode::kConflict,
        .message = fmt::format("WAL segment \"{}\" has not the archived \"{}\" behind it",

@@ -15,7 +15,7 @@
 //               there
 //   repair      a segment that has all that the archived one has, byte for byte, and goes on, is
 //               put beside it and served from then on; and so is any content of a name of which
-//               none is served, or which is damaged
+//               none is served, and of one that cannot be read what its own server offers
 //   history     a segment of timeline T > 1: the server's T.history is the archive's; an archive
 //               without one is given it first
 //   neighbours  a segment joins the archived segment before it (for the first one of a timeline: on
@@ -186,7 +186,11 @@ class Intake {
   void check_history(pg::TimelineId timeline);
   void check_joins(const OfferedFile& offered, const repo::WalSegmentInfo& neighbour,
                    bool neighbour_is_first) const;
-  void check_is_of_one_line(const OfferedFile& offered, const repo::WalSegmentInfo& next);
+  void check_is_of_one_line(const OfferedFile& offered, const repo::WalSegmentInfo& next) const;
+  bool is_named_the_same(const OfferedFile& offered, const std::string& object) const;
+  bool is_shown_to_be_its_server(const OfferedFile& offered) const;
+  bool has_the_same(const repo::WalSegmentInfo& archived) const;
+  [[noreturn]] void throw_untold(const OfferedFile& offered, const Error& unread) const;
   std::optional<repo::WalSegmentInfo> neighbour_info(pg::SegmentName segment) const;
   [[noreturn]] void throw_conflict(const OfferedFile& offered, const Standing& standing) const;
 

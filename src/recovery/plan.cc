@@ -83,6 +83,9 @@ class Planner {
                                       const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
   void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
+  void refuse_another_such_place(Plan& plan) const;
+  bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
+  bool has_location(const pg::TimelineHistory& history) const;
   void refuse_to_leave_newest_backup(const Plan& plan) const;
   bool had_taken_over(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
@@ -156,6 +159,9 @@ Target Planner::nearest(TargetKind kind) const {
   Target target = target_;
   target.kind = kind;
   target.exclusive = false;
+  // A location is one of every timeline.
+  if (kind == TargetKind::kLsn && sources_.histories().size() > 1)
+    target.timeline = sources_.history().timeline();
   return target;
 }
 
@@ -699,8 +705,9 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
-  if (target_.timeline || !is_led_by_time()) return;
-  if (target_.kind == TargetKind::kLatest) refuse_to_leave_newest_backup(plan);
+  if (target_.timeline || target_.kind == TargetKind::kImmediate) return;
+  if (target_.kind != TargetKind::kTime) refuse_to_leave_newest_backup(plan);
+  if (!is_led_by_time()) return refuse_another_such_place(plan);
   Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
@@ -708,6 +715,66 @@ void Planner::refuse_abandoned(Plan& plan) const {
       continue;
     refuse_abandoned(plan, branch);
   }
+}
+
+// The timelines of one fork go on with the same locations and the same transaction numbers, and a
+// name can be given on each: which of them is meant only the operator knows.
+void Planner::refuse_another_such_place(Plan& plan) const {
+  for (const pg::TimelineHistory& history : sources_.histories()) {
+    const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
+    if (!fork || plan.end_lsn <= *fork) continue;
+    bool has_one = false;
+    // Nobody needs it for this recovery.
+    if (const std::optional<Error> damage =
+            damage_of([&] { has_one = has_such_place(history, *fork); }))
+      plan.notes.push_back(fmt::format("whether timeline {} has such a place cannot be told: {}",
+                                       to_string(history.timeline()), damage->message()));
+    if (!has_one) continue;
+    Target stay = target_, other = target_;
+    stay.timeline = sources_.history().timeline();
+    other.timeline = history.timeline();
+    throw_unreachable(
+        fmt::format("timeline {} has such a place too: {}", to_string(history.timeline()),
+                    to_string(target_)),
+        fmt::format("Timeline {}, which would be followed, and timeline {} part at {}, and go on "
+                    "with the same numbers.",
+                    to_string(*stay.timeline), to_string(history.timeline()), to_string(*fork)),
+        lines({fmt::format("To go along timeline {}: {}", to_string(*stay.timeline),
+                           command_for(stay)),
+               fmt::format("To go along timeline {}: {}", to_string(history.timeline()),
+                           command_for(other))}));
+  }
+}
+
+bool Planner::has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const {
+  if (target_.kind == TargetKind::kLsn) return target_.lsn > fork && has_location(history);
+  const uint64_t first = std::max(segment_of(fork), uint64_t{1});
+  const WalPath path(archive_, history, first);
+  if (!path.last() || path.timeline() != history.timeline()) return false;
+  Survey survey(archive_, path);
+  if (target_.kind == TargetKind::kXid) {
+    const std::optional<pg::TransactionEnd> end =
+        survey.find_transaction(target_.xid, first, *path.last()).end;
+    return end && end->lsn >= fork;
+  }
+  return std::ranges::any_of(survey.find_restore_points(target_.name, first, *path.last()),
+                             [&](const repo::WalRestorePoint& point) { return point.lsn >= fork; });
+}
+
+// However much of it is archived, two segments at most are looked at.
+bool Planner::has_location(const pg::TimelineHistory& history) const {
+  const pg::SegmentName segment{.timeline = history.timeline(),
+                                .segment_number = segment_of(target_.lsn)};
+  if (archive_.last_segment(history.timeline()).value_or(0) > segment.segment_number) return true;
+  const auto holds = [&](const std::optional<repo::WalSegmentInfo>& info) {
+    return info && info->readable_end > target_.lsn;
+  };
+  if (holds(archive_.segment_info({.kind = pg::WalFileKind::kSegment, .segment = segment})))
+    return true;
+  return std::ranges::any_of(archive_.partials(segment), [&](const Bytes16& partial) {
+    return holds(
+        archive_.segment_info({.kind = pg::WalFileKind::kPartial, .segment = segment}, &partial));
+  });
 }
 
 // A backup that was committed when the timeline that would be followed was there, and that does not
@@ -720,12 +787,21 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
   if (!newest || !newest->origin.empty() ||
       chosen.is_ancestor(newest->stop_timeline, newest->stop_lsn))
     return;
-  const std::optional<std::string> history = archive_.served_object(
-      {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = chosen.timeline()}});
-  const std::optional<store::ObjectInfo> began =
-      history ? archive_.store().info(*history) : std::nullopt;
+  // Up to where they part it makes no difference.
+  const auto its_history = std::ranges::find(sources_.histories(), newest->stop_timeline,
+                                             &pg::TimelineHistory::timeline);
+  if (its_history != sources_.histories().end())
+    if (const std::optional<pg::Lsn> fork = fork_of(*its_history, chosen);
+        fork && plan.end_lsn <= *fork)
+      return;
+  // A time of modification is that of a copy of the repository.
+  std::optional<repo::WalFileInfo> began;
+  unreadable_of([&] {
+    began = archive_.file_info(
+        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = chosen.timeline()}});
+  });
   const Time committed = newest->committed.value_or(newest->finished);
-  if (!began || committed <= began->modified) return;
+  if (!began || committed <= began->pushed) return;
   Target stay = target_, other = target_;
   stay.timeline = chosen.timeline();
   other.timeline = newest->stop_timeline;

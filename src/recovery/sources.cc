@@ -127,10 +127,9 @@ void Sources::tell_once(std::string note) const {
 }
 
 std::optional<std::string> Sources::taken_wal_of(const repo::Backup& backup) const {
-  if (!set_aside_) set_aside_ = archive_.all_set_aside();
-  const auto* taken = repo::find_wal_taken_from(backup, archive_, *set_aside_);
-  if (taken == nullptr) return std::nullopt;
-  return repo::taken_wal_words(*taken, archive_.segment_size());
+  const std::optional<repo::TakenWal> taken = repo::find_taken_wal(backup, archive_);
+  if (!taken) return std::nullopt;
+  return taken->words;
 }
 
 std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {

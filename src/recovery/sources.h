@@ -97,7 +97,6 @@ class Sources {
   LeftAt left_;
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
   std::vector<Contradiction> contradictions_;
-  mutable std::optional<std::vector<repo::WalArchive::SetAside>> set_aside_;
   mutable std::vector<std::string> notes_;  // backups are read, and passed over, when asked for
 };
 

@@ -370,15 +370,13 @@ class Looker {
   }
 
   void find_taken_wal() {
-    std::vector<repo::WalArchive::SetAside> set_aside;
-    if (const std::optional<Error> error =
-            unreadable_of([&] { set_aside = archive_.all_set_aside(); }))
-      return sources_.on_damage(repo::amended_root(archive_.lineage().name), *error);
-    for (const repo::Backup& backup : backups_)
-      if (const auto* taken = repo::find_wal_taken_from(backup, archive_, set_aside))
-        picture_.broken.emplace(backup.id,
-                                WalPicture::Broken{.reason = repo::taken_wal_words(*taken, size_),
-                                                   .object = taken->content.object});
+    const std::optional<Error> error = unreadable_of([&] {
+      for (const repo::Backup& backup : backups_)
+        if (const std::optional<repo::TakenWal> taken = repo::find_taken_wal(backup, archive_))
+          picture_.broken.emplace(
+              backup.id, WalPicture::Broken{.reason = taken->words, .object = taken->object});
+    });
+    if (error) sources_.on_damage(repo::amended_root(archive_.lineage().name), *error);
   }
 
   void note_broken(const CutPath& way, const repo::Backup& backup) {
@@ -481,7 +479,8 @@ class Looker {
     }
   }
 
-  // By the store's clock; nullopt: nobody knows.
+  // By the clock of who pushed it, for a time of modification is that of a copy of the repository;
+  // nullopt: nobody knows.
   std::optional<Time> when_last_archived(pg::TimelineId timeline) const {
     std::optional<Time> when;
     const std::optional<uint64_t> last = archive_.last_segment(timeline);
@@ -489,10 +488,8 @@ class Looker {
     const pg::WalFileName file{.kind = pg::WalFileKind::kSegment,
                                .segment = {.timeline = timeline, .segment_number = *last}};
     unreadable_of([&] {
-      const std::optional<std::string> object = archive_.served_object(file);
-      if (!object) return;
-      if (const std::optional<store::ObjectInfo> info = archive_.store().info(*object))
-        when = info->modified;
+      if (const std::optional<repo::WalSegmentInfo> info = archive_.segment_info(file))
+        when = info->pushed;
     });
     return when;
   }

@@ -89,6 +89,12 @@ Json to_json(const Backup& backup) {
   if (backup.configuration) body.set("configuration", to_json(*backup.configuration));
   if (!backup.origin.empty()) body.set("origin", backup.origin);
   if (backup.committed) body.set("committed", to_json(*backup.committed));
+  if (!backup.wal.empty()) {
+    Json wal = Json::array();
+    for (const OwnWal& own : backup.wal)
+      wal.push(Json::object().set("file", own.file).set("sha256", to_hex(own.sha256.view())));
+    body.set("wal", std::move(wal));
+  }
   return body;
 }
 
@@ -144,6 +150,10 @@ Backup backup_from_json(const Json& body) {
   if (const Json* configuration = body.find("configuration"); configuration != nullptr)
     backup.configuration = configuration_from_json(*configuration);
   backup.floors = floors_from_json(body.at("parameters"));
+  if (const Json* wal = body.find("wal"); wal != nullptr)
+    for (const Json& item : wal->items())
+      backup.wal.push_back(
+          {.file = item.at("file").as_string(), .sha256 = hex_member<32>(item, "sha256")});
 
   backup.files = body.at("files").as_u64();
   backup.bytes = body.at("bytes").as_u64();
@@ -482,6 +492,12 @@ Backup BackupWriter::commit(Backup backup) {
                  .detail = why,
                  .hint = "Take the backup again. If its objects were removed by an expiry, it had "
                          "run longer than deletion waits."});
+
+  if (state.wal_timeline)
+    backup.wal = read_own_wal(*state.repository, state.lineage,
+                              {.timeline = backup.stop_timeline,
+                               .start_lsn = backup.start_lsn,
+                               .end_lsn = backup.stop_lsn});
 
   // From here on the backup exists.
   backup.committed = state.repository->store().now();

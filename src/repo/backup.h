@@ -22,6 +22,12 @@ struct Tablespace {
   std::string path;
 };
 
+// A WAL file that a backup was committed with.
+struct OwnWal {
+  std::string file;  // "0000…04", or "0000…04.partial"
+  Bytes32 sha256;    // of its content
+};
+
 // The body of backups/<backup-id>.json.
 struct Backup {
   std::string id;
@@ -52,6 +58,8 @@ struct Backup {
   // Absent in an imported backup: nobody could ask the server.
   std::optional<Configuration> configuration = {};
   ParameterFloors floors;
+  // Where it starts and where it stops; empty: nobody could tell.
+  std::vector<OwnWal> wal = {};
   uint64_t files = 0, bytes = 0, stored_bytes = 0, new_bytes = 0, packs = 0;
   Bytes16 manifest_object;
   uint64_t manifest_bytes = 0;

@@ -1,7 +1,12 @@
 #include "repo/needed_wal.h"
 
+#include <algorithm>
+#include <set>
+#include <utility>
+
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/time.h"
 #include "repo/layout_table.h"
 
@@ -57,35 +62,85 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
   return archive.object_name({.kind = pg::WalFileKind::kSegment, .segment = missing});
 }
 
-const WalArchive::SetAside* find_wal_taken_from(
-    const Backup& backup, const WalArchive& archive,
-    const std::vector<WalArchive::SetAside>& set_aside) {
-  if (!backup.committed) return nullptr;
-  const std::optional<Range> range = range_of(
-      {.timeline = backup.stop_timeline, .start_lsn = backup.start_lsn, .end_lsn = backup.stop_lsn},
-      archive.segment_size());
-  if (!range) return nullptr;
-  for (const WalArchive::SetAside& one : set_aside) {
-    const uint64_t number = one.file.segment.segment_number;
-    if (one.file.segment.timeline != backup.stop_timeline || number < range->first ||
-        number > range->last)
-      continue;
-    // The end of a standby's backup may be an unfinished segment.
-    const bool is_own = one.file.kind == pg::WalFileKind::kSegment ||
-                        (one.file.kind == pg::WalFileKind::kPartial && backup.from_standby &&
-                         number == range->last);
-    if (!is_own) continue;
-    // One that could not be read was set aside for that, and can be filled with what it held.
-    if (!one.content.aside->sha256 || one.content.aside->at <= *backup.committed) continue;
-    const std::optional<store::ObjectInfo> info = archive.store().info(one.content.object);
-    if (info && info->modified <= *backup.committed) return &one;
+std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& lineage,
+                                 const NeededWal& needed) {
+  const WalArchive archive(repository, lineage);
+  std::vector<OwnWal> own;
+  const std::optional<Range> range = range_of(needed, archive.segment_size());
+  if (!range) return own;
+  for (const uint64_t number : std::set{range->first, range->last}) {
+    pg::WalFileName file{.kind = pg::WalFileKind::kSegment,
+                         .segment = {.timeline = needed.timeline, .segment_number = number}};
+    std::optional<WalSegmentInfo> info;
+    // What cannot be read is nothing to go by.
+    unreadable_of([&] {
+      info = archive.segment_info(file);
+      if (info) return;
+      // The last one may be unfinished: the copy that holds the end.
+      file.kind = pg::WalFileKind::kPartial;
+      for (const Bytes16& partial : archive.partials(file.segment))
+        if (!info || info->readable_end < needed.end_lsn)
+          info = archive.segment_info(file, &partial);
+    });
+    if (info)
+      own.push_back({.file = pg::to_string(file, archive.segment_size()), .sha256 = info->sha256});
   }
-  return nullptr;
+  return own;
 }
 
-std::string taken_wal_words(const WalArchive::SetAside& taken, pg::WalSegmentSize size) {
-  return fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
-                     pg::to_string(taken.file, size), to_local(taken.content.aside->at));
+namespace {
+
+struct Known {
+  WalArchive::Content content;
+  std::optional<Bytes32> sha256;  // nullopt: it cannot be read
+};
+std::vector<Known> all_contents(const WalArchive& archive, const pg::WalFileName& file) {
+  std::vector<Known> all;
+  const auto add = [&](const Bytes16* partial) {
+    for (WalArchive::Content& content : archive.contents(file, partial)) {
+      std::optional<WalSegmentInfo> info;
+      unreadable_of([&] { info = archive.segment_info_of(content.object); });
+      all.push_back({.content = std::move(content),
+                     .sha256 = info ? std::optional(info->sha256) : std::nullopt});
+    }
+  };
+  if (file.kind == pg::WalFileKind::kSegment)
+    add(nullptr);
+  else
+    for (const Bytes16& partial : archive.partials(file.segment)) add(&partial);
+  return all;
+}
+
+}  // namespace
+
+std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive) {
+  const pg::WalSegmentSize size = archive.segment_size();
+  for (const OwnWal& own : backup.wal) {
+    const pg::WalFileName file = pg::parse_wal_file_name(own.file, size);
+    const WalAmendments amendments = archive.amendments(file);
+    if (amendments.further.empty() && amendments.marks.empty()) continue;
+    const std::vector<Known> all = all_contents(archive, file);
+    const auto is_own = [&](const Known& known) { return known.sha256 == own.sha256; };
+    // Nothing is put behind a content that is served but its repair.
+    if (std::ranges::any_of(
+            all, [&](const Known& known) { return is_own(known) && !known.content.aside; }))
+      continue;
+    if (const auto found = std::ranges::find_if(all, is_own); found != all.end())
+      return TakenWal{
+          .object = found->content.object,
+          .words = fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
+                               own.file, to_local(found->content.aside->at))};
+    // Its own may be one that cannot be read any more: then another is no repair only where that
+    // was set aside.
+    const auto served = std::ranges::find_if(
+        all, [](const Known& known) { return !known.content.aside && known.sha256; });
+    if (file.kind == pg::WalFileKind::kSegment && served != all.end())
+      return TakenWal{.object = served->content.object,
+                      .words = fmt::format("what is served as WAL file \"{}\" is not what it was "
+                                           "taken with",
+                                           own.file)};
+  }
+  return std::nullopt;
 }
 
 }  // namespace holdfast::repo

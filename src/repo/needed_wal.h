@@ -37,14 +37,19 @@ std::optional<Going> find_going_wal(const Repository& repository, const Lineage&
 std::optional<std::string> find_missing_wal(const Repository& repository, const Lineage& lineage,
                                             const NeededWal& needed);
 
-// What a backup was committed with of its own WAL, and was set aside since: whatever is served
-// under that name now, the pages that it was copied from went another way. A content that came
-// later, or was out of service already, says nothing; nor do backups without a time of their
-// commit, which versions put that did not compare the archive with the server. nullptr: nothing.
-// `set_aside`: WalArchive::all_set_aside().
-const WalArchive::SetAside* find_wal_taken_from(const Backup& backup, const WalArchive& archive,
-                                                const std::vector<WalArchive::SetAside>& set_aside);
-// "WAL file "0000…04", with which it was taken, was set aside at …"
-std::string taken_wal_words(const WalArchive::SetAside& taken, pg::WalSegmentSize size);
+// What a commit says of the WAL that the backup is proven with: the contents of the segment in
+// which it starts and of that in which it stops, as they are served. What lies between is of one
+// line with them.
+std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& lineage,
+                                 const NeededWal& needed);
+
+// A content that a backup was committed with and that is not served any more, nor what was put for
+// its repair: whatever is served under that name now, the pages that were copied went another way.
+struct TakenWal {
+  std::string object;
+  std::string words;  // "WAL file "0000…04", with which it was taken, was set aside at …"
+};
+// Small reads only where something is amended. nullopt: there is none, or the commit names none.
+std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive);
 
 }  // namespace holdfast::repo

@@ -156,7 +156,7 @@ class ArchiveFixture {
                        .sha256 = repo::wal_content_sha256(as_bytes(text)),
                        .system_identifier = kSystemIdentifier,
                        .host = "db1",
-                       .pushed = clock_.now()},
+                       .pushed = store_.now()},
                       as_bytes(text));
   }
 

@@ -5,6 +5,7 @@
 #include "recovery/windows.h"
 #include "repo/backup.h"
 #include "repo/marks.h"
+#include "repo/needed_wal.h"
 #include "support/closed_store.h"
 #include "unit/archive/world.h"
 
@@ -49,7 +50,10 @@ class WalSetAside : public World {
     made.start_segment = segment_name(1, first);
     made.stop_segment = segment_name(1, last);
     made.started = made.finished = made.start_time = made.stop_time = clock_.now();
-    made.committed = clock_.now();
+    // No time takes part: a copy of the repository has others.
+    made.wal = repo::read_own_wal(
+        repository_, lineage_,
+        {.timeline = made.stop_timeline, .start_lsn = made.start_lsn, .end_lsn = made.stop_lsn});
     EXPECT_TRUE(repository_.create_document("backup", repo::backup_name(lineage_.name, made.id),
                                             repo::to_json(made)));
     clock_.advance(std::chrono::seconds(1));
@@ -140,6 +144,19 @@ TEST_F(WalSetAside, ABackupOfALineThatWasTakenOutOfServiceIsNoBackup) {
   EXPECT_NE(refused.detail().find(segment_name(1, 3)), std::string::npos) << refused.detail();
 }
 
+// What was damaged and is repaired is the WAL that the backup was taken with.
+TEST_F(WalSetAside, ABackupWhoseSegmentWasRepairedStaysOne) {
+  push(server_, segment_name(1, 1));
+  push(server_, segment_name(1, 2));
+  const std::string id = put_backup(1, 2);
+  damage(object_of(segment_name(1, 2)), 60);
+  push(server_, segment_name(1, 2));
+  EXPECT_EQ(archive().contents(file(segment_name(1, 2))).size(), 2U);
+  const auto broken =
+      recovery::look_at_wal(repository_, lineage_, [](const std::string&, const Error&) {}).broken;
+  EXPECT_FALSE(broken.contains(id));
+}
+
 // One command takes a line out of service, and one brings it back: but not what went before.
 TEST_F(WalSetAside, WhatWentOnwardComesBackOnward) {
   push_all(server_, 1, 3, 6);
@@ -208,6 +225,35 @@ TEST_F(WalSetAside, AContentThatMayNotBeReadIsFilledAgain) {
   EXPECT_FALSE(pushed.was_there);
   EXPECT_NE(reporter_.warnings().back().find("cannot be read, and is amended"), std::string::npos);
   EXPECT_EQ(got(segment_name(1, 2)), wal_.segment(1));
+}
+
+// But what another server offers under that name is not taken for it: a clone's WAL joins, too.
+TEST_F(WalSetAside, AContentThatMayNotBeReadIsNotFilledWithAnothers) {
+  push_all(server_, 1, 3, 5);
+  const auto offer = [&](const Server& server, uint64_t number) {
+    test::ClosedStore closed(store_);
+    closed.close(object_of(segment_name(1, number)));
+    const repo::Repository behind = repo::Repository::open(closed, {});
+    return holdfast::error_of([&] {
+      archive::push(push_options(server, segment_name(1, number)), behind, reporter_, {}, clock_);
+    });
+  };
+  // One in the midst, and the last one.
+  for (const uint64_t number : {4, 5}) {
+    const std::optional<Error> refused = offer(stray_, number);
+    ASSERT_TRUE(refused) << number;
+    EXPECT_EQ(refused->code(), ErrorCode::kConflict);
+    EXPECT_EQ(refused->message(), "what is archived as \"" + segment_name(1, number) +
+                                      "\" cannot be read, and may be another's");
+    EXPECT_EQ(got(segment_name(1, number)), wal_.segment(number - 1));
+    EXPECT_FALSE(offer(server_, number)) << number;
+  }
+  // Where the content alone is damaged the metadata tell, whoever has it.
+  damage(object_of(segment_name(1, 3)), 5000);
+  EXPECT_EQ(push_error(stray_, segment_name(1, 3)).code(), ErrorCode::kConflict);
+  const Server standby("beta");
+  standby.put(wal_, 3, 3);
+  EXPECT_FALSE(push(standby, segment_name(1, 3)).was_there);
 }
 
 TEST_F(WalSetAside, APartialSegmentIsNamedByItsDigestWhereThereAreSeveral) {

@@ -514,7 +514,7 @@ TEST(PlanReads, NoMoreForAPlaceHoweverMuchLiesBehindIt) {
     const pg::TimelineId first{1}, second{2};
     const Target targets[] = {{.kind = TargetKind::kImmediate},
                               {.kind = TargetKind::kImmediate, .timeline = second},
-                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn()},
+                              {.kind = TargetKind::kLsn, .lsn = shorter.lsn(), .timeline = second},
                               {.kind = TargetKind::kLsn, .lsn = shorter.lsn(), .timeline = first}};
     for (const Target& target : targets) {
       const uint64_t calls = shorter.calls_for(target);
@@ -652,6 +652,60 @@ TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
       << error.hint();
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).backup.id, newest);
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(70));
+}
+
+// A test copy's timeline, or that of a standby promoted by mistake, beside production's: each has
+// that location, a transaction of that number, and a restore point of that name.
+TEST_F(PlanTest, APlaceThatTwoTimelinesHaveIsAskedFor) {
+  add_restore_point(wal_, "same", 66);
+  wal_.add_switch();
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_commit(second, 52, 70);
+  add_restore_point(second, "same", 71);
+  second.add_switch();
+  put_segment(second, 4);
+  const std::pair<Target, std::string> targets[] = {
+      {to_lsn(after_second_commit_[5]),
+       fmt::format("--to-lsn {}", pg::to_string(after_second_commit_[5]))},
+      {to_xid(52), "--to-xid 52"},
+      {to_name("same"), "--to-name same"}};
+  for (const auto& [target, words] : targets) {
+    SCOPED_TRACE(words);
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+    EXPECT_TRUE(error.message().starts_with("timeline 1 has such a place too: "))
+        << error.message();
+    EXPECT_EQ(error.hint(),
+              fmt::format("To go along timeline 2: holdfast restore {0} --timeline 2\n"
+                          "To go along timeline 1: holdfast restore {0} --timeline 1",
+                          words));
+    for (const uint32_t timeline : {1U, 2U}) {
+      Target named = target;
+      named.timeline = pg::TimelineId{timeline};
+      EXPECT_EQ(plan(named).timeline, pg::TimelineId{timeline});
+    }
+  }
+  // Before they part it is one place, and what one of them has alone is plain.
+  EXPECT_EQ(plan(to_lsn(first_records_[5])).timeline, pg::TimelineId{2});
+  EXPECT_EQ(plan(to_xid(51)).timeline, pg::TimelineId{2});
+  EXPECT_EQ(plan(to_name("before release")).timeline, pg::TimelineId{2});
+}
+
+// Of a place, too, the newest backup's timeline is not left unasked.
+TEST_F(PlanTest, APlaceBesideTheNewestBackupsTimelineIsAskedFor) {
+  put_all();
+  put_timeline_that_began(66);
+  EXPECT_EQ(plan(to_xid(71)).timeline, pg::TimelineId{2});
+  put_backup({.start = first_records_[6],
+              .stop = after_first_commit_[6],
+              .stop_minute = 59,
+              .committed = store().now() + std::chrono::hours(1)});
+  EXPECT_EQ(refusal(to_xid(71)).message(),
+            "the newest backup is of timeline 1, and timeline 2 would be followed");
+  EXPECT_EQ(plan(to_xid(51)).timeline, pg::TimelineId{2});
 }
 
 TEST_F(PlanTest, ATimeAtWhichTheNewerTimelineHadBegunIsOnIt) {
