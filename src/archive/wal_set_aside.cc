@@ -34,11 +34,15 @@ class SetAside {
     const Found found = find();
     SetAsideResult result{
         .file = options_.file, .lineage = found.archive.lineage().name, .off = options_.off};
-    if (options_.onward) options_.off ? serve_onward(found, result) : take_onward(found, result);
+    if (options_.onward) {
+      require_segment(found);
+      find_run(found);
+      options_.off ? serve_onward(found, result) : take_onward(found, result);
+    }
     // The one that is served goes out of service; the one that went last comes back.
     const repo::WalArchive::Content* chosen = nullptr;
     for (const repo::WalArchive::Content& content : found.contents)
-      if (content.aside.has_value() == options_.off) chosen = &content;
+      if (content.aside.has_value() == options_.off && is_of_run(content)) chosen = &content;
     result.was_so = chosen == nullptr;
     if (chosen != nullptr) {
       result.changed = describe(found, *chosen);
@@ -56,7 +60,6 @@ class SetAside {
   // From the end: what is left is without a hole at every moment. Of the named segment its older
   // contents and its unfinished copies go here, the one that is served as ever.
   void take_onward(const Found& named, SetAsideResult& result) const {
-    require_segment(named);
     std::vector<repo::WalArchive::Entry> behind;
     named.archive.for_each_entry(named.file.segment.timeline, named.file.segment.segment_number,
                                  [&](const repo::WalArchive::Entry& entry) {
@@ -89,20 +92,52 @@ class SetAside {
                  .hint = "Name the first segment that is wrong."});
   }
 
-  // The contrary of take_onward: of what stands behind the named one what went with it comes back.
+  // Each run from that file on has its own id: a second one must not be undone with the first. One
+  // that was interrupted, before the named file went, is gone on with. `off`: the newest of which
+  // anything is still set aside.
+  void find_run(const Found& named) {
+    const repo::WalArchive::SetAside* newest = nullptr;
+    const std::vector<repo::WalArchive::SetAside> all = named.archive.all_set_aside();
+    for (const repo::WalArchive::SetAside& one : all)
+      if (one.content.aside->detail == reason() &&
+          (newest == nullptr || one.content.aside->at > newest->content.aside->at))
+        newest = &one;
+    const auto is_whole = [&](const std::string& run) {
+      return std::ranges::any_of(all, [&](const repo::WalArchive::SetAside& one) {
+        return one.content.aside->run == run && is_named(one, named);
+      });
+    };
+    if (newest != nullptr && (options_.off || !is_whole(newest->content.aside->run)))
+      run_ = newest->content.aside->run;
+    else
+      run_ = options_.off ? std::string() : to_hex(repository_.random().bytes16().view());
+  }
+  static bool is_named(const repo::WalArchive::SetAside& one, const Found& named) {
+    return one.file.kind == pg::WalFileKind::kSegment && one.file.segment == named.file.segment;
+  }
+  bool is_of_run(const repo::WalArchive::Content& content) const {
+    return !options_.onward || !options_.off ||
+           (content.aside && content.aside->detail == reason() && content.aside->run == run_);
+  }
+
+  // The contrary of take_onward: what one run took comes back.
   void serve_onward(const Found& named, SetAsideResult& result) const {
-    require_segment(named);
     for (const repo::WalArchive::SetAside& one : named.archive.all_set_aside()) {
       throw_if_stopped(stop_);
-      if (one.content.aside->detail != reason()) continue;
-      const bool is_named =
-          one.file.kind == pg::WalFileKind::kSegment && one.file.segment == named.file.segment;
-      if (is_named && one.content.number == named.contents.back().number) continue;
+      if (!is_of_run(one.content)) continue;
+      const bool is_named_one = is_named(one, named);
+      if (is_named_one && one.content.number == last_of_run(named)) continue;
       const Found found{
           .archive = named.archive, .file = one.file, .partial = one.partial, .contents = {}};
       mark(found, one.content, false);
-      if (!is_named) result.onward.push_back(full_name(found));
+      if (!is_named_one) result.onward.push_back(full_name(found));
     }
+  }
+  std::optional<uint64_t> last_of_run(const Found& named) const {
+    std::optional<uint64_t> last;
+    for (const repo::WalArchive::Content& content : named.contents)
+      if (is_of_run(content)) last = content.number;
+    return last;
   }
 
   // What all marks of one run onward say.
@@ -230,6 +265,7 @@ class SetAside {
     repo::WalMark mark;
     mark.is_set_aside = !options_.off;
     mark.detail = reason();
+    mark.run = run_;
     mark.content = found.partial ? to_hex(found.partial->view()) : std::to_string(content.number);
     if (options_.off && content.aside) {
       mark.sha256 = content.aside->sha256;
@@ -248,6 +284,7 @@ class SetAside {
   const SetAsideOptions& options_;
   const repo::Repository& repository_;
   const std::stop_token stop_;
+  std::string run_ = {};  // onward
 };
 
 }  // namespace

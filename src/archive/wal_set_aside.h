@@ -29,8 +29,8 @@ struct SetAsideOptions {
   std::string cluster;
   bool off = false;  // serve it again
   // Of a segment: every content of it, and of all that is archived behind it on its timeline, from
-  // the last file to the first. Interrupted, it is run again. With `off`: all that such a run took
-  // out of service comes back.
+  // the last file to the first. Interrupted, it is run again. With `off`: all that the newest such
+  // run took out of service, and of which anything still is, comes back.
   bool onward = false;
 };
 

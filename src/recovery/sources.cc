@@ -127,7 +127,8 @@ void Sources::tell_once(std::string note) const {
 }
 
 std::optional<std::string> Sources::taken_wal_of(const repo::Backup& backup) const {
-  const std::optional<repo::TakenWal> taken = repo::find_taken_wal(backup, archive_);
+  const std::optional<repo::TakenWal> taken =
+      repo::find_taken_wal(backup, archive_, repo::Compare::kContents);
   if (!taken) return std::nullopt;
   return taken->words;
 }

@@ -372,7 +372,8 @@ class Looker {
   void find_taken_wal() {
     const std::optional<Error> error = unreadable_of([&] {
       for (const repo::Backup& backup : backups_)
-        if (const std::optional<repo::TakenWal> taken = repo::find_taken_wal(backup, archive_))
+        if (const std::optional<repo::TakenWal> taken =
+                repo::find_taken_wal(backup, archive_, sources_.compare))
           picture_.broken.emplace(
               backup.id, WalPicture::Broken{.reason = taken->words, .object = taken->object});
     });

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "repo/backup.h"
+#include "repo/needed_wal.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::recovery {
@@ -85,7 +86,8 @@ struct WindowSources {
   const std::vector<repo::Backup>& backups;  // those that can be read, oldest first
   const std::set<std::string>& restorable;   // of these, the ids of those that can be laid
   const WalDamage& damage;
-  uint64_t look_into = kSegmentsLookedInto;  // of each way
+  uint64_t look_into = kSegmentsLookedInto;          // of each way
+  repo::Compare compare = repo::Compare::kMetadata;  // of what the backups were taken with
   // What cannot be read is told to it, and passed over.
   std::function<void(const std::string& object, const Error& error)> on_damage;
   std::stop_token stop = {};

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "codec/digest.h"
 #include "repo/layout_table.h"
 
 namespace holdfast::repo {
@@ -90,56 +91,104 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
 
 namespace {
 
+// Whether two objects' contents begin with the same `bytes`. Of what cannot be read to there nobody
+// knows: yes.
+bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
+                 uint64_t bytes) {
+  const auto hash = [&](const std::string& object) {
+    codec::Sha256 sha256;
+    uint64_t left = bytes;
+    archive.read_segment_of(object, [&](ByteView piece) {
+      const size_t part = std::min<uint64_t>(piece.size(), left);
+      sha256.update(piece.first(part));
+      left -= part;
+    });
+    return sha256.finish();
+  };
+  bool is_alike = true;
+  unreadable_of([&] { is_alike = hash(one) == hash(other); });
+  return is_alike;
+}
+
+// One of the contents under a backup's WAL file, by its metadata.
 struct Known {
   WalArchive::Content content;
-  std::optional<Bytes32> sha256;  // nullopt: it cannot be read
+  WalSegmentInfo info;
 };
-std::vector<Known> all_contents(const WalArchive& archive, const pg::WalFileName& file) {
+std::vector<Known> readable_contents(const WalArchive& archive, const pg::WalFileName& file,
+                                     const Bytes16* partial = nullptr) {
   std::vector<Known> all;
-  const auto add = [&](const Bytes16* partial) {
-    for (WalArchive::Content& content : archive.contents(file, partial)) {
-      std::optional<WalSegmentInfo> info;
-      unreadable_of([&] { info = archive.segment_info_of(content.object); });
-      all.push_back({.content = std::move(content),
-                     .sha256 = info ? std::optional(info->sha256) : std::nullopt});
-    }
-  };
-  if (file.kind == pg::WalFileKind::kSegment)
-    add(nullptr);
-  else
-    for (const Bytes16& partial : archive.partials(file.segment)) add(&partial);
+  for (WalArchive::Content& content : archive.contents(file, partial)) {
+    std::optional<WalSegmentInfo> info;
+    unreadable_of([&] { info = archive.segment_info_of(content.object); });
+    if (info) all.push_back({.content = std::move(content), .info = *std::move(info)});
+  }
   return all;
 }
 
+class OwnWalCheck {
+ public:
+  OwnWalCheck(const WalArchive& archive, const OwnWal& own, Compare compare)
+      : archive_(archive), own_(own), compare_(compare) {
+    pg::WalFileName file = pg::parse_wal_file_name(own.file, archive.segment_size());
+    if (file.kind == pg::WalFileKind::kPartial) {
+      const Bytes16 digest = partial_digest(own.sha256);
+      contents_ = readable_contents(archive, file, &digest);
+      for (const Known& known : contents_)
+        if (known.info.sha256 == own.sha256) mine_ = &known;
+      file.kind = pg::WalFileKind::kSegment;
+      whole_ = readable_contents(archive, file);
+    } else {
+      whole_ = readable_contents(archive, file);
+      for (const Known& known : whole_)
+        if (known.info.sha256 == own.sha256) mine_ = &known;
+      is_segment_ = true;
+    }
+    for (const Known& known : whole_)
+      if (!known.content.aside) served_ = &known;
+  }
+
+  std::optional<TakenWal> find() const {
+    if (served_ != nullptr && served_->info.sha256 == own_.sha256) return std::nullopt;
+    if (mine_ != nullptr && mine_->content.aside && (is_segment_ || served_ == nullptr))
+      return TakenWal{
+          .object = mine_->content.object,
+          .words = fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
+                               own_.file, to_local(mine_->content.aside->at))};
+    // What is missing or cannot be read is told elsewhere.
+    if (served_ == nullptr || goes_on()) return std::nullopt;
+    return TakenWal{.object = served_->content.object,
+                    .words = fmt::format("WAL file \"{}\" is not the one that it was taken with",
+                                         served_->info.file_name)};
+  }
+
+ private:
+  // The served one has all of it, and more.
+  bool goes_on() const {
+    if (mine_ == nullptr) return !is_segment_;
+    const WalSegmentInfo& mine = mine_->info;
+    if (is_segment_ && reaches_its_end(mine)) return false;
+    const uint64_t bytes = mine.readable_end - mine.start_lsn;
+    if (served_->info.readable_end < mine.readable_end) return false;
+    return compare_ == Compare::kMetadata ||
+           begin_alike(archive_, mine_->content.object, served_->content.object, bytes);
+  }
+
+  const WalArchive& archive_;
+  const OwnWal& own_;
+  const Compare compare_;
+  bool is_segment_ = false;              // else an unfinished one
+  std::vector<Known> contents_, whole_;  // of the unfinished one; of the segment
+  const Known* mine_ = nullptr;          // what the backup was committed with
+  const Known* served_ = nullptr;        // of the segment
+};
+
 }  // namespace
 
-std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive) {
-  const pg::WalSegmentSize size = archive.segment_size();
-  for (const OwnWal& own : backup.wal) {
-    const pg::WalFileName file = pg::parse_wal_file_name(own.file, size);
-    const WalAmendments amendments = archive.amendments(file);
-    if (amendments.further.empty() && amendments.marks.empty()) continue;
-    const std::vector<Known> all = all_contents(archive, file);
-    const auto is_own = [&](const Known& known) { return known.sha256 == own.sha256; };
-    // Nothing is put behind a content that is served but its repair.
-    if (std::ranges::any_of(
-            all, [&](const Known& known) { return is_own(known) && !known.content.aside; }))
-      continue;
-    if (const auto found = std::ranges::find_if(all, is_own); found != all.end())
-      return TakenWal{
-          .object = found->content.object,
-          .words = fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
-                               own.file, to_local(found->content.aside->at))};
-    // Its own may be one that cannot be read any more: then another is no repair only where that
-    // was set aside.
-    const auto served = std::ranges::find_if(
-        all, [](const Known& known) { return !known.content.aside && known.sha256; });
-    if (file.kind == pg::WalFileKind::kSegment && served != all.end())
-      return TakenWal{.object = served->content.object,
-                      .words = fmt::format("what is served as WAL file \"{}\" is not what it was "
-                                           "taken with",
-                                           own.file)};
-  }
+std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive,
+                                       Compare compare) {
+  for (const OwnWal& own : backup.wal)
+    if (std::optional<TakenWal> taken = OwnWalCheck(archive, own, compare).find()) return taken;
   return std::nullopt;
 }
 

@@ -49,7 +49,12 @@ struct TakenWal {
   std::string object;
   std::string words;  // "WAL file "0000…04", with which it was taken, was set aside at …"
 };
-// Small reads only where something is amended. nullopt: there is none, or the commit names none.
-std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive);
+// Whether a segment goes on where an unfinished or a short one ended, its contents tell: they are
+// read only with kContents.
+enum class Compare : uint8_t { kMetadata, kContents };
+// Two small reads where nothing is amended. nullopt: there is none, or the commit names none, or
+// what is served cannot be read.
+std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive,
+                                       Compare compare);
 
 }  // namespace holdfast::repo

@@ -34,6 +34,7 @@ std::optional<WalMark> mark_from(const Json& body, const std::string& name,
   mark.at = time_member(body, "at");
   mark.by = body.at("by").as_string();
   mark.detail = body.at("detail").as_string();
+  if (const Json* run = body.find("run"); run != nullptr) mark.run = run->as_string();
   return mark;
 }
 
@@ -142,6 +143,7 @@ WalMark put_wal_mark(const Repository& repository, const LineageName& lineage,
       .set("at", to_json(mark.at))
       .set("by", mark.by)
       .set("detail", mark.detail);
+  if (!mark.run.empty()) body.set("run", mark.run);
   const std::string name = amended_mark_name(lineage, file, size, repository.random().bytes16());
   if (!repository.create_document(kDocument, name, body))
     throw Error(

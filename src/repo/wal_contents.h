@@ -35,6 +35,7 @@ struct WalMark {
   Time at;                   // by the store's clock
   std::string by;            // the host
   std::string detail;        // a sentence
+  std::string run = {};      // of a command that sets many aside: what its marks have in common
 };
 
 // What stands beside the object of one file.

@@ -563,6 +563,7 @@ void LineageVerifier::look_at_windows() {
                              .restorable = restorable,
                              .damage = damaged_wal_,
                              .look_into = 0,  // WAL of wal_level minimal is read each time
+                             .compare = repo::Compare::kContents,
                              .on_damage = [&](const std::string& object,
                                               const Error& error) { findings_.add(object, error); },
                              .stop = job_.stop});

@@ -54,6 +54,11 @@ std::string text(const archive::SetAsideResult& result) {
         "The next server that offers it has it archived. To undo this: holdfast wal set-aside {} "
         "{}--off\n",
         result.file, result.onward.empty() ? "" : "--onward ");
+  else if (result.served && result.changed && result.served->number != result.changed->number)
+    out += fmt::format(
+        "What is served now came later, and hides what came back. To have that instead: holdfast "
+        "wal set-aside {}\n",
+        result.file);
   else
     out += "Next: \"holdfast verify\" looks which backups can be recovered again.\n";
   return out;

@@ -142,6 +142,53 @@ TEST_F(WalSetAside, ABackupOfALineThatWasTakenOutOfServiceIsNoBackup) {
   const Error refused = test::error_of([&] { planned(of_stray); });
   EXPECT_EQ(refused.code(), ErrorCode::kTargetUnreachable);
   EXPECT_NE(refused.detail().find(segment_name(1, 3)), std::string::npos) << refused.detail();
+
+  // Nor when the marks are undone: what came later is served all the same.
+  EXPECT_EQ(set_aside_onward(segment_name(1, 3), {}, true).served->number, 1U);
+  EXPECT_EQ(broken(), Names{of_stray});
+  EXPECT_EQ(planned(""), anew);
+}
+
+// The end of a standby's backup may be an unfinished segment. The whole one that comes later is
+// what it was taken with only when it begins with that.
+TEST_F(WalSetAside, ABackupThatEndedInAnUnfinishedSegmentGoesOnInItsOwnAlone) {
+  const std::string name = segment_name(1, 3);
+  Bytes unfinished = wal_.segment(2);
+  std::fill(unfinished.begin() + 600'000, unfinished.end(), std::byte{0});
+  server_.put(name + ".partial", unfinished);
+  push(server_, name + ".partial");
+  const std::string id = put_backup(2, 3);
+  const auto is_usable = [&] {
+    return !holdfast::error_of(
+        [&] { recovery::make_plan(repository_, lineage_, {.backup = id}, {}); });
+  };
+  EXPECT_TRUE(is_usable());
+  Server other("beta");
+  other.put(name, fork_.first.segment(2));
+  push(other, name);
+  EXPECT_FALSE(is_usable());
+  set_aside(name);
+  push(server_, name);
+  EXPECT_EQ(got(name), wal_.segment(2));
+  EXPECT_TRUE(is_usable());
+}
+
+// A second run from the same file on is undone alone.
+TEST_F(WalSetAside, EachRunOnwardIsUndoneByItself) {
+  push_all(stray_, 1, 3, 5);
+  set_aside_onward(segment_name(1, 3));
+  push_all(server_, 1, 3, 4);
+  EXPECT_EQ(set_aside_onward(segment_name(1, 3)).onward, Names{segment_name(1, 4)});
+  const SetAsideResult back = set_aside_onward(segment_name(1, 3), {}, true);
+  EXPECT_EQ(back.onward, Names{segment_name(1, 4)});
+  EXPECT_EQ(got(segment_name(1, 3)), wal_.segment(2));
+  EXPECT_EQ(got(segment_name(1, 4)), wal_.segment(3));
+  EXPECT_FALSE(archive().segment_info(file(segment_name(1, 5))));
+  // And then the first.
+  EXPECT_EQ(set_aside_onward(segment_name(1, 3), {}, true).onward,
+            (Names{segment_name(1, 4), segment_name(1, 5)}));
+  EXPECT_TRUE(archive().segment_info(file(segment_name(1, 5))));
+  EXPECT_EQ(got(segment_name(1, 3)), wal_.segment(2));
 }
 
 // What was damaged and is repaired is the WAL that the backup was taken with.
