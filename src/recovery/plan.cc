@@ -23,6 +23,20 @@ using pg::to_string;
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
                     const Target& target, const AskServer& ask_server);
 
+// The latest that the plan brings back.
+Time reached_by(const Plan& plan) {
+  return std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
+}
+
+// How a timeline that nobody is to follow any more is ended for good.
+std::string never_again(pg::TimelineId timeline) {
+  if (timeline.value == 1) return {};
+  return fmt::format(
+      "Timeline {} is never followed again, if it was a test's or a copy's, after: holdfast wal "
+      "set-aside {}",
+      to_string(timeline), pg::history_file_name(timeline));
+}
+
 // A trial only asks whether there is a plan: its refusals name no way out.
 enum class Purpose : uint8_t { kPlan, kTrial };
 
@@ -87,7 +101,7 @@ class Planner {
   bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
   bool has_location(const pg::TimelineHistory& history) const;
   void refuse_to_leave_newest_backup(const Plan& plan) const;
-  bool had_taken_over(const AbandonedBranch& branch) const;
+  std::optional<bool> took_over_from(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
@@ -708,10 +722,14 @@ void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline || target_.kind == TargetKind::kImmediate) return;
   if (target_.kind != TargetKind::kTime) refuse_to_leave_newest_backup(plan);
   if (!is_led_by_time()) return refuse_another_such_place(plan);
-  Time reached = std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
+  const Time reached = reached_by(plan);
   for (const AbandonedBranch& branch : plan.abandoned) {
-    if (!branch.last_commit_meant || *branch.last_commit_meant <= reached) continue;
-    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end && had_taken_over(branch))
+    if (!branch.last_commit_meant) continue;
+    const std::optional<bool> had_taken_over = took_over_from(branch);
+    const bool is_earlier = *branch.last_commit_meant <= reached;
+    // Two that lived side by side are two clusters, whichever was written to last.
+    if (is_earlier && had_taken_over.value_or(true)) continue;
+    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end && had_taken_over == true)
       continue;
     refuse_abandoned(plan, branch);
   }
@@ -742,7 +760,8 @@ void Planner::refuse_another_such_place(Plan& plan) const {
         lines({fmt::format("To go along timeline {}: {}", to_string(*stay.timeline),
                            command_for(stay)),
                fmt::format("To go along timeline {}: {}", to_string(history.timeline()),
-                           command_for(other))}));
+                           command_for(other)),
+               never_again(*stay.timeline)}));
   }
 }
 
@@ -817,28 +836,31 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
                          command_for(other)),
              fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
                          command_for(stay)),
-             fmt::format(
-                 "Timeline {} is never followed again, if it was a test's or a copy's, after: "
-                 "holdfast wal set-aside {}",
-                 to_string(chosen.timeline()), pg::history_file_name(chosen.timeline()))}));
+             never_again(chosen.timeline())}));
 }
 
-// The target may lie between the moment at which one of the timelines that are followed from the
-// parting on began and its first commit: then it is the one that was there.
-bool Planner::had_taken_over(const AbandonedBranch& branch) const {
+// Whether one of the timelines that are followed from the parting on began when the branch had
+// committed its last, and, to a time, before that: then it is the one that went on. nullopt: when
+// they began is not told.
+std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch) const {
   const pg::TimelineHistory& chosen = sources_.history();
   std::vector<pg::TimelineId> timelines = {chosen.timeline()};
   for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
     timelines.push_back(entry.timeline);
-  return std::ranges::any_of(timelines, [&](pg::TimelineId timeline) {
+  std::optional<bool> took_over;
+  for (const pg::TimelineId timeline : timelines) {
     const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
-    if (!start.is_valid() || start < branch.forked_at) return false;
+    if (!start.is_valid() || start < branch.forked_at) continue;
     const uint64_t number = segment_of(start);
     const std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
-    if (!path) return false;
+    if (!path) continue;
     const auto began = Survey(archive_, *path).time_of_beginning(start);
-    return began && began->earliest <= target_.time && *branch.last_commit_meant <= began->latest;
-  });
+    if (!began) continue;
+    const bool had_begun = target_.kind != TargetKind::kTime || began->earliest <= target_.time;
+    took_over =
+        took_over.value_or(false) || (had_begun && *branch.last_commit_meant <= began->latest);
+  }
+  return took_over;
 }
 
 void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {
@@ -855,6 +877,7 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
       to_string(branch.forked_at), to_string(chosen.timeline()),
       plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
       to_string(branch.timeline), to_local(*branch.last_commit_meant));
+  const bool is_later = *branch.last_commit_meant > reached_by(plan);
   const bool other_works = works(other);
   // Which backup was named decides, where it leads to this one alone.
   if (!target_.backup.empty() && !other_works) {
@@ -885,8 +908,9 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
         "backup",
         to_string(branch.timeline));
   throw_unreachable(
-      fmt::format("timeline {} has later commits than timeline {}, which would be followed",
-                  to_string(branch.timeline), to_string(chosen.timeline())),
+      fmt::format("timeline {} has {} commits {} timeline {}, which would be followed",
+                  to_string(branch.timeline), is_later ? "later" : "other",
+                  is_later ? "than" : "beside", to_string(chosen.timeline())),
       fmt::format("{}: {}.", parting,
                   is_led_to ? "only one of them can be recovered"
                             : fmt::format("what is on timeline {} would be left behind, for no "
@@ -894,7 +918,7 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
                                           to_string(branch.timeline))),
       lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
                          command_for(stay)),
-             way_there}));
+             way_there, never_again(chosen.timeline())}));
 }
 
 // When recovery ends the server takes the first id behind its timeline whose history file is not in
@@ -1349,6 +1373,35 @@ bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lin
 }
 
 }  // namespace
+
+void require_clusters_timeline(const repo::Repository& repository, const repo::Lineage& lineage,
+                               const Target& target, const ClusterEnd& cluster, const Plan& plan) {
+  if (cluster.timeline == plan.timeline) return;
+  const std::vector<pg::TimelineHistory> histories =
+      read_histories(repo::WalArchive(repository, lineage), {});
+  const auto of = [&](pg::TimelineId timeline) {
+    return std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
+  };
+  const auto own = of(cluster.timeline), chosen = of(plan.timeline);
+  // One of which nothing is archived yet cannot be followed.
+  if (own == histories.end() || chosen == histories.end()) return;
+  const std::optional<pg::Lsn> fork = fork_of(*own, *chosen);
+  if (!fork || cluster.end <= *fork || plan.end_lsn <= *fork) return;
+  Target stay = target, other = target;
+  stay.timeline = plan.timeline;
+  other.timeline = cluster.timeline;
+  throw_unreachable(
+      fmt::format("{} is on timeline {}, and timeline {} would be followed", cluster.whose,
+                  to_string(cluster.timeline), to_string(plan.timeline)),
+      fmt::format("They part at {}, and it has written up to {}: what it committed behind that "
+                  "place would be left out.",
+                  to_string(*fork), to_string(cluster.end)),
+      lines(
+          {fmt::format("To go along timeline {}: {}", to_string(cluster.timeline),
+                       command_for(other)),
+           fmt::format("To go along timeline {}: {}", to_string(plan.timeline), command_for(stay)),
+           never_again(plan.timeline)}));
+}
 
 ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
                             bool with_tail) {

@@ -122,6 +122,17 @@ using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target, const AskServer& ask_server = {});
 
+// How far the server of the cluster itself has written.
+struct ClusterEnd {
+  pg::TimelineId timeline;
+  pg::Lsn end;
+  std::string whose;  // "the server that conninfo leads to"
+};
+// Throws kTargetUnreachable, with both commands, for a plan whose timeline nobody has named and
+// that leaves the cluster's before the place up to which that was written.
+void require_clusters_timeline(const repo::Repository& repository, const repo::Lineage& lineage,
+                               const Target& target, const ClusterEnd& cluster, const Plan& plan);
+
 // The end of the archived WAL of a timeline: its last complete record, and the segment in which
 // what is archived ends.
 struct ArchiveEnd {

@@ -7,10 +7,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/task_group.h"
 #include "cluster/start_barrier.h"
 #include "pg/control_file.h"
 #include "repo/layout.h"
 #include "repo/refs.h"
+#include "repo/verified_objects.h"
 #include "store/store.h"
 
 namespace holdfast::restore {
@@ -58,6 +60,49 @@ void require_readable(const ReadBackup& read, const repo::Backup& backup,
                       const std::string& directory) {
   if (const std::string problem = read(backup); !problem.empty())
     throw_not_whole(backup, directory, problem);
+}
+
+void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan& plan,
+                          const std::string& directory, Reporter& reporter,
+                          const std::stop_token& stop) {
+  // Without records all of it is read.
+  const repo::VerifiedRecords records(archive.repository(), archive.lineage().name,
+                                      [](const std::string&, const Error&) {});
+  const auto require = [&](const pg::WalFileName& file, const Bytes16* partial) {
+    throw_if_stopped(stop);
+    const std::string name = pg::to_string(file, archive.segment_size());
+    const std::optional<std::string> object = archive.served_object(file, partial);
+    const std::optional<store::ObjectInfo> info =
+        object ? archive.store().info(*object) : std::nullopt;
+    if (info && records.cover(*object, info->bytes, info->modified)) return;
+    std::string problem = "It is not there any more.";
+    if (const std::optional<Error> error = unreadable_of([&] {
+          if (archive.read_segment(file, [](ByteView) {}, partial)) problem.clear();
+        }))
+      problem = fmt::format("{}. {}", error->message(), error->detail());
+    reporter.amount(archive.segment_size().bytes());
+    if (problem.empty()) return;
+    throw Error(
+        {.code = ErrorCode::kCorrupt,
+         .message = fmt::format("WAL file \"{}\" cannot be replayed, and \"{}\" was left as it is",
+                                name, directory),
+         .detail = std::move(problem),
+         .hint = fmt::format(
+             "Where a server still has it, in the pg_wal of this directory or of a "
+             "standby, \"holdfast wal push\" of that file amends it. Recovery is "
+             "possible up to before it: name that place with --to-lsn {} "
+             "--exclusive, or a time before it.",
+             pg::to_string(pg::start_lsn(file.segment.segment_number, archive.segment_size())))});
+  };
+  reporter.phase("reading the WAL to be replayed", plan.segments * archive.segment_size().bytes());
+  for (const recovery::WalRange& range : plan.ranges)
+    for (uint64_t number = range.first; number <= range.last; ++number)
+      require({.kind = pg::WalFileKind::kSegment,
+               .segment = {.timeline = range.timeline, .segment_number = number}},
+              nullptr);
+  if (plan.tail)
+    require({.kind = pg::WalFileKind::kPartial, .segment = plan.tail->segment},
+            &plan.tail->partial);
 }
 
 }  // namespace holdfast::restore

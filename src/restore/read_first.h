@@ -2,10 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <string>
 
+#include "base/reporter.h"
+#include "recovery/plan.h"
 #include "repo/backup.h"
 #include "repo/repository.h"
+#include "repo/wal_archive.h"
 
 namespace holdfast::restore {
 
@@ -26,5 +30,12 @@ bool holds_a_cluster(const std::string& directory);
 // commits are given up is for a human to say.
 void require_readable(const ReadBackup& read, const repo::Backup& backup,
                       const std::string& directory);
+
+// Reads the WAL that the plan replays, but what is recorded as read and found good. Throws kCorrupt
+// for what is not: a server that meets it in the midst of its recovery stops there, and what lay
+// behind it is gone with the old directory.
+void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan& plan,
+                          const std::string& directory, Reporter& reporter,
+                          const std::stop_token& stop);
 
 }  // namespace holdfast::restore

@@ -75,6 +75,7 @@ class Restore {
   void take_new_directory();
   void plan();
   void require_own_history() const;
+  void require_clusters_timeline();
   void check_old_copy();
   void require_no_strangers() const;
   void find_own_backup();
@@ -607,8 +608,33 @@ void Restore::read_first() {
   if (is_copy_ || !must_clear_) return;
   const repo::Backup& backup = result_.plan.backup;
   if (!options_.read_backup || !holds_a_cluster(directory_)) return;
-  reporter_.note("reading the backup before anything is cleared");
+  reporter_.note("reading the backup and its WAL before anything is cleared");
   require_readable(options_.read_backup, backup, directory_);
+  require_readable_wal(repo::WalArchive(repository_, *lineage_), result_.plan, directory_,
+                       reporter_, stop_);
+}
+
+// Which of two timelines is the cluster's nobody tells by their numbers or times: what its server
+// wrote does, that of the directory in place, else the one that runs.
+void Restore::require_clusters_timeline() {
+  if (options_.target.timeline || !options_.target.backup.empty() ||
+      options_.target.kind == recovery::TargetKind::kImmediate)
+    return;
+  std::optional<recovery::ClusterEnd> cluster;
+  if (salvaged_.end)
+    cluster = {.timeline = salvaged_.end->timeline,
+               .end = salvaged_.end->last_record_end,
+               .whose = fmt::format("the server of \"{}\"", directory_)};
+  if (!cluster) cluster = ask_where_it_is(options_.conninfo, *lineage_, stop_);
+  if (!cluster && !is_copy_ && holds_a_cluster(directory_)) {
+    const pg::ControlFile control = cluster::read_control_file(directory_).control;
+    cluster = {.timeline = control.timeline,
+               .end = control.checkpoint_lsn,
+               .whose = fmt::format("the server of \"{}\"", directory_)};
+  }
+  if (cluster)
+    recovery::require_clusters_timeline(repository_, *lineage_, options_.target, *cluster,
+                                        result_.plan);
 }
 
 void Restore::prepare() {
@@ -1086,6 +1112,7 @@ void Restore::check() {
   check_place();
   plan();
   require_own_history();
+  require_clusters_timeline();
   check_promotion();
   check_old_copy();
   require_no_strangers();

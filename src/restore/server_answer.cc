@@ -153,6 +153,24 @@ recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& c
   };
 }
 
+std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
+                                                    const repo::Lineage& lineage,
+                                                    const std::stop_token& stop) {
+  std::optional<recovery::ClusterEnd> cluster;
+  if (conninfo.empty()) return cluster;
+  error_of([&] {
+    cluster::Connection connection = cluster::Connection::connect(
+        {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
+    const cluster::ProductionAnswer answer =
+        cluster::ask_production(connection, lineage.system_identifier);
+    if (answer.production)
+      cluster = {.timeline = answer.production->timeline,
+                 .end = answer.production->flushed,
+                 .whose = "the server that conninfo leads to"};
+  });
+  return cluster;
+}
+
 bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage,
                        std::chrono::steady_clock::time_point since, const Clock& clock,
                        Reporter& reporter, const std::stop_token& stop) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -25,6 +26,12 @@ recovery::AskServer ask_running_server(const std::string& conninfo,
 // Of other timelines `otherwise` is asked.
 recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
                                      recovery::AskServer otherwise);
+
+// Where the primary behind `conninfo` is; nullopt where none of that system answers. Never throws
+// but kInterrupted.
+std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
+                                                    const repo::Lineage& lineage,
+                                                    const std::stop_token& stop);
 
 // A plan that was begun `since` then found too little. Waits while the primary behind `conninfo`
 // archives what it has completed, as long as that goes on. Returns whether anything was archived

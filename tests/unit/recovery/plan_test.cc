@@ -20,6 +20,11 @@ using test::WalBuilder;
 // Six segments of timeline 1. In segment k transaction 10k+1 commits at minute 10k and 10k+2 at
 // minute 10k+5. Backup A ends in segment 1 at minute 12 (08:12), backup B in segment 3 at minute 32
 // (08:32).
+// The last line of a hint on a fork of timeline 2.
+constexpr const char* kNeverAgain =
+    "\nTimeline 2 is never followed again, if it was a test's or a copy's, after: holdfast wal "
+    "set-aside 00000002.history";
+
 class PlanTest : public testing::Test, protected ArchiveFixture {
  protected:
   PlanTest() {
@@ -610,8 +615,9 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
   EXPECT_EQ(error.message(),
             "timeline 1 has later commits than timeline 2, which would be followed");
   EXPECT_EQ(error.hint(),
-            "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
-            "To go along timeline 1: holdfast restore --to-latest --timeline 1");
+            std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+                        "To go along timeline 1: holdfast restore --to-latest --timeline 1") +
+                kNeverAgain);
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
   // A backup that leads to both says nothing of which is meant.
@@ -619,8 +625,8 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
             fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
                         "--backup {0}\n"
                         "To go along timeline 1: holdfast restore --to-latest --timeline 1 "
-                        "--backup {0}",
-                        b_));
+                        "--backup {0}{1}",
+                        b_, kNeverAgain));
 
   // Before the fork both have the same.
   EXPECT_EQ(plan(to_time(42)).timeline, pg::TimelineId{2});
@@ -680,8 +686,8 @@ TEST_F(PlanTest, APlaceThatTwoTimelinesHaveIsAskedFor) {
         << error.message();
     EXPECT_EQ(error.hint(),
               fmt::format("To go along timeline 2: holdfast restore {0} --timeline 2\n"
-                          "To go along timeline 1: holdfast restore {0} --timeline 1",
-                          words));
+                          "To go along timeline 1: holdfast restore {0} --timeline 1{1}",
+                          words, kNeverAgain));
     for (const uint32_t timeline : {1U, 2U}) {
       Target named = target;
       named.timeline = pg::TimelineId{timeline};
@@ -692,6 +698,51 @@ TEST_F(PlanTest, APlaceThatTwoTimelinesHaveIsAskedFor) {
   EXPECT_EQ(plan(to_lsn(first_records_[5])).timeline, pg::TimelineId{2});
   EXPECT_EQ(plan(to_xid(51)).timeline, pg::TimelineId{2});
   EXPECT_EQ(plan(to_name("before release")).timeline, pg::TimelineId{2});
+}
+
+// Two timelines on which servers wrote at the same time are two clusters: which is production
+// nobody tells by the last commit.
+TEST_F(PlanTest, ATimelineThatLivedOnBesideIsNotLeftUnasked) {
+  add_restore_point(wal_, "idle", 66);
+  wal_.add_switch();
+  put_all();
+  put_timeline_that_began(63);
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(70));
+  const Error error = refusal({});
+  EXPECT_EQ(error.message(),
+            "timeline 1 has other commits beside timeline 2, which would be followed");
+  EXPECT_EQ(error.hint(),
+            std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+                        "To go along timeline 1: holdfast restore --to-latest --timeline 1") +
+                kNeverAgain);
+}
+
+// What the cluster's own server wrote says which one it is on.
+TEST_F(PlanTest, TheClustersOwnTimelineIsNotLeftUnasked) {
+  put_all();
+  put_timeline_that_began(66);
+  const Target latest;
+  const Plan second = plan(latest);
+  ASSERT_EQ(second.timeline, pg::TimelineId{2});
+  const auto require = [&](const Target& target, uint32_t timeline, pg::Lsn end) {
+    return holdfast::error_of([&] {
+      require_clusters_timeline(repository(), lineage(), target,
+                                {.timeline = {timeline}, .end = end, .whose = "the server"},
+                                second);
+    });
+  };
+  const std::optional<Error> left = require(latest, 1, pg::end_lsn(6, size()));
+  ASSERT_TRUE(left);
+  EXPECT_EQ(left->code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(left->message(), "the server is on timeline 1, and timeline 2 would be followed");
+  EXPECT_TRUE(left->hint().starts_with(
+      "To go along timeline 1: holdfast restore --to-latest --timeline 1\n"))
+      << left->hint();
+  // It wrote nothing of its own behind the parting, or is on that timeline, or on one of which
+  // nothing is archived.
+  EXPECT_FALSE(require(latest, 1, fork_));
+  EXPECT_FALSE(require(latest, 2, pg::end_lsn(6, size())));
+  EXPECT_FALSE(require(latest, 3, pg::end_lsn(6, size())));
 }
 
 // Of a place, too, the newest backup's timeline is not left unasked.
@@ -1309,9 +1360,10 @@ TEST_F(PlanTest, ATimelineThatCannotBeRecoveredIsNotLeftBehindUnasked) {
   ASSERT_TRUE(store().remove(archive().object_name(
       {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 5}})));
   EXPECT_EQ(refusal({}).hint(),
-            "To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
-            "What keeps timeline 1 from being recovered, this tells: holdfast restore --to-latest "
-            "--timeline 1");
+            std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
+                        "What keeps timeline 1 from being recovered, this tells: holdfast restore "
+                        "--to-latest --timeline 1") +
+                kNeverAgain);
 }
 
 TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {
