@@ -174,8 +174,9 @@ std::vector<std::pair<std::string, repo::Mark>> deleted_backups(
     const OpenRepository& opened, const std::vector<repo::Lineage>& lineages) {
   std::vector<std::pair<std::string, repo::Mark>> deleted;
   for (const repo::Lineage& lineage : lineages)
-    for (const auto& [id, mark] : repo::read_deletions(opened.repository, lineage.name))
-      if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, mark);
+    for (const auto& [id, marks] : repo::read_deletions(opened.repository, lineage.name))
+      if (opened.store->info(repo::backup_name(lineage.name, id)))
+        deleted.emplace_back(id, *marks.deleted);
   return deleted;
 }
 

@@ -142,7 +142,7 @@ Deleted find_deleted(const repo::Repository& repository, const std::string& clus
   const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
   std::vector<Deleted> matches;
   for (const repo::Lineage& lineage : lineages)
-    for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+    for (const auto& [id, marks] : repo::read_deletions(repository, lineage.name))
       if (!text.empty() && id.starts_with(text) &&
           repository.store().info(repo::backup_name(lineage.name, id)))
         matches.push_back({lineage, id});
@@ -241,7 +241,7 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
 void count_freed(const repo::Repository& repository, const repo::Lineage& lineage,
                  Deletion& deletion) {
   std::set<std::string> before_it, deleted, damaged;
-  for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+  for (const auto& [id, marks] : repo::read_deletions(repository, lineage.name))
     before_it.insert(id);
   for (const Deletion::OneBackup& one : deletion.backups) {
     if (one.lineage != lineage.name) continue;

@@ -7,7 +7,8 @@
 //   looks for runs then. A run that begins later sees it; one that is under way is waited for when
 //   it has listed what is needed. What a run lists it does not remove: that is a later one's.
 // - A commit, which stands in no list, goes a grace period after its backup was deleted. Who takes
-//   the deletion back claims the backup first, and is refused while a run is under way.
+//   the deletion back claims the backup first, and is refused while a run is under way. What it
+//   reaches may be listed before, and goes behind it: whatever keeps a commit keeps its backup.
 // - What else a new backup uses it wrote itself, which is in no list, or its parent uses, whose
 //   commit stood when we looked. A restore or mount reads its backup's commit again after it has
 //   put its intent, so that stood too.
@@ -87,14 +88,20 @@ class Announcement {
   repo::HeldIntent intent_;
 };
 
-// Whose names are used again: what was removed may come to be, and be relied on, at any moment.
-bool is_wal(repo::ObjectKind kind) {
+// Whether garbage of this kind may go before a list says so: what has a name drawn at random, which
+// nobody can begin to use. WAL can be relied on at any moment, and an intent goes before the note
+// that it has ended, as a list sees to.
+bool may_go_unlisted(repo::ObjectKind kind) {
   switch (kind) {
-    case repo::ObjectKind::kWalSegment:
-    case repo::ObjectKind::kWalPartial:
-    case repo::ObjectKind::kWalPiece:
-    case repo::ObjectKind::kBackupHistory:
-    case repo::ObjectKind::kTimelineHistory:
+    case repo::ObjectKind::kManifest:
+    case repo::ObjectKind::kManifestCopy:
+    case repo::ObjectKind::kRefs:
+    case repo::ObjectKind::kMark:
+    case repo::ObjectKind::kPack:
+    case repo::ObjectKind::kRedirect:
+    case repo::ObjectKind::kVerified:
+    case repo::ObjectKind::kWalIndex:
+    case repo::ObjectKind::kCatalogNames:
       return true;
     default:
       return false;
@@ -145,7 +152,7 @@ class LineageExpiry {
       else
         wait_for(list);
     }
-    if (!deleted_.empty()) living_.emplace(repository_, lineage_, now_, options_.grace, deleted_);
+    if (!leaving_.empty()) living_.emplace(repository_, lineage_, now_, options_.grace, leaving_);
     doom();
   }
 
@@ -165,14 +172,17 @@ class LineageExpiry {
     result_.doomed = {};
     result_.deleted.clear();
     result_.waiting = 0;
-    deleted_.clear();
+    leaving_.clear();
     listed_.clear();
   }
 
   void tell() {
     result_.backups = living_->backups().size();
     for (const repo::Backup& backup : living_->backups())
-      if (deleted_.contains(backup.id)) --result_.backups;
+      if (leaving_.contains(backup.id) ||
+          std::ranges::find(result_.deleted, backup.id, &DeletedBackup::id) !=
+              result_.deleted.end())
+        --result_.backups;
     result_.has_redirects = living_->has_redirects();
   }
 
@@ -212,7 +222,7 @@ class LineageExpiry {
       const std::string name = std::move(dispensable_->back());
       dispensable_->pop_back();
       const std::optional<ObjectName> parsed = parse(name);
-      if (!parsed || !is_candidate_kind(parsed->kind) || is_wal(parsed->kind)) continue;
+      if (!parsed || !may_go_unlisted(parsed->kind)) continue;
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info || !is_old(info->modified) || living_->is_living(*parsed, info->modified)) continue;
       remove(name, info->bytes);
@@ -237,33 +247,39 @@ class LineageExpiry {
     reporter_.amount(bytes);
   }
 
-  // The commits whose deletion is a grace period old. A mark that cannot be read may say that it
-  // was taken back, if it is newer.
+  // The commits whose deletion is a grace period old. What is removed without a list is judged by
+  // those that are left, so none of which the commit stands may count as leaving then.
   void take_off_deleted() {
     for (const auto& deletion : repo::read_deletions(repository_, lineage_.name)) {
       const std::string& id = deletion.first;
-      const repo::Mark& mark = deletion.second;
-      const Time due = std::max(mark.at, mark.put) + grace_;
+      const repo::BackupMarks& marks = deletion.second;
+      const Time due = std::max(marks.deleted->at, marks.deleted->put) + grace_;
       const std::string commit = repo::backup_name(lineage_.name, id);
       const std::optional<store::ObjectInfo> info = repository_.store().info(commit);
       if (!info) continue;
-      const bool is_used = std::ranges::any_of(intents_, [&](const repo::Intent& intent) {
-        return intent.backup == id || std::ranges::find(intent.uses, id) != intent.uses.end();
-      });
-      const std::optional<Time> doubt =
-          repo::read_marks(repository_, lineage_.name, id).unreadable_put;
-      if (due > now_ || is_used || (doubt && *doubt >= mark.at)) {
-        deleted_.insert(id);
-        result_.deleted.emplace_back(id, due);
+      std::string kept_by = why_kept(id, marks);
+      if (due > now_ || !kept_by.empty()) {
+        if (kept_by.empty() && !at_once_) leaving_.insert(id);
         if (due > now_) due_at(due);
+        result_.deleted.push_back({.id = id, .due = due, .kept_by = std::move(kept_by)});
         continue;
       }
       if (options_.dry_run)
-        deleted_.insert(id);
+        leaving_.insert(id);
       else
         remove(commit, info->bytes);
       result_.taken_off.push_back(id);
     }
+  }
+
+  // What keeps a deleted backup beyond its grace period; empty: nothing.
+  std::string why_kept(const std::string& id, const repo::BackupMarks& marks) const {
+    for (const repo::Intent& intent : intents_)
+      if (intent.backup == id || std::ranges::find(intent.uses, id) != intent.uses.end())
+        return fmt::format("a {} uses it", intent.what);
+    if (!marks.is_deletion_in_doubt()) return {};
+    return fmt::format("\"{}\", which cannot be read, may take its deletion back",
+                       marks.unreadable.back());
   }
 
   std::optional<ObjectName> parse(const std::string& name) const {
@@ -392,7 +408,8 @@ class LineageExpiry {
                          if (!is_old(entry.modified)) return;
                          if (living_->is_living(name, entry.modified)) return;
                          if (listed_.contains(entry.name)) return;
-                         if (at_once_ && !is_wal(name.kind)) return remove(entry.name, entry.bytes);
+                         if (at_once_ && may_go_unlisted(name.kind))
+                           return remove(entry.name, entry.bytes);
                          names.push_back(entry.name);
                          ++result_.doomed.objects;
                          result_.doomed.bytes += entry.bytes;
@@ -418,8 +435,9 @@ class LineageExpiry {
   Time now_;
   std::vector<repo::Intent> intents_;
   std::optional<Living> living_;
-  std::set<std::string> deleted_;  // whose commits stand
-  std::set<std::string> listed_;   // in lists that are not due, or would be removed by now
+  // Deleted ones whose commits go before a list of today is due (in a dry run: would be gone).
+  std::set<std::string> leaving_;
+  std::set<std::string> listed_;  // in lists that are not due, or would be removed by now
   ExpiredLineage result_;
 };
 

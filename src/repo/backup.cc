@@ -180,7 +180,7 @@ std::vector<CommitEntry> list_commits(const Repository& repository, const Lineag
 
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
   std::vector<std::string> ids;
-  const std::map<std::string, Mark> deleted = read_deletions(repository, lineage);
+  const std::map<std::string, BackupMarks> deleted = read_deletions(repository, lineage);
   for (CommitEntry& commit : list_commits(repository, lineage))
     if (!deleted.contains(commit.id)) ids.push_back(std::move(commit.id));
   return ids;
@@ -239,12 +239,12 @@ std::string nearest_ids(const std::vector<std::string>& ids, std::string_view te
 
 void refuse_deleted(const Repository& repository, const LineageName& lineage,
                     std::string_view text) {
-  for (const auto& [id, mark] : read_deletions(repository, lineage))
+  for (const auto& [id, marks] : read_deletions(repository, lineage))
     if (id.starts_with(text))
       throw Error({.code = ErrorCode::kNotFound,
                    .message = fmt::format("backup \"{}\" is deleted", id),
-                   .detail = fmt::format("It was deleted at {}, on host \"{}\".", to_local(mark.at),
-                                         mark.by),
+                   .detail = fmt::format("It was deleted at {}, on host \"{}\".",
+                                         to_local(marks.deleted->at), marks.deleted->by),
                    .hint = fmt::format("\"holdfast backup undelete {}\" takes that back, until an "
                                        "expiry has removed it.",
                                        id)});

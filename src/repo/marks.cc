@@ -127,22 +127,22 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
   return marks;
 }
 
-std::map<std::string, Mark> read_deletions(const Repository& repository,
-                                           const LineageName& lineage) {
-  std::map<std::string, Mark> deleted;
+std::map<std::string, BackupMarks> read_deletions(const Repository& repository,
+                                                  const LineageName& lineage) {
+  std::map<std::string, BackupMarks> deleted;
   const std::string folder = lineage_folder(lineage) + "marks/";
   // A mark that cannot be read counts for nothing: the backup is there.
   unreadable_of([&] {
-    store::for_each_entry(
-        repository.store(), {.prefix = folder, .folders = true},
-        [&](const store::ListEntry& entry) {
-          std::string id = entry.name.substr(folder.size());
-          if (id.ends_with('/')) id.pop_back();
-          if (!is_backup_id(id)) return true;
-          if (std::optional<Mark> mark = read_marks(repository, lineage, id).deleted)
-            deleted.emplace(std::move(id), *std::move(mark));
-          return true;
-        });
+    store::for_each_entry(repository.store(), {.prefix = folder, .folders = true},
+                          [&](const store::ListEntry& entry) {
+                            std::string id = entry.name.substr(folder.size());
+                            if (id.ends_with('/')) id.pop_back();
+                            if (!is_backup_id(id)) return true;
+                            if (BackupMarks marks = read_marks(repository, lineage, id);
+                                marks.deleted)
+                              deleted.emplace(std::move(id), std::move(marks));
+                            return true;
+                          });
   });
   return deleted;
 }

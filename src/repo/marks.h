@@ -41,6 +41,11 @@ struct BackupMarks {
   // Of one that may be whole, and may say that the backup must stay: we were not let to read it.
   std::optional<Error> refused;
   std::optional<Time> unreadable_put = {};  // when the newest of these was; of a folder: unknown
+
+  // It is deleted, and one that cannot be read is not older: it may take that back.
+  bool is_deletion_in_doubt() const {
+    return deleted && unreadable_put && *unreadable_put >= deleted->at;
+  }
 };
 
 // Puts a mark under a fresh name, with the store's time and this host's name. Durable when it
@@ -51,8 +56,9 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
 // One listing, and a small read for each mark.
 BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                        const std::string& backup_id);
-// The marks of those that are deleted, by backup. One listing of all that have marks.
-std::map<std::string, Mark> read_deletions(const Repository& repository,
-                                           const LineageName& lineage);
+// The marks of those that are deleted (`deleted` is set), by backup. One listing of all that have
+// marks.
+std::map<std::string, BackupMarks> read_deletions(const Repository& repository,
+                                                  const LineageName& lineage);
 
 }  // namespace holdfast::repo

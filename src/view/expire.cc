@@ -103,10 +103,12 @@ std::string text(const expire::ExpireResult& result) {
     for (const std::string& id : lineage.taken_off)
       lines.emplace_back(result.dry_run ? "to take off" : "taken off",
                          fmt::format("{}: its deletion is a grace period old", id));
-    for (const auto& [id, due] : lineage.deleted)
-      lines.emplace_back("deleted", fmt::format("{}: goes at {}; \"holdfast backup undelete {}\" "
-                                                "takes it back",
-                                                id, to_local(due), id));
+    for (const expire::DeletedBackup& one : lineage.deleted)
+      lines.emplace_back(
+          "deleted", fmt::format("{}: {}; \"holdfast backup undelete {}\" takes it back", one.id,
+                                 one.kept_by.empty() ? fmt::format("goes at {}", to_local(one.due))
+                                                     : fmt::format("stays: {}", one.kept_by),
+                                 one.id));
     for (const std::string& id : lineage.damaged_backups)
       lines.emplace_back("damaged", fmt::format("{}: it uses what was removed", id));
     if (lineage.has_redirects)
@@ -131,8 +133,11 @@ Json json(const expire::ExpireResult& result) {
   Json lineages = Json::array();
   for (const expire::ExpiredLineage& lineage : result.lineages) {
     Json damaged = Json::array(), taken_off = Json::array(), deleted = Json::array();
-    for (const auto& [id, due] : lineage.deleted)
-      deleted.push(Json::object().set("id", id).set("due", to_rfc3339(due)));
+    for (const expire::DeletedBackup& one : lineage.deleted)
+      deleted.push(Json::object()
+                       .set("id", one.id)
+                       .set("due", to_rfc3339(one.due))
+                       .set("kept_by", one.kept_by.empty() ? Json() : Json(one.kept_by)));
     for (const std::string& id : lineage.taken_off) taken_off.push(id);
     for (const std::string& id : lineage.damaged_backups) damaged.push(id);
     lineages.push(
