@@ -278,7 +278,10 @@ Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& rep
     const Found found = find_backup(repository, options.cluster, options.lineage, text);
     if (!ids.insert(found.id).second || is_left(repository, found, deletion)) continue;
     deletion.backups.push_back(
-        {.lineage = found.lineage, .id = found.id, .backup = read_if_whole(repository, found)});
+        {.lineage = found.lineage,
+         .id = found.id,
+         .backup = read_if_whole(repository, found),
+         .unreadable_marks = repo::read_marks(repository, found.lineage, found.id).unreadable});
   }
   refuse_nothing(deletion);
   refuse_last(repository, lineages, options, deletion);

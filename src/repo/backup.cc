@@ -243,8 +243,13 @@ void refuse_deleted(const Repository& repository, const LineageName& lineage,
     if (id.starts_with(text))
       throw Error({.code = ErrorCode::kNotFound,
                    .message = fmt::format("backup \"{}\" is deleted", id),
-                   .detail = fmt::format("It was deleted at {}, on host \"{}\".",
-                                         to_local(marks.deleted->at), marks.deleted->by),
+                   .detail = fmt::format(
+                       "It was deleted at {}, on host \"{}\".{}", to_local(marks.deleted->at),
+                       marks.deleted->by,
+                       marks.is_deletion_in_doubt()
+                           ? fmt::format(" The mark \"{}\" cannot be read: it may take that back.",
+                                         marks.unreadable.back())
+                           : std::string()),
                    .hint = fmt::format("\"holdfast backup undelete {}\" takes that back, until an "
                                        "expiry has removed it.",
                                        id)});

@@ -29,6 +29,10 @@ std::string what_goes(const expire::Deletion& deletion, bool done) {
                        one.backup ? fmt::format("{}, {}, recovers from {}", one.id,
                                                 one.backup->type, to_local(one.backup->stop_time))
                                   : fmt::format("{}, damaged beyond reading", one.id));
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    for (const std::string& mark : one.unreadable_marks)
+      lines.emplace_back("doubtful",
+                         fmt::format("{}: \"{}\" cannot be read, and may pin it", one.id, mark));
   for (const expire::Deletion::Left& left : deletion.left)
     lines.emplace_back("stays", fmt::format("{}", left.why.message()));
   lines.emplace_back(
@@ -64,12 +68,16 @@ std::string text(const expire::Deletion& deletion, bool done) {
 
 Json json(const expire::Deletion& deletion, bool done) {
   Json backups = Json::array();
-  for (const expire::Deletion::OneBackup& one : deletion.backups)
+  for (const expire::Deletion::OneBackup& one : deletion.backups) {
+    Json unreadable = Json::array();
+    for (const std::string& mark : one.unreadable_marks) unreadable.push(mark);
     backups.push(Json::object()
                      .set("id", one.id)
                      .set("lineage", repo::to_string(one.lineage))
                      .set("readable", one.backup.has_value())
+                     .set("unreadable_marks", std::move(unreadable))
                      .set("final", one.is_final));
+  }
   Json left = Json::array();
   for (const expire::Deletion::Left& stays : deletion.left)
     left.push(Json::object().set("id", stays.id).set("reason", stays.why.message()));
