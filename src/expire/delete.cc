@@ -328,10 +328,10 @@ repo::Backup undelete(const std::string& cluster, const std::string& id,
                                 .timeline = backup->start_timeline,
                                 .wal_from = backup->start_lsn},
                                system_clock());
-  for (const repo::Intent& run : repo::running_expiries(repository, name))
+  for (const repo::RunningExpiry& run : repo::running_expiries(repository, name))
     throw Error({.code = ErrorCode::kBusy,
                  .message = fmt::format("an expiry may be removing backup \"{}\"", found),
-                 .detail = fmt::format("It is {}.", repo::owner_text(run)),
+                 .detail = fmt::format("It is {}.", run.by),
                  .hint = fmt::format(
                      "Try again when it has ended: \"holdfast backup undelete {}\".", found)});
   if (!repository.store().info(repo::backup_name(name, found))) throw_gone();

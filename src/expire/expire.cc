@@ -18,6 +18,7 @@
 #include "expire/expire.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -41,11 +42,11 @@ using repo::ObjectName;
 // `ours`: the intents of the run that asks.
 void refuse_beside_another(const repo::Repository& repository, const repo::LineageName& lineage,
                            const std::vector<Bytes16>& ours) {
-  for (const repo::Intent& other : repo::running_expiries(repository, lineage)) {
+  for (const repo::RunningExpiry& other : repo::running_expiries(repository, lineage)) {
     if (std::ranges::find(ours, other.id) != ours.end()) continue;
     throw Error({.code = ErrorCode::kBusy,
                  .message = "another expiry is at work",
-                 .detail = fmt::format("It is {}.", repo::owner_text(other)),
+                 .detail = fmt::format("It is {}.", other.by),
                  .hint =
                      "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
                      "\"holdfast claims --end ID\" ends it."});
@@ -138,7 +139,7 @@ class LineageExpiry {
   void pass() {
     // Before anything of who uses what: a list that somebody else puts meanwhile is not ours.
     const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
-    require_readable(lists);
+    read_lists(lists);
     look();
     take_off_deleted();
     living_.emplace(repository_, lineage_, now_, options_.grace);
@@ -147,6 +148,10 @@ class LineageExpiry {
       throw_if_stopped(stop_);
       if (list.done)
         remove_finished(list);
+      else if (const auto useless = useless_.find(list.id); useless != useless_.end())
+        give_up(list, useless->second);
+      else if (!names_.contains(list.id))
+        continue;  // gone
       else if (is_due(list))
         carry_out(list);
       else
@@ -202,15 +207,13 @@ class LineageExpiry {
       return true;
     if (!dispensable_) {
       const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
-      require_readable(lists);
+      read_lists(lists);
       look();
       dispensable_.emplace();
       living_.emplace(repository_, lineage_, now_, options_.grace);
       for (const repo::DoomedList& list : lists)
-        if (!list.done && is_due(list))
-          for (std::string& name : repo::read_doomed_list(repository_, lineage_.name, list.id)
-                                       .value_or(std::vector<std::string>{}))
-            dispensable_->push_back(std::move(name));
+        if (const auto found = names_.find(list.id); found != names_.end() && is_due(list))
+          dispensable_->insert(dispensable_->end(), found->second.begin(), found->second.end());
       if (at_once_)
         for_each_candidate(repository_, lineage_, *living_,
                            [&](const store::ListEntry& entry, const ObjectName&) {
@@ -288,17 +291,37 @@ class LineageExpiry {
   }
   void due_at(Time time) { result_.next_due = std::min(result_.next_due.value_or(time), time); }
 
-  // A list that cannot be read protects whatever it names, and so everything: before anything goes
-  // each is read, and what is due is looked at.
-  void require_readable(const std::vector<repo::DoomedList>& lists) const {
+  // A list that we are not let to read protects whatever it names, and so everything: before
+  // anything goes each is read, and what is due is looked at.
+  void read_lists(const std::vector<repo::DoomedList>& lists) {
+    names_.clear();
+    useless_.clear();
     for (const repo::DoomedList& list : lists) {
       if (list.done) continue;
-      const std::optional<std::vector<std::string>> names =
-          repo::read_doomed_list(repository_, lineage_.name, list.id);
-      if (!names || list.put + grace_ > repository_.store().now()) continue;
-      for (const std::string& name : *names)
-        if (parse(name)) repository_.store().info(name);
+      repo::DoomedNames read = repo::read_doomed_if_whole(repository_, lineage_.name, list.id);
+      if (read.damage) useless_.emplace(list.id, read.damage->message());
+      if (!read.names) continue;  // or it is gone
+      const auto bad = std::ranges::find_if(*read.names, [&](const std::string& name) {
+        const std::optional<ObjectName> parsed = parse(name);
+        return !parsed || !is_candidate_kind(parsed->kind);
+      });
+      if (bad != read.names->end()) {
+        useless_.emplace(list.id, fmt::format("it names \"{}\", which is never removed", *bad));
+        continue;
+      }
+      if (list.put + grace_ <= repository_.store().now())
+        for (const std::string& name : *read.names) repository_.store().info(name);
+      names_.emplace(list.id, *std::move(read.names));
     }
+  }
+
+  // Nobody carries it out, and what it named is garbage that no list names.
+  void give_up(const repo::DoomedList& list, const std::string& why) {
+    reporter_.warning(
+        fmt::format("the list \"{}\" of what will be removed is useless, and what it "
+                    "named is listed anew: {}",
+                    repo::doomed_name(lineage_.name, list.id), why));
+    if (!options_.dry_run) repo::put_doomed_end(repository_, lineage_.name, list.id, {}, now_);
   }
 
   // A list is removed before its mark: a mark alone dooms nothing.
@@ -309,31 +332,23 @@ class LineageExpiry {
   }
 
   void wait_for(const repo::DoomedList& list) {
-    const std::optional<std::vector<std::string>> names =
-        repo::read_doomed_list(repository_, lineage_.name, list.id);
-    if (!names) return;
-    result_.waiting += names->size();
-    listed_.insert(names->begin(), names->end());
+    const std::vector<std::string>& names = names_.at(list.id);
+    result_.waiting += names.size();
+    listed_.insert(names.begin(), names.end());
     due_at(list.put + grace_);
   }
 
   void carry_out(const repo::DoomedList& list) {
-    std::optional<std::vector<std::string>> names =
-        repo::read_doomed_list(repository_, lineage_.name, list.id);
-    if (!names) return;  // another run was quicker
     // From the end, so that an intent goes before the note that it has ended.
-    std::ranges::sort(*names, std::greater<>());
+    std::vector<std::string> names = names_.at(list.id);
+    std::ranges::sort(names, std::greater<>());
     repo::DoomedOutcome outcome;
     std::set<std::string> removed;
     bool has_lost = false;  // a run that did not come to its end removed what lives by now
-    for (const std::string& name : *names) {
+    for (const std::string& name : names) {
       throw_if_stopped(stop_);
       const std::optional<ObjectName> parsed = parse(name);
-      if (!parsed || !is_candidate_kind(parsed->kind))
-        throw Error({.code = ErrorCode::kCorrupt,
-                     .message = fmt::format("doomed list \"{}\" names what is never removed",
-                                            repo::doomed_name(lineage_.name, list.id)),
-                     .detail = fmt::format("It names \"{}\".", name)});
+      HF_CHECK(parsed && is_candidate_kind(parsed->kind));  // read_lists() has looked
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info) {
         removed.insert(name);
@@ -432,6 +447,8 @@ class LineageExpiry {
   bool may_sweep_ = true;
   std::optional<std::vector<std::string>> dispensable_;
   // --- of a pass
+  std::map<Bytes16, std::vector<std::string>> names_;  // of lists that are not done
+  std::map<Bytes16, std::string> useless_;             // of these, and why
   Time now_;
   std::vector<repo::Intent> intents_;
   std::optional<Living> living_;

@@ -420,7 +420,7 @@ std::optional<std::string> BackupWriter::State::find_missing(
   return std::nullopt;
 }
 
-// The first object of this backup that is in a list of what will be removed.
+// What tells that an object of this backup is in a list of what will be removed.
 std::optional<std::string> BackupWriter::State::find_doomed(
     const std::vector<PackSummary>& all) const {
   std::set<std::string> ours = {manifest_name(lineage.name, id),
@@ -435,13 +435,12 @@ std::string BackupWriter::State::why_not_whole(const std::vector<PackSummary>& a
   if (std::optional<std::string> missing = find_missing(all))
     return fmt::format("The object \"{}\" that it wrote is missing or cut short.", *missing);
   if (std::optional<std::string> doomed = find_doomed(all))
-    return fmt::format("The object \"{}\" that it wrote is about to be removed.", *doomed);
+    return fmt::format("What it wrote is about to be removed. {}", *doomed);
   if (!wal_timeline) return {};
   const NeededWal needed{
       .timeline = backup.stop_timeline, .start_lsn = backup.start_lsn, .end_lsn = backup.stop_lsn};
   if (std::optional<Going> going = find_going_wal(*repository, lineage, needed))
-    return fmt::format("The WAL object \"{}\" that it needs is about to be removed.",
-                       going->object);
+    return fmt::format("WAL that it needs is about to be removed. {}", going->what);
   if (std::optional<std::string> missing = find_missing_wal(*repository, lineage, needed))
     return fmt::format("The WAL object \"{}\" that it needs is missing.", *missing);
   return {};

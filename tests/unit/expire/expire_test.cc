@@ -360,20 +360,34 @@ TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
   EXPECT_GT(run().removed.objects, 0u);
 }
 
-TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {
+// Neither is carried out, and neither holds up what comes after it.
+TEST_F(Expire, GivesUpAListThatIsDamagedOrNamesWhatIsNeverRemoved) {
   put_backup({pack(1)});
+  const std::string garbage = put_pack(pack(7));
+  pass(kGrace);
+  run();
+  const std::vector<repo::DoomedList> damaged = repo::list_doomed(target.repository, lineage());
+  ASSERT_EQ(damaged.size(), 1u);
+  flip_a_bit(repo::doomed_name(lineage(), damaged.front().id));
   for (const std::string& name :
        {std::string("repo.json"), std::string("repo.copy.json"),
         repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage()),
         repo::doomed_name(lineage(), pack(1)), std::string("keys/x.json"),
-        std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")}) {
-    const Bytes16 list =
-        repo::put_doomed_list(target.repository, lineage(), {name}, target.clock.now());
-    pass(kGrace);
-    EXPECT_EQ(error_of([&] { run(); }).code(), ErrorCode::kCorrupt) << name;
-    target.store.remove(repo::doomed_name(lineage(), list));
-  }
+        std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")})
+    repo::put_doomed_list(target.repository, lineage(), {pack_object(1), name}, target.clock.now());
+  pass(kGrace);
+  const std::vector<std::string> before = test::object_names(target.store);
+  run(true);
+  EXPECT_EQ(test::object_names(target.store), before);
+  EXPECT_EQ(run().doomed.objects, 1u) << "it is listed anew";
+  for (const std::string& name : before) EXPECT_TRUE(has(name)) << name;
+  pass(kGrace);
+  EXPECT_EQ(run().removed.objects, 1u);
+  EXPECT_FALSE(has(garbage));
   EXPECT_TRUE(has("repo.json"));
+  pass(kGrace);
+  run();
+  EXPECT_TRUE(repo::list_doomed(target.repository, lineage()).empty());
 }
 
 TEST_F(Expire, LeavesPacksAloneThatALaterVersionHasCompacted) {
