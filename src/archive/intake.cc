@@ -369,7 +369,7 @@ bool Intake::keep_listed(const OfferedFile& offered, const std::string& object) 
     throw Error(
         {.code = ErrorCode::kBusy,
          .message = fmt::format("\"{}\" is archived, and about to be removed", offered.name),
-         .detail = fmt::format("An expiry is at work that has it in its list: {}.", going->by),
+         .detail = fmt::format("{} An expiry is at work: {}.", going->what, going->by),
          .hint = "Try again when it has ended."});
   return repository.store().info(object).has_value();
 }

@@ -51,6 +51,7 @@
 #include "base/time.h"
 #include "pg/timeline_history.h"
 #include "pg/wal_file_name.h"
+#include "repo/doomed.h"
 #include "repo/repository.h"
 #include "repo/wal_archive.h"
 #include "repo/wal_conflict.h"
@@ -203,7 +204,7 @@ class Intake {
   IntakeSetting setting_;
   repo::SegmentPass pass_;
   // The WAL that is listed for removal, when it was first asked; and from where on we hold it.
-  std::optional<std::set<std::string>> listed_;
+  std::optional<repo::DoomedObjects> listed_;
   std::map<pg::TimelineId, pg::Lsn> held_from_;
   // On paper: the segments that would be archived.
   std::map<pg::SegmentName, repo::WalSegmentInfo> would_be_there_;

@@ -266,7 +266,7 @@ BackupWal Import::settle_wal(repo::HeldIntent& intent) {
 // Its digits are few, and backups that began at one checkpoint share the others: also with an
 // import that failed, and with one that was deleted.
 std::string Import::choose_id(Time start) const {
-  const std::map<std::string, repo::Mark> deleted =
+  const std::map<std::string, repo::BackupMarks> deleted =
       repo::read_deletions(repository_, lineage_.name);
   for (;;) {
     std::string id = repo::make_backup_id(start, repository_.random());

@@ -134,7 +134,7 @@ void wait_for_expiry(const repo::Repository& repository, const repo::Lineage& li
       throw Error(
           {.code = ErrorCode::kBusy,
            .message = "an expiry may be removing WAL that the backup needs",
-           .detail = fmt::format("\"{}\" is in its list. It is {}.", going->object, going->by),
+           .detail = fmt::format("{} It is {}.", going->what, going->by),
            .hint = "Run the command again when it has ended. If it was killed: \"holdfast claims\" "
                    "shows its claim, and \"holdfast claims --end ID\" ends it."});
     if (!std::exchange(is_told, true))

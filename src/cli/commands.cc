@@ -170,13 +170,22 @@ int run_backup(const Call& call) {
 }
 
 // Whose commits stand, so that the deletion can be taken back.
-std::vector<std::pair<std::string, repo::Mark>> deleted_backups(
+std::vector<std::pair<std::string, repo::BackupMarks>> deleted_backups(
     const OpenRepository& opened, const std::vector<repo::Lineage>& lineages) {
-  std::vector<std::pair<std::string, repo::Mark>> deleted;
+  std::vector<std::pair<std::string, repo::BackupMarks>> deleted;
   for (const repo::Lineage& lineage : lineages)
-    for (const auto& [id, mark] : repo::read_deletions(opened.repository, lineage.name))
-      if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, mark);
+    for (const auto& [id, marks] : repo::read_deletions(opened.repository, lineage.name))
+      if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, marks);
   return deleted;
+}
+
+// What is shown of a backup is without what these say.
+void warn_of_unreadable_marks(const Call& call, const std::string& id,
+                              const repo::BackupMarks& marks) {
+  for (const std::string& mark : marks.unreadable)
+    call.reporter.warning(
+        fmt::format("the mark \"{}\" of backup {} cannot be read{}", mark, id,
+                    marks.is_deletion_in_doubt() ? ", and may take its deletion back" : ""));
 }
 
 int run_backup_list(const Call& call) {
@@ -200,19 +209,26 @@ int run_backup_list(const Call& call) {
                     fmt::format("backup {} is unreadable: {}", id, error.message()));
               }))
         backups.push_back(std::move(*backup));
-  const std::vector<std::pair<std::string, repo::Mark>> deleted = deleted_backups(opened, lineages);
+  const std::vector<std::pair<std::string, repo::BackupMarks>> deleted =
+      deleted_backups(opened, lineages);
+  for (const repo::Backup& backup : backups)
+    warn_of_unreadable_marks(call, backup.id, backup.marks);
+  for (const auto& [id, marks] : deleted) warn_of_unreadable_marks(call, id, marks);
   const int status = lost ? exit_status(lost->code()) : 0;
   if (call.arguments.json) {
     Json list = Json::array();
-    for (const auto& [id, mark] : deleted)
-      list.push(Json::object().set("id", id).set("deleted", to_rfc3339(mark.at)));
+    for (const auto& [id, marks] : deleted)
+      list.push(Json::object()
+                    .set("id", id)
+                    .set("deleted", to_rfc3339(marks.deleted->at))
+                    .set("in_doubt", marks.is_deletion_in_doubt()));
     print(call, view::json(backups, unreadable).set("deleted", std::move(list)));
     return status;
   }
   print(call, view::text(backups, unreadable));
-  for (const auto& [id, mark] : deleted)
+  for (const auto& [id, marks] : deleted)
     print(call, fmt::format("Deleted at {}: {}; \"holdfast backup undelete {}\" takes it back.\n",
-                            to_local(mark.at), id, id));
+                            to_local(marks.deleted->at), id, id));
   return status;
 }
 
@@ -221,7 +237,9 @@ int run_backup_show(const Call& call) {
   const std::string& id = call.arguments.words.front();
   const repo::Lineage lineage =
       repo::choose_lineage(opened.repository, opened.cluster, lineage_choice(call, id));
-  show(call, repo::resolve_backup(opened.repository, lineage.name, id));
+  const repo::Backup backup = repo::resolve_backup(opened.repository, lineage.name, id);
+  warn_of_unreadable_marks(call, backup.id, backup.marks);
+  show(call, backup);
   return 0;
 }
 

@@ -142,7 +142,7 @@ Deleted find_deleted(const repo::Repository& repository, const std::string& clus
   const std::vector<repo::Lineage> lineages = repository.require_lineages(cluster);
   std::vector<Deleted> matches;
   for (const repo::Lineage& lineage : lineages)
-    for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+    for (const auto& [id, marks] : repo::read_deletions(repository, lineage.name))
       if (!text.empty() && id.starts_with(text) &&
           repository.store().info(repo::backup_name(lineage.name, id)))
         matches.push_back({lineage, id});
@@ -241,7 +241,7 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
 void count_freed(const repo::Repository& repository, const repo::Lineage& lineage,
                  Deletion& deletion) {
   std::set<std::string> before_it, deleted, damaged;
-  for (const auto& [id, mark] : repo::read_deletions(repository, lineage.name))
+  for (const auto& [id, marks] : repo::read_deletions(repository, lineage.name))
     before_it.insert(id);
   for (const Deletion::OneBackup& one : deletion.backups) {
     if (one.lineage != lineage.name) continue;
@@ -278,7 +278,10 @@ Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& rep
     const Found found = find_backup(repository, options.cluster, options.lineage, text);
     if (!ids.insert(found.id).second || is_left(repository, found, deletion)) continue;
     deletion.backups.push_back(
-        {.lineage = found.lineage, .id = found.id, .backup = read_if_whole(repository, found)});
+        {.lineage = found.lineage,
+         .id = found.id,
+         .backup = read_if_whole(repository, found),
+         .unreadable_marks = repo::read_marks(repository, found.lineage, found.id).unreadable});
   }
   refuse_nothing(deletion);
   refuse_last(repository, lineages, options, deletion);
@@ -325,10 +328,10 @@ repo::Backup undelete(const std::string& cluster, const std::string& id,
                                 .timeline = backup->start_timeline,
                                 .wal_from = backup->start_lsn},
                                system_clock());
-  for (const repo::Intent& run : repo::running_expiries(repository, name))
+  for (const repo::RunningExpiry& run : repo::running_expiries(repository, name))
     throw Error({.code = ErrorCode::kBusy,
                  .message = fmt::format("an expiry may be removing backup \"{}\"", found),
-                 .detail = fmt::format("It is {}.", repo::owner_text(run)),
+                 .detail = fmt::format("It is {}.", run.by),
                  .hint = fmt::format(
                      "Try again when it has ended: \"holdfast backup undelete {}\".", found)});
   if (!repository.store().info(repo::backup_name(name, found))) throw_gone();

@@ -31,7 +31,8 @@ struct Deletion {
     std::string id;
     // nullopt: its commit object or its references are damaged, and it can only be given up.
     std::optional<repo::Backup> backup;
-    bool is_final = false;  // it cannot be taken back
+    bool is_final = false;                           // it cannot be taken back
+    std::vector<std::string> unreadable_marks = {};  // which may say that it is pinned
   };
   struct Left {
     std::string id;

@@ -7,7 +7,8 @@
 //   looks for runs then. A run that begins later sees it; one that is under way is waited for when
 //   it has listed what is needed. What a run lists it does not remove: that is a later one's.
 // - A commit, which stands in no list, goes a grace period after its backup was deleted. Who takes
-//   the deletion back claims the backup first, and is refused while a run is under way.
+//   the deletion back claims the backup first, and is refused while a run is under way. What it
+//   reaches may be listed before, and goes behind it: whatever keeps a commit keeps its backup.
 // - What else a new backup uses it wrote itself, which is in no list, or its parent uses, whose
 //   commit stood when we looked. A restore or mount reads its backup's commit again after it has
 //   put its intent, so that stood too.
@@ -17,6 +18,7 @@
 #include "expire/expire.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -40,11 +42,11 @@ using repo::ObjectName;
 // `ours`: the intents of the run that asks.
 void refuse_beside_another(const repo::Repository& repository, const repo::LineageName& lineage,
                            const std::vector<Bytes16>& ours) {
-  for (const repo::Intent& other : repo::running_expiries(repository, lineage)) {
+  for (const repo::RunningExpiry& other : repo::running_expiries(repository, lineage)) {
     if (std::ranges::find(ours, other.id) != ours.end()) continue;
     throw Error({.code = ErrorCode::kBusy,
                  .message = "another expiry is at work",
-                 .detail = fmt::format("It is {}.", repo::owner_text(other)),
+                 .detail = fmt::format("It is {}.", other.by),
                  .hint =
                      "Wait for its end. If it was killed, \"holdfast claims\" shows its claim, and "
                      "\"holdfast claims --end ID\" ends it."});
@@ -87,14 +89,20 @@ class Announcement {
   repo::HeldIntent intent_;
 };
 
-// Whose names are used again: what was removed may come to be, and be relied on, at any moment.
-bool is_wal(repo::ObjectKind kind) {
+// Whether garbage of this kind may go before a list says so: what has a name drawn at random, which
+// nobody can begin to use. WAL can be relied on at any moment, and an intent goes before the note
+// that it has ended, as a list sees to.
+bool may_go_unlisted(repo::ObjectKind kind) {
   switch (kind) {
-    case repo::ObjectKind::kWalSegment:
-    case repo::ObjectKind::kWalPartial:
-    case repo::ObjectKind::kWalPiece:
-    case repo::ObjectKind::kBackupHistory:
-    case repo::ObjectKind::kTimelineHistory:
+    case repo::ObjectKind::kManifest:
+    case repo::ObjectKind::kManifestCopy:
+    case repo::ObjectKind::kRefs:
+    case repo::ObjectKind::kMark:
+    case repo::ObjectKind::kPack:
+    case repo::ObjectKind::kRedirect:
+    case repo::ObjectKind::kVerified:
+    case repo::ObjectKind::kWalIndex:
+    case repo::ObjectKind::kCatalogNames:
       return true;
     default:
       return false;
@@ -131,7 +139,7 @@ class LineageExpiry {
   void pass() {
     // Before anything of who uses what: a list that somebody else puts meanwhile is not ours.
     const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
-    require_readable(lists);
+    read_lists(lists);
     look();
     take_off_deleted();
     living_.emplace(repository_, lineage_, now_, options_.grace);
@@ -140,12 +148,16 @@ class LineageExpiry {
       throw_if_stopped(stop_);
       if (list.done)
         remove_finished(list);
+      else if (const auto useless = useless_.find(list.id); useless != useless_.end())
+        give_up(list, useless->second);
+      else if (!names_.contains(list.id))
+        continue;  // gone
       else if (is_due(list))
         carry_out(list);
       else
         wait_for(list);
     }
-    if (!deleted_.empty()) living_.emplace(repository_, lineage_, now_, options_.grace, deleted_);
+    if (!leaving_.empty()) living_.emplace(repository_, lineage_, now_, options_.grace, leaving_);
     doom();
   }
 
@@ -165,14 +177,17 @@ class LineageExpiry {
     result_.doomed = {};
     result_.deleted.clear();
     result_.waiting = 0;
-    deleted_.clear();
+    leaving_.clear();
     listed_.clear();
   }
 
   void tell() {
     result_.backups = living_->backups().size();
     for (const repo::Backup& backup : living_->backups())
-      if (deleted_.contains(backup.id)) --result_.backups;
+      if (leaving_.contains(backup.id) ||
+          std::ranges::find(result_.deleted, backup.id, &DeletedBackup::id) !=
+              result_.deleted.end())
+        --result_.backups;
     result_.has_redirects = living_->has_redirects();
   }
 
@@ -192,15 +207,13 @@ class LineageExpiry {
       return true;
     if (!dispensable_) {
       const std::vector<repo::DoomedList> lists = repo::list_doomed(repository_, lineage_.name);
-      require_readable(lists);
+      read_lists(lists);
       look();
       dispensable_.emplace();
       living_.emplace(repository_, lineage_, now_, options_.grace);
       for (const repo::DoomedList& list : lists)
-        if (!list.done && is_due(list))
-          for (std::string& name : repo::read_doomed_list(repository_, lineage_.name, list.id)
-                                       .value_or(std::vector<std::string>{}))
-            dispensable_->push_back(std::move(name));
+        if (const auto found = names_.find(list.id); found != names_.end() && is_due(list))
+          dispensable_->insert(dispensable_->end(), found->second.begin(), found->second.end());
       if (at_once_)
         for_each_candidate(repository_, lineage_, *living_,
                            [&](const store::ListEntry& entry, const ObjectName&) {
@@ -212,7 +225,7 @@ class LineageExpiry {
       const std::string name = std::move(dispensable_->back());
       dispensable_->pop_back();
       const std::optional<ObjectName> parsed = parse(name);
-      if (!parsed || !is_candidate_kind(parsed->kind) || is_wal(parsed->kind)) continue;
+      if (!parsed || !may_go_unlisted(parsed->kind)) continue;
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info || !is_old(info->modified) || living_->is_living(*parsed, info->modified)) continue;
       remove(name, info->bytes);
@@ -237,33 +250,39 @@ class LineageExpiry {
     reporter_.amount(bytes);
   }
 
-  // The commits whose deletion is a grace period old. A mark that cannot be read may say that it
-  // was taken back, if it is newer.
+  // The commits whose deletion is a grace period old. What is removed without a list is judged by
+  // those that are left, so none of which the commit stands may count as leaving then.
   void take_off_deleted() {
     for (const auto& deletion : repo::read_deletions(repository_, lineage_.name)) {
       const std::string& id = deletion.first;
-      const repo::Mark& mark = deletion.second;
-      const Time due = std::max(mark.at, mark.put) + grace_;
+      const repo::BackupMarks& marks = deletion.second;
+      const Time due = std::max(marks.deleted->at, marks.deleted->put) + grace_;
       const std::string commit = repo::backup_name(lineage_.name, id);
       const std::optional<store::ObjectInfo> info = repository_.store().info(commit);
       if (!info) continue;
-      const bool is_used = std::ranges::any_of(intents_, [&](const repo::Intent& intent) {
-        return intent.backup == id || std::ranges::find(intent.uses, id) != intent.uses.end();
-      });
-      const std::optional<Time> doubt =
-          repo::read_marks(repository_, lineage_.name, id).unreadable_put;
-      if (due > now_ || is_used || (doubt && *doubt >= mark.at)) {
-        deleted_.insert(id);
-        result_.deleted.emplace_back(id, due);
+      std::string kept_by = why_kept(id, marks);
+      if (due > now_ || !kept_by.empty()) {
+        if (kept_by.empty() && !at_once_) leaving_.insert(id);
         if (due > now_) due_at(due);
+        result_.deleted.push_back({.id = id, .due = due, .kept_by = std::move(kept_by)});
         continue;
       }
       if (options_.dry_run)
-        deleted_.insert(id);
+        leaving_.insert(id);
       else
         remove(commit, info->bytes);
       result_.taken_off.push_back(id);
     }
+  }
+
+  // What keeps a deleted backup beyond its grace period; empty: nothing.
+  std::string why_kept(const std::string& id, const repo::BackupMarks& marks) const {
+    for (const repo::Intent& intent : intents_)
+      if (intent.backup == id || std::ranges::find(intent.uses, id) != intent.uses.end())
+        return fmt::format("a {} uses it", intent.what);
+    if (!marks.is_deletion_in_doubt()) return {};
+    return fmt::format("\"{}\", which cannot be read, may take its deletion back",
+                       marks.unreadable.back());
   }
 
   std::optional<ObjectName> parse(const std::string& name) const {
@@ -272,17 +291,37 @@ class LineageExpiry {
   }
   void due_at(Time time) { result_.next_due = std::min(result_.next_due.value_or(time), time); }
 
-  // A list that cannot be read protects whatever it names, and so everything: before anything goes
-  // each is read, and what is due is looked at.
-  void require_readable(const std::vector<repo::DoomedList>& lists) const {
+  // A list that we are not let to read protects whatever it names, and so everything: before
+  // anything goes each is read, and what is due is looked at.
+  void read_lists(const std::vector<repo::DoomedList>& lists) {
+    names_.clear();
+    useless_.clear();
     for (const repo::DoomedList& list : lists) {
       if (list.done) continue;
-      const std::optional<std::vector<std::string>> names =
-          repo::read_doomed_list(repository_, lineage_.name, list.id);
-      if (!names || list.put + grace_ > repository_.store().now()) continue;
-      for (const std::string& name : *names)
-        if (parse(name)) repository_.store().info(name);
+      repo::DoomedNames read = repo::read_doomed_if_whole(repository_, lineage_.name, list.id);
+      if (read.damage) useless_.emplace(list.id, read.damage->message());
+      if (!read.names) continue;  // or it is gone
+      const auto bad = std::ranges::find_if(*read.names, [&](const std::string& name) {
+        const std::optional<ObjectName> parsed = parse(name);
+        return !parsed || !is_candidate_kind(parsed->kind);
+      });
+      if (bad != read.names->end()) {
+        useless_.emplace(list.id, fmt::format("it names \"{}\", which is never removed", *bad));
+        continue;
+      }
+      if (list.put + grace_ <= repository_.store().now())
+        for (const std::string& name : *read.names) repository_.store().info(name);
+      names_.emplace(list.id, *std::move(read.names));
     }
+  }
+
+  // Nobody carries it out, and what it named is garbage that no list names.
+  void give_up(const repo::DoomedList& list, const std::string& why) {
+    reporter_.warning(
+        fmt::format("the list \"{}\" of what will be removed is useless, and what it "
+                    "named is listed anew: {}",
+                    repo::doomed_name(lineage_.name, list.id), why));
+    if (!options_.dry_run) repo::put_doomed_end(repository_, lineage_.name, list.id, {}, now_);
   }
 
   // A list is removed before its mark: a mark alone dooms nothing.
@@ -293,31 +332,23 @@ class LineageExpiry {
   }
 
   void wait_for(const repo::DoomedList& list) {
-    const std::optional<std::vector<std::string>> names =
-        repo::read_doomed_list(repository_, lineage_.name, list.id);
-    if (!names) return;
-    result_.waiting += names->size();
-    listed_.insert(names->begin(), names->end());
+    const std::vector<std::string>& names = names_.at(list.id);
+    result_.waiting += names.size();
+    listed_.insert(names.begin(), names.end());
     due_at(list.put + grace_);
   }
 
   void carry_out(const repo::DoomedList& list) {
-    std::optional<std::vector<std::string>> names =
-        repo::read_doomed_list(repository_, lineage_.name, list.id);
-    if (!names) return;  // another run was quicker
     // From the end, so that an intent goes before the note that it has ended.
-    std::ranges::sort(*names, std::greater<>());
+    std::vector<std::string> names = names_.at(list.id);
+    std::ranges::sort(names, std::greater<>());
     repo::DoomedOutcome outcome;
     std::set<std::string> removed;
     bool has_lost = false;  // a run that did not come to its end removed what lives by now
-    for (const std::string& name : *names) {
+    for (const std::string& name : names) {
       throw_if_stopped(stop_);
       const std::optional<ObjectName> parsed = parse(name);
-      if (!parsed || !is_candidate_kind(parsed->kind))
-        throw Error({.code = ErrorCode::kCorrupt,
-                     .message = fmt::format("doomed list \"{}\" names what is never removed",
-                                            repo::doomed_name(lineage_.name, list.id)),
-                     .detail = fmt::format("It names \"{}\".", name)});
+      HF_CHECK(parsed && is_candidate_kind(parsed->kind));  // read_lists() has looked
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
       if (!info) {
         removed.insert(name);
@@ -392,7 +423,8 @@ class LineageExpiry {
                          if (!is_old(entry.modified)) return;
                          if (living_->is_living(name, entry.modified)) return;
                          if (listed_.contains(entry.name)) return;
-                         if (at_once_ && !is_wal(name.kind)) return remove(entry.name, entry.bytes);
+                         if (at_once_ && may_go_unlisted(name.kind))
+                           return remove(entry.name, entry.bytes);
                          names.push_back(entry.name);
                          ++result_.doomed.objects;
                          result_.doomed.bytes += entry.bytes;
@@ -415,11 +447,14 @@ class LineageExpiry {
   bool may_sweep_ = true;
   std::optional<std::vector<std::string>> dispensable_;
   // --- of a pass
+  std::map<Bytes16, std::vector<std::string>> names_;  // of lists that are not done
+  std::map<Bytes16, std::string> useless_;             // of these, and why
   Time now_;
   std::vector<repo::Intent> intents_;
   std::optional<Living> living_;
-  std::set<std::string> deleted_;  // whose commits stand
-  std::set<std::string> listed_;   // in lists that are not due, or would be removed by now
+  // Deleted ones whose commits go before a list of today is due (in a dry run: would be gone).
+  std::set<std::string> leaving_;
+  std::set<std::string> listed_;  // in lists that are not due, or would be removed by now
   ExpiredLineage result_;
 };
 

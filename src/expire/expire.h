@@ -18,7 +18,6 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/reporter.h"
@@ -45,14 +44,19 @@ struct Amount {
   uint64_t bytes = 0;
 };
 
+struct DeletedBackup {
+  std::string id;
+  Time due;             // from when on it goes
+  std::string kept_by;  // what keeps it beyond that: "a restore uses it"; empty: nothing
+};
+
 struct ExpiredLineage {
   repo::LineageName name;
-  uint64_t backups = 0;                     // kept
-  uint64_t intents = 0;                     // valid
-  std::vector<std::string> taken_off = {};  // deleted backups whose commits were removed; dry run:
-                                            // would be
-  // Deleted ones whose commits stand, and from when on they go.
-  std::vector<std::pair<std::string, Time>> deleted = {};
+  uint64_t backups = 0;                      // kept
+  uint64_t intents = 0;                      // valid
+  std::vector<std::string> taken_off = {};   // deleted backups whose commits were removed; dry run:
+                                             // would be
+  std::vector<DeletedBackup> deleted = {};   // whose commits stand
   Amount removed;                            // dry run: what would be
   uint64_t spared = 0;                       // were doomed, and live again
   Amount doomed;                             // listed by this run; dry run: what would be

@@ -109,9 +109,9 @@ void require_unused(const repo::Repository& repository, const repo::LineageName&
     refuse(ErrorCode::kBusy, lineage, "is in use", std::move(who),
            "Wait for the end of that. If its work is over, which cannot be proven from here: "
            "\"holdfast claims --end CLAIM\".");
-  for (const repo::Intent& run : repo::running_expiries(repository, lineage))
+  for (const repo::RunningExpiry& run : repo::running_expiries(repository, lineage))
     refuse(ErrorCode::kBusy, lineage, "is being expired",
-           fmt::format("An expiry is at work: {}.", repo::owner_text(run)), "Wait for its end.");
+           fmt::format("An expiry is at work: {}.", run.by), "Wait for its end.");
   require_nothing_to_go_back_to(repository, lineage);
 }
 

@@ -200,7 +200,7 @@ bool Sources::has_backup_for(pg::TimelineId timeline) const {
 
 std::optional<std::string> Sources::deleted_backup_for(pg::TimelineId timeline) const {
   std::optional<repo::Backup> found;
-  for (const auto& [id, mark] : repo::read_deletions(repository_, lineage_.name)) {
+  for (const auto& [id, marks] : repo::read_deletions(repository_, lineage_.name)) {
     std::optional<repo::Backup> backup;
     unreadable_of([&] { backup = repo::read_commit(repository_, lineage_.name, id); });
     if (backup && leads_to(*backup, timeline) && (!found || found->stop_lsn < backup->stop_lsn))

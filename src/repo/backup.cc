@@ -190,7 +190,7 @@ std::vector<CommitEntry> list_commits(const Repository& repository, const Lineag
 
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
   std::vector<std::string> ids;
-  const std::map<std::string, Mark> deleted = read_deletions(repository, lineage);
+  const std::map<std::string, BackupMarks> deleted = read_deletions(repository, lineage);
   for (CommitEntry& commit : list_commits(repository, lineage))
     if (!deleted.contains(commit.id)) ids.push_back(std::move(commit.id));
   return ids;
@@ -249,12 +249,17 @@ std::string nearest_ids(const std::vector<std::string>& ids, std::string_view te
 
 void refuse_deleted(const Repository& repository, const LineageName& lineage,
                     std::string_view text) {
-  for (const auto& [id, mark] : read_deletions(repository, lineage))
+  for (const auto& [id, marks] : read_deletions(repository, lineage))
     if (id.starts_with(text))
       throw Error({.code = ErrorCode::kNotFound,
                    .message = fmt::format("backup \"{}\" is deleted", id),
-                   .detail = fmt::format("It was deleted at {}, on host \"{}\".", to_local(mark.at),
-                                         mark.by),
+                   .detail = fmt::format(
+                       "It was deleted at {}, on host \"{}\".{}", to_local(marks.deleted->at),
+                       marks.deleted->by,
+                       marks.is_deletion_in_doubt()
+                           ? fmt::format(" The mark \"{}\" cannot be read: it may take that back.",
+                                         marks.unreadable.back())
+                           : std::string()),
                    .hint = fmt::format("\"holdfast backup undelete {}\" takes that back, until an "
                                        "expiry has removed it.",
                                        id)});
@@ -425,7 +430,7 @@ std::optional<std::string> BackupWriter::State::find_missing(
   return std::nullopt;
 }
 
-// The first object of this backup that is in a list of what will be removed.
+// What tells that an object of this backup is in a list of what will be removed.
 std::optional<std::string> BackupWriter::State::find_doomed(
     const std::vector<PackSummary>& all) const {
   std::set<std::string> ours = {manifest_name(lineage.name, id),
@@ -440,13 +445,12 @@ std::string BackupWriter::State::why_not_whole(const std::vector<PackSummary>& a
   if (std::optional<std::string> missing = find_missing(all))
     return fmt::format("The object \"{}\" that it wrote is missing or cut short.", *missing);
   if (std::optional<std::string> doomed = find_doomed(all))
-    return fmt::format("The object \"{}\" that it wrote is about to be removed.", *doomed);
+    return fmt::format("What it wrote is about to be removed. {}", *doomed);
   if (!wal_timeline) return {};
   const NeededWal needed{
       .timeline = backup.stop_timeline, .start_lsn = backup.start_lsn, .end_lsn = backup.stop_lsn};
   if (std::optional<Going> going = find_going_wal(*repository, lineage, needed))
-    return fmt::format("The WAL object \"{}\" that it needs is about to be removed.",
-                       going->object);
+    return fmt::format("WAL that it needs is about to be removed. {}", going->what);
   if (std::optional<std::string> missing = find_missing_wal(*repository, lineage, needed))
     return fmt::format("The WAL object \"{}\" that it needs is missing.", *missing);
   return {};

@@ -87,7 +87,7 @@ std::vector<std::string> backup_ids_in_order(const Repository& repository,
   std::ranges::sort(all, {}, [](const Placed& placed) {
     return std::tie(placed.counts_from, placed.stop_lsn, placed.is_own, placed.id);
   });
-  const std::map<std::string, Mark> deleted = read_deletions(repository, lineage);
+  const std::map<std::string, BackupMarks> deleted = read_deletions(repository, lineage);
   std::vector<std::string> ids;
   for (Placed& placed : all)
     if (!deleted.contains(placed.id)) ids.push_back(std::move(placed.id));

@@ -82,19 +82,33 @@ std::optional<std::vector<std::string>> read_doomed_list(const Repository& repos
   return objects;
 }
 
+DoomedNames read_doomed_if_whole(const Repository& repository, const LineageName& lineage,
+                                 const Bytes16& id) {
+  DoomedNames read;
+  read.damage = error_of({ErrorCode::kCorrupt, ErrorCode::kIo},
+                         [&] { read.names = read_doomed_list(repository, lineage, id); });
+  return read;
+}
+
 namespace {
 
-// The first that `is_meant` in a list that is not done.
+// The first that `is_meant` in a list that is not done, in words. One that is gone at this moment
+// was carried out, and what it held is missing.
 std::optional<std::string> find_listed(const Repository& repository, const LineageName& lineage,
                                        const std::function<bool(const std::string&)>& is_meant) {
+  std::optional<std::string> damaged;
   for (const DoomedList& list : list_doomed(repository, lineage)) {
     if (list.done) continue;
-    const std::optional<std::vector<std::string>> objects =
-        read_doomed_list(repository, lineage, list.id);
-    if (!objects) continue;  // gone at this moment: it was carried out, and what it held is missing
-    auto found = std::ranges::find_if(*objects, is_meant);
-    if (found != objects->end()) return *found;
+    const DoomedNames read = read_doomed_if_whole(repository, lineage, list.id);
+    if (read.damage)
+      damaged = fmt::format("The list \"{}\" of what will be removed is damaged, and may name it.",
+                            doomed_name(lineage, list.id));
+    if (!read.names) continue;
+    const auto found = std::ranges::find_if(*read.names, is_meant);
+    if (found != read.names->end())
+      return fmt::format("The object \"{}\" is in a list of what will be removed.", *found);
   }
+  if (damaged && !running_expiries(repository, lineage).empty()) return damaged;
   return std::nullopt;
 }
 
@@ -106,13 +120,13 @@ std::optional<std::string> find_doomed(const Repository& repository, const Linea
                      [&](const std::string& object) { return names.contains(object); });
 }
 
-std::set<std::string> doomed_objects(const Repository& repository, const LineageName& lineage,
-                                     const std::function<bool(const std::string&)>& is_meant) {
-  std::set<std::string> found;
-  find_listed(repository, lineage, [&](const std::string& object) {
-    if (is_meant(object)) found.insert(object);
-    return false;
-  });
+DoomedObjects doomed_objects(const Repository& repository, const LineageName& lineage,
+                             const std::function<bool(const std::string&)>& is_meant) {
+  DoomedObjects found;
+  found.is_everything = find_listed(repository, lineage, [&](const std::string& object) {
+                          if (is_meant(object)) found.names.insert(object);
+                          return false;
+                        }).has_value();
   return found;
 }
 
@@ -120,20 +134,11 @@ std::optional<Going> find_going(const Repository& repository, const LineageName&
                                 const std::function<bool(const std::string&)>& is_needed) {
   // Lists first, for there is seldom one: what stands in none now, behind the caller's intent,
   // comes into none that a run carries out without having read that intent.
-  const std::optional<std::string> object = find_listed(repository, lineage, is_needed);
-  if (!object) return std::nullopt;
-  const Time now = repository.store().now();
-  const Intents intents = read_intents(repository, lineage, now, Microseconds{0});
-  for (const Intent& intent : intents.standing)
-    if (intent.what == kExpireIntent && state_of_owner(repository, intent) != ProcessState::kDead)
-      return Going{.object = *object, .by = owner_text(intent)};
-  // It may be a run's.
-  for (const DamagedIntent& damaged : intents.damaged)
-    if (now <= damaged.put + kExpireIntentLife)
-      return Going{.object = *object,
-                   .by = fmt::format("unknown: the intent \"{}\" is damaged",
-                                     intent_name(lineage, damaged.id))};
-  return std::nullopt;
+  std::optional<std::string> what = find_listed(repository, lineage, is_needed);
+  if (!what) return std::nullopt;
+  const std::vector<RunningExpiry> running = running_expiries(repository, lineage);
+  if (running.empty()) return std::nullopt;
+  return Going{.what = *std::move(what), .by = running.front().by};
 }
 
 }  // namespace holdfast::repo

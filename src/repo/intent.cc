@@ -192,13 +192,19 @@ std::vector<Intent> read_valid_intents(const Repository& repository, const Linea
   return std::move(found.standing);
 }
 
-std::vector<Intent> running_expiries(const Repository& repository, const LineageName& lineage) {
-  std::vector<Intent> running =
-      read_intents(repository, lineage, repository.store().now(), Microseconds{0}).standing;
-  std::erase_if(running, [&](const Intent& intent) {
-    return intent.what != kExpireIntent ||
-           state_of_owner(repository, intent) == ProcessState::kDead;
-  });
+std::vector<RunningExpiry> running_expiries(const Repository& repository,
+                                            const LineageName& lineage) {
+  const Time now = repository.store().now();
+  const Intents intents = read_intents(repository, lineage, now, Microseconds{0});
+  std::vector<RunningExpiry> running;
+  for (const Intent& intent : intents.standing)
+    if (intent.what == kExpireIntent && state_of_owner(repository, intent) != ProcessState::kDead)
+      running.push_back({.id = intent.id, .by = owner_text(intent)});
+  for (const DamagedIntent& damaged : intents.damaged)
+    if (now <= damaged.put + kExpireIntentLife)
+      running.push_back({.id = damaged.id,
+                         .by = fmt::format("unknown: the intent \"{}\" is damaged",
+                                           intent_name(lineage, damaged.id))});
   return running;
 }
 

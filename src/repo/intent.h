@@ -89,8 +89,14 @@ Intents read_intents(const Repository& repository, const LineageName& lineage, T
 // kCorrupt: nobody can tell what it protects.
 std::vector<Intent> read_valid_intents(const Repository& repository, const LineageName& lineage,
                                        Time now, Microseconds grace);
-// The runs of expire that are under way, as far as can be read.
-std::vector<Intent> running_expiries(const Repository& repository, const LineageName& lineage);
+// The runs of expire that may be under way: what cannot be read may be a run's, for as long as such
+// a one lives.
+struct RunningExpiry {
+  Bytes16 id;
+  std::string by;  // owner_text()
+};
+std::vector<RunningExpiry> running_expiries(const Repository& repository,
+                                            const LineageName& lineage);
 
 // "process 4711 on host "db1", since 2026-11-30 11:00:12"
 std::string owner_text(const Intent& intent);

@@ -30,6 +30,9 @@ std::optional<Mark> mark_from(const Json& body, const std::string& name,
               .put = {}};
 }
 
+// Whether the loss of such a mark could cost the backup.
+bool protects(MarkKind what) { return what == MarkKind::kPinned || what == MarkKind::kUndeleted; }
+
 // Takes the newest of its kind.
 void take(std::optional<Mark>& newest, const Mark& mark) {
   if (!newest || newest->at <= mark.at) newest = mark;
@@ -69,9 +72,16 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
   // Clocks have ticks, and go back.
   if (const std::optional<Time> newest = newest_of_pair(repository, lineage, backup_id, what))
     mark.at = std::max(mark.at, *newest + Microseconds{1});
+  put_again(repository, lineage, backup_id, mark);
+  if (protects(what)) put_again(repository, lineage, backup_id, mark);
+  return mark;
+}
+
+void put_again(const Repository& repository, const LineageName& lineage,
+               const std::string& backup_id, const Mark& mark) {
   Json body = Json::object();
   body.set("backup", backup_id)
-      .set("what", to_string(what))
+      .set("what", to_string(mark.what))
       .set("at", to_json(mark.at))
       .set("by", mark.by)
       .set("detail", mark.detail);
@@ -82,13 +92,13 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
          .message = fmt::format("object \"{}\" already exists", name),
          .detail =
              "Its name was drawn at random: the random source of this system cannot be trusted."});
-  return mark;
 }
 
 BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                        const std::string& backup_id) {
   BackupMarks marks;
   std::optional<Mark> unpinned, undeleted;
+  std::vector<Mark> protecting;
   // One mark that cannot be read must not keep a backup from being used; it is told.
   const auto tell = [&](const std::string& name, const std::optional<Error>& error, Time put) {
     if (!error) return;
@@ -106,6 +116,7 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                       std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
                       if (!mark) return;
                       mark->put = entry.modified;
+                      if (protects(mark->what)) protecting.push_back(*mark);
                       take(mark->what == MarkKind::kPinned      ? marks.pinned
                            : mark->what == MarkKind::kUnpinned  ? unpinned
                            : mark->what == MarkKind::kDamaged   ? marks.damaged
@@ -122,27 +133,33 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
   if (marks.damaged && marks.verified)
     (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();
-  if (marks.pinned || (marks.deleted && undeleted && undeleted->at >= marks.deleted->at))
-    marks.deleted.reset();
+  const bool is_undeleted = marks.deleted && undeleted && undeleted->at >= marks.deleted->at;
+  if (marks.pinned || is_undeleted) marks.deleted.reset();
+  for (const std::optional<Mark>& mark :
+       {marks.pinned, is_undeleted ? undeleted : std::optional<Mark>()})
+    if (mark && std::ranges::count_if(protecting, [&](const Mark& other) {
+                  return other.what == mark->what && other.at == mark->at;
+                }) == 1)
+      marks.alone.push_back(*mark);
   return marks;
 }
 
-std::map<std::string, Mark> read_deletions(const Repository& repository,
-                                           const LineageName& lineage) {
-  std::map<std::string, Mark> deleted;
+std::map<std::string, BackupMarks> read_deletions(const Repository& repository,
+                                                  const LineageName& lineage) {
+  std::map<std::string, BackupMarks> deleted;
   const std::string folder = lineage_folder(lineage) + "marks/";
   // A mark that cannot be read counts for nothing: the backup is there.
   unreadable_of([&] {
-    store::for_each_entry(
-        repository.store(), {.prefix = folder, .folders = true},
-        [&](const store::ListEntry& entry) {
-          std::string id = entry.name.substr(folder.size());
-          if (id.ends_with('/')) id.pop_back();
-          if (!is_backup_id(id)) return true;
-          if (std::optional<Mark> mark = read_marks(repository, lineage, id).deleted)
-            deleted.emplace(std::move(id), *std::move(mark));
-          return true;
-        });
+    store::for_each_entry(repository.store(), {.prefix = folder, .folders = true},
+                          [&](const store::ListEntry& entry) {
+                            std::string id = entry.name.substr(folder.size());
+                            if (id.ends_with('/')) id.pop_back();
+                            if (!is_backup_id(id)) return true;
+                            if (BackupMarks marks = read_marks(repository, lineage, id);
+                                marks.deleted)
+                              deleted.emplace(std::move(id), std::move(marks));
+                            return true;
+                          });
   });
   return deleted;
 }

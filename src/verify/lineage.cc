@@ -115,6 +115,7 @@ class LineageVerifier {
   void give_verdicts();
   void keep_record();
   void keep_marks();
+  void put_second(const std::string& id, const repo::Mark& alone);
 
   // --- parts
   // What kept us from seeing whether there is such an object; nullptr: nothing did.
@@ -681,11 +682,21 @@ void LineageVerifier::keep_record() {
   });
 }
 
+void LineageVerifier::put_second(const std::string& id, const repo::Mark& alone) {
+  if (!repository_.store().info(repo::backup_name(name_, id))) return;  // it goes with its marks
+  const bool is_put = keep([&] { repo::put_again(repository_, name_, id, alone); });
+  job_.reporter.warning(
+      fmt::format("of the two objects that say that backup {} {} one is gone or damaged{}", id,
+                  alone.what == repo::MarkKind::kPinned ? "is pinned" : "was undeleted",
+                  is_put ? "; it was put again" : ""));
+}
+
 void LineageVerifier::keep_marks() {
   for (const BackupVerdict& verdict : result_.backups) {
     const auto candidate = std::ranges::find(candidates_, verdict.id, &Candidate::id);
     const repo::BackupMarks marks =
         verdict.backup ? verdict.backup->marks : repo::read_marks(repository_, name_, verdict.id);
+    for (const repo::Mark& alone : marks.alone) put_second(verdict.id, alone);
     std::optional<repo::MarkKind> mark;
     if (verdict.verdict == Verdict::kDamaged || candidate->is_unsound) {
       if (!marks.damaged && !candidate->needs_newer) mark = repo::MarkKind::kDamaged;

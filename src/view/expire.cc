@@ -29,6 +29,10 @@ std::string what_goes(const expire::Deletion& deletion, bool done) {
                        one.backup ? fmt::format("{}, {}, recovers from {}", one.id,
                                                 one.backup->type, to_local(one.backup->stop_time))
                                   : fmt::format("{}, damaged beyond reading", one.id));
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    for (const std::string& mark : one.unreadable_marks)
+      lines.emplace_back("doubtful",
+                         fmt::format("{}: \"{}\" cannot be read, and may pin it", one.id, mark));
   for (const expire::Deletion::Left& left : deletion.left)
     lines.emplace_back("stays", fmt::format("{}", left.why.message()));
   lines.emplace_back(
@@ -64,12 +68,16 @@ std::string text(const expire::Deletion& deletion, bool done) {
 
 Json json(const expire::Deletion& deletion, bool done) {
   Json backups = Json::array();
-  for (const expire::Deletion::OneBackup& one : deletion.backups)
+  for (const expire::Deletion::OneBackup& one : deletion.backups) {
+    Json unreadable = Json::array();
+    for (const std::string& mark : one.unreadable_marks) unreadable.push(mark);
     backups.push(Json::object()
                      .set("id", one.id)
                      .set("lineage", repo::to_string(one.lineage))
                      .set("readable", one.backup.has_value())
+                     .set("unreadable_marks", std::move(unreadable))
                      .set("final", one.is_final));
+  }
   Json left = Json::array();
   for (const expire::Deletion::Left& stays : deletion.left)
     left.push(Json::object().set("id", stays.id).set("reason", stays.why.message()));
@@ -103,10 +111,12 @@ std::string text(const expire::ExpireResult& result) {
     for (const std::string& id : lineage.taken_off)
       lines.emplace_back(result.dry_run ? "to take off" : "taken off",
                          fmt::format("{}: its deletion is a grace period old", id));
-    for (const auto& [id, due] : lineage.deleted)
-      lines.emplace_back("deleted", fmt::format("{}: goes at {}; \"holdfast backup undelete {}\" "
-                                                "takes it back",
-                                                id, to_local(due), id));
+    for (const expire::DeletedBackup& one : lineage.deleted)
+      lines.emplace_back(
+          "deleted", fmt::format("{}: {}; \"holdfast backup undelete {}\" takes it back", one.id,
+                                 one.kept_by.empty() ? fmt::format("goes at {}", to_local(one.due))
+                                                     : fmt::format("stays: {}", one.kept_by),
+                                 one.id));
     for (const std::string& id : lineage.damaged_backups)
       lines.emplace_back("damaged", fmt::format("{}: it uses what was removed", id));
     if (lineage.has_redirects)
@@ -131,8 +141,11 @@ Json json(const expire::ExpireResult& result) {
   Json lineages = Json::array();
   for (const expire::ExpiredLineage& lineage : result.lineages) {
     Json damaged = Json::array(), taken_off = Json::array(), deleted = Json::array();
-    for (const auto& [id, due] : lineage.deleted)
-      deleted.push(Json::object().set("id", id).set("due", to_rfc3339(due)));
+    for (const expire::DeletedBackup& one : lineage.deleted)
+      deleted.push(Json::object()
+                       .set("id", one.id)
+                       .set("due", to_rfc3339(one.due))
+                       .set("kept_by", one.kept_by.empty() ? Json() : Json(one.kept_by)));
     for (const std::string& id : lineage.taken_off) taken_off.push(id);
     for (const std::string& id : lineage.damaged_backups) damaged.push(id);
     lineages.push(

@@ -213,6 +213,7 @@ class DeletionWorld {
   }
 
   bool has(const std::string& name) { return target.store.info(name).has_value(); }
+  void flip_a_bit(const std::string& name) { test::flip_a_bit(target.store, name); }
 
   TestRepository target;
 

@@ -38,6 +38,11 @@ inline repo::Lineage test_lineage() {
   return lineage;
 }
 
+// One bit of an object, as a disk would; a second time: as it was.
+inline void flip_a_bit(store::MemoryStore& store, const std::string& name) {
+  store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+}
+
 struct TestRepository {
   explicit TestRepository(Sealing how = Sealing::kNone, uint64_t seed = 1)
       : random(seed),

@@ -99,8 +99,7 @@ TEST_F(Claims, OfWorkThatGoesOnHereAreNotEnded) {
 
 TEST_F(Claims, ThatCannotBeReadAreShownAndCanBeEnded) {
   const Bytes16 id = put(of_another_host(put_backup({pack(1)})));
-  target.store.edit(repo::intent_name(lineage(), id),
-                    [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  flip_a_bit(repo::intent_name(lineage(), id));
   ASSERT_EQ(list().size(), 1u);
   EXPECT_FALSE(list()[0].damage.empty());
   auto read = [&] {

@@ -116,6 +116,28 @@ TEST_F(DeleteBackup, RefusesAPinnedOne) {
   EXPECT_EQ(ids().size(), 1u);
 }
 
+// Nobody is told less than there is: neither who deletes, nor who finds one deleted.
+TEST_F(DeleteBackup, NamesMarksThatCannotBeReadAndMayKeepIt) {
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  pin({.id = first}, true, target.repository);
+  std::vector<std::string> marks;
+  for (const store::ListEntry& entry :
+       target.store.list({.prefix = repo::marks_folder(lineage(), first)}).entries)
+    marks.push_back(entry.name);
+  ASSERT_EQ(marks.size(), 2u);
+  flip_a_bit(marks.front());
+  EXPECT_EQ(plan_error({first}).message(), "backup \"" + first + "\" is pinned");
+  flip_a_bit(marks.back());
+  EXPECT_EQ(plan({first}).backups.at(0).unreadable_marks, marks);
+  remove({first});
+  const auto name_it = [&] { repo::resolve_backup(target.repository, lineage(), first); };
+  EXPECT_NE(error_of(name_it).detail().find("\"" + marks.back() +
+                                            "\" cannot be read: it may take that back."),
+            std::string::npos)
+      << error_of(name_it).detail();
+}
+
 TEST_F(DeleteBackup, RefusesOneThatIsInUseAndNamesByWhom) {
   const std::string first = backup({pack(1)});
   backup({pack(2)});

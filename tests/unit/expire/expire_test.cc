@@ -30,6 +30,15 @@ class Expire : public testing::Test, protected test::DeletionWorld {
     ASSERT_TRUE(target.store.remove(repo::backup_name(lineage(), id)));
   }
   std::string pack_object(uint8_t number) { return repo::pack_name(lineage(), pack(number)); }
+  // The names of its marks that say so.
+  std::vector<std::string> marks_of(const std::string& id, const std::string& what) {
+    std::vector<std::string> names;
+    for (const store::ListEntry& mark :
+         target.store.list({.prefix = repo::marks_folder(lineage(), id)}).entries)
+      if (target.repository.read_document("mark", mark.name)->at("what").as_string() == what)
+        names.push_back(mark.name);
+    return names;
+  }
 };
 
 TEST_F(Expire, RemovesWhatADeletedBackupAloneUsedAfterTwoGracePeriods) {
@@ -301,14 +310,14 @@ TEST_F(Expire, RemovesNothingWhileItCannotTellWhatABackupUses) {
   run();
   pass(kGrace);
   for (const std::string& damaged : {refs, commit}) {
-    target.store.edit(damaged, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+    flip_a_bit(damaged);
     const std::vector<std::string> before = test::object_names(target.store);
     const Error error = error_of([&] { run(); });
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
     EXPECT_EQ(error.message(), "cannot tell what backup \"" + kept + "\" uses");
     EXPECT_NE(error.hint().find("holdfast backup delete " + kept), std::string::npos);
     EXPECT_EQ(test::object_names(target.store), before);
-    target.store.edit(damaged, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+    flip_a_bit(damaged);
   }
   target.store.remove(refs);
   EXPECT_EQ(error_of([&] { run(); }).detail(), "The object \"" + refs + "\" is missing.");
@@ -351,20 +360,34 @@ TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
   EXPECT_GT(run().removed.objects, 0u);
 }
 
-TEST_F(Expire, NeverTouchesWhatADoomedListMayNotName) {
+// Neither is carried out, and neither holds up what comes after it.
+TEST_F(Expire, GivesUpAListThatIsDamagedOrNamesWhatIsNeverRemoved) {
   put_backup({pack(1)});
+  const std::string garbage = put_pack(pack(7));
+  pass(kGrace);
+  run();
+  const std::vector<repo::DoomedList> damaged = repo::list_doomed(target.repository, lineage());
+  ASSERT_EQ(damaged.size(), 1u);
+  flip_a_bit(repo::doomed_name(lineage(), damaged.front().id));
   for (const std::string& name :
        {std::string("repo.json"), std::string("repo.copy.json"),
         repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage()),
         repo::doomed_name(lineage(), pack(1)), std::string("keys/x.json"),
-        std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")}) {
-    const Bytes16 list =
-        repo::put_doomed_list(target.repository, lineage(), {name}, target.clock.now());
-    pass(kGrace);
-    EXPECT_EQ(error_of([&] { run(); }).code(), ErrorCode::kCorrupt) << name;
-    target.store.remove(repo::doomed_name(lineage(), list));
-  }
+        std::string("clusters/other/15-1/packs/00/00000000000000000000000000000000")})
+    repo::put_doomed_list(target.repository, lineage(), {pack_object(1), name}, target.clock.now());
+  pass(kGrace);
+  const std::vector<std::string> before = test::object_names(target.store);
+  run(true);
+  EXPECT_EQ(test::object_names(target.store), before);
+  EXPECT_EQ(run().doomed.objects, 1u) << "it is listed anew";
+  for (const std::string& name : before) EXPECT_TRUE(has(name)) << name;
+  pass(kGrace);
+  EXPECT_EQ(run().removed.objects, 1u);
+  EXPECT_FALSE(has(garbage));
   EXPECT_TRUE(has("repo.json"));
+  pass(kGrace);
+  run();
+  EXPECT_TRUE(repo::list_doomed(target.repository, lineage()).empty());
 }
 
 TEST_F(Expire, LeavesPacksAloneThatALaterVersionHasCompacted) {
@@ -408,19 +431,28 @@ TEST_F(Expire, MarksABackupThatCameToBeWhileItsObjectsWereRemoved) {
   EXPECT_TRUE(repo::read_marks(target.repository, lineage(), late).damaged);
 }
 
-// Calls `then` once, before the first removal.
-class AtFirstRemoval : public store::Remover {
+// Calls `then` before each removal.
+class OnEachRemoval : public store::Remover {
  public:
-  AtFirstRemoval(store::Remover& below, std::function<void()> then)
+  OnEachRemoval(store::Remover& below, std::function<void()> then)
       : below_(below), then_(std::move(then)) {}
   bool remove(const std::string& name) override {
-    if (then_) std::exchange(then_, nullptr)();
+    then_();
     return below_.remove(name);
   }
 
  private:
   store::Remover& below_;
   std::function<void()> then_;
+};
+
+// Calls `then` once, before the first.
+class AtFirstRemoval : public OnEachRemoval {
+ public:
+  AtFirstRemoval(store::Remover& below, std::function<void()> then)
+      : OnEachRemoval(below, [then = std::move(then), is_first = true]() mutable {
+          if (std::exchange(is_first, false)) then();
+        }) {}
 };
 
 // WAL that nothing needed was listed, and is needed by now: by an import, or a backup of a standby
@@ -568,10 +600,7 @@ TEST_F(Expire, LeavesADeletedBackupThatIsInUseOrMayHaveBeenTakenBack) {
   repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kUndeleted, "");
   repo::HeldIntent intent(target.repository, lineage(), {.what = "restore", .uses = {used}},
                           target.clock);
-  for (const store::ListEntry& mark :
-       target.store.list({.prefix = repo::marks_folder(lineage(), doubtful)}).entries)
-    if (target.repository.read_document("mark", mark.name)->at("what").as_string() == "undeleted")
-      target.store.edit(mark.name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  for (const std::string& mark : marks_of(doubtful, "undeleted")) flip_a_bit(mark);
   for (int i = 0; i < 7; ++i) {
     pass(kGrace / 3);
     intent.check();
@@ -616,6 +645,42 @@ TEST_F(ExpireAtOnce, FreesAllThatNothingUsesInOneRun) {
   EXPECT_FALSE(has(young));
 }
 
+// What a deleted backup uses goes when its commit has gone, and not before: the deletion may have
+// been taken back by a mark that cannot be read, or the store's clock was ahead when it was put.
+TEST_F(ExpireAtOnce, LeavesWholeWhatACommitThatStandsReaches) {
+  put_backup({pack(1)}, 9);
+  const std::string doubtful = put_backup({pack(3)}, 4);
+  const std::string early = put_backup({pack(4)}, 4);
+  put_segment(1, 5);
+  pass(1min);
+  repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kDeleted, "");
+  repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kUndeleted, "");
+  pass(30min);
+  repo::put_mark(target.repository, lineage(), early, repo::MarkKind::kDeleted, "");
+  pass(-15min);
+  const std::vector<std::string> marks = marks_of(doubtful, "undeleted");
+  for (const std::string& mark : marks) flip_a_bit(mark);
+
+  const std::vector<std::string> before = test::object_names(target.store);
+  for (int i = 0; i < 2; ++i) {
+    const ExpiredLineage kept = run_at_once();
+    EXPECT_EQ(kept.deleted.size(), 2u);
+    EXPECT_EQ(kept.removed.objects, 0u);
+    EXPECT_EQ(test::object_names(target.store), before);
+  }
+  for (const std::string& mark : marks) flip_a_bit(mark);
+  pass(30min);
+  EXPECT_EQ(run_at_once().taken_off, std::vector<std::string>{early});
+  EXPECT_FALSE(has(pack_object(4)));
+  EXPECT_TRUE(has(pack_object(3)));
+  EXPECT_TRUE(has(wal_name(1, 5)));
+  repo::put_mark(target.repository, lineage(), doubtful, repo::MarkKind::kDeleted, "");
+  pass(1min);
+  EXPECT_EQ(run_at_once().taken_off, std::vector<std::string>{doubtful});
+  EXPECT_FALSE(has(pack_object(3)));
+  EXPECT_FALSE(has(wal_name(1, 5)));
+}
+
 TEST_F(ExpireAtOnce, IsRefusedWhileAnybodyMayBeAtWork) {
   const std::string kept = put_backup({pack(1)});
   const std::string garbage = put_pack(pack(7));
@@ -640,7 +705,13 @@ TEST_F(ExpireAtOnce, IsRefusedWhileAnybodyMayBeAtWork) {
 TEST_F(ExpireAtOnce, TakesNoWalFromWhoeverClaimsItMeanwhile) {
   put_backup({pack(1)}, 9);
   put_pack(pack(3));  // garbage: removed before the second look
-  for (uint64_t segment = 3; segment <= 9; ++segment) put_segment(1, segment);
+  for (uint64_t segment = 3; segment <= 9; ++segment)
+    if (segment != 6) put_segment(1, segment);
+  const std::string further = repo::amended_content_name(
+      lineage(),
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}},
+      segment_size(), 1);
+  target.store.create(further, as_bytes("segment"));
   pass(1h);
   std::unique_ptr<repo::HeldIntent> held;
   AtFirstRemoval remover(target.store, [&] {
@@ -653,7 +724,32 @@ TEST_F(ExpireAtOnce, TakesNoWalFromWhoeverClaimsItMeanwhile) {
   });
   expire({.grace = kGrace, .short_grace = 0s}, target.repository, remover, silent_reporter(), {});
   for (uint64_t segment = 3; segment <= 9; ++segment)
-    EXPECT_EQ(has(wal_name(1, segment)), segment >= 5) << segment;
+    EXPECT_EQ(has(wal_name(1, segment)), segment >= 5 && segment != 6) << segment;
+  EXPECT_TRUE(has(further));
+}
+
+// An end without its intent is nothing; an intent without its end would protect again.
+TEST_F(ExpireAtOnce, RemovesNoEndBeforeItsIntentWhereverItIsKilled) {
+  put_backup({pack(1)});
+  const Bytes16 id =
+      repo::put_intent(target.repository, lineage(),
+                       {.what = "restore",
+                        .host = "db9",
+                        .started = target.clock.now(),
+                        .valid_until = target.clock.now() + repo::kLongestIntentLife});
+  repo::put_intent_end(target.repository, lineage(), id, target.clock.now());
+  pass(1h);
+  int allowed = 1;
+  OnEachRemoval remover(target.store, [&] {
+    if (allowed-- == 0) throw Error({.code = ErrorCode::kIo, .message = "killed"});
+  });
+  EXPECT_EQ(error_of([&] {
+              expire({.grace = kGrace, .short_grace = 0s}, target.repository, remover,
+                     silent_reporter(), {});
+            }).message(),
+            "killed");
+  EXPECT_FALSE(has(repo::intent_name(lineage(), id)));
+  EXPECT_TRUE(has(repo::intent_end_name(lineage(), id)));
 }
 
 // A repository without room for a single object more, until something is removed.

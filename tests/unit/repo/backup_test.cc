@@ -187,7 +187,8 @@ TEST_P(BackupIn, IsRefusedWhenWhatItWroteIsDoomed) {
       Json::object().set("objects", Json(Json::Array{Json("other"), Json(pack)}))));
   Error error = error_of([&] { writer.commit({}); });
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
-  EXPECT_EQ(error.detail(), "The object \"" + pack + "\" that it wrote is about to be removed.");
+  EXPECT_EQ(error.detail(), "What it wrote is about to be removed. The object \"" + pack +
+                                "\" is in a list of what will be removed.");
   EXPECT_TRUE(list_backup_ids(target.repository, target.lineage.name).empty());
 }
 
@@ -288,7 +289,8 @@ TEST_F(BackupWithWal, IsRefusedWithoutItAndWhereItIsAboutToGo) {
     HeldIntent expiry(target.repository, lineage(), {.what = std::string(kExpireIntent)},
                       target.clock);
     EXPECT_EQ(error_of([&] { make(kSecond); }).detail(),
-              "The WAL object \"" + needed + "\" that it needs is about to be removed.");
+              "WAL that it needs is about to be removed. The object \"" + needed +
+                  "\" is in a list of what will be removed.");
   }
   EXPECT_TRUE(list_backup_ids(target.repository, lineage()).empty());
   make(kThird);  // the list is nobody's now, and whoever comes for it sees the claim

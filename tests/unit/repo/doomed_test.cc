@@ -36,10 +36,38 @@ TEST(DoomedLists, HoldWhatWillGoUntilTheyAreDone) {
   test::TestRepository target;
   const LineageName& lineage = target.lineage.name;
   const Bytes16 first = put_doomed_list(target.repository, lineage, {"a", "b"}, Time{});
-  EXPECT_EQ(find_doomed(target.repository, lineage, {"b", "x"}), "b");
+  EXPECT_EQ(find_doomed(target.repository, lineage, {"b", "x"}),
+            "The object \"b\" is in a list of what will be removed.");
   EXPECT_FALSE(find_doomed(target.repository, lineage, {"x"}));
   put_doomed_end(target.repository, lineage, first, {}, Time{});
   EXPECT_FALSE(find_doomed(target.repository, lineage, {"b", "x"}));
+}
+
+// Which of them is not known: whatever a run may have read that is under way, and nothing else.
+TEST(DoomedLists, ThatAreDamagedNameEverythingWhileARunMayCarryThemOutAndElseNothing) {
+  test::TestRepository target;
+  const LineageName& lineage = target.lineage.name;
+  const Bytes16 list = put_doomed_list(target.repository, lineage, {"a"}, Time{});
+  test::flip_a_bit(target.store, doomed_name(lineage, list));
+  const auto all_is_going = [&] {
+    const bool is_going = find_doomed(target.repository, lineage, {"x"}).has_value();
+    const auto any = [](const std::string&) { return true; };
+    EXPECT_EQ(doomed_objects(target.repository, lineage, any).contains("x"), is_going);
+    EXPECT_EQ(find_going(target.repository, lineage, any).has_value(), is_going);
+    return is_going;
+  };
+  EXPECT_FALSE(all_is_going());
+  const HeldIntent run(target.repository, lineage, {.what = std::string(kExpireIntent)},
+                       target.clock);
+  EXPECT_TRUE(all_is_going());
+  EXPECT_NE(find_doomed(target.repository, lineage, {"x"})->find(doomed_name(lineage, list)),
+            std::string::npos);
+  // One that cannot be read may be a run's.
+  test::flip_a_bit(target.store, intent_name(lineage, run.ids().front()));
+  EXPECT_TRUE(all_is_going());
+  test::flip_a_bit(target.store, intent_name(lineage, run.ids().front()));
+  put_doomed_end(target.repository, lineage, list, {}, Time{});
+  EXPECT_FALSE(all_is_going());
 }
 
 }  // namespace

@@ -73,11 +73,54 @@ TEST_P(MarksTest, TheNewestOfPinnedAndUnpinnedCounts) {
   EXPECT_FALSE(backup().damaged);
 }
 
+// What keeps a backup hangs on no single object.
+TEST_P(MarksTest, OneThatProtectsStandsAsLongAsEitherOfItsTwoObjectsCanBeRead) {
+  const auto names = [&] {
+    std::vector<std::string> all;
+    for (const store::ListEntry& entry :
+         target_.store.list({.prefix = marks_folder(target_.lineage.name, kMarkedBackup)}).entries)
+      all.push_back(entry.name);
+    return all;
+  };
+  const auto stands = [&](MarkKind what) {
+    return what == MarkKind::kPinned ? marks().pinned.has_value() : !marks().deleted.has_value();
+  };
+  for (const MarkKind what : {MarkKind::kPinned, MarkKind::kUndeleted}) {
+    SCOPED_TRACE(to_string(what));
+    for (const std::string& name : names()) target_.store.remove(name);
+    put(MarkKind::kDeleted);
+    const std::vector<std::string> before = names();
+    put(what);
+    std::vector<std::string> both = names();
+    std::erase_if(both, [&](const std::string& name) { return name == before.front(); });
+    ASSERT_EQ(both.size(), 2u);
+    EXPECT_TRUE(marks().alone.empty());
+    for (const std::string& name : both) {
+      test::flip_a_bit(target_.store, name);
+      EXPECT_TRUE(stands(what));
+      EXPECT_EQ(marks().unreadable, std::vector<std::string>{name});
+      EXPECT_EQ(marks().alone.at(0).what, what);
+      test::flip_a_bit(target_.store, name);
+    }
+    target_.store.remove(both.front());
+    EXPECT_TRUE(stands(what));
+    ASSERT_EQ(marks().alone.size(), 1u);
+    put_again(target_.repository, target_.lineage.name, kMarkedBackup, marks().alone.front());
+    EXPECT_TRUE(marks().alone.empty());
+    target_.store.remove(both.back());
+    EXPECT_TRUE(stands(what));
+  }
+  // The contrary is said once, and takes back both.
+  put(MarkKind::kDeleted);
+  EXPECT_TRUE(marks().deleted);
+  EXPECT_TRUE(marks().alone.empty());
+}
+
 TEST_P(MarksTest, OneThatCannotBeReadIsToldAndHoldsNothingUp) {
   put(MarkKind::kVerified);
   const std::string folder = marks_folder(target_.lineage.name, kMarkedBackup);
   const std::string name = target_.store.list({.prefix = folder}).entries.at(0).name;
-  target_.store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  test::flip_a_bit(target_.store, name);
   EXPECT_EQ(marks().unreadable, std::vector<std::string>{name});
   EXPECT_FALSE(marks().verified);
   EXPECT_FALSE(backup().damaged);
@@ -94,8 +137,7 @@ TEST_P(MarksTest, OneOfALaterVersionIsPassedOver) {
 TEST_P(MarksTest, ADamagedCommitObjectHidesNoOtherBackup) {
   const std::string other = "20261123T082239Z-aaaaaa";
   make_backup(target_.repository, target_.lineage, other, sample_files(2), target_.clock);
-  target_.store.edit(backup_name(target_.lineage.name, kMarkedBackup),
-                     [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
+  test::flip_a_bit(target_.store, backup_name(target_.lineage.name, kMarkedBackup));
   std::vector<ErrorCode> told;
   for (const std::string& id : list_backup_ids(target_.repository, target_.lineage.name)) {
     const std::optional<Backup> found =

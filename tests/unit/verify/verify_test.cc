@@ -796,6 +796,34 @@ TEST_F(VerifyTest, AStoreThatCannotBeWrittenToIsVerifiedAndThatIsSaid) {
   EXPECT_FALSE(backup(id).damaged);
 }
 
+TEST_F(VerifyTest, WhatKeepsABackupAndStandsAloneIsNamedAndPutAgain) {
+  const std::string id = world_.take_backup();
+  const repo::LineageName& lineage = world_.lineage.name;
+  repo::put_mark(world_.repository, lineage, id, repo::MarkKind::kPinned, "It must stay.");
+  run();
+  EXPECT_TRUE(reporter_.warnings().empty());
+  const auto pins = [&] {
+    std::vector<std::string> names;
+    for (const store::ListEntry& entry :
+         world_.store.list({.prefix = repo::marks_folder(lineage, id)}).entries)
+      if (world_.repository.read_document("mark", entry.name)->at("what").as_string() == "pinned")
+        names.push_back(entry.name);
+    return names;
+  };
+  const std::vector<std::string> both = pins();
+  ASSERT_EQ(both.size(), 2u);
+  world_.store.remove(both.front());
+  ReadOnlyStore read_only(world_.store);
+  EXPECT_FALSE(run_on(read_only).damaged());
+  run();
+  const std::string named =
+      "of the two objects that say that backup " + id + " is pinned one is gone or damaged";
+  EXPECT_EQ(reporter_.warnings(), (std::vector<std::string>{named, named + "; it was put again"}));
+  world_.store.remove(both.back());
+  EXPECT_TRUE(backup(id).marks.pinned);
+  EXPECT_EQ(pins().size(), 1u);
+}
+
 TEST_F(VerifyTest, AnyFailedCallIsAnErrorAndNeverGood) {
   world_.take_backup();
   flip(object_of(ObjectKind::kPack), 3000);
