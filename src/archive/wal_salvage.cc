@@ -1,6 +1,7 @@
 #include "archive/wal_salvage.h"
 
 #include <algorithm>
+#include <fcntl.h>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "base/task_group.h"
 #include "cluster/server_end.h"
 #include "cluster/wal_directory.h"
+#include "codec/digest.h"
+#include "repo/wal_conflict.h"
 #include "repo/wal_histories.h"
 
 namespace holdfast::archive {
@@ -139,6 +142,55 @@ class Salvager {
       push(std::move(offered));
   }
 
+  // What is unfinished here is kept beside whatever is archived under its name, and no recovery
+  // reads it where that is whole: then that must begin with it.
+  void require_no_other_whole(const std::string& kept_as, const std::string& path,
+                              const repo::WalSegmentInfo& here) const {
+    const repo::WalArchive& archive = intake_.archive();
+    const pg::WalFileName whole{
+        .kind = pg::WalFileKind::kSegment,
+        .segment = {.timeline = here.timeline,
+                    .segment_number = pg::segment_of(here.start_lsn, archive.segment_size())}};
+    const uint64_t bytes = here.readable_end - here.start_lsn;
+    std::optional<repo::WalSegmentInfo> there;
+    bool is_alike = true;
+    // What cannot be read there is amended by who has it whole.
+    unreadable_of([&] {
+      codec::Sha256 archived;
+      uint64_t left = bytes;
+      there = archive.read_segment(whole, [&](ByteView piece) {
+        const auto part = static_cast<size_t>(std::min<uint64_t>(piece.size(), left));
+        archived.update(piece.first(part));
+        left -= part;
+      });
+      if (there) is_alike = archived.finish() == hash_of(path, bytes);
+    });
+    if (is_alike) return;
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message =
+             fmt::format("WAL segment \"{}\" is archived with another history", there->file_name),
+         .detail = fmt::format("The archived one was pushed by {}; what this server wrote is kept "
+                               "as \"{}\", which no recovery reads beside it",
+                               repo::pushed_by(*there), kept_as),
+         .hint = repo::way_past(
+             there->file_name, repo::owner_of(*there),
+             {.host = intake_.source().host, .data_directory = intake_.source().data_directory})});
+  }
+  static Bytes32 hash_of(const std::string& path, uint64_t bytes) {
+    const Fd fd = open_file(path, O_RDONLY);
+    codec::Sha256 sha256;
+    Bytes piece(repo::kSegmentPieceBytes);
+    for (uint64_t at = 0; at < bytes;) {
+      const auto part = static_cast<size_t>(std::min<uint64_t>(piece.size(), bytes - at));
+      const size_t read = pread_some(fd, std::span(piece).first(part), at, path);
+      if (read == 0) break;
+      sha256.update(ByteView(piece).first(read));
+      at += read;
+    }
+    return sha256.finish();
+  }
+
   void require_one_history(const pg::WalFileName& file) const {
     const auto parted = std::ranges::find_if(result_.conflicts, [&](const auto& conflict) {
       return conflict.from.timeline == file.segment.timeline &&
@@ -158,8 +210,12 @@ class Salvager {
   void push(OfferedFile offered) {
     is_reading_ = false;
     const repo::WalSegmentInfo segment = offered.segment;
+    const std::string path = offered.path;
     Intake::Accepted accepted = intake_.accept(std::move(offered));
-    if (accepted.partial) result_.partials.push_back(*accepted.partial);
+    if (accepted.partial) {
+      result_.partials.push_back(*accepted.partial);
+      require_no_other_whole(accepted.name, path, segment);
+    }
     if (accepted.was_there)
       ++result_.already_archived;
     else

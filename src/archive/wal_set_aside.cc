@@ -177,10 +177,13 @@ class SetAside {
       if (there == timeline) result.still_there = found.archive.first_file(timeline);
   }
 
-  // In the newest lineage that has it.
+  // In the lineage that is named, or in the only one that has it: names of WAL files are the same
+  // in all of them.
   Found find() const {
     const std::vector<repo::Lineage> lineages = repository_.require_lineages(options_.cluster);
+    std::optional<Found> only;
     for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
+      if (!options_.lineage.empty() && repo::to_string(lineage->name) != options_.lineage) continue;
       Found found{.archive = repo::WalArchive(repository_, *lineage),
                   .file = {},
                   .partial = {},
@@ -189,14 +192,30 @@ class SetAside {
       if (found.file.kind == pg::WalFileKind::kPartial && !found.partial) choose_partial(found);
       if (found.file.kind == pg::WalFileKind::kPartial && !found.partial) continue;
       found.contents = found.archive.contents(found.file, found.digest());
-      if (!found.contents.empty()) return found;
+      if (found.contents.empty()) continue;
+      if (only) throw_several(only->archive.lineage(), *lineage);
+      only = std::move(found);
     }
+    if (only) return *std::move(only);
     throw Error(
         {.code = ErrorCode::kNotFound,
          .message = fmt::format("there is no WAL file \"{}\" in the archive", options_.file),
          .detail = fmt::format("Looked in cluster \"{}\" of {}.", options_.cluster,
                                repository_.store().url()),
          .hint = "\"holdfast wal list\" shows what there is."});
+  }
+
+  [[noreturn]] void throw_several(const repo::Lineage& one, const repo::Lineage& other) const {
+    throw Error({.code = ErrorCode::kUsage,
+                 .message = fmt::format("several lineages of cluster \"{}\" have a WAL file \"{}\"",
+                                        options_.cluster, options_.file),
+                 .detail = fmt::format("Lineage {} is of system identifier {}, lineage {} of {}.",
+                                       repo::to_string(one.name), one.system_identifier,
+                                       repo::to_string(other.name), other.system_identifier),
+                 .hint = fmt::format("Name the one whose server it is: holdfast wal set-aside {} "
+                                     "--lineage {}, or --lineage {}.",
+                                     options_.file, repo::to_string(one.name),
+                                     repo::to_string(other.name))});
   }
 
   void read_name(Found& found) const {

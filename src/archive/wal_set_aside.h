@@ -27,7 +27,8 @@ struct SetAsideOptions {
   // stand the digest that tells it from others, as `wal list --json` shows it.
   std::string file;
   std::string cluster;
-  bool off = false;  // serve it again
+  std::string lineage = {};  // "15-1"; needed where several have a file of that name
+  bool off = false;          // serve it again
   // Of a segment: every content of it, and of all that is archived behind it on its timeline, from
   // the last file to the first. Interrupted, it is run again. With `off`: all that the newest such
   // run took out of service, and of which anything still is, comes back.
@@ -55,8 +56,9 @@ struct SetAsideResult {
   std::vector<std::string> onward = {};
 };
 
-// Throws kInvalidText (no name of a WAL file; onward: of a segment), kNotFound (nothing is archived
-// under it), kConflict (there are several such .partial) and kInterrupted.
+// Throws kUsage (several lineages have such a file, and none is named), kInvalidText (no name of a
+// WAL file; onward: of a segment), kNotFound (nothing is archived under it), kConflict (there are
+// several such .partial) and kInterrupted.
 SetAsideResult set_aside(const SetAsideOptions& options, const repo::Repository& repository,
                          std::stop_token stop);
 

@@ -259,7 +259,9 @@ BackupWal Import::settle_wal(repo::HeldIntent& intent) {
                          {.timeline = plan_.label.start_timeline,
                           .start_lsn = plan_.label.start_lsn,
                           .checkpoint_lsn = plan_.label.checkpoint_lsn,
-                          .stop_lsn = plan_.stop_lsn},
+                          .stop_lsn = plan_.stop_lsn,
+                          .control_checkpoint = plan_.control.checkpoint_lsn,
+                          .control_time = plan_.control.checkpoint_time},
                          stop_);
 }
 

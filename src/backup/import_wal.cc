@@ -80,6 +80,20 @@ void require_segments(const repo::WalArchive& archive, const BackupSpan& span, p
        .hint = kWhereToGetIt});
 }
 
+// A server that was rolled back writes the same places anew.
+[[noreturn]] void throw_of_another_line(const BackupSpan& span, Time archived) {
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = "the archived WAL is not that of the base backup",
+       .detail = fmt::format("The checkpoint at {} is of {} by its pg_control, and of {} in "
+                             "the archive: they are of two histories.",
+                             pg::to_string(span.control_checkpoint), to_local(span.control_time),
+                             to_local(archived)),
+       .hint = "A base backup is recovered with the WAL of its own server alone. One of a "
+               "history that is no more can be used without the archive, if it was taken "
+               "with its WAL."});
+}
+
 void require_history(const repo::WalArchive& archive, pg::TimelineId timeline) {
   if (timeline.value == 1 ||
       archive.file_info({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
@@ -134,6 +148,10 @@ BackupWal read_backup_wal(const repo::WalArchive& archive, const BackupSpan& spa
     if (const auto* checkpoint = std::get_if<pg::Checkpoint>(&*event);
         checkpoint != nullptr && checkpoint->lsn == span.checkpoint_lsn)
       started = checkpoint->time;
+    if (const auto* checkpoint = std::get_if<pg::Checkpoint>(&*event);
+        checkpoint != nullptr && checkpoint->lsn == span.control_checkpoint &&
+        checkpoint->time != span.control_time)
+      throw_of_another_line(span, checkpoint->time);
     if (const auto* transaction = std::get_if<pg::TransactionEnd>(&*event))
       highest = std::max(highest.value_or(transaction->time), transaction->time);
     if (const auto* ended = std::get_if<pg::BackupEnd>(&*event);

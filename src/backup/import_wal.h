@@ -41,6 +41,9 @@ struct BackupSpan {
   pg::Lsn checkpoint_lsn;
   // nullopt: where the server has written that the backup ends
   std::optional<pg::Lsn> stop_lsn = {};
+  // The last checkpoint by the backup's pg_control: that WAL is its own.
+  pg::Lsn control_checkpoint = {};
+  Time control_time = {};
 };
 struct BackupWal {
   pg::Lsn stop_lsn;

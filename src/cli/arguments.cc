@@ -560,6 +560,11 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
       ->expected(1)
       ->required();
   set_aside->add_flag("--off", arguments.off, "serve it again");
+  set_aside
+      ->add_option("--lineage", arguments.lineage,
+                   "of this lineage, as \"lineage list\" names it (default: the only one that has "
+                   "such a file)")
+      ->type_name("NAME");
   set_aside->add_flag("--onward", arguments.onward,
                       "of a segment: all that is archived behind it on its timeline too (its "
                       "server was rolled back)");

@@ -108,6 +108,7 @@ int run_wal_set_aside(const Call& call) {
   const OpenRepository opened(call);
   const archive::SetAsideResult result = archive::set_aside({.file = call.arguments.words.front(),
                                                              .cluster = call.settings.cluster(),
+                                                             .lineage = call.arguments.lineage,
                                                              .off = call.arguments.off,
                                                              .onward = call.arguments.onward},
                                                             opened.repository, call.stop);

@@ -36,6 +36,24 @@ constexpr struct stat kNothing{};  // no directory, no link
 
 using Moves = std::vector<std::pair<std::string, std::string>>;
 
+// Of an unlogged relation the data directory has an init fork, and the main one beside it.
+bool has_unlogged_rows(const std::string& base) {
+  constexpr std::string_view kInitFork = "_init";
+  for (const DirectoryEntry& database : list_directory(base)) {
+    const std::string directory = join_path(base, database.name);
+    if (!is_directory(directory)) continue;
+    for (const DirectoryEntry& entry : list_directory(directory)) {
+      if (!entry.name.ends_with(kInitFork)) continue;
+      const std::string main =
+          join_path(directory, entry.name.substr(0, entry.name.size() - kInitFork.size()));
+      const std::optional<struct stat> of_init = stat_if_exists(join_path(directory, entry.name));
+      const std::optional<struct stat> of_main = stat_if_exists(main);
+      if (of_init && of_main && of_main->st_size > of_init->st_size) return true;
+    }
+  }
+  return false;
+}
+
 class Destruction {
  public:
   Destruction(const DestroyOptions& options, const repo::Repository& repository, const Clock& clock,
@@ -79,8 +97,9 @@ class Destruction {
   std::string way_;
   Production production_;
   std::string data_;
-  restore::TargetLock lock_;  // of what is moved aside
-  Moves moves_;               // planned; in the order in which they are made
+  bool had_prepared_ = false;  // transactions, which are neither committed nor gone
+  restore::TargetLock lock_;   // of what is moved aside
+  Moves moves_;                // planned; in the order in which they are made
   std::chrono::steady_clock::time_point struck_;
   std::optional<TemporaryDirectory> scratch_;
   restore::RestoreResult restored_;
@@ -164,6 +183,14 @@ void Destruction::plan_moves() {
 // By a plan of its own: what cannot be carried out is refused while the cluster is still there.
 void Destruction::require_space() {
   const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, {});
+  if (const ProductionAnswer answer =
+          cluster::ask_production(*connection_, lineage_->system_identifier);
+      answer.production)
+    recovery::require_clusters_timeline(repository_, *lineage_, {},
+                                        {.timeline = answer.production->timeline,
+                                         .end = answer.production->flushed,
+                                         .whose = "the server that would be destroyed"},
+                                        plan);
   const uint64_t needed =
       plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareDiskBytes;
   const uint64_t free = free_bytes(parent_path(data_));
@@ -187,6 +214,8 @@ void Destruction::strike() {
                  .message = "the server is not the one to destroy any more",
                  .detail = answer.why_not});
   production_ = *answer.production;
+  had_prepared_ =
+      connection_->query_value("SELECT count(*) > 0 FROM pg_catalog.pg_prepared_xacts") == "t";
   report_.started = clock_.now();
   struck_ = clock_.steady();
   report_.id = repo::make_backup_id(report_.started, repository_.random());
@@ -290,11 +319,20 @@ void Destruction::compare_and_check() {
 
 // What somebody keeps among the cluster's files and the backup does not have.
 std::string Destruction::only_aside() const {
+  const std::string& aside = moves_.front().second;
   std::string names;
-  for (const DirectoryEntry& entry : list_directory(moves_.front().second))
-    if (pg::top_name(entry.name) == pg::TopName::kStranger &&
+  const auto add = [&](std::string_view name) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  };
+  // What no recovery brings back.
+  if (!is_empty_directory(join_path(aside, "pg_replslot"))) add("its replication slots");
+  if (had_prepared_) add("its prepared transactions");
+  if (has_unlogged_rows(join_path(aside, "base"))) add("the rows of its unlogged tables");
+  for (const DirectoryEntry& entry : list_directory(aside))
+    if ((pg::top_name(entry.name) == pg::TopName::kStranger ||
+         entry.name.starts_with(pg::kSalvagePrefix)) &&
         !lstat_if_exists(join_path(data_, entry.name)))
-      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", entry.name);
+      add(fmt::format("\"{}\"", entry.name));
   return names;
 }
 
@@ -302,9 +340,7 @@ void Destruction::clear_away() {
   if (!report_.passed || report_.lost_transactions != 0) return;
   if (const std::string names = only_aside(); !names.empty()) {
     reporter_.warning(
-        fmt::format("what was moved aside stays: the backup does not have {}, which "
-                    "no server has put there",
-                    names));
+        fmt::format("what was moved aside stays: what came back does not have {}", names));
     return;
   }
   reporter_.phase("removing what was moved aside", 0);

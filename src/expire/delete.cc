@@ -123,8 +123,12 @@ void require_whole(const repo::Repository& repository, const repo::Lineage& line
                                                                .end_lsn = backup.stop_lsn});
   for (const std::string& object : objects)
     if (!missing && !repository.store().info(object)) missing = object;
-  if (!missing) return;
-  const std::string detail = fmt::format("The object \"{}\" that it uses is missing.", *missing);
+  const std::optional<repo::TakenWal> taken =
+      repo::find_taken_wal(backup, repo::WalArchive(repository, lineage), repo::Compare::kContents);
+  if (!missing && !taken) return;
+  const std::string detail =
+      missing ? fmt::format("The object \"{}\" that it uses is missing.", *missing)
+              : taken->words + ".";
   repo::put_mark(repository, name, backup.id, repo::MarkKind::kDamaged, detail);
   throw Error({.code = ErrorCode::kCorrupt,
                .message = fmt::format("backup \"{}\" is there again, and damaged", backup.id),
@@ -180,22 +184,37 @@ std::vector<repo::Backup> good_without(const repo::Repository& repository,
   return good;
 }
 
-// The history of the newest timeline of which there is WAL, on which a server is most likely at
-// work; nullopt: it cannot be told.
-std::optional<pg::TimelineHistory> newest_history(const repo::Repository& repository,
+// The timelines on which a server may be at work: the newest of which there is WAL, and each that
+// was archived from when the newest had begun already: a copy's or a test's may have the higher
+// number. What cannot be read is left out.
+std::vector<pg::TimelineHistory> histories_in_use(const repo::Repository& repository,
                                                   const repo::Lineage& lineage) {
   const repo::WalArchive archive(repository, lineage);
-  std::optional<pg::TimelineHistory> history;
-  unreadable_of([&] {
-    const std::vector<pg::TimelineId> timelines = archive.timelines();
-    if (timelines.empty()) return;
-    const pg::TimelineId newest = timelines.back();
-    if (newest.value == 1) history.emplace(newest);
-    if (const std::optional<Bytes> text =
-            archive.read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = newest}}))
-      history = pg::parse_timeline_history(newest, as_text(*text));
-  });
-  return history;
+  std::vector<pg::TimelineHistory> in_use;
+  std::optional<Time> newest_began;
+  const std::vector<pg::TimelineId> timelines = archive.timelines();
+  for (auto timeline = timelines.rbegin(); timeline != timelines.rend(); ++timeline)
+    unreadable_of([&] {
+      const pg::WalFileName file{.kind = pg::WalFileKind::kHistory,
+                                 .segment = {.timeline = *timeline}};
+      std::optional<pg::TimelineHistory> history;
+      if (timeline->value == 1) history.emplace(*timeline);
+      if (const std::optional<Bytes> text = archive.read_file(file))
+        history = pg::parse_timeline_history(*timeline, as_text(*text));
+      if (!history) return;
+      const std::optional<repo::WalFileInfo> began = archive.file_info(file);
+      if (in_use.empty()) {
+        if (began) newest_began = began->pushed;
+        return in_use.push_back(*std::move(history));
+      }
+      const std::optional<uint64_t> last = archive.last_segment(*timeline);
+      if (!last || !newest_began) return;
+      const std::optional<repo::WalSegmentInfo> info =
+          archive.segment_info({.kind = pg::WalFileKind::kSegment,
+                                .segment = {.timeline = *timeline, .segment_number = *last}});
+      if (info && info->pushed > *newest_began) in_use.push_back(*std::move(history));
+    });
+  return in_use;
 }
 
 // What would be without any way back: the cluster, or the timeline on which it is at work.
@@ -221,17 +240,17 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
     if (left.empty())
       return refuse(fmt::format("cluster \"{}\"", options.cluster),
                     fmt::format("Backup \"{}\" is its last that is not damaged.", going.back().id));
-    const std::optional<pg::TimelineHistory> history = newest_history(repository, *lineage);
-    auto leads_there = [&](const repo::Backup& backup) {
-      return backup.stop_timeline == history->timeline() ||
-             history->is_ancestor(backup.stop_timeline, backup.stop_lsn);
-    };
-    if (history && std::ranges::any_of(going, leads_there) &&
-        std::ranges::none_of(left, leads_there))
-      refuse(fmt::format("timeline {}", pg::to_string(history->timeline())),
-             fmt::format("It is the newest of cluster \"{}\", and all other backups are of others: "
-                         "what was committed on it could not be recovered.",
-                         options.cluster));
+    for (const pg::TimelineHistory& history : histories_in_use(repository, *lineage)) {
+      auto leads_there = [&](const repo::Backup& backup) {
+        return backup.stop_timeline == history.timeline() ||
+               history.is_ancestor(backup.stop_timeline, backup.stop_lsn);
+      };
+      if (std::ranges::any_of(going, leads_there) && std::ranges::none_of(left, leads_there))
+        refuse(fmt::format("timeline {}", pg::to_string(history.timeline())),
+               fmt::format("A server of cluster \"{}\" may be at work on it, and all other backups "
+                           "are of others: what was committed on it could not be recovered.",
+                           options.cluster));
+    }
     return;
   }
 }

@@ -227,11 +227,21 @@ class LineageExpiry {
       const std::optional<ObjectName> parsed = parse(name);
       if (!parsed || !may_go_unlisted(parsed->kind)) continue;
       const std::optional<store::ObjectInfo> info = repository_.store().info(name);
-      if (!info || !is_old(info->modified) || living_->is_living(*parsed, info->modified)) continue;
+      if (!info || living_->is_living(*parsed, info->modified)) continue;
+      if (!is_old(info->modified)) {
+        young_.push_back(name);
+        continue;
+      }
       remove(name, info->bytes);
       return true;
     }
-    return false;
+    // Without a grace period all is old in a moment.
+    if (young_.empty() || !at_once_) return false;
+    holdfast::wait_for(stop_,
+                       std::chrono::duration_cast<std::chrono::milliseconds>(store::kClockTicks));
+    now_ = repository_.store().now();
+    dispensable_ = std::exchange(young_, {});
+    return make_room();
   }
 
   // What was made while we look is nobody's garbage, however short the grace period.
@@ -446,6 +456,7 @@ class LineageExpiry {
   // What may go to make room for it, when there is none; taken from the end.
   bool may_sweep_ = true;
   std::optional<std::vector<std::string>> dispensable_;
+  std::vector<std::string> young_;  // of those: made a moment ago
   // --- of a pass
   std::map<Bytes16, std::vector<std::string>> names_;  // of lists that are not done
   std::map<Bytes16, std::string> useless_;             // of these, and why

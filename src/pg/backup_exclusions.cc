@@ -155,12 +155,15 @@ TopName top_name(std::string_view name) {
 }
 
 bool is_name_in_pg_wal(std::string_view name) {
-  constexpr size_t kTimelineDigits = 8;
+  constexpr size_t kTimelineDigits = 8, kSegmentDigits = 24;
   constexpr std::string_view kNames[] = {"archive_status", "summaries"};
   constexpr std::string_view kPrefixes[] = {"xlogtemp.", "RECOVERYXLOG", "RECOVERYHISTORY",
                                             "holdfast_"};
-  const size_t digits = name.find_first_not_of("0123456789ABCDEF");
-  return std::min(digits, name.size()) >= kTimelineDigits || contains(kNames, name) ||
+  const size_t digits = std::min(name.find_first_not_of("0123456789ABCDEF"), name.size());
+  const std::string_view behind = name.substr(digits);
+  const bool is_segments = digits == kSegmentDigits && (behind.empty() || behind.front() == '.');
+  const bool is_historys = digits == kTimelineDigits && behind.starts_with(".history");
+  return is_segments || is_historys || contains(kNames, name) ||
          std::ranges::any_of(kPrefixes,
                              [&](std::string_view prefix) { return name.starts_with(prefix); });
 }

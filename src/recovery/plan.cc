@@ -12,6 +12,7 @@
 #include "pg/transaction_id.h"
 #include "pg/version.h"
 #include "recovery/sources.h"
+#include "repo/needed_wal.h"
 #include "repo/wal_conflict.h"
 #include "repo/wal_line.h"
 
@@ -29,12 +30,20 @@ Time reached_by(const Plan& plan) {
 }
 
 // How a timeline that nobody is to follow any more is ended for good.
-std::string never_again(pg::TimelineId timeline) {
+// While anything of it is served its number is taken, and without its history no recovery could be
+// promoted: its WAL goes first.
+std::string never_again(const repo::WalArchive& archive, pg::TimelineId timeline) {
   if (timeline.value == 1) return {};
+  const std::optional<uint64_t> first = archive.first_segment(timeline);
+  std::string commands;
+  if (first)
+    commands = fmt::format("holdfast wal set-aside {} --onward && ",
+                           pg::segment_file_name({.timeline = timeline, .segment_number = *first},
+                                                 archive.segment_size()));
   return fmt::format(
-      "Timeline {} is never followed again, if it was a test's or a copy's, after: holdfast wal "
+      "Timeline {} is never followed again, if it was a test's or a copy's, after: {}holdfast wal "
       "set-aside {}",
-      to_string(timeline), pg::history_file_name(timeline));
+      to_string(timeline), commands, pg::history_file_name(timeline));
 }
 
 // A trial only asks whether there is a plan: its refusals name no way out.
@@ -103,6 +112,7 @@ class Planner {
   void refuse_to_leave_newest_backup(const Plan& plan) const;
   std::optional<bool> took_over_from(const AbandonedBranch& branch) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
+  void require_one_line(const Plan& plan) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_hole(const Way& way, pg::SegmentName missing) const;
   [[noreturn]] void throw_broken(const Way& way, const Reach::Break& broken) const;
@@ -216,6 +226,47 @@ void Planner::refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const
     before.lsn = one.earliest_end;
     before.timeline = one.left;
     throw_contradiction(one, hint_if_it_works("Up to there recovery is possible", before));
+  }
+}
+
+// A timeline copies what its parent had written in the segment in which it leaves it. Where the
+// parent's server was rolled back since, and wrote anew what is archived now, the timeline left
+// another line than the one that the backup, or the segments before, are of.
+void Planner::require_one_line(const Plan& plan) const {
+  const pg::TimelineHistory& history = sources_.history();
+  for (const pg::TimelineHistoryEntry& entry : history.ancestors()) {
+    const pg::Lsn left = history.switch_point_of(entry.timeline).value_or(pg::Lsn{});
+    if (left <= plan.backup.start_lsn || left >= plan.end_lsn) continue;
+    const pg::SegmentName parent{.timeline = entry.timeline, .segment_number = segment_of(left)};
+    const pg::SegmentName child{.timeline = history.timeline_at(left),
+                                .segment_number = parent.segment_number};
+    const pg::Lsn start = pg::start_lsn(parent.segment_number, archive_.segment_size());
+    if (parent.segment_number == 0 || left == start) continue;
+    const bool ends_here =
+        plan.backup.stop_timeline == entry.timeline && plan.backup.stop_lsn > start;
+    const repo::WalAmendments before = archive_.amendments(
+        {.kind = pg::WalFileKind::kSegment,
+         .segment = {.timeline = parent.timeline, .segment_number = parent.segment_number - 1}});
+    if (!ends_here && before.further.empty() && before.marks.empty()) continue;
+    const auto served = [&](pg::SegmentName segment) {
+      return archive_.served_object({.kind = pg::WalFileKind::kSegment, .segment = segment});
+    };
+    const std::optional<std::string> of_parent = served(parent), of_child = served(child);
+    if (!of_parent || !of_child || repo::begin_alike(archive_, *of_parent, *of_child, left - start))
+      continue;
+    Target stay = target_;
+    stay.timeline = entry.timeline;
+    throw_unreachable(
+        fmt::format("timeline {} left another line of timeline {} than the archived one",
+                    to_string(child.timeline), to_string(parent.timeline)),
+        fmt::format("\"{}\" and \"{}\" differ before {}, where it left: the server of timeline {} "
+                    "was rolled back since. Recovery would mix two histories.",
+                    pg::segment_file_name(parent, archive_.segment_size()),
+                    pg::segment_file_name(child, archive_.segment_size()), to_string(left),
+                    to_string(parent.timeline)),
+        lines({hint_if_it_works(
+                   fmt::format("Timeline {} can be recovered", to_string(entry.timeline)), stay),
+               never_again(archive_, child.timeline)}));
   }
 }
 
@@ -720,7 +771,7 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline || target_.kind == TargetKind::kImmediate) return;
-  if (target_.kind != TargetKind::kTime) refuse_to_leave_newest_backup(plan);
+  refuse_to_leave_newest_backup(plan);
   if (!is_led_by_time()) return refuse_another_such_place(plan);
   const Time reached = reached_by(plan);
   for (const AbandonedBranch& branch : plan.abandoned) {
@@ -761,7 +812,7 @@ void Planner::refuse_another_such_place(Plan& plan) const {
                            command_for(stay)),
                fmt::format("To go along timeline {}: {}", to_string(history.timeline()),
                            command_for(other)),
-               never_again(*stay.timeline)}));
+               never_again(archive_, *stay.timeline)}));
   }
 }
 
@@ -836,7 +887,7 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
                          command_for(other)),
              fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
                          command_for(stay)),
-             never_again(chosen.timeline())}));
+             never_again(archive_, chosen.timeline())}));
 }
 
 // Whether one of the timelines that are followed from the parting on began when the branch had
@@ -918,7 +969,7 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
                                           to_string(branch.timeline))),
       lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
                          command_for(stay)),
-             way_there, never_again(chosen.timeline())}));
+             way_there, never_again(archive_, chosen.timeline())}));
 }
 
 // When recovery ends the server takes the first id behind its timeline whose history file is not in
@@ -1351,6 +1402,7 @@ Plan Planner::make() {
       break;
   }
   refuse_contradicted(plan.backup, plan.end_lsn);
+  require_one_line(plan);
   for (const Contradiction& one : sources_.contradictions())
     plan.notes.push_back(fmt::format(
         "the history of timeline {} contradicts that of timeline {} on where timeline {} ended; "
@@ -1383,6 +1435,20 @@ void require_clusters_timeline(const repo::Repository& repository, const repo::L
     return std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
   };
   const auto own = of(cluster.timeline), chosen = of(plan.timeline);
+  if (own == histories.end() &&
+      repo::WalArchive(repository, lineage).first_segment(cluster.timeline)) {
+    Target stay = target;
+    stay.timeline = plan.timeline;
+    throw_unreachable(
+        fmt::format("{} is on timeline {}, whose history cannot be read", cluster.whose,
+                    to_string(cluster.timeline)),
+        fmt::format("WAL of it is archived; \"{}\" is damaged, or not in the archive.",
+                    pg::history_file_name(cluster.timeline)),
+        lines({fmt::format("Archive it again from the server's pg_wal: holdfast wal push {}",
+                           pg::history_file_name(cluster.timeline)),
+               fmt::format("To go along timeline {}: {}", to_string(plan.timeline),
+                           command_for(stay))}));
+  }
   // One of which nothing is archived yet cannot be followed.
   if (own == histories.end() || chosen == histories.end()) return;
   const std::optional<pg::Lsn> fork = fork_of(*own, *chosen);
@@ -1400,7 +1466,7 @@ void require_clusters_timeline(const repo::Repository& repository, const repo::L
           {fmt::format("To go along timeline {}: {}", to_string(cluster.timeline),
                        command_for(other)),
            fmt::format("To go along timeline {}: {}", to_string(plan.timeline), command_for(stay)),
-           never_again(plan.timeline)}));
+           never_again(repo::WalArchive(repository, lineage), plan.timeline)}));
 }
 
 ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,

@@ -89,10 +89,6 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
   return own;
 }
 
-namespace {
-
-// Whether two objects' contents begin with the same `bytes`. Of what cannot be read to there nobody
-// knows: yes.
 bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
                  uint64_t bytes) {
   const auto hash = [&](const std::string& object) {
@@ -109,6 +105,8 @@ bool begin_alike(const WalArchive& archive, const std::string& one, const std::s
   unreadable_of([&] { is_alike = hash(one) == hash(other); });
   return is_alike;
 }
+
+namespace {
 
 // One of the contents under a backup's WAL file, by its metadata.
 struct Known {

@@ -43,6 +43,11 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
 std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& lineage,
                                  const NeededWal& needed);
 
+// Whether the contents of two objects of segments begin with the same `bytes`; true where one of
+// them cannot be read: then nobody knows. Reads both.
+bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
+                 uint64_t bytes);
+
 // A content that a backup was committed with and that is not served any more, nor what was put for
 // its repair: whatever is served under that name now, the pages that were copied went another way.
 struct TakenWal {

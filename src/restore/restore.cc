@@ -103,6 +103,7 @@ class Restore {
   // --- parts
   void require_confirmed() const;
   void require_no_server() const;
+  void require_no_production() const;
   std::string recorded_directory() const;
   std::set<std::string> kept_paths() const;
   std::vector<TablespaceMove> tablespace_moves() const;
@@ -234,6 +235,10 @@ void Restore::check_place() {
     server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_server(); });
   else
     require_no_server();
+  if (on_paper_ && !server_runs_)
+    server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_production(); });
+  else if (!on_paper_)
+    require_no_production();
   require_may_write(directory_);
   must_clear_ = require_data_directory(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
@@ -257,8 +262,10 @@ void Restore::require_own_history() const {
   const recovery::Plan& plan = result_.plan;
   const pg::WalSegmentSize size(lineage_->wal_segment_bytes);
   for (const SalvagedWal::Conflict& conflict : salvaged_.conflicts) {
+    // To the end: also what goes on right behind it.
+    const uint64_t more = plan.target.kind == recovery::TargetKind::kLatest ? 1 : 0;
     const auto is_behind = [&](pg::TimelineId timeline, uint64_t last) {
-      return timeline == conflict.from.timeline && last >= conflict.from.segment_number;
+      return timeline == conflict.from.timeline && last + more >= conflict.from.segment_number;
     };
     const bool is_on_the_way =
         std::ranges::any_of(plan.ranges,
@@ -286,6 +293,24 @@ void Restore::require_own_history() const {
 void Restore::require_no_server() const {
   cluster::require_no_running_server(directory_, "restoring over its data directory",
                                      options_.witness, stop_);
+}
+
+// A restore in place ends with a primary that archives. Where production lives elsewhere, as behind
+// an address that follows it, there would be two.
+void Restore::require_no_production() const {
+  if (options_.witness.declared_dead) return;
+  const std::optional<recovery::ClusterEnd> production =
+      ask_where_it_is(options_.witness.conninfo, *lineage_, stop_);
+  if (!production) return;
+  throw Error(
+      {.code = ErrorCode::kBusy,
+       .message = fmt::format("the cluster lives: a primary of it answers at conninfo"),
+       .detail = fmt::format("It is on timeline {}, and has written up to {}. A restore in place "
+                             "would make a second one, which archives into the same lineage.",
+                             pg::to_string(production->timeline), pg::to_string(production->end)),
+       .hint = "To build a standby here, use pg_basebackup --write-recovery-conf. For a copy: "
+               "restore --into DIR. To replace that server, stop it first; or, if it is none of "
+               "this cluster's, add --server-is-dead to the command."});
 }
 
 // From here on no other restore works in the directory. One that is not there yet is locked when it

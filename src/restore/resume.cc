@@ -11,6 +11,7 @@
 #include "cluster/start_barrier.h"
 #include "pg/control_file.h"
 #include "repo/intent.h"
+#include "repo/needed_wal.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/hold.h"
@@ -103,6 +104,26 @@ void change_action(const std::string& directory, recovery::TargetAction action,
   write_state(directory, state, owners.of_cluster());
 }
 
+// What is replayed over the files must be what the backup was taken with; of one that is deleted by
+// now nobody knows.
+void require_own_wal(const repo::Repository& repository, const repo::Lineage& lineage,
+                     const std::string& id) {
+  std::optional<repo::TakenWal> taken;
+  unreadable_of([&] {
+    if (const std::optional<repo::Backup> backup = repo::read_commit(repository, lineage.name, id))
+      taken = repo::find_taken_wal(*backup, repo::WalArchive(repository, lineage),
+                                   repo::Compare::kContents);
+  });
+  if (!taken) return;
+  throw Error(
+      {.code = ErrorCode::kTargetUnreachable,
+       .message = fmt::format("backup {} is of a history that was taken out of service", id),
+       .detail = taken->words +
+                 ". What would be replayed now is not what the files here came from: two "
+                 "histories would be mixed.",
+       .hint = "Restore another backup anew, into another directory."});
+}
+
 // The sandbox of the restore, or, for a copy that was laid without being started, one of its own.
 void seclude_again(RestoredState& state, const RestoreOptions& options,
                    const std::string& directory, Reporter& reporter) {
@@ -164,6 +185,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
       state.lineage.empty()
           ? repo::choose_lineage(repository, options.cluster, {.backup = state.backup})
           : repo::require_lineage(repository, options.cluster, state.lineage);
+  require_own_wal(repository, lineage, state.backup);
   const Owners owners = Owners::of_directory(directory);
   seclude_again(state, options, directory, reporter);
   const bool recovers = lstat_if_exists(join_path(directory, kRecoverySignal)).has_value();

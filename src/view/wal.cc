@@ -32,7 +32,8 @@ Json content_json(const std::optional<archive::SetAsideResult::Content>& content
 }  // namespace
 
 std::string text(const archive::SetAsideResult& result) {
-  std::vector<std::pair<std::string, std::string>> lines = {{"file", result.file}};
+  std::vector<std::pair<std::string, std::string>> lines = {
+      {"file", fmt::format("{} of lineage {}", result.file, repo::to_string(result.lineage))}};
   if (result.changed)
     lines.emplace_back(result.off ? "served again" : "set aside", content_words(*result.changed));
   lines.emplace_back("served now",

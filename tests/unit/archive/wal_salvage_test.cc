@@ -86,6 +86,32 @@ TEST_F(WalSalvage, WhatIsRefusedIsToldAndTheRestIsSaved) {
   EXPECT_TRUE(result.pushed.empty());
 }
 
+// The archive has the whole segment, of another history: what this server acknowledged in its
+// unfinished one is kept, but no recovery would read it.
+TEST_F(WalSalvage, AnUnfinishedSegmentThatPartsFromTheArchivedWholeOneIsAConflict) {
+  Fork fork;
+  Server winner("alpha"), loser("beta"), behind("gamma");
+  winner.put(fork.first, 1, 3);
+  push_all(winner, 1, 1, 3);
+  Bytes unfinished = fork.second.segment(2);
+  std::fill(unfinished.begin() + 700'000, unfinished.end(), std::byte{0});
+  loser.put(fork.second, 1, 2);
+  loser.put(segment_name(1, 3), unfinished, false);
+  const SalvageResult result = salvage(loser);
+  ASSERT_EQ(result.conflicts.size(), 1U);
+  EXPECT_EQ(result.conflicts[0].from, (pg::SegmentName{.timeline = {1}, .segment_number = 3}));
+  EXPECT_EQ(result.conflicts[0].error.message(),
+            "WAL segment \"" + segment_name(1, 3) + "\" is archived with another history");
+  EXPECT_EQ(result.partials.size(), 1U);
+  EXPECT_EQ(archive().partials({.timeline = {1}, .segment_number = 3}).size(), 1U);
+  // One that has less of the same is none.
+  Bytes same = fork.first.segment(2);
+  std::fill(same.begin() + 700'000, same.end(), std::byte{0});
+  behind.put(fork.first, 1, 2);
+  behind.put(segment_name(1, 3), same, false);
+  EXPECT_TRUE(salvage(behind).conflicts.empty());
+}
+
 // Behind WAL that it does not belong to it would be found by a recovery.
 TEST_F(WalSalvage, TakesNothingOfATimelineBehindThePlaceWhereTheArchiveGoesOnOtherwise) {
   Fork fork;

@@ -7,6 +7,8 @@
 #include "repo/marks.h"
 #include "support/deletion_world.h"
 #include "support/error_of.h"
+#include "support/pieces_of.h"
+#include "support/wal_builder.h"
 
 namespace holdfast::expire {
 namespace {
@@ -100,6 +102,29 @@ TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToTheNewestTimeline) {
   EXPECT_FALSE(plan({behind}).leaves_no_good_backup);
   put_backup({pack(3)}, 6, 2);
   EXPECT_FALSE(plan({before}).leaves_no_good_backup);
+}
+
+// A copy's timeline has the higher number, and a backup of its own; production goes on.
+TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToATimelineThatIsArchivedStill) {
+  const std::string before = backup({pack(1)}, 1);
+  put_history(2, {{.timeline = {1}, .switch_lsn = pg::start_lsn(5, segment_size()), .reason = {}}});
+  put_segment(2, 5);
+  put_backup({pack(3)}, 6, 2);
+  EXPECT_FALSE(plan({before}).leaves_no_good_backup);
+  target.clock.advance(1h);
+  test::WalBuilder wal(
+      {.size = segment_size(), .system_identifier = target.lineage.system_identifier});
+  wal.add_commit(700, 850'000'000'000'000);
+  wal.add_switch();
+  const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(0)};
+  const Bytes content = wal.segment(0);
+  repo::WalArchive(target.repository, target.lineage)
+      .put_segment(
+          file,
+          test::describe_segment(content, file,
+                                 {.host = "db1", .pgdata = "/data", .pushed = target.clock.now()}),
+          test::pieces_of(content));
+  EXPECT_EQ(plan_error({before}).message(), "timeline 1 would be left without a good backup");
 }
 
 TEST_F(DeleteBackup, RefusesAPinnedOne) {

@@ -128,7 +128,9 @@ TEST(TopName, TellsWhatOnlyAServerUses) {
         "000000010000000000000001.00000028.backup", "archive_status", "summaries", "xlogtemp.123",
         "RECOVERYXLOG", "holdfast_spool", "holdfast_stored_ahead"})
     EXPECT_TRUE(is_name_in_pg_wal(name)) << name;
-  for (const char* name : {"others", "0000001", "old_wal", "lost"})
+  for (const char* name :
+       {"others", "0000001", "old_wal", "lost", "20261130", "20261129-nightly.dump",
+        "DEADBEEF-project", "000000010000000000000001-copy", "20261130.tar"})
     EXPECT_FALSE(is_name_in_pg_wal(name)) << name;
 }
 

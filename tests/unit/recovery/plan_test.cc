@@ -23,7 +23,7 @@ using test::WalBuilder;
 // The last line of a hint on a fork of timeline 2.
 constexpr const char* kNeverAgain =
     "\nTimeline 2 is never followed again, if it was a test's or a copy's, after: holdfast wal "
-    "set-aside 00000002.history";
+    "set-aside 000000020000000000000005 --onward && holdfast wal set-aside 00000002.history";
 
 class PlanTest : public testing::Test, protected ArchiveFixture {
  protected:
@@ -715,6 +715,37 @@ TEST_F(PlanTest, ATimelineThatLivedOnBesideIsNotLeftUnasked) {
             std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
                         "To go along timeline 1: holdfast restore --to-latest --timeline 1") +
                 kNeverAgain);
+}
+
+// Timeline 2 left timeline 1 in segment 5; then the server of timeline 1 was rolled back to before
+// that, and wrote anew what is archived now.
+TEST_F(PlanTest, ATimelineThatLeftAnotherLineIsOnNoBackupsWay) {
+  put_all({5, 6});
+  put_timeline_that_began(66);
+  WalBuilder anew = *at_fork_;
+  add_commit(anew, 99, 55);
+  const pg::Lsn stop = anew.end_lsn();
+  anew.add_switch();
+  const Target second{.timeline = pg::TimelineId{2}};
+  EXPECT_EQ(plan(second).timeline, pg::TimelineId{2});
+  // What differs lies behind the fork: nothing against it.
+  put_segment(anew, 4);
+  EXPECT_EQ(plan(second).timeline, pg::TimelineId{2});
+
+  put_history(3, fmt::format("1\t{}\tx\n", pg::to_string(stop)));
+  WalBuilder third = *at_fork_;
+  add_commit(third, 98, 54);
+  ASSERT_EQ(third.end_lsn(), stop);
+  third.set_timeline({3});
+  add_end_of_recovery(third, 3, 1, 66);
+  third.add_switch();
+  put_segment(third, 4);
+  const Target on_third{.timeline = pg::TimelineId{3}};
+  // For a backup from before it is a way, for one that ended on the new line it is none.
+  EXPECT_EQ(plan(on_third).timeline, pg::TimelineId{3});
+  put_backup({.start = first_records_[5], .stop = fork_, .stop_minute = 53});
+  EXPECT_EQ(refusal(on_third).message(),
+            "timeline 3 left another line of timeline 1 than the archived one");
 }
 
 // What the cluster's own server wrote says which one it is on.
