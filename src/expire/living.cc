@@ -293,6 +293,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
       return intent_ids_.contains(name.id);
     // No candidates.
     case ObjectKind::kRepository:
+    case ObjectKind::kFurtherIntentEnd:
     case ObjectKind::kRepositoryCopy:
     case ObjectKind::kKey:
     case ObjectKind::kKeyCopy:

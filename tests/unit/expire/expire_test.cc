@@ -88,7 +88,8 @@ TEST_F(Expire, SweepsGarbageOfEveryKindAndNothingThatIsNeeded) {
     if (kind.removal != repo::Removal::kExpiry) continue;
     EXPECT_TRUE(all.garbage.contains(kind.kind)) << "no garbage that is a " << kind.noun;
     // Redirects that are needed hold off all removal of packs (below); no end of an intent is.
-    if (kind.kind != repo::ObjectKind::kRedirect && kind.kind != repo::ObjectKind::kIntentEnd) {
+    if (kind.kind != repo::ObjectKind::kRedirect && kind.kind != repo::ObjectKind::kIntentEnd &&
+        kind.kind != repo::ObjectKind::kFurtherIntentEnd) {
       EXPECT_TRUE(all.needed.contains(kind.kind)) << "none that is needed: " << kind.noun;
     }
   }
