@@ -289,6 +289,29 @@ TEST_F(Expire, KeepsWalFromTheOldestStartOnByTimeline) {
   EXPECT_TRUE(has(h3));
 }
 
+// Whatever stands of a timeline is decided alike, also where its further contents are all that
+// does.
+TEST_F(Expire, RemovesFurtherContentsOfATimelineOfWhichNothingElseIsLeft) {
+  put_history(2, {{{1}, pg::start_lsn(6, segment_size()), "test"}});
+  put_backup({pack(1)}, 9, 2);
+  const auto put_further = [&](uint32_t timeline, uint64_t segment) {
+    std::string name =
+        repo::amended_content_name(lineage(),
+                                   {.kind = pg::WalFileKind::kSegment,
+                                    .segment = {.timeline = {timeline}, .segment_number = segment}},
+                                   segment_size(), 1);
+    target.store.create(name, as_bytes("segment"));
+    return name;
+  };
+  const std::string unneeded = put_further(1, 3), needed = put_further(2, 9);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  run();
+  EXPECT_FALSE(has(unneeded));
+  EXPECT_TRUE(has(needed));
+}
+
 TEST_F(Expire, KeepsAllWalWhereNothingTellsFromWhereItIsNeeded) {
   const std::string gone = put_backup({pack(1)}, 5);
   put_segment(1, 2);

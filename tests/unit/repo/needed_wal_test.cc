@@ -77,8 +77,10 @@ TEST_F(NeededWalIn, GoesOnlyWhileARunOfExpireIsUnderWayThatHasItInItsList) {
     EXPECT_FALSE(going());
     for (const std::string& other : {wal_name(1, 3), wal_name(1, 7), wal_name(2, 5)}) doom(other);
     EXPECT_FALSE(going());
-    doom(wal_name(1, 4));
-    EXPECT_TRUE(going());
+    const pg::WalFileName served{.kind = pg::WalFileKind::kSegment,
+                                 .segment = {.timeline = {1}, .segment_number = 4}};
+    doom(amended_content_name(lineage(), served, segment_size(), 1));
+    EXPECT_TRUE(going()) << "a further content is WAL too";
     target.clock.advance(kExpireIntentLife + std::chrono::seconds(1));
     EXPECT_FALSE(going()) << "it was killed, on a host that cannot be looked at";
   }
