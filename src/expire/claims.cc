@@ -92,8 +92,15 @@ Claim end_claim(const std::string& cluster, const std::string& id,
                  .hint = fmt::format("Wait for its end, or stop it (kill {}): its claim ends with "
                                      "it.",
                                      claim.intent.pid)});
-  for (const Bytes16& note : claim.ids)
+  for (const Bytes16& note : claim.ids) {
     repo::put_intent_end(repository, claim.lineage, note, repository.store().now());
+    if (!repo::has_intent_ended(repository, claim.lineage, note))
+      throw Error({.code = ErrorCode::kIo,
+                   .message = fmt::format("claim \"{}\" has not ended", id),
+                   .detail = fmt::format("What was put at \"{}\" cannot be read.",
+                                         repo::intent_end_name(claim.lineage, note)),
+                   .hint = "See what the storage of the repository has to say."});
+  }
   return std::move(claim);
 }
 

@@ -103,6 +103,18 @@ bool is_left(const repo::Repository& repository, const Found& found, Deletion& d
   return true;
 }
 
+// Who pinned it between our look and our mark was told that it stays.
+bool is_pinned_meanwhile(const repo::Repository& repository, const Deletion::OneBackup& one,
+                         Deletion& deletion) {
+  std::optional<Error> why =
+      error_of({ErrorCode::kUsage}, [&] { refuse_pinned(repository, {one.lineage, one.id}); });
+  if (!why) return false;
+  repo::put_mark(repository, one.lineage, one.id, repo::MarkKind::kUndeleted,
+                 "It was pinned meanwhile.");
+  deletion.left.push_back({.id = one.id, .why = *std::move(why)});
+  return true;
+}
+
 // Nothing at all is no deletion.
 void refuse_nothing(const Deletion& deletion) {
   if (deletion.backups.empty() && !deletion.left.empty()) throw Error(deletion.left.front().why);
@@ -319,6 +331,7 @@ Deletion carry_out(Deletion deletion, const repo::Repository& repository, store:
                        "Somebody said so.");
       });
       one.is_final = no_room.has_value();
+      if (!no_room && is_pinned_meanwhile(repository, one, deletion)) return true;
     }
     if (one.is_final) remover.remove(repo::backup_name(one.lineage, one.id));
     return false;

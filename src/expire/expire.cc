@@ -266,7 +266,7 @@ class LineageExpiry {
     for (const auto& deletion : repo::read_deletions(repository_, lineage_.name)) {
       const std::string& id = deletion.first;
       const repo::BackupMarks& marks = deletion.second;
-      const Time due = std::max(marks.deleted->at, marks.deleted->put) + grace_;
+      const Time due = marks.deleted_from + grace_;
       const std::string commit = repo::backup_name(lineage_.name, id);
       const std::optional<store::ObjectInfo> info = repository_.store().info(commit);
       if (!info) continue;

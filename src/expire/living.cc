@@ -85,9 +85,12 @@ Living::Living(const repo::Repository& repository, const repo::Lineage& lineage,
   find_oldest_timeline();
 }
 
-// Those of whose WAL, index or snapshots something is there.
+// Those of whose WAL, further contents and marks among it, index or snapshots something is there. A
+// history alone is decided by these.
 std::set<pg::TimelineId> Living::timelines_with_objects() const {
   std::set<pg::TimelineId> found;
+  for (const pg::WalFileName& file : archive_.amended_files())
+    if (file.kind != pg::WalFileKind::kHistory) found.insert(file.segment.timeline);
   for (const char* below : {"wal/", "index/", "names/"}) {
     const std::string folder = repo::lineage_folder(lineage_.name) + below;
     store::for_each_entry(
@@ -290,6 +293,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
                                               : is_segment_living(name.segment);
     case ObjectKind::kIntent:
     case ObjectKind::kIntentEnd:
+    case ObjectKind::kFurtherIntentEnd:
       return intent_ids_.contains(name.id);
     // No candidates.
     case ObjectKind::kRepository:

@@ -85,7 +85,7 @@ std::optional<std::vector<std::string>> read_doomed_list(const Repository& repos
 DoomedNames read_doomed_if_whole(const Repository& repository, const LineageName& lineage,
                                  const Bytes16& id) {
   DoomedNames read;
-  read.damage = error_of({ErrorCode::kCorrupt, ErrorCode::kIo},
+  read.damage = error_of({ErrorCode::kCorrupt, ErrorCode::kUnsupported, ErrorCode::kIo},
                          [&] { read.names = read_doomed_list(repository, lineage, id); });
   return read;
 }

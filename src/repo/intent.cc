@@ -18,10 +18,27 @@
 namespace holdfast::repo {
 namespace {
 
-constexpr std::string_view kEndedSuffix = ".ended.json";
+constexpr std::string_view kEnded = ".ended.";
+constexpr size_t kFurtherEndDigits = 8;
 constexpr std::chrono::minutes kLookEvery{1};
 
 constexpr std::string_view kMachineDigest = "holdfast machine 1";
+
+// An end says nothing but that it is there.
+bool is_readable(const Repository& repository, const std::string& name) {
+  bool is_there = false;
+  unreadable_of([&] { is_there = repository.read_document("intent", name).has_value(); });
+  return is_there;
+}
+
+// `ends` are those that stand of this intent, the last of them under the one name that every owner
+// looks at; without that one it goes on.
+bool says_end(const Repository& repository, const LineageName& lineage, const Bytes16& intent_id,
+              const std::vector<std::string>& ends) {
+  return !ends.empty() && ends.back() == intent_end_name(lineage, intent_id) &&
+         std::ranges::any_of(ends,
+                             [&](const std::string& end) { return is_readable(repository, end); });
+}
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
@@ -126,30 +143,53 @@ Bytes16 put_intent(const Repository& repository, const LineageName& lineage, con
   return id;
 }
 
-bool put_intent_end(const Repository& repository, const LineageName& lineage,
+void put_intent_end(const Repository& repository, const LineageName& lineage,
                     const Bytes16& intent_id, Time now) {
-  return repository.create_document("intent", intent_end_name(lineage, intent_id),
-                                    Json::object().set("what", "ended").set("at", to_json(now)));
+  const Json body = Json::object().set("what", "ended").set("at", to_json(now));
+  if (repository.create_document("intent", intent_end_name(lineage, intent_id), body)) return;
+  if (has_intent_ended(repository, lineage, intent_id)) return;
+  const std::string name =
+      fmt::format("{}{}.json", further_intent_ends(lineage, intent_id),
+                  to_hex(repository.random().bytes16().view()).substr(0, kFurtherEndDigits));
+  if (!repository.create_document("intent", name, body)) throw_name_drawn_twice(name);
 }
 
-// Whether an intent protects is asked of its own document first, and only of one that would: so an
-// end that comes to be while we read is either seen, or comes after everything that we read later.
+bool has_intent_ended(const Repository& repository, const LineageName& lineage,
+                      const Bytes16& intent_id) {
+  const std::string of_this = further_intent_ends(lineage, intent_id);
+  std::vector<std::string> ends;
+  store::for_each_entry(repository.store(), {.prefix = intents_folder(lineage), .after = of_this},
+                        [&](const store::ListEntry& entry) {
+                          const bool is_end = entry.name.starts_with(of_this);
+                          if (is_end) ends.push_back(entry.name);
+                          return is_end;
+                        });
+  return says_end(repository, lineage, intent_id, ends);
+}
+
+// Whether an intent protects is asked of its own document first, and only of one that would. Ends
+// are those that were listed before it, by their names; one that comes to be meanwhile is not
+// missed for long, and an intent that has ended by then had its commit put before.
 Intents read_intents(const Repository& repository, const LineageName& lineage, Time now,
                      Microseconds grace) {
   const std::string folder = intents_folder(lineage);
   Intents found;
+  std::vector<std::string> ends;  // of the intent that is listed next
   store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
     std::string_view name = std::string_view(entry.name).substr(folder.size());
-    if (!name.ends_with(kJsonSuffix) || name.ends_with(kEndedSuffix)) return true;
+    if (!name.ends_with(kJsonSuffix)) return true;
+    if (name.find(kEnded) != std::string_view::npos) {
+      ends.push_back(entry.name);
+      return true;
+    }
     name.remove_suffix(kJsonSuffix.size());
     const std::optional<Bytes16> id = parse_hex_array<16>(name);
     if (!id) return true;
-    auto has_ended = [&] {
-      return repository.read_document("intent", intent_end_name(lineage, *id)).has_value();
-    };
+    const std::string of_this = further_intent_ends(lineage, *id);
+    std::erase_if(ends, [&](const std::string& end) { return !end.starts_with(of_this); });
+    const auto has_ended = [&] { return says_end(repository, lineage, *id, ends); };
     // A damaged note that has run out, or that somebody has ended, stands in nobody's way.
-    const auto tolerated = {ErrorCode::kCorrupt, ErrorCode::kPermission, ErrorCode::kIo};
-    const std::optional<Error> damage = error_of(tolerated, [&] {
+    const std::optional<Error> damage = unreadable_of([&] {
       const std::optional<Json> body = repository.read_document("intent", entry.name);
       if (!body) return;  // removed at this moment: it had run out
       Intent intent = intent_from_json(*body);
@@ -158,12 +198,11 @@ Intents read_intents(const Repository& repository, const LineageName& lineage, T
       intent.id = *id;
       found.standing.push_back(std::move(intent));
     });
-    if (!damage) return true;
-    const Time until = entry.modified + kLongestIntentLife + grace;
-    bool is_over = now > until;
-    if (!is_over) error_of(tolerated, [&] { is_over = has_ended(); });
-    if (!is_over)
-      found.damaged.push_back({.id = *id, .error = *damage, .put = entry.modified, .until = until});
+    if (damage && now <= entry.modified + kLongestIntentLife + grace && !has_ended())
+      found.damaged.push_back({.id = *id,
+                               .error = *damage,
+                               .put = entry.modified,
+                               .until = entry.modified + kLongestIntentLife + grace});
     return true;
   });
   return found;

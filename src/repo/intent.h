@@ -8,6 +8,9 @@
 //   intents/<id>.json         what is used, by whom, and until when
 //   intents/<id>.ended.json   the work is done: <id> protects nothing any more
 //
+// An end that cannot be read ends nothing, and its name is taken: a further one is put beside it,
+// with 8 hexadecimal digits in its name.
+//
 // Users know them as claims. One whose process is proven to have ended (base/process_identity.h)
 // has ended with it.
 //
@@ -67,9 +70,12 @@ ProcessState state_of_owner(const Repository& repository, const Intent& intent);
 
 // Puts `intent` under a new id. Returns the id.
 Bytes16 put_intent(const Repository& repository, const LineageName& lineage, const Intent& intent);
-// False: it has ended already.
-bool put_intent_end(const Repository& repository, const LineageName& lineage,
+// Ends it, unless it has ended already. Behind it, has_intent_ended().
+void put_intent_end(const Repository& repository, const LineageName& lineage,
                     const Bytes16& intent_id, Time now);
+// An end of it can be read.
+bool has_intent_ended(const Repository& repository, const LineageName& lineage,
+                      const Bytes16& intent_id);
 
 // Every intent of the lineage that has not ended, and is not longer than `grace` behind its end (of
 // a run of expire: not behind it), whatever became of its process; and those that are damaged, for

@@ -116,7 +116,11 @@ std::string intent_name(const LineageName& lineage, const Bytes16& intent_id) {
   return fmt::format("{}{}.json", intents_folder(lineage), to_hex(intent_id.view()));
 }
 std::string intent_end_name(const LineageName& lineage, const Bytes16& intent_id) {
-  return fmt::format("{}{}.ended.json", intents_folder(lineage), to_hex(intent_id.view()));
+  return further_intent_ends(lineage, intent_id) + "json";
+}
+
+std::string further_intent_ends(const LineageName& lineage, const Bytes16& intent_id) {
+  return fmt::format("{}{}.ended.", intents_folder(lineage), to_hex(intent_id.view()));
 }
 std::string doomed_folder(const LineageName& lineage) {
   return lineage_folder(lineage) + "doomed/";

@@ -62,6 +62,8 @@ std::string marks_folder(const LineageName& lineage, std::string_view backup_id)
 std::string intents_folder(const LineageName& lineage);
 std::string intent_name(const LineageName& lineage, const Bytes16& intent_id);
 std::string intent_end_name(const LineageName& lineage, const Bytes16& intent_id);
+// "…/intents/<id>.ended.", with which the names of all its further ends begin.
+std::string further_intent_ends(const LineageName& lineage, const Bytes16& intent_id);
 std::string doomed_folder(const LineageName& lineage);
 std::string doomed_name(const LineageName& lineage, const Bytes16& doomed_id);
 std::string doomed_end_name(const LineageName& lineage, const Bytes16& doomed_id);

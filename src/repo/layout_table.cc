@@ -81,6 +81,8 @@ constexpr std::array kTable = {
     document(kIntent, "intent", HF_LINEAGE "intents/<id>.json", kExpiry, "intent"),
     document(kIntentEnd, "end of an intent", HF_LINEAGE "intents/<id>.ended.json", kExpiry,
              "intent"),
+    document(kFurtherIntentEnd, "further end of an intent",
+             HF_LINEAGE "intents/<id>.ended.<xxxxxxxx>.json", kExpiry, "intent"),
     document(kDoomed, "list of the doomed", HF_LINEAGE "doomed/<id>.json", kItself, "doomed"),
     document(kDoomedEnd, "end of a list of the doomed", HF_LINEAGE "doomed/<id>.done.json", kItself,
              "doomed"),

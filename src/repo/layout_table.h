@@ -46,6 +46,7 @@ enum class ObjectKind : uint8_t {
   kCatalogNames,
   kIntent,
   kIntentEnd,
+  kFurtherIntentEnd,
   kDoomed,
   kDoomedEnd,
   kLease,

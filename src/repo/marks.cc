@@ -38,7 +38,8 @@ void take(std::optional<Mark>& newest, const Mark& mark) {
   if (!newest || newest->at <= mark.at) newest = mark;
 }
 
-// The time of the newest mark of that kind, or of the one that says the contrary.
+// The time of the newest mark of that kind, or of the one that says the contrary; of a deletion
+// also of a pin, which ends it.
 std::optional<Time> newest_of_pair(const Repository& repository, const LineageName& lineage,
                                    const std::string& backup_id, MarkKind what) {
   std::optional<Time> newest;
@@ -50,7 +51,9 @@ std::optional<Time> newest_of_pair(const Repository& repository, const LineageNa
           const std::optional<Json> body = repository.read_document("mark", entry.name);
           if (!body) return;
           const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
-          if (mark && static_cast<int>(mark->what) / 2 == static_cast<int>(what) / 2)
+          if (!mark) return;
+          const bool is_of_pair = static_cast<int>(mark->what) / 2 == static_cast<int>(what) / 2;
+          if (is_of_pair || (what == MarkKind::kDeleted && mark->what == MarkKind::kPinned))
             newest = std::max(newest.value_or(mark->at), mark->at);
         });
         return true;
@@ -130,13 +133,19 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
              });
        }),
        Time::max());
+  const std::optional<Mark> pin = marks.pinned;
+  const bool is_pin_newer = pin && marks.deleted && pin->at >= marks.deleted->at;
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
   if (marks.damaged && marks.verified)
     (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();
   const bool is_undeleted = marks.deleted && undeleted && undeleted->at >= marks.deleted->at;
-  if (marks.pinned || is_undeleted) marks.deleted.reset();
+  if (marks.pinned || is_undeleted || is_pin_newer) marks.deleted.reset();
+  // Nobody could take it back while a pin hid it.
+  if (marks.deleted)
+    marks.deleted_from =
+        std::max({marks.deleted->at, marks.deleted->put, unpinned ? unpinned->at : Time::min()});
   for (const std::optional<Mark>& mark :
-       {marks.pinned, is_undeleted ? undeleted : std::optional<Mark>()})
+       {marks.pinned || is_pin_newer ? pin : std::nullopt, is_undeleted ? undeleted : std::nullopt})
     if (mark && std::ranges::count_if(protecting, [&](const Mark& other) {
                   return other.what == mark->what && other.at == mark->at;
                 }) == 1)

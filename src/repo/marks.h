@@ -35,7 +35,8 @@ struct BackupMarks {
   std::optional<Mark> pinned;    // unless it was unpinned since
   std::optional<Mark> damaged;   // unless it was verified since
   std::optional<Mark> verified;  // unless it was found damaged since
-  std::optional<Mark> deleted;   // unless that was taken back since, or it is pinned
+  std::optional<Mark> deleted;   // unless that was taken back or it was pinned since, or is pinned
+  Time deleted_from{};           // when the grace period of that began
   // Those that count, are put twice, and of which one object is left.
   std::vector<Mark> alone;
   // Names of marks that cannot be read, or of the folder of all. They hold nothing up: what a

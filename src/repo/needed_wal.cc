@@ -34,9 +34,11 @@ std::optional<Going> find_going_wal(const Repository& repository, const Lineage&
   return find_going(repository, lineage.name, [&](const std::string& object) {
     const std::optional<ObjectName> name = parse_object_name(lineage.name, size, object);
     if (!name || name->segment.timeline != needed.timeline) return false;
-    if (name->kind == ObjectKind::kTimelineHistory) return true;
-    const bool is_content =
-        name->kind == ObjectKind::kWalSegment || name->kind == ObjectKind::kWalPartial;
+    if (name->kind == ObjectKind::kTimelineHistory || name->kind == ObjectKind::kFurtherFile)
+      return true;
+    const bool is_content = name->kind == ObjectKind::kWalSegment ||
+                            name->kind == ObjectKind::kWalPartial ||
+                            name->kind == ObjectKind::kFurtherSegment;
     return is_content && name->segment.segment_number >= range->first &&
            name->segment.segment_number <= range->last;
   });

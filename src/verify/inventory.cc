@@ -75,6 +75,7 @@ class Taker {
       case ObjectKind::kCatalogNames:
       case ObjectKind::kIntent:
       case ObjectKind::kIntentEnd:
+      case ObjectKind::kFurtherIntentEnd:
       case ObjectKind::kDoomed:
       case ObjectKind::kDoomedEnd:
         inventory_.others.push_back(std::move(object));

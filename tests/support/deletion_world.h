@@ -209,6 +209,8 @@ class DeletionWorld {
     repo::put_intent_end(target.repository, lineage(), ended, now);
     all.garbage[kIntent] = repo::intent_name(lineage(), ended);
     all.garbage[kIntentEnd] = repo::intent_end_name(lineage(), ended);
+    all.garbage[kFurtherIntentEnd] =
+        put_at(repo::further_intent_ends(lineage(), ended) + "01234567.json");
     return all;
   }
 

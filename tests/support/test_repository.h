@@ -43,6 +43,14 @@ inline void flip_a_bit(store::MemoryStore& store, const std::string& name) {
   store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
 }
 
+// One that lets a document look as if it were a later version's.
+inline void flip_a_bit_of_the_seal(store::MemoryStore& store, const std::string& name) {
+  store.edit(name, [](Bytes& bytes) {
+    const size_t place = as_text(bytes).find("\"seal\":\"");
+    bytes.at(place + 8) ^= std::byte{1};
+  });
+}
+
 struct TestRepository {
   explicit TestRepository(Sealing how = Sealing::kNone, uint64_t seed = 1)
       : random(seed),

@@ -172,6 +172,7 @@ class WholeRepository {
     put_sections(kCatalogNames, fmt::format("{}names/00000001/0000000000200000.{}", folder, hex8));
     put_document("intent", fmt::format("{}intents/{}.json", folder, id));
     put_document("intent", fmt::format("{}intents/{}.ended.json", folder, id));
+    put_document("intent", fmt::format("{}intents/{}.ended.{}.json", folder, id, hex8));
     put_document("doomed", fmt::format("{}doomed/{}.json", folder, id));
     put_document("doomed", fmt::format("{}doomed/{}.done.json", folder, id));
     put_document("lease", "clusters/main/leases/expire/1.json");

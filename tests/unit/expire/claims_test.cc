@@ -97,6 +97,42 @@ TEST_F(Claims, OfWorkThatGoesOnHereAreNotEnded) {
         << none;
 }
 
+// The work is done, and the note that says so cannot be read.
+TEST_F(Claims, WhoseEndIsDamagedStandByThemselvesAndCanBeEndedAgain) {
+  const std::string used = put_backup({pack(1)});
+  put_backup({pack(2)});
+  const Bytes16 id = put(of_another_host(used));
+  const std::string end = repo::intent_end_name(lineage(), id);
+  repo::put_intent_end(target.repository, lineage(), id, target.clock.now());
+  const auto valid = [&] {
+    return repo::read_valid_intents(target.repository, lineage(), target.clock.now(), kGrace);
+  };
+  EXPECT_TRUE(valid().empty());
+  const auto ends = [&] {
+    std::vector<std::string> names = test::object_names(target.store);
+    std::erase_if(names, [&](const std::string& name) {
+      return !name.starts_with(repo::further_intent_ends(lineage(), id));
+    });
+    return names;
+  };
+  for (size_t count = 1; count < 3; ++count) {
+    ASSERT_EQ(ends().size(), count);
+    for (const std::string& one : ends())
+      if (repo::has_intent_ended(target.repository, lineage(), id)) flip_a_bit(one);
+    ASSERT_EQ(list().size(), 1u);
+    EXPECT_TRUE(list()[0].damage.empty());
+    EXPECT_EQ(valid().at(0).uses, std::vector<std::string>{used});
+    end_claim("main", to_hex(id.view()), target.repository);
+    EXPECT_TRUE(list().empty());
+    EXPECT_TRUE(valid().empty());
+  }
+  // An owner looks at the one name alone, so without it the work goes on.
+  target.store.remove(end);
+  EXPECT_EQ(valid().size(), 1u);
+  end_claim("main", to_hex(id.view()), target.repository);
+  EXPECT_TRUE(valid().empty());
+}
+
 TEST_F(Claims, ThatCannotBeReadAreShownAndCanBeEnded) {
   const Bytes16 id = put(of_another_host(put_backup({pack(1)})));
   flip_a_bit(repo::intent_name(lineage(), id));

@@ -141,6 +141,34 @@ TEST_F(DeleteBackup, RefusesAPinnedOne) {
   EXPECT_EQ(ids().size(), 1u);
 }
 
+// Puts a pin before it puts the first mark.
+class PinnedMeanwhile : public test::FaultStore {
+ public:
+  PinnedMeanwhile(store::Store& below, std::function<void()> pin)
+      : FaultStore(below, test::Fault::kAllFurther), pin_(std::move(pin)) {}
+  bool create(const std::string& name, ByteView bytes) override {
+    if (pin_ && name.find("/marks/") != std::string::npos) std::exchange(pin_, nullptr)();
+    return FaultStore::create(name, bytes);
+  }
+
+ private:
+  std::function<void()> pin_;
+};
+
+TEST_F(DeleteBackup, IsTakenBackWhereItIsPinnedMeanwhile) {
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  PinnedMeanwhile store(target.store, [&] { pin({.id = first}, true, target.repository); });
+  const repo::Repository repository =
+      repo::Repository::open(store, target.key, std::nullopt, target.random);
+  const Deletion early = plan({first});
+  EXPECT_EQ(error_of([&] { carry_out(early, repository, target.store); }).message(),
+            "backup \"" + first + "\" is pinned");
+  target.clock.advance(1h);
+  pin({.id = first}, false, target.repository);
+  EXPECT_EQ(ids().size(), 2u) << "the pin is off, and nobody has deleted it";
+}
+
 // Nobody is told less than there is: neither who deletes, nor who finds one deleted.
 TEST_F(DeleteBackup, NamesMarksThatCannotBeReadAndMayKeepIt) {
   const std::string first = backup({pack(1)});

@@ -88,7 +88,8 @@ TEST_F(Expire, SweepsGarbageOfEveryKindAndNothingThatIsNeeded) {
     if (kind.removal != repo::Removal::kExpiry) continue;
     EXPECT_TRUE(all.garbage.contains(kind.kind)) << "no garbage that is a " << kind.noun;
     // Redirects that are needed hold off all removal of packs (below); no end of an intent is.
-    if (kind.kind != repo::ObjectKind::kRedirect && kind.kind != repo::ObjectKind::kIntentEnd) {
+    if (kind.kind != repo::ObjectKind::kRedirect && kind.kind != repo::ObjectKind::kIntentEnd &&
+        kind.kind != repo::ObjectKind::kFurtherIntentEnd) {
       EXPECT_TRUE(all.needed.contains(kind.kind)) << "none that is needed: " << kind.noun;
     }
   }
@@ -286,6 +287,29 @@ TEST_F(Expire, KeepsWalFromTheOldestStartOnByTimeline) {
   EXPECT_TRUE(has(wal_name(4, 3)));
   EXPECT_TRUE(has(h2));
   EXPECT_TRUE(has(h3));
+}
+
+// Whatever stands of a timeline is decided alike, also where its further contents are all that
+// does.
+TEST_F(Expire, RemovesFurtherContentsOfATimelineOfWhichNothingElseIsLeft) {
+  put_history(2, {{{1}, pg::start_lsn(6, segment_size()), "test"}});
+  put_backup({pack(1)}, 9, 2);
+  const auto put_further = [&](uint32_t timeline, uint64_t segment) {
+    std::string name =
+        repo::amended_content_name(lineage(),
+                                   {.kind = pg::WalFileKind::kSegment,
+                                    .segment = {.timeline = {timeline}, .segment_number = segment}},
+                                   segment_size(), 1);
+    target.store.create(name, as_bytes("segment"));
+    return name;
+  };
+  const std::string unneeded = put_further(1, 3), needed = put_further(2, 9);
+  pass(kGrace);
+  run();
+  pass(kGrace);
+  run();
+  EXPECT_FALSE(has(unneeded));
+  EXPECT_TRUE(has(needed));
 }
 
 TEST_F(Expire, KeepsAllWalWhereNothingTellsFromWhereItIsNeeded) {

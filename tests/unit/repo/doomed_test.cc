@@ -66,6 +66,10 @@ TEST(DoomedLists, ThatAreDamagedNameEverythingWhileARunMayCarryThemOutAndElseNot
   test::flip_a_bit(target.store, intent_name(lineage, run.ids().front()));
   EXPECT_TRUE(all_is_going());
   test::flip_a_bit(target.store, intent_name(lineage, run.ids().front()));
+  test::flip_a_bit(target.store, doomed_name(lineage, list));
+  EXPECT_FALSE(all_is_going());
+  test::flip_a_bit_of_the_seal(target.store, doomed_name(lineage, list));
+  EXPECT_TRUE(all_is_going());
   put_doomed_end(target.repository, lineage, list, {}, Time{});
   EXPECT_FALSE(all_is_going());
 }

@@ -65,6 +65,7 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
       {folder + "names/00000001/000000000A000028.01234567", kCatalogNames},
       {intent_name(kOf, id), kIntent},
       {folder + "intents/" + hex + ".ended.json", kIntentEnd},
+      {folder + "intents/" + hex + ".ended.01234567.json", kFurtherIntentEnd},
       {folder + "doomed/" + hex + ".json", kDoomed},
       {folder + "doomed/" + hex + ".done.json", kDoomedEnd},
       {"clusters/main/leases/expire/12.json", kLease},
@@ -126,6 +127,7 @@ TEST(LayoutTable, ReadsBackWhatTheNameOfAnObjectOfALineageTells) {
   EXPECT_EQ(parse("packs/00/" + id)->id, bytes);
   EXPECT_EQ(parse("redirects/" + id + "/ffffffffffffffffffffffffffffffff")->id, bytes);
   EXPECT_EQ(parse("intents/" + id + ".ended.json")->id, bytes);
+  EXPECT_EQ(parse("intents/" + id + ".ended.01234567.json")->id, bytes);
   for (const std::string& name : {segment, segment + ".partial." + id, segment + ".00000028.backup",
                                   segment + ".part/00000000-00001000." + id})
     EXPECT_EQ(parse(wal + name)->segment, fourth) << name;

@@ -116,6 +116,23 @@ TEST_P(MarksTest, OneThatProtectsStandsAsLongAsEitherOfItsTwoObjectsCanBeRead) {
   EXPECT_TRUE(marks().alone.empty());
 }
 
+// Whatever is behind a pin does not come true in a moment when the pin is taken off.
+TEST_P(MarksTest, APinEndsADeletionAndTheGraceOfALaterOneBeginsWhenItIsTakenOff) {
+  put(MarkKind::kDeleted);
+  put(MarkKind::kPinned);
+  a_minute_passes();
+  put(MarkKind::kUnpinned);
+  EXPECT_FALSE(marks().deleted);
+  a_minute_passes();
+  put(MarkKind::kPinned);
+  put(MarkKind::kDeleted);  // by somebody who was killed before he looked again
+  EXPECT_FALSE(marks().deleted);
+  target_.clock.advance(std::chrono::hours(24 * 365));
+  put(MarkKind::kUnpinned);
+  ASSERT_TRUE(marks().deleted);
+  EXPECT_EQ(marks().deleted_from, target_.clock.now());
+}
+
 TEST_P(MarksTest, OneThatCannotBeReadIsToldAndHoldsNothingUp) {
   put(MarkKind::kVerified);
   const std::string folder = marks_folder(target_.lineage.name, kMarkedBackup);

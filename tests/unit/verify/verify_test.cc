@@ -495,7 +495,8 @@ TEST_F(VerifyTest, AWithheldObjectIsNoticed) {
   for (const auto& [kind, name] : world_.objects()) {
     // Whose absence nobody can know of: repository-format.md, section 4.
     if (kind == ObjectKind::kIntent || kind == ObjectKind::kIntentEnd ||
-        kind == ObjectKind::kBackup || kind == ObjectKind::kRepository)
+        kind == ObjectKind::kFurtherIntentEnd || kind == ObjectKind::kBackup ||
+        kind == ObjectKind::kRepository)
       continue;
     SCOPED_TRACE(name);
     const Bytes whole = test::object_bytes(world_.store, name);
