@@ -31,12 +31,27 @@ Json named_object(const Bytes16& object, uint64_t bytes, const Bytes32& sha256) 
       .set("sha256", to_hex(sha256.view()));
 }
 
+// A path may hold any byte but NUL, and a document only UTF-8.
+Json path_into(Json json, const std::string& path) {
+  json.set("path", path);
+  if (!is_utf8(path)) json.set("path_hex", to_hex(as_bytes(path)));
+  return json;
+}
+std::string path_from(const Json& json) {
+  const Json* hex = json.find("path_hex");
+  if (hex == nullptr) return json.at("path").as_string();
+  const std::optional<Bytes> bytes = parse_hex(hex->as_string());
+  if (!bytes || std::ranges::find(*bytes, std::byte{0}) != bytes->end())
+    throw_member("path_hex", "It is no path in hexadecimal.");
+  return std::string(as_text(*bytes));
+}
+
 }  // namespace
 
 Json to_json(const Backup& backup) {
   Json tablespaces = Json::array();
   for (const Tablespace& tablespace : backup.tablespaces)
-    tablespaces.push(Json::object().set("oid", tablespace.oid).set("path", tablespace.path));
+    tablespaces.push(path_into(Json::object().set("oid", tablespace.oid), tablespace.path));
   Json external_files = Json::array();
   for (const std::string& path : backup.external_files) external_files.push(path);
 
@@ -70,8 +85,7 @@ Json to_json(const Backup& backup) {
       .set("label", backup.label)
       .set("host", backup.host)
       .set("tool", backup.tool)
-      .set("data_directory", Json::object()
-                                 .set("path", backup.data_directory)
+      .set("data_directory", path_into(Json::object(), backup.data_directory)
                                  .set("mode", fmt::format("{:04o}", backup.data_mode))
                                  .set("user", backup.data_user)
                                  .set("group", backup.data_group))
@@ -136,7 +150,7 @@ Backup backup_from_json(const Json& body) {
   backup.tool = body.at("tool").as_string();
 
   const Json& directory = body.at("data_directory");
-  backup.data_directory = directory.at("path").as_string();
+  backup.data_directory = path_from(directory);
   const uint64_t mode = text_number_member(directory, "mode", 8);
   if (mode > 07777) throw_member("mode", "It is no file mode.");
   backup.data_mode = static_cast<uint32_t>(mode);
@@ -144,7 +158,7 @@ Backup backup_from_json(const Json& body) {
   backup.data_group = directory.at("group").as_string();
   for (const Json& item : body.at("tablespaces").items())
     backup.tablespaces.push_back(
-        {.oid = number_member<uint32_t>(item, "oid"), .path = item.at("path").as_string()});
+        {.oid = number_member<uint32_t>(item, "oid"), .path = path_from(item)});
   for (const Json& item : body.at("external_files").items())
     backup.external_files.push_back(item.as_string());
   if (const Json* configuration = body.find("configuration"); configuration != nullptr)

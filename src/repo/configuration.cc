@@ -29,22 +29,6 @@ bool is_link(const Configuration::Link& link) {
          link.target.find('\0') == std::string::npos && is_normal_path(link.leads_to, true);
 }
 
-bool is_utf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[at]);
-    const size_t more = byte < 0x80             ? 0
-                        : (byte & 0xE0) == 0xC0 ? 1
-                        : (byte & 0xF0) == 0xE0 ? 2
-                        : (byte & 0xF8) == 0xF0 ? 3
-                                                : 4;
-    if (more == 4 || at + more >= text.size() + (more == 0 ? 1 : 0)) return false;
-    for (size_t i = 1; i <= more; ++i)
-      if ((static_cast<unsigned char>(text[at + i]) & 0xC0) != 0x80) return false;
-    at += more + 1;
-  }
-  return true;
-}
-
 // What one item says; nullopt when it is not of its shape, or of a type of its own.
 template <typename Item, typename Read>
 std::optional<Item> read_item(const Json& json, Read read) {
@@ -103,6 +87,28 @@ Configuration read_configuration(const Json& json) {
 }
 
 }  // namespace
+
+bool is_utf8(std::string_view text) {
+  const auto byte_at = [&](size_t at) {
+    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
+  };
+  for (size_t at = 0; at < text.size();) {
+    const unsigned first = byte_at(at), second = byte_at(at + 1);
+    size_t more = 0;
+    if (first >= 0x80) {
+      more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : 1;
+      // Neither longer than need be, nor a surrogate, nor behind U+10FFFF.
+      const bool is_out = first < 0xC2 || first > 0xF4 || (first == 0xE0 && second < 0xA0) ||
+                          (first == 0xED && second > 0x9F) || (first == 0xF0 && second < 0x90) ||
+                          (first == 0xF4 && second > 0x8F);
+      if (is_out) return false;
+      for (size_t i = 1; i <= more; ++i)
+        if ((byte_at(at + i) & 0xC0) != 0x80) return false;
+    }
+    at += more + 1;
+  }
+  return true;
+}
 
 bool is_normal_path(std::string_view path, bool is_absolute) {
   if (path.starts_with('/') != is_absolute || path.find('\0') != std::string_view::npos)

@@ -51,6 +51,7 @@ std::optional<Configuration> configuration_from_json(const Json& json);
 // files, without what does not fit.
 Configuration writable(Configuration configuration);
 
+bool is_utf8(std::string_view text);  // by RFC 3629
 // "/a/b" and "a/b": without an empty component, "." and "..".
 bool is_normal_path(std::string_view path, bool is_absolute);
 

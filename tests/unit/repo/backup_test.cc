@@ -83,6 +83,25 @@ TEST_P(BackupIn, CommitTellsWhatWasTaken) {
             codec::sha256(object_bytes(target.store, refs_name(target.lineage.name, kFirst))));
 }
 
+// A document holds only UTF-8, and a path whatever bytes somebody gave it.
+TEST(BackupDocument, HoldsPathsOfAnyBytes) {
+  Backup backup;
+  backup.id = kFirst;
+  backup.lineage = {.cluster = "main", .major = 15, .count = 1};
+  for (const char* path :
+       {"/srv/ts", "/srv/t\xC3\xA9", "/srv/ts\xE9", "/srv/\xED\xA0\x80", "/\xC0\xAF"}) {
+    backup.tablespaces = {{.oid = 16384, .path = path}};
+    backup.data_directory = path;
+    const Backup read = backup_from_json(Json::parse(to_json(backup).dump(), "backup"));
+    EXPECT_EQ(read.tablespaces.at(0).path, path);
+    EXPECT_EQ(read.data_directory, path);
+  }
+  Json body = to_json(backup);
+  Json directory = body.at("data_directory");
+  body.set("data_directory", directory.set("path_hex", "2f00"));
+  EXPECT_EQ(test::error_of([&] { backup_from_json(body); }).code(), ErrorCode::kCorrupt);
+}
+
 TEST_P(BackupIn, RefsListEveryPack) {
   const Backup made = make(kFirst);
   const std::string name = refs_name(target.lineage.name, kFirst);
