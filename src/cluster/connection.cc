@@ -41,6 +41,11 @@ constexpr std::string_view kPrepareSession = R"(
                  ('standard_conforming_strings', 'on')) w(name, value)
       ON s.name OPERATOR(pg_catalog.=) w.name)";
 
+// A role's search_path may name other functions first.
+constexpr std::string_view kAskWho =
+    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('port'), current_user, "
+    "pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('server_version')";
+
 // The one sentence of libpq's text per line, without the newline at its end.
 std::string trimmed(const char* text) {
   std::string result = text != nullptr ? text : "";
@@ -209,6 +214,7 @@ struct Connection::Impl {
   void connect(const ConnectionOptions& options);
   void establish(const ConnectionOptions& options);
   void check_server();
+  [[noreturn]] void refuse_pooler(const std::string& session, const std::string& port);
   void wait_socket(short events, std::optional<SteadyTime> deadline);
   void interrupt();
   void ensure_open() const;
@@ -341,13 +347,15 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
   throw_if_stopped(stop);
   establish(options);
   check_server();
+  const Result who = execute(kAskWho, {});
+  const auto told = [&](int column) { return std::string(libpq().getvalue(who.get(), 0, column)); };
+  // Nothing may be set in a session that others get too.
+  if (told(0) != fmt::format("{}", libpq().backend_pid(connection)))
+    refuse_pooler(told(0), told(1));
+  user = told(2);
+  superuser = told(3) == "on";
+  version = told(4);
   execute(kPrepareSession, {});
-  Result who(execute(
-      "SELECT current_user, current_setting('is_superuser'), current_setting('server_version')",
-      {}));
-  user = libpq().getvalue(who.get(), 0, 0);
-  superuser = std::string_view(libpq().getvalue(who.get(), 0, 1)) == "on";
-  version = libpq().getvalue(who.get(), 0, 2);
   // "15.20 (Debian 15.20-0+deb12u1)": the number alone.
   version = version.substr(0, version.find(' '));
 }
@@ -409,6 +417,23 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
                  .detail = with_environment_named(problem, options.with_environment),
                  .hint = connect_hint(problem)});
   }
+}
+
+// A pooler gives its clients keys of its own to cancel by, and lends the server's sessions to one
+// after the other: per transaction, or with each client's end. What is set in one stays in it.
+void Connection::Impl::refuse_pooler(const std::string& session, const std::string& port) {
+  const int told = libpq().backend_pid(connection);
+  close();
+  throw Error(
+      {.code = ErrorCode::kServer,
+       .message = "the server is reached through a connection pooler",
+       .detail = fmt::format("Process {} of the server answers, and whoever let us in says that it "
+                             "is process {}. What is set in such a session is set for others too, "
+                             "so nothing was.",
+                             session, told),
+       .hint = fmt::format("Let conninfo name the server itself, which listens on port {}: its "
+                           "address, or a directory of its unix_socket_directories.",
+                           port)});
 }
 
 void Connection::Impl::check_server() {

@@ -3,7 +3,9 @@
 // Whatever is asked of the server here is short text: settings, positions, the two calls of a
 // backup. The session is made fit for a long backup: every timeout by which the server could end it
 // is off, keepalives notice a server that went away, and what it prints does not depend on the
-// role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog).
+// role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog). All of that is set in the
+// session and stays in it, so a session that is not ours alone, a connection pooler's, is refused
+// before.
 //
 // A stop request is seen within a second, also while the server works: the statement is cancelled,
 // the session ends, and the call throws kInterrupted. One thread at a time.
@@ -55,8 +57,8 @@ class Connection {
   // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says;
   // 0 waits for ever), for all hosts of conninfo together. `stop` holds for the whole life of the
   // connection. Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when
-  // nobody answers or the server does not let us in, kUnsupported for a server older than 13
-  // and where libpq cannot be loaded, kInterrupted.
+  // nobody answers or the server does not let us in, kServer for a pooler's session, kUnsupported
+  // for a server older than 13 and where libpq cannot be loaded, kInterrupted.
   static Connection connect(const ConnectionOptions& options, std::stop_token stop);
 
   ~Connection();  // ends the session
