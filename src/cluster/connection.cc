@@ -46,6 +46,10 @@ constexpr std::string_view kAskWho =
     "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('port'), current_user, "
     "pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('server_version')";
 
+// Before the SQLSTATE, which stands in the detail of each refusal.
+constexpr std::string_view kAnsweredWith = "The server answered with SQLSTATE ";
+constexpr size_t kSqlstateBytes = 5;
+
 // The one sentence of libpq's text per line, without the newline at its end.
 std::string trimmed(const char* text) {
   std::string result = text != nullptr ? text : "";
@@ -274,8 +278,7 @@ void Connection::Impl::throw_refused(const PGresult* result) {
   if (sqlstate.empty()) throw_lost();  // libpq's own error: there was no answer
   std::string detail = field(result, PG_DIAG_MESSAGE_DETAIL);
   if (!detail.empty() && detail.back() != '.') detail += '.';
-  detail +=
-      fmt::format("{}The server answered with SQLSTATE {}.", detail.empty() ? "" : " ", sqlstate);
+  detail += fmt::format("{}{}{}.", detail.empty() ? "" : " ", kAnsweredWith, sqlstate);
   // Class 57P: the server or an administrator ended the session, not the statement.
   if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate == "57P05") {
     close();
@@ -552,6 +555,12 @@ std::string backup_role_grants(int server_major, std::string_view role) {
       "pg_show_all_file_settings(), pg_hba_file_rules(){2} TO {0};\n"
       "GRANT SELECT ON pg_file_settings, pg_hba_file_rules{3} TO {0};",
       name, functions, ident_function, ident_view);
+}
+
+std::string sqlstate_of(const Error& error) {
+  const size_t at = error.detail().rfind(kAnsweredWith);
+  if (at == std::string::npos) return {};
+  return error.detail().substr(at + kAnsweredWith.size(), kSqlstateBytes);
 }
 
 void require_libpq() { libpq(); }

@@ -99,6 +99,9 @@ class Connection {
 // line, to be run by a superuser in the database that Holdfast connects to.
 std::string backup_role_grants(int server_major, std::string_view role);
 
+// With which the server has refused a statement; empty for an error of another kind.
+std::string sqlstate_of(const Error& error);
+
 // Throws kUnsupported where libpq cannot be loaded, as connect() would later.
 void require_libpq();
 
