@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <memory>
 
@@ -14,6 +15,7 @@
 #include "base/time.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
+#include "pg/page.h"
 #include "repo/drill_report.h"
 #include "repo/layout.h"
 #include "repo/repository.h"
@@ -279,8 +281,8 @@ TEST(DrillChecks, FindADamagedPage) {
   EXPECT_EQ(state_of(report, "dump"), "failed");
 }
 
-// What watches over production's sessions (triggers, libraries, settings, closed databases) is no
-// damage of a copy.
+// What watches over production's sessions (triggers, libraries, settings, closed databases), and a
+// file as a full disk leaves it, is no damage of a copy.
 class DrillOfAGuardedCluster : public testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Majors, DrillOfAGuardedCluster, testing::Values(15, 17),
                          [](const testing::TestParamInfo<int>& tested) {
@@ -290,6 +292,11 @@ INSTANTIATE_TEST_SUITE_P(Majors, DrillOfAGuardedCluster, testing::Values(15, 17)
 TEST_P(DrillOfAGuardedCluster, IsNotHinderedByWhatGuardsIt) {
   const bool event_triggers_can_be_off = GetParam() >= 17;
   DrillScene scene(GetParam());
+  const std::string file = join_path(scene.server().data_directory(),
+                                     scene.server().value("SELECT pg_relation_filepath('orders')"));
+  scene.server().sql("CHECKPOINT");
+  write_all(open_file(file, O_WRONLY | O_APPEND), Bytes(pg::kPageBytes / 2), file);
+  scene.must({"backup"});
   scene.server().sql("CREATE DATABASE guarded");
   for (const char* database : {"postgres", "guarded"}) {
     scene.server().sql(
@@ -325,6 +332,12 @@ TEST_P(DrillOfAGuardedCluster, IsNotHinderedByWhatGuardsIt) {
                   : "Not in database \"guarded\", where amcheck cannot be made: only in the change "
                     "window: The server answered with SQLSTATE P0001.");
   }
+  EXPECT_NE(check_of(report, "pages")
+                .at("note")
+                .as_string()
+                .find("has 4096 bytes behind the last whole page"),
+            std::string::npos)
+      << report.dump();
 }
 
 TEST(DrillOfAClosedCluster, SaysAsWhomAndWhereItCouldNotBegin) {
