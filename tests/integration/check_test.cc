@@ -381,6 +381,16 @@ TEST(CheckCommand, OfAnotherToolIsJudgedByWhatComesOfIt) {
   EXPECT_EQ(script.status, 0) << scene.said();
   EXPECT_EQ(script.item("archive_command").outcome, "warning");
 
+  // One that hides a push's failure is not blessed because a push has just succeeded.
+  scene.set("archive_command", own + " || true");
+  scene.expect_cause("archive_command", "archive_command hides the exit status of \"wal push\"",
+                     "what follows, \"|| true\": at 0 it counts a segment as archived",
+                     "Leave out what follows: run ALTER SYSTEM SET archive_command = ");
+  EXPECT_EQ(scene.run({"check", "--read-only"}).status.code, 1);
+  scene.set("archive_command", "nice " + own + "; logger done");
+  EXPECT_EQ(scene.check().item("archive_command").message,
+            "archive_command may hide the exit status of \"wal push\"");
+
   // Success is not enough: the segment has to be in this repository.
   scene.set("archive_command", "true");
   scene.expect_cause("proof", "the server archived segment $SEGMENT, but not into this repository",
