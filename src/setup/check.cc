@@ -49,6 +49,7 @@ constexpr std::chrono::seconds kPatienceWithAccess{5};
 
 constexpr std::string_view kConfigure =
     "Run \"holdfast init --configure-server\", then restart the server.";
+constexpr const char* kTries = "\"holdfast check\" tries it and finds the cause.";
 constexpr std::string_view kRestart = "Restart the server; it takes effect then.";
 
 CheckItem failed(std::string name, Error::Parts parts) {
@@ -582,17 +583,20 @@ void Check::look_at_archiver() {
                 .detail = fmt::format("It was to archive \"{}\" at {}.",
                                       status.last_failed_wal.value_or("?"),
                                       to_local(*status.last_failed_time)),
-                .hint = options_.read_only ? "\"holdfast check\" tries it and finds the cause." : ""});
+                .hint = options_.read_only ? kTries : ""});
   bool is_gone =
       facts_->major >= kArchiverInActivityMajor && !facts_->in_recovery &&
       connection_->query_value(
           "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver'") == "0";
   if (is_gone)
     return add({.name = "archiver",
-                .outcome = CheckOutcome::kWarning,
+                .outcome = options_.read_only && backlog.files > 0 ? CheckOutcome::kFailed
+                                                                   : CheckOutcome::kWarning,
                 .message = fmt::format("{}; the archiver does not run just now", waiting),
-                .detail = "It ends when archive_command ends with a status above 125 or by a "
-                          "signal, and the server starts it again after some seconds."});
+                .detail = "It ends when archive_command ends with a status above 125, as of a "
+                          "program that is missing, or by a signal, and the server starts it again "
+                          "after some seconds.",
+                .hint = options_.read_only ? kTries : ""});
   add({.name = "archiver",
        .outcome = backlog.files > kFewFiles ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = waiting});

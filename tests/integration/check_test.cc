@@ -274,6 +274,15 @@ TEST(CheckReadOnly, WritesNothingAndAlarmsByWhatIsSeen) {
   const Found lag = scene.check({"--read-only", "--max-archive-lag", "1us"});
   EXPECT_EQ(lag.cause(), "archive lag") << scene.said();
 
+  // Of a program that is not there the server counts no failure.
+  scene.set("archive_command", "/nowhere/holdfast wal push %p");
+  scene.server().sql("SELECT pg_stat_reset_shared('archiver')");
+  EXPECT_TRUE(comes_true([&] {
+    return scene.server().value(
+               "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver'") == "0";
+  }));
+  EXPECT_EQ(scene.check({"--read-only"}).cause(), "archiver") << scene.said();
+
   // What tells nothing is UNKNOWN.
   const Captured unknown = scene.run({"check", "--nagios", "--max-backup-age", "soon"});
   EXPECT_EQ(unknown.status.code, 3) << describe(unknown);
