@@ -17,6 +17,7 @@
 #include "base/environment.h"
 #include "base/task_group.h"
 #include "cluster/libpq.h"
+#include "cluster/socket_owner.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -128,7 +129,7 @@ std::string with_environment_named(std::string detail, bool with_environment) {
 }
 
 // What to look at, by the words that libpq and the server use.
-std::string connect_hint(std::string_view problem) {
+std::string connect_hint(std::string_view problem, uid_t user) {
   auto says = [&](std::string_view words) { return problem.find(words) != std::string_view::npos; };
   if (says("starting up") || says("not yet accepting") || says("not accepting connections") ||
       says("in recovery mode"))
@@ -147,7 +148,7 @@ std::string connect_hint(std::string_view problem) {
     return fmt::format(
         "The server lets in only the operating system user of the role's name, and this is the "
         "user with id {}. Run the command as that user{}, or name another role in conninfo.",
-        geteuid(), role.empty() ? std::string() : fmt::format(" (sudo -u {} ...)", role));
+        user, role.empty() ? std::string() : fmt::format(" (sudo -u {} ...)", role));
   if (says("authentication failed") || says("no password supplied"))
     return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs "
            "the command.";
@@ -216,7 +217,7 @@ struct Connection::Impl {
   }
 
   void connect(const ConnectionOptions& options);
-  void establish(const ConnectionOptions& options);
+  void establish(const ConnectionOptions& options, std::optional<uid_t> as = std::nullopt);
   void check_server();
   [[noreturn]] void refuse_pooler(const std::string& session, const std::string& port);
   void wait_socket(short events, std::optional<SteadyTime> deadline);
@@ -363,7 +364,8 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
   version = version.substr(0, version.find(' '));
 }
 
-void Connection::Impl::establish(const ConnectionOptions& options) {
+// As itself first, then, `as` set, as whom root is let in.
+void Connection::Impl::establish(const ConnectionOptions& options, std::optional<uid_t> as) {
   std::optional<milliseconds> timeout = connect_timeout(options);
   std::optional<SteadyTime> deadline;
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
@@ -389,6 +391,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   const std::string_view hidden = options.with_environment ? std::string_view() : kOfLibpq;
   {
     const EnvironmentWithout without(hidden);
+    const AsUser user_of_socket(as);
     connection = libpq().connect_start_params(keywords, values, 1);
   }
   if (connection == nullptr) throw std::bad_alloc();
@@ -410,15 +413,23 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
       break;
     }
     const EnvironmentWithout without(hidden);
+    const AsUser user_of_socket(as);
     state = libpq().connect_poll(connection);
   }
   if (state != PGRES_POLLING_OK) {
+    if (problem.empty() && !as) {
+      if (const std::optional<uid_t> owner = socket_owner_for_root(
+              trimmed(libpq().host(connection)), trimmed(libpq().port(connection)))) {
+        close();
+        return establish(options, owner);
+      }
+    }
     if (problem.empty()) problem = without_questions(trimmed(libpq().error_message(connection)));
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "could not connect to the PostgreSQL server",
                  .detail = with_environment_named(problem, options.with_environment),
-                 .hint = connect_hint(problem)});
+                 .hint = connect_hint(problem, as.value_or(geteuid()))});
   }
 }
 

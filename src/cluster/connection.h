@@ -55,7 +55,8 @@ using Row = std::vector<Value>;
 class Connection {
  public:
   // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says;
-  // 0 waits for ever), for all hosts of conninfo together. `stop` holds for the whole life of the
+  // 0 waits for ever), for all hosts of conninfo together. Root that a server's socket does not let
+  // in comes as the user whose socket it is. `stop` holds for the whole life of the
   // connection. Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when
   // nobody answers or the server does not let us in, kServer for a pooler's session, kUnsupported
   // for a server older than 13 and where libpq cannot be loaded, kInterrupted.
