@@ -17,6 +17,7 @@
 #include "base/environment.h"
 #include "base/task_group.h"
 #include "cluster/libpq.h"
+#include "cluster/socket_owner.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -40,6 +41,15 @@ constexpr std::string_view kPrepareSession = R"(
                  ('IntervalStyle', 'postgres'), ('extra_float_digits', '1'), ('bytea_output', 'hex'),
                  ('standard_conforming_strings', 'on')) w(name, value)
       ON s.name OPERATOR(pg_catalog.=) w.name)";
+
+// A role's search_path may name other functions first.
+constexpr std::string_view kAskWho =
+    "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting('port'), current_user, "
+    "pg_catalog.current_setting('is_superuser'), pg_catalog.current_setting('server_version')";
+
+// Before the SQLSTATE, which stands in the detail of each refusal.
+constexpr std::string_view kAnsweredWith = "The server answered with SQLSTATE ";
+constexpr size_t kSqlstateBytes = 5;
 
 // The one sentence of libpq's text per line, without the newline at its end.
 std::string trimmed(const char* text) {
@@ -119,7 +129,7 @@ std::string with_environment_named(std::string detail, bool with_environment) {
 }
 
 // What to look at, by the words that libpq and the server use.
-std::string connect_hint(std::string_view problem) {
+std::string connect_hint(std::string_view problem, uid_t user) {
   auto says = [&](std::string_view words) { return problem.find(words) != std::string_view::npos; };
   if (says("starting up") || says("not yet accepting") || says("not accepting connections") ||
       says("in recovery mode"))
@@ -138,7 +148,7 @@ std::string connect_hint(std::string_view problem) {
     return fmt::format(
         "The server lets in only the operating system user of the role's name, and this is the "
         "user with id {}. Run the command as that user{}, or name another role in conninfo.",
-        geteuid(), role.empty() ? std::string() : fmt::format(" (sudo -u {} ...)", role));
+        user, role.empty() ? std::string() : fmt::format(" (sudo -u {} ...)", role));
   if (says("authentication failed") || says("no password supplied"))
     return "Put the password into the password file (~/.pgpass, mode 0600) of the user that runs "
            "the command.";
@@ -207,8 +217,9 @@ struct Connection::Impl {
   }
 
   void connect(const ConnectionOptions& options);
-  void establish(const ConnectionOptions& options);
+  void establish(const ConnectionOptions& options, std::optional<uid_t> as = std::nullopt);
   void check_server();
+  [[noreturn]] void refuse_pooler(const std::string& session, const std::string& port);
   void wait_socket(short events, std::optional<SteadyTime> deadline);
   void interrupt();
   void ensure_open() const;
@@ -268,8 +279,7 @@ void Connection::Impl::throw_refused(const PGresult* result) {
   if (sqlstate.empty()) throw_lost();  // libpq's own error: there was no answer
   std::string detail = field(result, PG_DIAG_MESSAGE_DETAIL);
   if (!detail.empty() && detail.back() != '.') detail += '.';
-  detail +=
-      fmt::format("{}The server answered with SQLSTATE {}.", detail.empty() ? "" : " ", sqlstate);
+  detail += fmt::format("{}{}{}.", detail.empty() ? "" : " ", kAnsweredWith, sqlstate);
   // Class 57P: the server or an administrator ended the session, not the statement.
   if (sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate == "57P05") {
     close();
@@ -341,18 +351,21 @@ void Connection::Impl::connect(const ConnectionOptions& options) {
   throw_if_stopped(stop);
   establish(options);
   check_server();
+  const Result who = execute(kAskWho, {});
+  const auto told = [&](int column) { return std::string(libpq().getvalue(who.get(), 0, column)); };
+  // Nothing may be set in a session that others get too.
+  if (told(0) != fmt::format("{}", libpq().backend_pid(connection)))
+    refuse_pooler(told(0), told(1));
+  user = told(2);
+  superuser = told(3) == "on";
+  version = told(4);
   execute(kPrepareSession, {});
-  Result who(execute(
-      "SELECT current_user, current_setting('is_superuser'), current_setting('server_version')",
-      {}));
-  user = libpq().getvalue(who.get(), 0, 0);
-  superuser = std::string_view(libpq().getvalue(who.get(), 0, 1)) == "on";
-  version = libpq().getvalue(who.get(), 0, 2);
   // "15.20 (Debian 15.20-0+deb12u1)": the number alone.
   version = version.substr(0, version.find(' '));
 }
 
-void Connection::Impl::establish(const ConnectionOptions& options) {
+// As itself first, then, `as` set, as whom root is let in.
+void Connection::Impl::establish(const ConnectionOptions& options, std::optional<uid_t> as) {
   std::optional<milliseconds> timeout = connect_timeout(options);
   std::optional<SteadyTime> deadline;
   if (timeout) deadline = std::chrono::steady_clock::now() + *timeout;
@@ -378,6 +391,7 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
   const std::string_view hidden = options.with_environment ? std::string_view() : kOfLibpq;
   {
     const EnvironmentWithout without(hidden);
+    const AsUser user_of_socket(as);
     connection = libpq().connect_start_params(keywords, values, 1);
   }
   if (connection == nullptr) throw std::bad_alloc();
@@ -399,16 +413,41 @@ void Connection::Impl::establish(const ConnectionOptions& options) {
       break;
     }
     const EnvironmentWithout without(hidden);
+    const AsUser user_of_socket(as);
     state = libpq().connect_poll(connection);
   }
   if (state != PGRES_POLLING_OK) {
+    if (problem.empty() && !as) {
+      if (const std::optional<uid_t> owner = socket_owner_for_root(
+              trimmed(libpq().host(connection)), trimmed(libpq().port(connection)))) {
+        close();
+        return establish(options, owner);
+      }
+    }
     if (problem.empty()) problem = without_questions(trimmed(libpq().error_message(connection)));
     close();
     throw Error({.code = ErrorCode::kServerUnavailable,
                  .message = "could not connect to the PostgreSQL server",
                  .detail = with_environment_named(problem, options.with_environment),
-                 .hint = connect_hint(problem)});
+                 .hint = connect_hint(problem, as.value_or(geteuid()))});
   }
+}
+
+// A pooler gives its clients keys of its own to cancel by, and lends the server's sessions to one
+// after the other: per transaction, or with each client's end. What is set in one stays in it.
+void Connection::Impl::refuse_pooler(const std::string& session, const std::string& port) {
+  const int told = libpq().backend_pid(connection);
+  close();
+  throw Error(
+      {.code = ErrorCode::kServer,
+       .message = "the server is reached through a connection pooler",
+       .detail = fmt::format("Process {} of the server answers, and whoever let us in says that it "
+                             "is process {}. What is set in such a session is set for others too, "
+                             "so nothing was.",
+                             session, told),
+       .hint = fmt::format("Let conninfo name the server itself, which listens on port {}: its "
+                           "address, or a directory of its unix_socket_directories.",
+                           port)});
 }
 
 void Connection::Impl::check_server() {
@@ -527,6 +566,12 @@ std::string backup_role_grants(int server_major, std::string_view role) {
       "pg_show_all_file_settings(), pg_hba_file_rules(){2} TO {0};\n"
       "GRANT SELECT ON pg_file_settings, pg_hba_file_rules{3} TO {0};",
       name, functions, ident_function, ident_view);
+}
+
+std::string sqlstate_of(const Error& error) {
+  const size_t at = error.detail().rfind(kAnsweredWith);
+  if (at == std::string::npos) return {};
+  return error.detail().substr(at + kAnsweredWith.size(), kSqlstateBytes);
 }
 
 void require_libpq() { libpq(); }

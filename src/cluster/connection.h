@@ -3,7 +3,9 @@
 // Whatever is asked of the server here is short text: settings, positions, the two calls of a
 // backup. The session is made fit for a long backup: every timeout by which the server could end it
 // is off, keepalives notice a server that went away, and what it prints does not depend on the
-// role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog).
+// role's settings (UTF-8, UTC, ISO dates, search_path pg_catalog). All of that is set in the
+// session and stays in it, so a session that is not ours alone, a connection pooler's, is refused
+// before.
 //
 // A stop request is seen within a second, also while the server works: the statement is cancelled,
 // the session ends, and the call throws kInterrupted. One thread at a time.
@@ -53,10 +55,11 @@ using Row = std::vector<Value>;
 class Connection {
  public:
   // Connects within connect_timeout seconds of conninfo or PGCONNECT_TIMEOUT (10 when neither says;
-  // 0 waits for ever), for all hosts of conninfo together. `stop` holds for the whole life of the
+  // 0 waits for ever), for all hosts of conninfo together. Root that a server's socket does not let
+  // in comes as the user whose socket it is. `stop` holds for the whole life of the
   // connection. Throws kConfiguration for a conninfo that cannot be read, kServerUnavailable when
-  // nobody answers or the server does not let us in, kUnsupported for a server older than 13
-  // and where libpq cannot be loaded, kInterrupted.
+  // nobody answers or the server does not let us in, kServer for a pooler's session, kUnsupported
+  // for a server older than 13 and where libpq cannot be loaded, kInterrupted.
   static Connection connect(const ConnectionOptions& options, std::stop_token stop);
 
   ~Connection();  // ends the session
@@ -96,6 +99,9 @@ class Connection {
 // The statements that let `role` do all that Holdfast asks of a server of this major by SQL, one a
 // line, to be run by a superuser in the database that Holdfast connects to.
 std::string backup_role_grants(int server_major, std::string_view role);
+
+// With which the server has refused a statement; empty for an error of another kind.
+std::string sqlstate_of(const Error& error);
 
 // Throws kUnsupported where libpq cannot be loaded, as connect() would later.
 void require_libpq();

@@ -25,6 +25,20 @@ constexpr size_t kWordsOfAProgram = 2000;
 constexpr int kReadAgain = 10;
 constexpr std::chrono::milliseconds kReadAgainPause{50};
 
+// What a session begins with wins over what its database and its role have (guc.h, GucSource).
+// Event triggers: before 17 those that do not fire in a replica, which are all but the rare ones
+// that somebody has enabled for it.
+constexpr int kFirstMajorWithEventTriggersOff = 17;
+constexpr std::string_view kEventTriggersOff = "-c event_triggers=off";
+constexpr std::string_view kAsAReplica = "-c session_replication_role=replica";
+constexpr std::string_view kOwnSession[] = {"session_preload_libraries=",
+                                            "local_preload_libraries=",
+                                            "role=none",
+                                            "default_transaction_read_only=off",
+                                            "statement_timeout=0",
+                                            "ignore_checksum_failure=off",
+                                            "zero_damaged_pages=off"};
+
 bool is_bad(pg::PageVerdict verdict) {
   return verdict == pg::PageVerdict::kBadChecksum || verdict == pg::PageVerdict::kBadHeader;
 }
@@ -39,6 +53,7 @@ std::string first_line(std::string_view text) {
 std::string words_of(const Error& error) {
   std::string words = error.message();
   if (!error.detail().empty()) words += ": " + error.detail();
+  while (words.ends_with('.')) words.pop_back();
   return words;
 }
 
@@ -47,12 +62,19 @@ void add_failure(repo::DrillCheck& check, std::string words) {
   if (check.failures.size() < repo::kNamedFailures) check.failures.push_back(std::move(words));
 }
 
-cluster::Connection CheckedServer::connect(const std::string& database,
+std::string CheckedServer::conninfo(const std::string& database_name) const {
+  std::string way = cluster::conninfo_with(base_conninfo, "dbname", database_name);
+  if (!is_throwaway) return way;
+  std::string options(installation.major >= kFirstMajorWithEventTriggersOff ? kEventTriggersOff
+                                                                            : kAsAReplica);
+  for (const std::string_view setting : kOwnSession) options += fmt::format(" -c {}", setting);
+  return cluster::conninfo_with(way, "options", options);
+}
+
+cluster::Connection CheckedServer::connect(const std::string& database_name,
                                            const std::stop_token& stop) const {
   return cluster::connect_to_server_of(
-      data_directory,
-      {.conninfo = cluster::conninfo_with(base_conninfo, "dbname", database),
-       .application_name = "holdfast drill"},
+      data_directory, {.conninfo = conninfo(database_name), .application_name = "holdfast drill"},
       stop);
 }
 
@@ -75,7 +97,7 @@ repo::DrillCheck Checks::databases() {
     std::vector<std::string> names;
     std::string left_out;
     const std::optional<Error> unlisted = error_of([&] {
-      cluster::Connection connection = server_.connect("template1", stop_);
+      cluster::Connection connection = server_.connect(server_.database, stop_);
       for (const cluster::Row& row : connection.query(
                "SELECT datname, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database "
                "ORDER BY datname")) {
@@ -86,7 +108,7 @@ repo::DrillCheck Checks::databases() {
       }
     });
     if (unlisted) {
-      add_failure(check, fmt::format("template1: {}", words_of(*unlisted)));
+      add_failure(check, fmt::format("{}: {}", server_.database, words_of(*unlisted)));
       return;
     }
     if (!left_out.empty())
@@ -105,6 +127,19 @@ repo::DrillCheck Checks::databases() {
   });
 }
 
+// In a throwaway cluster. Returns the refusal when something of the database's own is in the way;
+// damage that comes to light is thrown.
+std::optional<Error> Checks::make_amcheck(cluster::Connection& connection) const {
+  if (!server_.is_throwaway) return std::nullopt;
+  std::optional<Error> refused =
+      error_of([&] { connection.query("CREATE EXTENSION IF NOT EXISTS amcheck"); });
+  if (!refused) return std::nullopt;
+  // Classes XX, "internal error" and "data corrupted", and 58, "system error" (errcodes.txt).
+  const std::string state = cluster::sqlstate_of(*refused);
+  if (state.empty() || state.starts_with("XX") || state.starts_with("58")) throw Error(*refused);
+  return refused;
+}
+
 repo::DrillCheck Checks::each_with_amcheck(
     const std::string& name, const std::string& what, const std::string& relations,
     const std::function<void(cluster::Connection&, const cluster::Row&, repo::DrillCheck&,
@@ -121,7 +156,11 @@ repo::DrillCheck Checks::each_with_amcheck(
           check.note = "The extension amcheck is not installed on this host.";
           return;
         }
-        if (server_.is_throwaway) connection.query("CREATE EXTENSION IF NOT EXISTS amcheck");
+        if (const std::optional<Error> refused = make_amcheck(connection)) {
+          check.note += fmt::format("{}Not in database \"{}\", where amcheck cannot be made: {}.",
+                                    check.note.empty() ? "" : " ", database, words_of(*refused));
+          return;
+        }
         if (connection.query("SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'amcheck'")
                 .empty()) {
           check.note += fmt::format("{}Not in database \"{}\", which has no extension amcheck.",
@@ -220,7 +259,6 @@ repo::DrillCheck Checks::dump() {
     const std::string words_file = join_path(server_.scratch, "pg_dump.stderr");
     // It goes where the sessions before it went; a password is not for everybody to see in its
     // command line.
-    const std::string way = cluster::conninfo_without(server_.base_conninfo, "password");
     std::vector<std::pair<std::string, std::string>> variables = {{"LC_ALL", "C"}};
     if (std::string password = cluster::conninfo_value(server_.base_conninfo, "password");
         !password.empty())
@@ -229,13 +267,14 @@ repo::DrillCheck Checks::dump() {
       ++check.count;
       remove_file_if_exists(words_file);
       const std::optional<Error> failure = error_of([&] {
-        Process dump({.arguments = {server_.installation.program("pg_dump"), "--no-password",
-                                    "--dbname", cluster::conninfo_with(way, "dbname", database)},
-                      .environment = variables,
-                      .bare_environment = true,
-                      .directory = "/",
-                      .output = "/dev/null",
-                      .error = words_file});
+        Process dump(
+            {.arguments = {server_.installation.program("pg_dump"), "--no-password", "--dbname",
+                           cluster::conninfo_without(server_.conninfo(database), "password")},
+             .environment = variables,
+             .bare_environment = true,
+             .directory = "/",
+             .output = "/dev/null",
+             .error = words_file});
         std::optional<ExitStatus> status;
         while (!(status = dump.wait(std::chrono::milliseconds(200)))) {
           if (!stop_.stop_requested()) continue;
@@ -313,6 +352,8 @@ repo::DrillCheck check_pages(PagesOf which, const std::string& data_directory, c
   if (!control.has_checksums())
     check.note = "The cluster has no page checksums: only the headers were looked at.";
   Bytes buffer(kReadBytes);
+  int rests = 0;  // files that end within a page
+  std::string first_rest;
   cluster::walk_data_directory(
       data_directory, silent_reporter(), [&](const cluster::DataEntry& entry) {
         if (entry.type != cluster::EntryType::kFile) return;
@@ -350,11 +391,19 @@ repo::DrillCheck check_pages(PagesOf which, const std::string& data_directory, c
           }
           reporter.amount(read);
           offset += read;
-          if (read % pg::kPageBytes != 0)
-            add_failure(check, fmt::format("\"{}\" ends within a page", entry.path));
+          // PostgreSQL counts whole pages (_mdnblocks, md.c) and writes over the rest when it
+          // extends the file; what a table then lacks, its rows and indexes tell.
+          if (const size_t rest = read % pg::kPageBytes; rest != 0 && rests++ == 0)
+            first_rest = fmt::format("\"{}\" has {} bytes", entry.path, rest);
           if (read < buffer.size()) break;
         }
       });
+  if (rests > 0)
+    check.note += fmt::format(
+        "{}{}{} behind the last whole page, as a full disk leaves them; "
+        "PostgreSQL does not read them.",
+        check.note.empty() ? "" : " ", first_rest,
+        rests == 1 ? "" : fmt::format(", and {} more files have some,", rests - 1));
   if (check.failure_count > 0) check.state = "failed";
   check.took = std::chrono::duration_cast<Microseconds>(clock.steady() - begun);
   return check;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -29,10 +30,14 @@ struct CheckedServer {
   cluster::Installation installation;
   std::string data_directory;  // whoever answers must be the server that works there
   std::string base_conninfo;   // of a superuser
+  std::string database;        // one that lets him in
   std::string scratch;         // a directory for the output of programs
   bool is_throwaway = true;    // extensions may be made in it
 
-  cluster::Connection connect(const std::string& database, const std::stop_token& stop) const;
+  // Of a throwaway cluster without what production's databases and roles bring into a session:
+  // event and login triggers, libraries, settings. They watch over production, and may refuse us.
+  std::string conninfo(const std::string& database_name) const;
+  cluster::Connection connect(const std::string& database_name, const std::stop_token& stop) const;
 };
 
 class Checks {
@@ -52,6 +57,7 @@ class Checks {
  private:
   template <typename Check>
   repo::DrillCheck timed(std::string name, std::string what, const Check& check);
+  std::optional<Error> make_amcheck(cluster::Connection& connection) const;
   repo::DrillCheck each_with_amcheck(
       const std::string& name, const std::string& what, const std::string& relations,
       const std::function<void(cluster::Connection&, const cluster::Row&, repo::DrillCheck&,
@@ -65,12 +71,13 @@ class Checks {
 };
 
 // Every page of every relation file. Of a cluster that runs a page that does not verify is read
-// again before it counts: it may be half written.
+// again before it counts: it may be half written. A part of a page behind a file's last whole one
+// is noted.
 enum class PagesOf : uint8_t { kStopped, kRunning };
 repo::DrillCheck check_pages(PagesOf which, const std::string& data_directory, const Clock& clock,
                              Reporter& reporter, const std::stop_token& stop);
 
-// "message: detail", in one line.
+// "message: detail", in one line, without a full stop at its end.
 std::string words_of(const Error& error);
 
 // Counts a failure, and names it while there is room.

@@ -299,6 +299,7 @@ void Destruction::compare_and_check() {
   Checks checks({.installation = restored_.server_start->installation,
                  .data_directory = data_,
                  .base_conninfo = way_,
+                 .database = cluster::conninfo_value(way_, "dbname"),
                  .scratch = scratch_->path(),
                  .is_throwaway = false},
                 clock_, reporter_, stop_);
@@ -307,9 +308,8 @@ void Destruction::compare_and_check() {
   report_.checks.push_back(checks.tables());
   report_.checks.push_back(checks.dump());
   if (options_.with_statements) {
-    std::string database = cluster::conninfo_value(options_.conninfo, "dbname");
-    if (database.empty()) database = "postgres";
-    report_.checks.push_back(checks.sql(options_.statements, database));
+    report_.checks.push_back(
+        checks.sql(options_.statements, cluster::conninfo_value(way_, "dbname")));
   }
   report_.checks.push_back(check_pages(PagesOf::kRunning, data_, clock_, reporter_, stop_));
   report_.check_time = std::chrono::duration_cast<Microseconds>(clock_.steady() - begun);

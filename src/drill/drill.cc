@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -94,6 +95,14 @@ class Place {
   bool kept_ = false;
 };
 
+std::vector<std::string> without_repetition(const std::vector<std::string>& names) {
+  std::vector<std::string> distinct;
+  for (const std::string& name : names)
+    if (!name.empty() && std::ranges::find(distinct, name) == distinct.end())
+      distinct.push_back(name);
+  return distinct;
+}
+
 class Drill {
  public:
   Drill(const DrillOptions& options, const repo::Repository& repository, const Clock& clock,
@@ -111,11 +120,19 @@ class Drill {
   void strike();
   void require_space(const recovery::Plan& plan);
   void restore();
+  std::vector<std::string> roles_to_try() const;
+  std::vector<std::string> databases_to_try() const;
   void write_first();
+  void note_first_write();
   void compare();
   void check();
   void check_at_rest();
   void start_again();
+  // Of production's; empty where none is configured, or it does not say.
+  std::string conninfo_value(std::string_view keyword) const {
+    return options_.conninfo.empty() ? std::string()
+                                     : cluster::conninfo_value(options_.conninfo, keyword);
+  }
   Microseconds since(std::chrono::steady_clock::time_point begun) const {
     return std::chrono::duration_cast<Microseconds>(clock_.steady() - begun);
   }
@@ -220,46 +237,65 @@ void Drill::restore() {
   describe_restore(report_, restored_);
 }
 
+// As whom and where a session of the copy may begin: conninfo's own role and database first. Each
+// of them may be absent, or closed.
+std::vector<std::string> Drill::roles_to_try() const {
+  return without_repetition({conninfo_value("user"), "postgres", restored_.plan.backup.data_user});
+}
+std::vector<std::string> Drill::databases_to_try() const {
+  return without_repetition(
+      {conninfo_value("dbname"), "postgres", "template1", conninfo_value("user")});
+}
+
 // The server works for somebody from here on.
 void Drill::write_first() {
   server_ = {.installation = restored_.server_start->installation,
              .data_directory = place_->data(),
              .base_conninfo = {},
+             .database = {},
              .scratch = place_->path()};
   const std::string address = fmt::format(
       "{} port={}", cluster::conninfo_pair("host", restored_.socket_directory), restored_.port);
-  std::vector<std::string> roles = {"postgres", restored_.plan.backup.data_user};
-  if (!options_.conninfo.empty())
-    roles.insert(roles.begin(), cluster::conninfo_value(options_.conninfo, "user"));
-  std::string problem;
-  for (const std::string& role : roles) {
-    if (role.empty()) continue;
+  std::vector<std::string> problems;
+  for (const std::string& role : roles_to_try()) {
     server_.base_conninfo = address + " " + cluster::conninfo_pair("user", role);
-    const std::optional<Error> failure = error_of([&] {
-      cluster::Connection connection = server_.connect("template1", stop_);
-      if (!connection.is_superuser())
-        throw Error({.code = ErrorCode::kPermission,
-                     .message = fmt::format("role \"{}\" is no superuser", role)});
-      connection.query(
-          "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'the drill writes')");
-    });
-    if (!failure) {
-      report_.recovered = true;
-      report_.recovery_time = since(struck_);
-      report_.write_time =
-          std::max(Microseconds{}, report_.recovery_time - report_.plan_time - report_.lay_time -
-                                       report_.replay_time - report_.promote_time);
-      reporter_.note(fmt::format("the recovered server took its first write {} after the disaster",
-                                 to_human(report_.recovery_time)));
-      return;
+    for (const std::string& database : databases_to_try()) {
+      bool is_superuser = true;
+      const std::optional<Error> failure = error_of([&] {
+        cluster::Connection connection = server_.connect(database, stop_);
+        is_superuser = connection.is_superuser();
+        if (!is_superuser)
+          throw Error({.code = ErrorCode::kPermission,
+                       .message = fmt::format("role \"{}\" is no superuser", role)});
+        connection.query(
+            "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'the drill writes')");
+      });
+      if (!failure) {
+        server_.database = database;
+        note_first_write();
+        return;
+      }
+      problems.push_back(
+          fmt::format("As \"{}\" in database \"{}\": {}.", role, database, words_of(*failure)));
+      if (!is_superuser) break;
     }
-    problem = words_of(*failure);
   }
   throw Error({.code = ErrorCode::kServer,
                .message = "the recovered server does not take a write",
-               .detail = fmt::format("{}.", problem),
-               .hint = "The drill connects as the user of conninfo, else as postgres; it must be a "
-                       "superuser."});
+               .detail = fmt::format("{}", fmt::join(problems, " ")),
+               .hint = "The drill connects as the user and to the database of conninfo, else as "
+                       "postgres, to postgres or template1: let conninfo name a superuser, and a "
+                       "database that lets him in (user=..., dbname=...)."});
+}
+
+void Drill::note_first_write() {
+  report_.recovered = true;
+  report_.recovery_time = since(struck_);
+  report_.write_time =
+      std::max(Microseconds{}, report_.recovery_time - report_.plan_time - report_.lay_time -
+                                   report_.replay_time - report_.promote_time);
+  reporter_.note(fmt::format("the recovered server took its first write {} after the disaster",
+                             to_human(report_.recovery_time)));
 }
 
 void Drill::compare() {
@@ -293,10 +329,9 @@ void Drill::check() {
   report_.checks.push_back(checks.tables());
   report_.checks.push_back(checks.dump());
   if (options_.with_statements) {
-    std::string database =
-        options_.conninfo.empty() ? "" : cluster::conninfo_value(options_.conninfo, "dbname");
-    if (database.empty()) database = "postgres";
-    report_.checks.push_back(checks.sql(options_.statements, database));
+    const std::string database = conninfo_value("dbname");
+    report_.checks.push_back(
+        checks.sql(options_.statements, database.empty() ? server_.database : database));
   }
 }
 
@@ -314,7 +349,7 @@ void Drill::start_again() {
   server.leave_running();
   place_->keep();
   result_.kept_directory = place_->data();
-  result_.connect = cluster::conninfo_with(server_.base_conninfo, "dbname", "postgres");
+  result_.connect = cluster::conninfo_with(server_.base_conninfo, "dbname", server_.database);
 }
 
 DrillResult Drill::run() {

@@ -114,10 +114,12 @@ void judge(repo::DrillReport& report) {
       missed.push_back(fmt::format("Commits of {} would be lost, and {} was allowed.",
                                    to_human(*report.loss_time), allowed));
   }
-  for (const repo::DrillCheck& check : report.checks)
-    if (check.state == "failed")
-      missed.push_back(fmt::format("The check \"{}\" failed: {}.", check.name,
-                                   check.failures.empty() ? "" : check.failures.front()));
+  for (const repo::DrillCheck& check : report.checks) {
+    if (check.state != "failed") continue;
+    std::string why = check.failures.empty() ? "" : check.failures.front();
+    if (!why.ends_with('.')) why += '.';
+    missed.push_back(fmt::format("The check \"{}\" failed: {}", check.name, why));
+  }
   report.passed = missed.empty();
 }
 

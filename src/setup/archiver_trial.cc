@@ -8,13 +8,13 @@
 #include "base/task_group.h"
 #include "base/time.h"
 #include "cluster/server_process.h"
+#include "setup/push_status.h"
 
 namespace holdfast::setup {
 namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::string_view kPush = " wal push ";
 constexpr std::chrono::seconds kPatience{60};
 constexpr milliseconds kRound{100};
 constexpr size_t kMaxOutputBytes = size_t{4} << 20;

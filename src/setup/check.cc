@@ -29,6 +29,7 @@
 #include "setup/archiver_trial.h"
 #include "setup/configured_directory.h"
 #include "setup/continuity.h"
+#include "setup/push_status.h"
 #include "setup/server_settings.h"
 #include "store/open_store.h"
 
@@ -48,6 +49,7 @@ constexpr std::chrono::seconds kPatienceWithAccess{5};
 
 constexpr std::string_view kConfigure =
     "Run \"holdfast init --configure-server\", then restart the server.";
+constexpr const char* kTries = "\"holdfast check\" tries it and finds the cause.";
 constexpr std::string_view kRestart = "Restart the server; it takes effect then.";
 
 CheckItem failed(std::string name, Error::Parts parts) {
@@ -121,6 +123,7 @@ class Check {
   void look_at_archive_mode();
   void look_at_archive_library();
   void look_at_archive_command();
+  void judge_hidden_status(const PushStatus& status, const std::string& set_it);
   void judge_own_command(const SettingState& command);
   void try_archive_command();
   void judge_info(const TrialAnswer& answer);
@@ -421,6 +424,9 @@ void Check::look_at_archive_command() {
                 .detail = fmt::format("In force is \"{}\"; configured is \"{}\".", command.running,
                                       command.next()),
                 .hint = "Run SELECT pg_reload_conf(), or take the change back."});
+  if (const PushStatus status = push_status(command.running);
+      status.heard != PushStatus::Heard::kYes)
+    return judge_hidden_status(status, set_it);
   if (is_ours()) return judge_own_command(command);
   // A script of the user's may well call Holdfast: the proof decides.
   add({.name = "archive_command",
@@ -432,6 +438,22 @@ void Check::look_at_archive_command() {
                    : fmt::format("If it does not call \"holdfast wal push\", {}. To keep both "
                                  "archives, let one command do both.",
                                  set_it)});
+}
+
+// Archiving may well work now; the segment that cannot be stored is the one that is lost.
+void Check::judge_hidden_status(const PushStatus& status, const std::string& set_it) {
+  const SettingState& command = settings_.archive_command;
+  const bool is_certain = status.heard == PushStatus::Heard::kNo;
+  add({.name = "archive_command",
+       .outcome = is_certain ? CheckOutcome::kFailed : CheckOutcome::kWarning,
+       .message = fmt::format("archive_command {} the exit status of \"wal push\"",
+                              is_certain ? "hides" : "may hide"),
+       .detail =
+           fmt::format("It is \"{}\". The server hears the exit status of what follows, \"{}\": "
+                       "at 0 it counts a segment as archived and removes it, stored or not.",
+                       command.running, status.hidden_by),
+       .hint = command.on_command_line ? command_line_hint("archive_command", own_command())
+                                       : fmt::format("Leave out what follows: {}.", set_it)});
 }
 
 // One that names no repository's id fills whatever repository is made where its own is not mounted.
@@ -555,24 +577,26 @@ void Check::look_at_archiver() {
                             : std::string());
   add_figure("waiting", static_cast<double>(backlog.files), "");
   if (status.is_failing())
-    return add(
-        {.name = "archiver",
-         .outcome = options_.read_only ? CheckOutcome::kFailed : CheckOutcome::kWarning,
-         .message = fmt::format("{}; the last attempt failed", waiting),
-         .detail =
-             fmt::format("It was to archive \"{}\" at {}.", status.last_failed_wal.value_or("?"),
-                         to_local(*status.last_failed_time)),
-         .hint = options_.read_only ? "\"holdfast check\" tries it and finds the cause." : ""});
+    return add({.name = "archiver",
+                .outcome = options_.read_only ? CheckOutcome::kFailed : CheckOutcome::kWarning,
+                .message = fmt::format("{}; the last attempt failed", waiting),
+                .detail = fmt::format("It was to archive \"{}\" at {}.",
+                                      status.last_failed_wal.value_or("?"),
+                                      to_local(*status.last_failed_time)),
+                .hint = options_.read_only ? kTries : ""});
   bool is_gone =
       facts_->major >= kArchiverInActivityMajor && !facts_->in_recovery &&
       connection_->query_value(
           "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver'") == "0";
   if (is_gone)
     return add({.name = "archiver",
-                .outcome = CheckOutcome::kWarning,
+                .outcome = options_.read_only && backlog.files > 0 ? CheckOutcome::kFailed
+                                                                   : CheckOutcome::kWarning,
                 .message = fmt::format("{}; the archiver does not run just now", waiting),
-                .detail = "It ends when archive_command ends with a status above 125 or by a "
-                          "signal, and the server starts it again after some seconds."});
+                .detail = "It ends when archive_command ends with a status above 125, as of a "
+                          "program that is missing, or by a signal, and the server starts it again "
+                          "after some seconds.",
+                .hint = options_.read_only ? kTries : ""});
   add({.name = "archiver",
        .outcome = backlog.files > kFewFiles ? CheckOutcome::kWarning : CheckOutcome::kOk,
        .message = waiting});

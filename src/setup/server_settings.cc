@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "setup/push_status.h"
 
 namespace holdfast::setup {
 namespace {
@@ -81,7 +82,7 @@ bool is_our_archive_command(std::string_view command) {
   size_t end = command.find_first_of(" \t'\"", start);
   if (end == std::string_view::npos) return false;
   if (base_name(command.substr(start, end - start)) != "holdfast") return false;
-  return command.substr(end).find(" wal push ") != std::string_view::npos;
+  return command.substr(end).find(kPush) != std::string_view::npos;
 }
 
 WantedCommand wanted_command(const InitOptions& options, const std::optional<Bytes16>& id) {

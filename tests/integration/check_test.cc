@@ -274,6 +274,15 @@ TEST(CheckReadOnly, WritesNothingAndAlarmsByWhatIsSeen) {
   const Found lag = scene.check({"--read-only", "--max-archive-lag", "1us"});
   EXPECT_EQ(lag.cause(), "archive lag") << scene.said();
 
+  // Of a program that is not there the server counts no failure.
+  scene.set("archive_command", "/nowhere/holdfast wal push %p");
+  scene.server().sql("SELECT pg_stat_reset_shared('archiver')");
+  EXPECT_TRUE(comes_true([&] {
+    return scene.server().value(
+               "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'archiver'") == "0";
+  }));
+  EXPECT_EQ(scene.check({"--read-only"}).cause(), "archiver") << scene.said();
+
   // What tells nothing is UNKNOWN.
   const Captured unknown = scene.run({"check", "--nagios", "--max-backup-age", "soon"});
   EXPECT_EQ(unknown.status.code, 3) << describe(unknown);
@@ -380,6 +389,16 @@ TEST(CheckCommand, OfAnotherToolIsJudgedByWhatComesOfIt) {
   const Found script = scene.check();
   EXPECT_EQ(script.status, 0) << scene.said();
   EXPECT_EQ(script.item("archive_command").outcome, "warning");
+
+  // One that hides a push's failure is not blessed because a push has just succeeded.
+  scene.set("archive_command", own + " || true");
+  scene.expect_cause("archive_command", "archive_command hides the exit status of \"wal push\"",
+                     "what follows, \"|| true\": at 0 it counts a segment as archived",
+                     "Leave out what follows: run ALTER SYSTEM SET archive_command = ");
+  EXPECT_EQ(scene.run({"check", "--read-only"}).status.code, 1);
+  scene.set("archive_command", "nice " + own + "; logger done");
+  EXPECT_EQ(scene.check().item("archive_command").message,
+            "archive_command may hide the exit status of \"wal push\"");
 
   // Success is not enough: the segment has to be in this repository.
   scene.set("archive_command", "true");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <memory>
 
@@ -14,6 +15,7 @@
 #include "base/time.h"
 #include "cluster/running_server.h"
 #include "cluster/server_process.h"
+#include "pg/page.h"
 #include "repo/drill_report.h"
 #include "repo/layout.h"
 #include "repo/repository.h"
@@ -277,6 +279,88 @@ TEST(DrillChecks, FindADamagedPage) {
   const Json report = scene.report({"--backup", "latest"}, 6);
   EXPECT_EQ(check_of(report, "pages").at("failure_count").as_u64(), 1U) << report.dump();
   EXPECT_EQ(state_of(report, "dump"), "failed");
+}
+
+// What watches over production's sessions (triggers, libraries, settings, closed databases), and a
+// file as a full disk leaves it, is no damage of a copy.
+class DrillOfAGuardedCluster : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Majors, DrillOfAGuardedCluster, testing::Values(15, 17),
+                         [](const testing::TestParamInfo<int>& tested) {
+                           return std::to_string(tested.param);
+                         });
+
+TEST_P(DrillOfAGuardedCluster, IsNotHinderedByWhatGuardsIt) {
+  const bool event_triggers_can_be_off = GetParam() >= 17;
+  DrillScene scene(GetParam());
+  const std::string file = join_path(scene.server().data_directory(),
+                                     scene.server().value("SELECT pg_relation_filepath('orders')"));
+  scene.server().sql("CHECKPOINT");
+  write_all(open_file(file, O_WRONLY | O_APPEND), Bytes(pg::kPageBytes / 2), file);
+  scene.must({"backup"});
+  scene.server().sql("CREATE DATABASE guarded");
+  for (const char* database : {"postgres", "guarded"}) {
+    scene.server().sql(
+        "CREATE FUNCTION deny() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+        "current_setting('data_directory') LIKE '%/holdfast-drill-%' THEN RAISE 'only in the "
+        "change window'; END IF; END $$",
+        database);
+    scene.server().sql("CREATE EVENT TRIGGER ddl ON ddl_command_start EXECUTE FUNCTION deny()",
+                       database);
+    if (event_triggers_can_be_off) {
+      scene.server().sql("CREATE EVENT TRIGGER login ON login EXECUTE FUNCTION deny()", database);
+      scene.server().sql("ALTER EVENT TRIGGER login ENABLE ALWAYS", database);
+    }
+  }
+  scene.server().sql("ALTER EVENT TRIGGER ddl ENABLE ALWAYS", "guarded");
+  cluster::Connection connection = scene.server().connect();
+  for (const char* statement :
+       {"CREATE ROLE limited", "ALTER ROLE postgres SET role = limited",
+        "ALTER DATABASE postgres SET default_transaction_read_only = on",
+        "ALTER DATABASE postgres SET session_preload_libraries = 'not_on_this_host'",
+        "ALTER DATABASE template1 ALLOW_CONNECTIONS false"})
+    connection.query(statement);
+  scene.archive_current_segment(std::move(connection));
+
+  const Json report = scene.report({}, 0);
+  EXPECT_EQ(check_of(report, "databases").at("count").as_u64(), 2U) << report.dump();
+  for (const char* name : {"indexes", "tables"}) {
+    const Json check = check_of(report, name);
+    EXPECT_EQ(check.at("state").as_string(), "passed") << report.dump();
+    EXPECT_EQ(check.at("note").as_string(),
+              event_triggers_can_be_off
+                  ? ""
+                  : "Not in database \"guarded\", where amcheck cannot be made: only in the change "
+                    "window: The server answered with SQLSTATE P0001.");
+  }
+  EXPECT_NE(check_of(report, "pages")
+                .at("note")
+                .as_string()
+                .find("has 4096 bytes behind the last whole page"),
+            std::string::npos)
+      << report.dump();
+}
+
+TEST(DrillOfAClosedCluster, SaysAsWhomAndWhereItCouldNotBegin) {
+  DrillScene scene;
+  scene.server().sql("CREATE DATABASE app");
+  cluster::Connection connection = scene.server().connect("app");
+  connection.query(
+      "UPDATE pg_database SET datallowconn = false WHERE datname IN ('postgres', 'template1')");
+  scene.archive_current_segment(std::move(connection));
+  const Captured refused = scene.drill();
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  for (const char* database : {"postgres", "template1"})
+    EXPECT_NE(refused.err.find(fmt::format(
+                  "As \"postgres\" in database \"{0}\": could not connect to the PostgreSQL "
+                  "server",
+                  database)),
+              std::string::npos)
+        << refused.err;
+  EXPECT_NE(refused.err.find("database \"template1\" is not currently accepting connections"),
+            std::string::npos)
+      << refused.err;
+  const Captured ran = scene.drill({"--conninfo", scene.server().conninfo("app")});
+  EXPECT_TRUE(ran.status.ok()) << describe(ran);
 }
 
 TEST(DrillChecks, FailWhenThereIsNothingToCompare) {
