@@ -43,6 +43,14 @@ bool is_bad(pg::PageVerdict verdict) {
   return verdict == pg::PageVerdict::kBadChecksum || verdict == pg::PageVerdict::kBadHeader;
 }
 
+std::string directory_of_database(const std::string& oid, const std::string& tablespace,
+                                  int major) {
+  constexpr const char* kDefaultTablespace = "1663";
+  if (tablespace == kDefaultTablespace) return fmt::format("base/{}", oid);
+  return fmt::format("pg_tblspc/{}/{}/{}", tablespace, pg::tablespace_version_directory(major),
+                     oid);
+}
+
 std::string first_line(std::string_view text) {
   const size_t end = text.find('\n');
   return std::string(text.substr(0, end)) + (end == std::string_view::npos ? "" : " …");
@@ -99,12 +107,20 @@ repo::DrillCheck Checks::databases() {
     const std::optional<Error> unlisted = error_of([&] {
       cluster::Connection connection = server_.connect(server_.database, stop_);
       for (const cluster::Row& row : connection.query(
-               "SELECT datname, datallowconn AND datconnlimit <> -2 FROM pg_catalog.pg_database "
-               "ORDER BY datname")) {
-        if (row[1] == "t")
+               "SELECT datname, datallowconn AND datconnlimit <> -2, oid, dattablespace FROM "
+               "pg_catalog.pg_database ORDER BY datname")) {
+        // Where nobody can connect it may have been half dropped.
+        const std::string directory = directory_of_database(
+            row[2].value_or(""), row[3].value_or(""), server_.installation.major);
+        if (row[1] == "t") {
           names.push_back(row[0].value_or(""));
-        else if (row[0] != "template0")
+        } else if (!lstat_if_exists(join_path(server_.data_directory, directory))) {
+          ++check.count;
+          add_failure(check, fmt::format("{}: its files are gone, there is no \"{}\"",
+                                         row[0].value_or(""), directory));
+        } else if (row[0] != "template0") {
           left_out += fmt::format("{}\"{}\"", left_out.empty() ? "" : ", ", row[0].value_or(""));
+        }
       }
     });
     if (unlisted) {

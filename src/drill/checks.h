@@ -44,7 +44,8 @@ class Checks {
  public:
   Checks(CheckedServer server, const Clock& clock, Reporter& reporter, std::stop_token stop);
 
-  // Every database that lets anybody in: connects, and its catalogue can be read. First.
+  // Every database that lets anybody in: connects, and its catalogue can be read; of the others the
+  // files are there. First.
   repo::DrillCheck databases();
   // bt_index_check of every B-tree index; verify_heapam of every table, 14 and later.
   repo::DrillCheck indexes();

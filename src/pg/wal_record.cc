@@ -5,6 +5,8 @@
 #include <fmt/core.h>
 
 #include "pg/page.h"
+#include "pg/page_image.h"
+#include "pg/removal_record.h"
 
 namespace holdfast::pg {
 
@@ -23,11 +25,6 @@ constexpr uint8_t kHasImage = 0x10;
 constexpr uint8_t kHasData = 0x20;
 constexpr uint8_t kSameRelation = 0x80;
 constexpr size_t kLocatorBytes = 12;
-
-// Image info. 15 gave "apply" the bit that was "compressed" and moved that on.
-constexpr uint8_t kImageHasHole = 0x01;
-constexpr uint8_t kImageCompressedUntil14 = 0x02;
-constexpr uint8_t kImageCompressedFrom15 = 0x04 | 0x08 | 0x10;
 
 // Reads fields front to back; past the end it yields zeros and remembers that.
 class Cursor {
@@ -90,6 +87,7 @@ class BodyWalk {
     }
     if (bytes_left() != payload_bytes_) return {.problem = "its length is not that of its parts"};
     body_.main_data_offset = total_bytes_ - body_.main_data_bytes;
+    body_.first_block_offset = total_bytes_ - payload_bytes_;
     return body_;
   }
 
@@ -127,11 +125,17 @@ class BodyWalk {
     if (((fork_flags & kHasData) != 0) != (data_bytes > 0))
       return "a block reference contradicts its data length";
     payload_bytes_ += data_bytes;
+    const bool is_first = body_.block_count == 1;
+    if (is_first) body_.first_block.data_bytes = data_bytes;
     if ((fork_flags & kHasImage) != 0) {
       if (std::string_view problem = take_image(); !problem.empty()) return problem;
     }
     if ((fork_flags & kSameRelation) == 0) {
-      cursor_.take_bytes(kLocatorBytes);
+      const ByteView locator = cursor_.take_bytes(kLocatorBytes);
+      if (is_first && !locator.empty()) {
+        body_.first_block.tablespace = load_le<uint32_t>(locator.data());
+        body_.first_block.database = load_le<uint32_t>(locator.data() + 4);
+      }
       has_relation_ = true;
     } else if (!has_relation_) {
       return "a block reference repeats a relation that was not named";
@@ -160,6 +164,12 @@ class BodyWalk {
       return "a page image has a hole that it does not announce";
     if (image_bytes > kPageBytes || ((has_hole || is_compressed) && image_bytes == kPageBytes)) {
       return "a page image is too long";
+    }
+    if (body_.block_count == 1) {
+      body_.first_block.image_bytes = image_bytes;
+      body_.first_block.hole_offset = hole_offset;
+      body_.first_block.hole_bytes = hole_bytes;
+      body_.first_block.image_info = info;
     }
     return {};
   }
@@ -340,7 +350,8 @@ WalRecordBody walk_wal_record(ByteView record, size_t total_bytes, int major) {
 bool may_be_wal_event(const WalRecordHeader& header) {
   // Every kind that is decoded, and of the others as many as one line tells.
   if (header.resource_manager == kRmXlog) return (header.info & kWalInfoOpcode) < 0xA0;
-  return header.resource_manager == kRmTransaction || header.resource_manager == kRmTablespace;
+  return header.resource_manager == kRmTransaction || header.resource_manager == kRmTablespace ||
+         header.resource_manager == kRmDatabase || is_in_place_update(header);
 }
 
 std::optional<WalEvent> decode_wal_event(const WalRecord& record) {
@@ -374,7 +385,10 @@ std::optional<WalEvent> decode_wal_event(const WalRecord& record) {
       }
     case kRmTablespace:
       return record.opcode() == 0x00 ? std::optional(decode_tablespace_create(record))
-                                     : std::nullopt;
+                                     : decode_removal(record);
+    case kRmDatabase:
+    case kRmHeap:
+      return decode_removal(record);
     default:
       return std::nullopt;
   }

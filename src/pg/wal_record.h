@@ -7,7 +7,7 @@
 //
 // Main data is the last payload.
 // The CRC covers the bytes behind the header first and then the header up to the CRC. wal_reader.h
-// finds records in segments. Block references are walked over, not decoded.
+// finds records in segments. Of the block references only the first is decoded.
 //
 // Facts: xlogrecord.h, xlogreader.c (DecodeXLogRecord), xact.h, xactdesc.c (ParseCommitRecord),
 // pg_control.h, xlog_internal.h, tablespace.h, PostgreSQL 13 to 19.
@@ -33,7 +33,9 @@ inline constexpr uint32_t kMaxWalRecordBytes = uint32_t{1} << 30;
 // Resource managers that are looked into, or that a rule depends on.
 inline constexpr uint8_t kRmXlog = 0;
 inline constexpr uint8_t kRmTransaction = 1;
+inline constexpr uint8_t kRmDatabase = 4;
 inline constexpr uint8_t kRmTablespace = 5;
+inline constexpr uint8_t kRmHeap = 10;
 inline constexpr uint8_t kRmLogicalMessage = 21;  // the last built-in one
 inline constexpr uint8_t kRmFirstCustom = 128;    // extensions' own, 15+
 
@@ -69,11 +71,24 @@ struct WalRecord {
   bool is_switch() const { return header.resource_manager == kRmXlog && opcode() == 0x40; }
 };
 
+// A block reference, and how much the record holds of the block: a whole page, data, or both.
+struct WalBlock {
+  uint32_t tablespace = 0;
+  uint32_t database = 0;
+  size_t image_bytes = 0;
+  uint16_t hole_offset = 0;  // in the page; the image has it not
+  size_t hole_bytes = 0;
+  uint8_t image_info = 0;  // page_image.h
+  size_t data_bytes = 0;
+};
+
 // What a record's fragment headers say. `problem` is empty when they are sound.
 struct WalRecordBody {
   size_t main_data_offset = 0;  // from the record's start
   size_t main_data_bytes = 0;
   int block_count = 0;
+  WalBlock first_block = {};
+  size_t first_block_offset = 0;  // of its image and data, in this order, from the record's start
   std::optional<uint32_t> top_level_xid = {};  // 14+, wal_level = logical
   std::string_view problem = {};
 };
@@ -137,6 +152,21 @@ struct TablespaceCreate {
   std::string path;
   bool operator==(const TablespaceCreate&) const = default;
 };
+// What takes something away when it is replayed, whatever becomes of its transaction.
+struct Removal {
+  enum class What : uint8_t {
+    kMark,        // DROP DATABASE begins: nobody can connect to the database any more
+    kDatabase,    // its files go
+    kTablespace,  // its directory and the link to it
+  };
+  Lsn lsn;
+  Lsn end_lsn;
+  What what = What::kMark;
+  uint32_t oid = 0;       // of the database or tablespace
+  uint32_t xid = 0;       // 0: a mark may be made before the transaction has one
+  std::string name = {};  // kMark: of the database
+  bool operator==(const Removal&) const = default;
+};
 struct EndOfRecovery {
   Lsn lsn;
   Lsn end_lsn;
@@ -154,7 +184,7 @@ struct MalformedRecord {
 };
 
 using WalEvent = std::variant<TransactionEnd, RestorePoint, Checkpoint, BackupEnd, ParameterChange,
-                              TablespaceCreate, EndOfRecovery, MalformedRecord>;
+                              TablespaceCreate, Removal, EndOfRecovery, MalformedRecord>;
 
 // nullopt for every other kind of record. Never throws.
 std::optional<WalEvent> decode_wal_event(const WalRecord& record);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "pg/transaction_id.h"
 #include "pg/version.h"
+#include "recovery/removals.h"
 #include "recovery/sources.h"
 #include "repo/needed_wal.h"
 #include "repo/wal_conflict.h"
@@ -88,6 +89,7 @@ class Planner {
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   void find_next_timeline(Plan& plan) const;
+  Plan without_half_removals(Plan plan) const;
   struct LastTimes {
     Time last, latest;
     bool prove(Time time) const { return last >= time || (latest >= time && !go_back()); }
@@ -522,6 +524,8 @@ void Planner::take(Plan& plan, const Way& way, const Reach& reach) const {
   plan.end_lsn = reach.end_lsn;
   plan.last_commit = reach.last_commit;
   plan.tablespaces_created = reach.tablespaces;
+  plan.half_removals =
+      find_half_removals(Survey(archive_, *way.path), reach, plan.target, archive_.segment_size());
   plan.floors = way.backup.floors;
   raise(plan.floors, reach.floors);
 }
@@ -1412,6 +1416,38 @@ Plan Planner::make() {
   refuse_abandoned(plan);
   find_next_timeline(plan);
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
+  return without_half_removals(std::move(plan));
+}
+
+// A server stops for a time, and for a transaction, at the end of one alone. Where that is too late
+// for what is taken away before its transaction ends, the place before is planned.
+Plan Planner::without_half_removals(Plan plan) const {
+  const auto works = [&](const Target& target) {
+    return can_be_planned(repository_, lineage_, target, ask_server_);
+  };
+  Target before = nearest(TargetKind::kLsn);
+  before.exclusive = true;
+  for (const HalfRemoval& half : plan.half_removals) {
+    const std::optional<pg::Lsn> place = place_before(half);
+    if (!place || plan.target.kind == TargetKind::kLatest ||
+        plan.target.kind == TargetKind::kImmediate)
+      continue;
+    before.lsn = *place;
+    if (!works(before)) continue;
+    Plan earlier = Planner(repository_, lineage_, before, ask_server_, purpose_).make();
+    std::erase_if(plan.notes, [&](const std::string& note) {
+      return std::ranges::find(earlier.notes, note) != earlier.notes.end();
+    });
+    plan.notes.push_back(stops_before(half, *place));
+    earlier.notes.insert(earlier.notes.begin(), plan.notes.begin(), plan.notes.end());
+    earlier.warnings.insert(earlier.warnings.begin(), plan.warnings.begin(), plan.warnings.end());
+    return earlier;
+  }
+  for (const HalfRemoval& half : plan.half_removals) {
+    before.lsn = half.marked ? *half.marked : *half.gone;
+    plan.warnings.push_back(warning_of(half, works(before) ? command_for(before) : std::string(),
+                                       command_for(target_)));
+  }
   return plan;
 }
 

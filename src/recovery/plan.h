@@ -23,6 +23,10 @@
 // the last record there: the server would look for a later transaction behind it. A restore point
 // whose name was used again is carried out as the LSN of the newest one.
 //
+// A target just behind which the transaction of a DROP DATABASE or DROP TABLESPACE ends, which has
+// taken the files away already, is carried out as the LSN before it did, if no other transaction
+// committed in between; else it is kept, and a warning names that LSN.
+//
 // Behind the archived WAL there is nothing only as far as nothing proves otherwise (wal_path.h).
 // To the end, and to a time, the newest timeline is followed only while no other has later commits.
 //
@@ -65,6 +69,19 @@ struct AbandonedBranch {
   std::optional<Time> last_commit_meant;  // to a time: the last up to there
 };
 
+// A database or a tablespace that recovery would leave in the catalogue and take away: it stops
+// between what does the one and what does the other (pg/removal_record.h).
+struct HalfRemoval {
+  bool is_tablespace = false;
+  uint32_t oid = 0;
+  std::string name = {};               // of a database; empty: not known
+  std::optional<pg::Lsn> marked = {};  // from there on nobody can connect to it
+  std::optional<pg::Lsn> gone = {};    // from there on its files are
+  // Transactions that are kept committed behind it.
+  bool is_marked_before_commits = false;
+  bool is_gone_before_commits = false;
+};
+
 struct Plan {
   repo::Backup backup;
   std::string why_this_backup;  // a sentence
@@ -88,6 +105,7 @@ struct Plan {
   // say that the id is free, and the server ends.
   pg::TimelineId next_timeline;
   std::optional<pg::TimelineId> lost_history_of;
+  std::vector<HalfRemoval> half_removals;  // oldest first
   std::vector<AbandonedBranch> abandoned;  // with commits later than this path's fork from them
   std::vector<std::string> notes;          // for the operator
   std::vector<std::string> warnings;       // the same, of what may not be what was meant

@@ -156,6 +156,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   Reach reach;
   reach.hole = path_.first_hole(first);
   std::optional<repo::WalSegmentInfo> before;
+  std::optional<uint64_t> removals_unknown_from;
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
     repo::WalSegmentInfo here = info(*segment);
     if (const std::optional<Reach::Break::Kind> kind = break_between(before, here)) {
@@ -171,6 +172,12 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     reach.last_segment = number;
     if (here.parameter_floors) raise(reach.floors, *here.parameter_floors);
     std::ranges::copy(here.creates_tablespaces, std::back_inserter(reach.tablespaces));
+    if (here.knows_removals) {
+      std::ranges::copy(here.removals, std::back_inserter(reach.removals));
+      removals_unknown_from.reset();
+    } else if (!removals_unknown_from) {
+      removals_unknown_from = number;
+    }
     const bool found = stops_here(here, reach);
     if (here.minimal_from.is_valid()) {
       (found ? reach.minimal : reach.broken) =
@@ -183,7 +190,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     if (found) {
       reach.found = true;
       reach.hole.reset();
-      return reach;
+      break;
     }
     take_times(here, reach);
     if (here.last_record_end.is_valid()) {
@@ -198,16 +205,78 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     if (repo::is_unread(here)) reach.end_lsn = here.readable_end;
     before = std::move(here);
   }
+  if (removals_unknown_from) learn_removals(reach, *removals_unknown_from);
   return reach;
 }
 
+// What a transaction takes away, it takes right before its end.
+void Survey::learn_removals(Reach& reach, uint64_t unknown_from) const {
+  const uint64_t from = std::max(unknown_from + 1, reach.last_segment) - 1;
+  for (repo::WalRemoval& removal : repo::removals_of(read_events(from, reach.last_segment))) {
+    removal.ended = false;  // the target may lie before that
+    reach.removals.push_back(std::move(removal));
+  }
+}
+
+bool Survey::has_such_end(pg::Lsn from, pg::Lsn before,
+                          const std::function<bool(const repo::WalCommits&)>& may_hold,
+                          const std::function<bool(const pg::TransactionEnd&)>& is_it) const {
+  std::optional<repo::WalSegmentInfo> earlier;
+  for (uint64_t number = pg::segment_of(from, archive_.segment_size());; ++number) {
+    std::optional<repo::WalSegmentInfo> here = info_at(number);
+    if (!here || here->start_lsn >= before) return false;
+    if (earlier) count_moment_between(*earlier, *here, number);
+    if (here->commits.count > 0 && may_hold(here->commits))
+      for (const pg::WalEvent& event : read_events_of(*here, number))
+        if (const auto* end = std::get_if<pg::TransactionEnd>(&event);
+            end != nullptr && end->lsn > from && end->lsn < before && is_it(*end))
+          return true;
+    earlier = std::move(here);
+  }
+}
+
+bool Survey::has_end(uint32_t xid, pg::Lsn from, pg::Lsn before) const {
+  return has_such_end(
+      from, before,
+      [&](const repo::WalCommits& all) { return xid >= all.lowest_xid && xid <= all.highest_xid; },
+      [&](const pg::TransactionEnd& end) { return end.xid == xid; });
+}
+
+bool Survey::has_commit(pg::Lsn from, pg::Lsn before) const {
+  return has_such_end(
+      from, before, [](const repo::WalCommits&) { return true; },
+      [](const pg::TransactionEnd& end) { return end.committed; });
+}
+
+std::optional<pg::Lsn> Survey::first_record_from(pg::Lsn lsn) const {
+  std::optional<pg::Lsn> first;
+  pg::WalReader reader(archive_.segment_size());
+  uint64_t number = pg::segment_of(lsn, archive_.segment_size());
+  for (; std::optional<PathSegment> segment = path_.at(number); ++number) {
+    pg::WalSegmentFeed feed(reader, segment->name, bytes_of(*segment),
+                            [&](const pg::WalRecord& record) {
+                              if (!first && record.lsn >= lsn) first = record.lsn;
+                            });
+    read(*segment, [&](ByteView piece) { feed.take(piece); });
+    feed.finish();
+    if (first) break;
+  }
+  return first;
+}
+
 pg::WalSegmentScan Survey::scan(const PathSegment& segment, pg::WalReader& reader) const {
-  const uint64_t bytes = digest_of(segment) ? info(segment).bytes : archive_.segment_size().bytes();
-  pg::WalSegmentScanner scanner(reader, segment.name, bytes);
-  if (!archive_.read_segment(
-          file_name(segment), [&](ByteView piece) { scanner.take(piece); }, digest_of(segment)))
-    info(segment);  // throws
+  pg::WalSegmentScanner scanner(reader, segment.name, bytes_of(segment));
+  read(segment, [&](ByteView piece) { scanner.take(piece); });
   return scanner.finish();
+}
+
+uint64_t Survey::bytes_of(const PathSegment& segment) const {
+  return digest_of(segment) ? info(segment).bytes : archive_.segment_size().bytes();
+}
+
+void Survey::read(const PathSegment& segment, const std::function<void(ByteView)>& take) const {
+  if (!archive_.read_segment(file_name(segment), take, digest_of(segment)))
+    info(segment);  // throws
 }
 
 std::vector<pg::WalEvent> Survey::read_events(uint64_t first, uint64_t last) const {

@@ -60,6 +60,9 @@ struct Reach {
   uint64_t segments = 0;
   repo::ParameterFloors floors;
   std::vector<repo::WalTablespace> tablespaces;
+  // Of all segments that were walked, wherever the target lies in the last; of those of an older
+  // program, which does not tell, only where they are the last ones.
+  std::vector<repo::WalRemoval> removals;
 };
 
 class Survey {
@@ -110,6 +113,12 @@ class Survey {
   std::vector<repo::WalRestorePoint> find_restore_points(const std::string& name, uint64_t first,
                                                          uint64_t last);
 
+  // Whether a transaction ended, and whether one committed, at a place in (from, before).
+  bool has_end(uint32_t xid, pg::Lsn from, pg::Lsn before) const;
+  bool has_commit(pg::Lsn from, pg::Lsn before) const;
+  // The first record that starts at or behind `lsn` and is complete.
+  std::optional<pg::Lsn> first_record_from(pg::Lsn lsn) const;
+
   // Segments in [first, last] in which wal_level was set to minimal, and where. One small read for
   // each that is there; of those that an older program archived, and in which parameters changed,
   // the content too. What cannot be read is passed over.
@@ -143,6 +152,13 @@ class Survey {
   // Why `here` is not reached from the segment before it; nullopt: it is.
   std::optional<Reach::Break::Kind> break_between(const std::optional<repo::WalSegmentInfo>& before,
                                                   const repo::WalSegmentInfo& here) const;
+  // Reads them from the last two segments that were walked, from `unknown_from` on.
+  void learn_removals(Reach& reach, uint64_t unknown_from) const;
+  // Whether `is_it` says yes to any transaction's end in (from, before). Reads segments whose
+  // commits `may_hold` it.
+  bool has_such_end(pg::Lsn from, pg::Lsn before,
+                    const std::function<bool(const repo::WalCommits&)>& may_hold,
+                    const std::function<bool(const pg::TransactionEnd&)>& is_it) const;
   using StopsHere = std::function<bool(const repo::WalSegmentInfo& info, Reach& reach)>;
   Reach walk(uint64_t first, const StopsHere& stops_here);
   // The moments of [first, last] in order, those that run over a segment's end included.
@@ -155,6 +171,8 @@ class Survey {
                                               const repo::WalSegmentInfo& here);
   // What its records name; alone, or as the continuation of what `reader` was fed.
   pg::WalSegmentScan scan(const PathSegment& segment, pg::WalReader& reader) const;
+  uint64_t bytes_of(const PathSegment& segment) const;
+  void read(const PathSegment& segment, const std::function<void(ByteView)>& take) const;
   const repo::WalArchive& archive_;
   const WalPath& path_;
 };

@@ -60,6 +60,47 @@ Bytes shared_bytes_member(const Json& object, std::string_view key) {
   return *std::move(bytes);
 }
 
+constexpr std::pair<pg::Removal::What, const char*> kRemovals[] = {
+    {pg::Removal::What::kMark, "mark"},
+    {pg::Removal::What::kDatabase, "database"},
+    {pg::Removal::What::kTablespace, "tablespace"}};
+
+const char* name_of(pg::Removal::What what) {
+  for (const auto& [kind, name] : kRemovals)
+    if (kind == what) return name;
+  HF_CHECK(false);
+}
+
+Json removals_json(const std::vector<WalRemoval>& removals) {
+  Json json = Json::array();
+  for (const WalRemoval& removal : removals)
+    json.push(Json::object()
+                  .set("what", name_of(removal.what))
+                  .set("oid", removal.oid)
+                  .set("name", removal.name)
+                  .set("xid", removal.xid)
+                  .set("lsn", lsn_json(removal.lsn))
+                  .set("ended", removal.ended));
+  return json;
+}
+
+std::vector<WalRemoval> removals_from(const Json& json) {
+  std::vector<WalRemoval> removals;
+  for (const Json& one : json.items()) {
+    const std::string& what = one.at("what").as_string();
+    const auto* const known =
+        std::ranges::find_if(kRemovals, [&](const auto& kind) { return what == kind.second; });
+    if (known == std::end(kRemovals)) throw_member("what", fmt::format("It is \"{}\".", what));
+    removals.push_back({.what = known->first,
+                        .oid = number_member<uint32_t>(one, "oid"),
+                        .name = one.at("name").as_string(),
+                        .xid = number_member<uint32_t>(one, "xid"),
+                        .lsn = lsn_or_none(one, "lsn"),
+                        .ended = one.at("ended").as_bool()});
+  }
+  return removals;
+}
+
 // --- what the records of a segment say
 
 void add(WalCommits& commits, const pg::TransactionEnd& end) {
@@ -100,6 +141,21 @@ void add(WalSegmentInfo& info, const pg::WalEvent& event) {
 }
 
 }  // namespace
+
+std::vector<WalRemoval> removals_of(std::span<const pg::WalEvent> events) {
+  std::vector<WalRemoval> removals;
+  for (const pg::WalEvent& event : events) {
+    if (const auto* removal = std::get_if<pg::Removal>(&event))
+      removals.push_back({.what = removal->what,
+                          .oid = removal->oid,
+                          .name = removal->name,
+                          .xid = removal->xid,
+                          .lsn = removal->lsn});
+    if (const auto* end = std::get_if<pg::TransactionEnd>(&event))
+      for (WalRemoval& removal : removals) removal.ended |= removal.xid == end->xid;
+  }
+  return removals;
+}
 
 Bytes32 wal_content_sha256(ByteView content) { return codec::sha256(content); }
 
@@ -160,7 +216,8 @@ Json to_json(const WalSegmentInfo& info) {
       .set("restore_points", std::move(restore_points))
       .set("creates_tablespaces", std::move(tablespaces))
       .set("parameter_floors", info.parameter_floors ? to_json(*info.parameter_floors) : Json())
-      .set("minimal_from", lsn_json(info.minimal_from));
+      .set("minimal_from", lsn_json(info.minimal_from))
+      .set("removals", removals_json(info.removals));
   return json;
 }
 
@@ -211,6 +268,9 @@ WalSegmentInfo wal_segment_info_from_json(const Json& json) {
     info.minimal_from = lsn_or_none(json, "minimal_from");
   else
     info.knows_minimal = !info.parameter_floors;  // no record of parameters, none that sets it
+  const Json* removals = json.find("removals");
+  info.knows_removals = removals != nullptr;
+  if (info.knows_removals) info.removals = removals_from(*removals);
   take_unread_for_whole(info);
   return info;
 }
@@ -247,6 +307,7 @@ bool joins(const WalSegmentInfo& first, const WalSegmentInfo& second) {
 void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment) {
   WalSegmentInfo earlier;
   add(earlier, moment);
+  earlier.removals = removals_of({&moment, 1});
   if (const WalCommits& one = earlier.commits; one.count > 0) {
     WalCommits& all = info.commits;
     if (all.count == 0) {
@@ -268,6 +329,8 @@ void count_earlier(WalSegmentInfo& info, const pg::WalEvent& moment) {
     add(info.parameter_floors, *change);
     note_minimal(info, *change);
   }
+  std::ranges::move(info.removals, std::back_inserter(earlier.removals));
+  info.removals = std::move(earlier.removals);
 }
 
 void learn_minimal(WalSegmentInfo& info, std::span<const pg::WalEvent> events) {
@@ -333,6 +396,7 @@ WalSegmentInfo describe_segment(const pg::WalSegmentScan& scan, const Bytes32& s
           : summary.stop_lsn;
   info.highest_page_timeline = summary.last_page_timeline;
   for (const pg::WalEvent& event : scan.events) add(info, event);
+  info.removals = removals_of(scan.events);
   take_unread_for_whole(info);
   return info;
 }

@@ -39,6 +39,16 @@ struct WalTablespace {
   pg::Lsn lsn;
 };
 
+// What takes a database or a tablespace away before its transaction ends (pg::Removal).
+struct WalRemoval {
+  pg::Removal::What what = pg::Removal::What::kMark;
+  uint32_t oid = 0;
+  std::string name;  // kMark: of the database
+  uint32_t xid = 0;
+  pg::Lsn lsn;
+  bool ended = false;  // its transaction, in the same segment
+};
+
 // What makes two contents of WAL files equal, with their length. The one digest of the archive's
 // metadata.
 Bytes32 wal_content_sha256(ByteView content);
@@ -83,6 +93,9 @@ struct WalSegmentInfo {
   // False: an older program archived it, and there is a change of parameters in it; whether one of
   // them sets that, its records tell.
   bool knows_minimal = true;
+  std::vector<WalRemoval> removals;
+  // False: an older program archived it; its records tell.
+  bool knows_removals = true;
 };
 Json to_json(const WalSegmentInfo& info);
 WalSegmentInfo wal_segment_info_from_json(const Json& json);
@@ -113,6 +126,9 @@ bool count_moment_between(const WalSegmentInfo& first, WalSegmentInfo& second, i
 inline constexpr uint32_t kMaxParameterChangeBytes = 64;
 // Takes from the records of `info` what its metadata does not know of minimal_from.
 void learn_minimal(WalSegmentInfo& info, std::span<const pg::WalEvent> events);
+
+// Those among the moments of a segment.
+std::vector<WalRemoval> removals_of(std::span<const pg::WalEvent> events);
 
 // Who offers a segment, and when.
 struct WalOrigin {

@@ -104,7 +104,7 @@ class ArchiveFixture {
                                {.host = "db1", .pgdata = "/data", .pushed = at_minute(minute)}),
         test::pieces_of(content), {}, number);
   }
-  // As program 0.1.0 archived it, which did not know of minimal_from.
+  // As program 0.1.0 archived it, which did not know of minimal_from and of removals.
   void put_segment_of_0_1_0(const WalBuilder& wal, size_t index) {
     const Bytes content = wal.segment(index);
     const pg::WalFileName file{.kind = pg::WalFileKind::kSegment, .segment = wal.name(index)};
@@ -118,6 +118,8 @@ class ArchiveFixture {
       HF_CHECK(at != std::string::npos);
       metadata.erase(at, metadata.find_first_of(",}", at + 1) - at);
     }
+    const size_t removals = metadata.find(",\"removals\":[");
+    metadata.erase(removals, metadata.find(']', removals) + 1 - removals);
     const std::string name = archive_.object_name(file);
     codec::Compressor compressor({});
     repo::ObjectWriter writer(store_, repository_.keyring(), repo::kWalSegmentKind, name, random_);

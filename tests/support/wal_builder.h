@@ -120,6 +120,39 @@ class WalBuilder {
     add_data(pg::kRmXlog, 0xD0, 0, ByteWriter().u64(lsn.value).i64(0).view());
     return lsn;
   }
+  // A row of pg_database without its header, up to its connection limit.
+  static Bytes database_row(int major, uint32_t oid, std::string_view name, int32_t limit) {
+    Bytes row(major < 15 ? 208 : 80);
+    store_le(row.data(), oid);
+    std::ranges::copy(as_bytes(name), row.begin() + 4);
+    ByteWriter whole;
+    return whole.bytes(row).u32(static_cast<uint32_t>(limit)).u32(0).take();
+  }
+  // An in-place update of the third row of a page of pg_database, its block with `image` (info and
+  // all that comes before the locator, and the bytes) or with the row as data.
+  static Bytes in_place_update(ByteView image_header, ByteView image, ByteView row,
+                               uint32_t database = 0) {
+    ByteWriter body;
+    body.u8(0)
+        .u8(static_cast<uint8_t>((image.empty() ? 0 : 0x10) | (row.empty() ? 0 : 0x20)))
+        .u16(narrow<uint16_t>(row.size()))
+        .bytes(image_header);
+    body.u32(1664).u32(database).u32(1262).u32(0);
+    return body.u8(255).u8(2).bytes(image).bytes(row).u16(3).take();
+  }
+  // DROP DATABASE begins.
+  pg::Lsn add_mark(uint32_t oid, std::string_view name, uint32_t xid = 0) {
+    return add(pg::kRmHeap, 0x70, xid,
+               in_place_update({}, {}, database_row(options_.major, oid, name, -2)));
+  }
+  // It takes the files away.
+  pg::Lsn add_drop_database(uint32_t oid, uint32_t xid) {
+    return add_data(pg::kRmDatabase, options_.major < 15 ? 0x11 : 0x21, xid,
+                    ByteWriter().u32(oid).u32(1).u32(1663).view());
+  }
+  pg::Lsn add_drop_tablespace(uint32_t oid, uint32_t xid) {
+    return add_data(pg::kRmTablespace, 0x10, xid, ByteWriter().u32(oid).view());
+  }
   void set_timeline(pg::TimelineId timeline) { options_.timeline = timeline; }
 
   // Where the next byte goes.
