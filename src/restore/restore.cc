@@ -422,7 +422,6 @@ void Restore::plan() {
     if (!refusal) return;
     if (!wait_for_archiver(options_.conninfo, *lineage_, began, clock_, reporter_, stop_))
       throw Error(*refusal);
-    reporter_.phase("planning", 0);
     result_.plan = recovery::make_plan(repository_, *lineage_, target, ask);
   };
   if (on_paper_ && must_clear_) {

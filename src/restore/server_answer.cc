@@ -183,7 +183,8 @@ bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage
     if (!cluster::ask_production(connection, lineage.system_identifier).production) return;
     std::set<std::string> waiting = files_to_archive(connection);
     has_archived = has_archived_within(connection, clock.steady() - since);
-    if (!waiting.empty()) reporter.phase("waiting for WAL that the server archives", 0);
+    if (waiting.empty()) return;
+    reporter.phase("waiting for WAL that the server archives", 0);
     const auto began = clock.steady();
     auto last_one = began;
     for (milliseconds pause = kFirstPause; !waiting.empty();
@@ -201,6 +202,7 @@ bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage
         last_one = clock.steady();
       }
     }
+    reporter.phase("planning", 0);
   });
   return has_archived;
 }
