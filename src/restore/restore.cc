@@ -235,16 +235,16 @@ void Restore::check_place() {
     server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_server(); });
   else
     require_no_server();
-  if (on_paper_ && !server_runs_)
-    server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_production(); });
-  else if (!on_paper_)
-    require_no_production();
   require_may_write(directory_);
   must_clear_ = require_data_directory(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
   // A copy of a data directory links to the original's tablespaces.
   require_unused(linked_places(directory_), directory_);
+  if (on_paper_ && !server_runs_)
+    server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_production(); });
+  else if (!on_paper_)
+    require_no_production();
   if (!must_clear_) return;
   if (!on_paper_) {
     require_confirmed();

@@ -177,5 +177,57 @@ TEST(RestoreGuards, ABackupThatHasRottedClearsNothing) {
   scene.must({"restore", "--in-place", "--yes"});
 }
 
+// The same of the WAL that would be replayed: where it rots, recovery ends, and what lay behind is
+// gone with the old directory.
+TEST(RestoreGuards, WalThatHasRottedClearsNothing) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  const std::string data = scene.server().data_directory();
+  scene.must({"backup"});
+  scene.server().sql("CREATE TABLE t (id int)");
+  std::vector<std::string> segments;
+  for (int i = 0; i < 3; ++i) {
+    scene.server().sql("INSERT INTO t SELECT generate_series(1, 100)");
+    segments.push_back(scene.archive_current_segment());
+  }
+  scene.server().stop();
+  // The server has recycled it.
+  remove_file_if_exists(join_path(data, "pg_wal/" + segments[1]));
+  const std::string object = scene.wal_object(segments[1]).value();
+  Bytes content = read_file(object);
+  content[content.size() / 2] ^= std::byte{1};
+  write_file_durably(object, content);
+
+  const std::vector<std::string> before = contents(data);
+  const Captured refused = scene.run({"restore", "--in-place", "--yes"});
+  EXPECT_EQ(refused.status.code, 3) << describe(refused);
+  EXPECT_NE(refused.err.find(fmt::format("WAL file \"{}\" cannot be replayed, and \"{}\" was left "
+                                         "as it is",
+                                         segments[1], data)),
+            std::string::npos)
+      << refused.err;
+  EXPECT_EQ(contents(data), before);
+  scene.server().start();
+  EXPECT_TRUE(counts(scene.server(), "t", "300"));
+}
+
+// A former primary's directory, while production is reached by conninfo.
+TEST(RestoreGuards, NoSecondProductionIsMadeWhileOneAnswers) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  scene.must({"backup"});
+  const std::string data = scene.server().data_directory(), former = scene.path("former");
+  scene.server().stop();
+  run_checked({.arguments = {"cp", "-a", data, former}});
+  scene.server().start();
+  const std::string config =
+      other_configuration(scene, data + "\"\nconninfo", former + "\"\nconninfo");
+  const std::vector<std::string> before = contents(former);
+  const Captured refused =
+      holdfast({"--config", config, "restore", "--in-place", "--yes", "--start"});
+  EXPECT_EQ(refused.status.code, 5) << describe(refused);
+  EXPECT_NE(refused.err.find("a primary of it answers at conninfo"), std::string::npos)
+      << refused.err;
+  EXPECT_EQ(contents(former), before);
+}
+
 }  // namespace
 }  // namespace holdfast::test
