@@ -293,6 +293,28 @@ std::vector<TablespaceLink> read_tablespace_links(const std::string& data_direct
   return links;
 }
 
+std::vector<ReplicationSlot> read_replication_slots(const std::string& data_directory) {
+  // Magic, checksum, version and length come first, then the slot: its name, and the oid of its
+  // database, 0 of a physical one.
+  constexpr size_t kDatabaseAt = 4 * sizeof(uint32_t) + 64;
+  constexpr size_t kPersistencyAt = kDatabaseAt + sizeof(uint32_t);
+  std::vector<ReplicationSlot> slots;
+  const std::string directory = join_path(data_directory, "pg_replslot");
+  if (!is_directory(directory)) return slots;
+  for (const DirectoryEntry& entry : list_directory(directory)) {
+    const std::optional<Bytes> state =
+        read_if_exists(join_path(directory, entry.name + "/state"), size_t{1} << 20);
+    if (!state) continue;
+    const bool is_whole = state->size() >= kPersistencyAt + sizeof(uint32_t);
+    if (is_whole && load_le<uint32_t>(state->data() + kPersistencyAt) != 0) continue;
+    slots.push_back(
+        {.name = entry.name,
+         .is_logical = is_whole && load_le<uint32_t>(state->data() + kDatabaseAt) != 0});
+  }
+  std::ranges::sort(slots, {}, &ReplicationSlot::name);
+  return slots;
+}
+
 WalkTotals walk_data_directory(const std::string& data_directory, Reporter& reporter,
                                const std::function<void(const DataEntry&)>& visit,
                                const TakeLink& take_link) {

@@ -48,6 +48,14 @@ struct TablespaceLink {
 // pg_tblspc, by oid.
 std::vector<TablespaceLink> read_tablespace_links(const std::string& data_directory);
 
+// pg_replslot, by name; without those of a session (ReplicationSlotOnDisk, slot.c, PostgreSQL 13 to
+// 19). One that cannot be read counts as physical.
+struct ReplicationSlot {
+  std::string name;
+  bool is_logical = false;
+};
+std::vector<ReplicationSlot> read_replication_slots(const std::string& data_directory);
+
 // Whether the settings of a recovery by holdfast are still in its configuration, and no recovery
 // is to come: neither is it the data directory of a standby.
 bool has_left_recovery_settings(const std::string& data_directory);

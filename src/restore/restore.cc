@@ -112,6 +112,7 @@ class Restore {
   cluster::Settings servers_own() const;
   bool archives(const std::map<std::string, std::string>& in_force) const;
   void warn_of_archiving() const;
+  std::vector<std::string> words_of_slots() const;
   Hold hold() const;
   const HeldFile* held(std::string_view path) const;
   void write_held(const HeldFile& file, ByteView content);
@@ -141,6 +142,7 @@ class Restore {
   std::string directory_;
   bool must_clear_ = false;
   SalvagedWal salvaged_;
+  std::vector<cluster::ReplicationSlot> slots_;  // that are cleared
   TargetLock lock_;
   Marker marker_;
   std::optional<KeepOut> keep_out_;           // behind the lock: it ends first
@@ -246,6 +248,7 @@ void Restore::check_place() {
   else if (!on_paper_)
     require_no_production();
   if (!must_clear_) return;
+  slots_ = cluster::read_replication_slots(directory_);
   if (!on_paper_) {
     require_confirmed();
     keep_servers_out();
@@ -876,6 +879,21 @@ bool Restore::archives(const std::map<std::string, std::string>& in_force) const
 }
 
 // In place: a cluster that archived goes on with it, or whoever restored it knows.
+// No backup has them, and without them standbys and subscribers stand still.
+std::vector<std::string> Restore::words_of_slots() const {
+  std::vector<std::string> words;
+  for (const cluster::ReplicationSlot& slot : slots_)
+    words.push_back(
+        slot.is_logical
+            ? fmt::format("logical replication slot \"{}\" does not come back: what its subscriber "
+                          "has not read yet is lost to it, and it must be built anew",
+                          slot.name)
+            : fmt::format("replication slot \"{}\" does not come back: make it again for its "
+                          "standby, SELECT pg_create_physical_replication_slot({})",
+                          slot.name, cluster::quote_literal(slot.name)));
+  return words;
+}
+
 void Restore::warn_of_archiving() const {
   if (is_copy_ || options_.archive == false || archives_) return;
   // Without WAL in the archive there were no backup; a standby archives nothing itself.
@@ -1192,6 +1210,7 @@ RestoreResult Restore::run() {
   if (options_.start) start();
   let_go();
   warn_of_archiving();
+  for (const std::string& words : words_of_slots()) reporter_.warning(words);
   return std::move(result_);
 }
 
@@ -1218,6 +1237,7 @@ Preview Restore::preview() {
       preview.server_doubt = fmt::format("{}: {}", server_runs_->message(), server_runs_->detail());
     preview.refusal = server_runs_;
     preview.unarchived = salvaged_.saved;
+    for (std::string& words : words_of_slots()) result_.plan.warnings.push_back(std::move(words));
     const std::optional<recovery::WalTail>& tail = result_.plan.tail;
     if (tail && !salvaged_.partials.empty() &&
         std::ranges::find(salvaged_.partials, tail->partial) == salvaged_.partials.end())
