@@ -718,11 +718,20 @@ TEST_F(DrillDestroy, SaysHowToPutTheClusterBackWhenItFails) {
   const std::string object = scene_.wal_object(archived.at(archived.size() - 2)).value();
   Bytes bytes = read_file(object);
   bytes[bytes.size() - 200] ^= std::byte{0x40};
+// And waits for no standby, and tells what became of those that there are.
   write_file_durably(object, bytes);
+  scene_.server().sql("ALTER SYSTEM SET synchronous_standby_names = 's1'");  // and no reload
+  scene_.server().sql("SELECT pg_create_physical_replication_slot('s1')");
+  scene_.must({"backup"});
+  scene_.server().sql("CREATE TABLE later AS SELECT 1 AS a");
+  scene_.archive_current_segment();
   const Captured ran = destroy({"--confirm", "main", "--timeout", "0s"});
   EXPECT_EQ(ran.status.code, 1) << describe(ran);
   EXPECT_EQ(aside(), 2U);
   EXPECT_FALSE(scene_.must({"drill", "show", "latest"}).at("passed").as_bool());
+  for (const char* told : {"synchronous_standby_names is \"s1\", and no such standby is connected",
+                           "SELECT pg_create_physical_replication_slot('s1')"})
+    EXPECT_NE(ran.err.find(told), std::string::npos) << ran.err;
 
   // As it says.
   const size_t begin = ran.err.find("rm -rf"), end = ran.err.find("and start the server");
