@@ -364,6 +364,25 @@ TEST_P(DrillOfAGuardedCluster, IsNotHinderedByWhatGuardsIt) {
       << report.dump();
 }
 
+TEST(DrillOfAClusterThatCannotStart, NamesTheSettingAndLeavesItsLogWhenItIsToBeKept) {
+  DrillScene scene;
+  const std::string file = join_path(scene.server().data_directory(), "postgresql.conf");
+  write_file_durably(file, as_bytes(read_text_file(file) + "lc_monetary = 'xx_XX'\n"));
+  scene.must({"backup"});
+  scene.server().sql("INSERT INTO orders VALUES (1)");
+  scene.archive_current_segment();
+  const Captured ran = scene.drill();
+  EXPECT_EQ(ran.status.code, 1) << describe(ran);
+  for (const char* told : {"invalid value for parameter \"lc_monetary\": \"xx_XX\"",
+                           "It is removed with the drill's directory; --keep leaves that."})
+    EXPECT_NE(ran.err.find(told), std::string::npos) << ran.err;
+  EXPECT_EQ(ran.err.find(".."), std::string::npos) << ran.err;
+  EXPECT_TRUE(is_empty_directory(scene.drills()));
+  const Captured kept = scene.drill({"--keep"});
+  EXPECT_EQ(kept.status.code, 1) << describe(kept);
+  EXPECT_FALSE(is_empty_directory(scene.drills()));
+}
+
 TEST(DrillOfAClosedCluster, SaysAsWhomAndWhereItCouldNotBegin) {
   DrillScene scene;
   scene.server().sql("CREATE DATABASE app");
@@ -699,11 +718,20 @@ TEST_F(DrillDestroy, KeepsTheOldClusterWhenCommitsWereLost) {
   EXPECT_EQ(rows(), "50");
 }
 
+// And waits for no standby, and tells what became of those that there are.
 TEST_F(DrillDestroy, KeepsTheOldClusterWhenACheckFails) {
+  scene_.server().sql("ALTER SYSTEM SET synchronous_standby_names = 's1'");  // and no reload
+  scene_.server().sql("SELECT pg_create_physical_replication_slot('s1')");
+  scene_.must({"backup"});
+  scene_.server().sql("CREATE TABLE later AS SELECT 1 AS a");
+  scene_.archive_current_segment();
   scene_.report({}, 0);
   const Captured ran = destroy({"--confirm", "main", "--json", "--check",
                                 scene_.sql_file("SELECT count(*) = 51 FROM kept")});
   EXPECT_EQ(ran.status.code, 6) << describe(ran);
+  for (const char* told : {"synchronous_standby_names is \"s1\", and no such standby is connected",
+                           "SELECT pg_create_physical_replication_slot('s1')"})
+    EXPECT_NE(ran.err.find(told), std::string::npos) << ran.err;
   const Json report = Json::parse(ran.out, "report");
   EXPECT_EQ(report.at("loss").at("transactions").as_u64(), 0U);
   EXPECT_EQ(report.at("aside").items().size(), 2U);
@@ -718,20 +746,11 @@ TEST_F(DrillDestroy, SaysHowToPutTheClusterBackWhenItFails) {
   const std::string object = scene_.wal_object(archived.at(archived.size() - 2)).value();
   Bytes bytes = read_file(object);
   bytes[bytes.size() - 200] ^= std::byte{0x40};
-// And waits for no standby, and tells what became of those that there are.
   write_file_durably(object, bytes);
-  scene_.server().sql("ALTER SYSTEM SET synchronous_standby_names = 's1'");  // and no reload
-  scene_.server().sql("SELECT pg_create_physical_replication_slot('s1')");
-  scene_.must({"backup"});
-  scene_.server().sql("CREATE TABLE later AS SELECT 1 AS a");
-  scene_.archive_current_segment();
   const Captured ran = destroy({"--confirm", "main", "--timeout", "0s"});
   EXPECT_EQ(ran.status.code, 1) << describe(ran);
   EXPECT_EQ(aside(), 2U);
   EXPECT_FALSE(scene_.must({"drill", "show", "latest"}).at("passed").as_bool());
-  for (const char* told : {"synchronous_standby_names is \"s1\", and no such standby is connected",
-                           "SELECT pg_create_physical_replication_slot('s1')"})
-    EXPECT_NE(ran.err.find(told), std::string::npos) << ran.err;
 
   // As it says.
   const size_t begin = ran.err.find("rm -rf"), end = ran.err.find("and start the server");
