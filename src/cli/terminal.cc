@@ -59,18 +59,38 @@ size_t text_begin(std::string_view line, size_t columns) {
   return ink + 2;
 }
 
+// "...: holdfast restore ...", "connect:    psql -h ...": to be pasted.
+bool ends_with_command(std::string_view line) {
+  constexpr std::array<std::string_view, 9> kPrograms = {
+      "holdfast ", "psql ", "pg_ctl ", "systemctl ", "sudo ", "chown ", "chmod ", "rm ", "mv "};
+  for (size_t colon = line.find(": "); colon != std::string_view::npos;
+       colon = line.find(": ", colon + 1)) {
+    const std::string_view rest =
+        line.substr(std::min(line.find_first_not_of(' ', colon + 1), line.size()));
+    if (std::ranges::any_of(kPrograms,
+                            [&](std::string_view name) { return rest.starts_with(name); }))
+      return true;
+  }
+  return false;
+}
+
 std::string fitted_line(std::string_view line, size_t columns) {
-  if (columns_of(line) <= columns || line.find(": holdfast ") != std::string_view::npos)
-    return std::string(line);
+  if (columns_of(line) <= columns || ends_with_command(line)) return std::string(line);
   const size_t indent = text_begin(line, columns);
   std::string out;
   size_t used = 0;
-  bool is_quoted = false;
+  char quoted_by = '\0';
   for (size_t at = 0; at < line.size();) {
     // A word, with the blanks before it; what is quoted is one.
     size_t end = std::min(line.find_first_not_of(' ', at), line.size());
-    for (; end < line.size() && (is_quoted || line[end] != ' '); ++end)
-      if (line[end] == '"') is_quoted = !is_quoted;
+    for (; end < line.size() && (quoted_by != '\0' || line[end] != ' '); ++end) {
+      // Of SQL and of a shell; one within a word is an apostrophe.
+      const bool opens = line[end] == '"' || (line[end] == '\'' && end > 0 && line[end - 1] == ' ');
+      if (quoted_by == line[end])
+        quoted_by = '\0';
+      else if (quoted_by == '\0' && opens)
+        quoted_by = line[end];
+    }
     std::string_view word = line.substr(at, end - at);
     if (used > indent && used + columns_of(word) > columns) {
       out += "\n" + std::string(indent, ' ');

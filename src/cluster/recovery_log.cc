@@ -15,6 +15,8 @@
 #include <iterator>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 
 namespace holdfast::cluster {
@@ -335,6 +337,16 @@ bool match(std::string_view pattern, std::string_view text, RecoveryEvent& event
   return true;
 }
 
+// guc-file.l and guc.c, PostgreSQL 13 to 18.
+bool is_about_settings(std::string_view message) {
+  constexpr std::array<std::string_view, 5> kWords = {
+      "invalid value for parameter", "unrecognized configuration parameter", "syntax error in file",
+      "could not open configuration", "is outside the valid range"};
+  return std::ranges::any_of(kWords, [&](std::string_view words) {
+    return message.find(words) != std::string_view::npos;
+  });
+}
+
 // Nothing for a line of which recovery need not know.
 std::optional<RecoveryEvent> event_of(const LogLine& line) {
   std::string text(line.message);
@@ -495,7 +507,7 @@ constexpr Advice kAdvice[] = {
      true},
     {RecoveryFailure::kInvalidConfiguration, "invalid_configuration",
      "The configuration has a setting that this server does not take.",
-     "Correct the line that the log names. A library that is missing (shared_preload_libraries) "
+     "Correct the line that the server names. A library that is missing (shared_preload_libraries) "
      "must be installed on this host.",
      true},
     {RecoveryFailure::kOther, "other", "The server gave up for a reason that has no advice here.",
@@ -537,6 +549,8 @@ std::vector<RecoveryEvent> RecoveryLogParser::feed(std::string_view line) {
   }
   if (std::optional<RecoveryEvent> closed = flush()) events.push_back(std::move(*closed));
   std::optional<RecoveryEvent> event = event_of(*split);
+  if (!event && is_about_settings(split->message) && settings_words_.size() < kMaxPartBytes)
+    settings_words_ += fmt::format("{}{}", settings_words_.empty() ? "" : "; ", split->message);
   if (!event) return events;
   if (event->kind != RecoveryEventKind::kFailure) {
     events.push_back(std::move(*event));
@@ -544,6 +558,8 @@ std::vector<RecoveryEvent> RecoveryLogParser::feed(std::string_view line) {
   }
   pending_ = std::move(event);
   continued_ = &pending_->message;
+  if (pending_->failure == RecoveryFailure::kInvalidConfiguration)
+    pending_->detail = std::exchange(settings_words_, {});
   return events;
 }
 

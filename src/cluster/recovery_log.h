@@ -134,6 +134,8 @@ class RecoveryLogParser {
 
   std::optional<RecoveryEvent> pending_;  // a failure that may get a DETAIL
   std::string* continued_ = nullptr;      // the part of pending_ to which a wrapped line belongs
+  // What a server that starts says of its settings, before it gives up because of them.
+  std::string settings_words_;
 };
 
 // In Holdfast's words: what a failure means, and what to do.

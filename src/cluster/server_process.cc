@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "base/users.h"
 #include "cluster/data_directory.h"
 #include "cluster/log_follower.h"
 #include "cluster/recovery_log.h"
@@ -156,6 +157,7 @@ SpawnOptions as_user(SpawnOptions options, const std::optional<std::string>& run
          .hint = "Run the command as the user that owns the cluster, for example: runuser -u "
                  "postgres -- holdfast ..."});
   }
+  if (self != 0 && *run_as == user_name(self)) return options;  // who may have no name, but an id
   User user = find_user(*run_as);
   if (user.uid == self && self != 0) return options;
   if (self != 0 || user.uid == 0)

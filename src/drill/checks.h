@@ -59,10 +59,19 @@ class Checks {
   template <typename Check>
   repo::DrillCheck timed(std::string name, std::string what, const Check& check);
   std::optional<Error> make_amcheck(cluster::Connection& connection) const;
-  repo::DrillCheck each_with_amcheck(
-      const std::string& name, const std::string& what, const std::string& relations,
-      const std::function<void(cluster::Connection&, const cluster::Row&, repo::DrillCheck&,
-                               const std::string& database)>& look);
+  // A kind of relations, and how amcheck, in that schema, looks at the one with that oid: what is
+  // wrong with it, in words; throws as the server refuses.
+  struct Relations {
+    std::string noun;
+    std::string which;  // joins and conditions on pg_class c
+    std::function<std::optional<std::string>(cluster::Connection&, const std::string& oid,
+                                             const std::string& amcheck)>
+        look;
+  };
+  void look_at_each(const Relations& relations, const std::string& database,
+                    repo::DrillCheck& check);
+  repo::DrillCheck each_with_amcheck(const std::string& name, const std::string& what,
+                                     const Relations& relations);
 
   CheckedServer server_;
   const Clock& clock_;

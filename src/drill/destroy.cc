@@ -34,6 +34,10 @@ constexpr uint64_t kSpareDiskBytes = uint64_t{256} << 20;
 
 constexpr struct stat kNothing{};  // no directory, no link
 
+struct ReplicationSlot {
+  std::string name;
+  bool is_physical = false;
+};
 using Moves = std::vector<std::pair<std::string, std::string>>;
 
 // Of an unlogged relation the data directory has an init fork, and the main one beside it.
@@ -75,6 +79,7 @@ class Destruction {
   void strike();
   void bring_back();
   void write_first();
+  void tell_of_slots();
   void compare_and_check();
   std::string only_aside() const;
   void clear_away();
@@ -96,6 +101,7 @@ class Destruction {
   // asked for there, whatever the environment or a service file say then.
   std::string way_;
   Production production_;
+  std::vector<ReplicationSlot> slots_;  // that it had
   std::string data_;
   bool had_prepared_ = false;  // transactions, which are neither committed nor gone
   restore::TargetLock lock_;   // of what is moved aside
@@ -213,6 +219,10 @@ void Destruction::strike() {
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = "the server is not the one to destroy any more",
                  .detail = answer.why_not});
+  for (const cluster::Row& row : connection_->query(
+           "SELECT slot_name, slot_type = 'physical' FROM pg_replication_slots WHERE NOT temporary "
+           "ORDER BY slot_name"))
+    slots_.push_back({.name = row[0].value_or(""), .is_physical = row[1] == "t"});
   production_ = *answer.production;
   had_prepared_ =
       connection_->query_value("SELECT count(*) > 0 FROM pg_catalog.pg_prepared_xacts") == "t";
@@ -271,6 +281,7 @@ void Destruction::write_first() {
   cluster::Connection connection = cluster::connect_to_server_of(
       data_, {.conninfo = way_, .application_name = "holdfast drill"}, stop_);
   connection.query("SET default_transaction_read_only = off");
+  connection.query("SET synchronous_commit = local");  // no standby is waited for
   connection.query(
       "SELECT pg_catalog.pg_logical_emit_message(true, 'holdfast', 'the drill writes')");
   report_.recovered = true;
@@ -280,6 +291,27 @@ void Destruction::write_first() {
                                    report_.replay_time - report_.promote_time);
   reporter_.note(fmt::format("the cluster took its first write {} after the disaster",
                              to_human(report_.recovery_time)));
+  const cluster::Row row = connection.query_row(
+      "SELECT current_setting('synchronous_standby_names'), (SELECT count(*) FROM "
+      "pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))");
+  if (const std::string names = row[0].value_or(""); !names.empty() && row[1] == "0")
+    reporter_.warning(
+        fmt::format("synchronous_standby_names is \"{}\", and no such standby is connected: the "
+                    "applications' commits wait until one is",
+                    names));
+}
+
+// They are no part of a backup, and a standby that uses one stands still without it.
+void Destruction::tell_of_slots() {
+  for (const ReplicationSlot& slot : slots_)
+    reporter_.warning(
+        slot.is_physical
+            ? fmt::format("replication slot \"{0}\" is gone, and who streams by it stands still; "
+                          "make it again: SELECT pg_create_physical_replication_slot({1})",
+                          slot.name, cluster::quote_literal(slot.name))
+            : fmt::format("logical replication slot \"{}\" is gone, and with it the place of who "
+                          "reads by it: set that up anew",
+                          slot.name));
 }
 
 void Destruction::compare_and_check() {
@@ -325,7 +357,7 @@ std::string Destruction::only_aside() const {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   };
   // What no recovery brings back.
-  if (!is_empty_directory(join_path(aside, "pg_replslot"))) add("its replication slots");
+  if (!slots_.empty()) add("its replication slots");
   if (had_prepared_) add("its prepared transactions");
   if (has_unlogged_rows(join_path(aside, "base"))) add("the rows of its unlogged tables");
   for (const DirectoryEntry& entry : list_directory(aside))
@@ -386,6 +418,7 @@ DestroyResult Destruction::run() {
     strike();
     bring_back();
     write_first();
+    tell_of_slots();
     compare_and_check();
   });
   if (error) {

@@ -128,6 +128,7 @@ class Drill {
   void check();
   void check_at_rest();
   void start_again();
+  [[noreturn]] void throw_with_place(const Error& error);
   // Of production's; empty where none is configured, or it does not say.
   std::string conninfo_value(std::string_view keyword) const {
     return options_.conninfo.empty() ? std::string()
@@ -352,6 +353,18 @@ void Drill::start_again() {
   result_.connect = cluster::conninfo_with(server_.base_conninfo, "dbname", server_.database);
 }
 
+// The words of a failed start name the server's log.
+void Drill::throw_with_place(const Error& error) {
+  if (options_.keep) place_->keep();
+  if (options_.keep || error.detail().find(place_->path()) == std::string::npos) throw Error(error);
+  throw Error({.code = error.code(),
+               .message = error.message(),
+               .detail = error.detail() +
+                         " It is removed with the drill's directory; --keep leaves "
+                         "that.",
+               .hint = error.hint()});
+}
+
 DrillResult Drill::run() {
   prepare();
   strike();
@@ -368,7 +381,7 @@ DrillResult Drill::run() {
     report_.missed.push_back(fmt::format("It could not be carried out: {}.", failure->message()));
     report_.finished = clock_.now();
     repo::put_drill_report(repository_, report_);
-    throw Error(*failure);
+    throw_with_place(*failure);
   }
   const auto checks_begun = clock_.steady();
   compare();

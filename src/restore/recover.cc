@@ -217,7 +217,10 @@ void Follower::throw_failed(const ExitStatus& status) {
       {.code = unreachable ? ErrorCode::kTargetUnreachable : ErrorCode::kServer,
        .message = fmt::format("recovery on \"{}\" failed", server_.data_directory()),
        .detail = fmt::format("The server {}. It said: {} Its log is \"{}\".", to_string(status),
-                             words.empty() ? "nothing." : words + ".", server_.log_file()),
+                             words.empty()          ? "nothing."
+                             : words.ends_with('.') ? words
+                                                    : words + ".",
+                             server_.log_file()),
        .hint = fmt::format(
            "{} {}{}", what.meaning, what.action,
            what.can_resume ? "\nThen go on with: " + following_.resume_command : std::string())});

@@ -301,7 +301,7 @@ void Restore::require_no_server() const {
 // A restore in place ends with a primary that archives. Where production lives elsewhere, as behind
 // an address that follows it, there would be two.
 void Restore::require_no_production() const {
-  if (options_.witness.declared_dead) return;
+  if (options_.witness.declared_dead || options_.action_is_named) return;
   const std::optional<recovery::ClusterEnd> production =
       ask_where_it_is(options_.witness.conninfo, *lineage_, stop_);
   if (!production) return;
@@ -312,8 +312,8 @@ void Restore::require_no_production() const {
                              "would make a second one, which archives into the same lineage.",
                              pg::to_string(production->timeline), pg::to_string(production->end)),
        .hint = "To build a standby here, use pg_basebackup --write-recovery-conf. For a copy: "
-               "restore --into DIR. To replace that server, stop it first; or, if it is none of "
-               "this cluster's, add --server-is-dead to the command."});
+               "restore --into DIR. To replace that server, stop it first; or, if it is meant that "
+               "there are two, add --action promote to the command."});
 }
 
 // From here on no other restore works in the directory. One that is not there yet is locked when it

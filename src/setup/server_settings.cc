@@ -197,9 +197,25 @@ void refuse_fixed_settings(const ArchiveSettings& settings, const WantedCommand&
 
 void apply_changes(cluster::Connection& connection, const std::vector<SettingChange>& changes) {
   if (changes.empty()) return;
-  for (const SettingChange& change : changes)
-    connection.query(fmt::format("ALTER SYSTEM SET {} = {}", cluster::quote_identifier(change.name),
-                                 cluster::quote_literal(change.after)));
+  for (const SettingChange& change : changes) {
+    const std::optional<Error> refused = error_of([&] {
+      connection.query(fmt::format("ALTER SYSTEM SET {} = {}",
+                                   cluster::quote_identifier(change.name),
+                                   cluster::quote_literal(change.after)));
+    });
+    if (!refused) continue;
+    // 17: allow_alter_system = off, where something else manages the configuration.
+    if (cluster::sqlstate_of(*refused) != "0A000") throw Error(*refused);
+    std::string lines;
+    for (const SettingChange& wanted : changes)
+      lines += fmt::format("\n{} = {}", wanted.name, cluster::quote_literal(wanted.after));
+    throw Error({.code = refused->code(),
+                 .message = refused->message(),
+                 .detail = refused->detail(),
+                 .hint = "Put these lines where the server's configuration is managed, and restart "
+                         "the server:" +
+                         lines});
+  }
   connection.query("SELECT pg_reload_conf()");
 }
 

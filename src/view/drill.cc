@@ -49,13 +49,19 @@ std::string loss_words(const repo::DrillReport& report) {
                      to_human_bytes(report.lost_bytes.value_or(0)));
 }
 
+// "1 statement", "2 B-tree indexes": a report names them in the plural.
+std::string counted(uint64_t count, std::string_view what) {
+  if (count == 1) what.remove_suffix(what.ends_with("xes") ? 2 : 1);
+  return fmt::format("{} {}", count, what);
+}
+
 std::string check_words(const repo::DrillCheck& check) {
   if (check.state == "not run") return fmt::format("not run. {}", check.note);
   std::string words = check.state;
-  if (check.failure_count > 0)
+  if (check.failure_count > 0 && check.count > 0)
     words += fmt::format(", {} of {} {}", check.failure_count, check.count, check.what);
-  else
-    words += fmt::format(", {} {}", check.count, check.what);
+  else if (check.failure_count == 0)
+    words += fmt::format(", {}", counted(check.count, check.what));
   words += fmt::format(" in {}", to_human(check.took));
   return check.note.empty() ? words : fmt::format("{}. {}", words, check.note);
 }

@@ -39,8 +39,8 @@ std::string what_goes(const expire::Deletion& deletion, bool done) {
       "frees", fmt::format("{}, used by no other backup", to_human_bytes(deletion.freed_bytes)));
   lines.emplace_back("WAL", deletion.freed_wal_bytes == 0
                                 ? "stays"
-                                : fmt::format("{} segments, {}, needed by no other backup",
-                                              deletion.freed_wal_segments,
+                                : fmt::format("{}, {}, needed by no other backup",
+                                              plural(deletion.freed_wal_segments, "segment"),
                                               to_human_bytes(deletion.freed_wal_bytes)));
   std::string out = fields(lines);
   if (deletion.leaves_no_good_backup)

@@ -155,11 +155,11 @@ std::string text(const archive::WalListing& listing) {
   }
   if (gaps > 0)
     out += fmt::format(
-        "{} segments are missing: no recovery can go across the gap. Next: run \"holdfast "
-        "backup\", so that there is a backup behind it.\n",
-        gaps);
+        "{} missing: no recovery can go across the gap. Next: run \"holdfast backup\", so that "
+        "there is a backup behind it.\n",
+        gaps == 1 ? "1 segment is" : fmt::format("{} segments are", gaps));
   else
-    out += fmt::format("{} segments, no gap.\n", segments);
+    out += fmt::format("{}, no gap.\n", plural(segments, "segment"));
   return out;
 }
 
@@ -243,10 +243,10 @@ std::string text(const archive::SalvageResult& result) {
             : "");
     if (result.reach->missing_segments > 0)
       out += fmt::format(
-          "{} segments are missing before that, and no recovery goes across the gap. Next: "
-          "holdfast "
-          "wal list\n",
-          result.reach->missing_segments);
+          "{} missing before that, and no recovery goes across the gap. Next: holdfast wal list\n",
+          result.reach->missing_segments == 1
+              ? "1 segment is"
+              : fmt::format("{} segments are", result.reach->missing_segments));
   }
   if (result.server_doubt) out += "Only what the server has finished was looked at.\n";
   if (!result.refused.empty()) out += "Keep the directory: what was refused is nowhere else.\n";

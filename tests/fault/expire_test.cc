@@ -42,7 +42,7 @@ struct Scene : DeletionWorld {
   }
   // What another process takes for granted of one that has ended: its announcement is void.
   void let_the_run_be_dead() {
-    for (const repo::Intent& run : repo::running_expiries(target.repository, lineage()))
+    for (const repo::RunningExpiry& run : repo::running_expiries(target.repository, lineage()))
       repo::put_intent_end(target.repository, lineage(), run.id, target.clock.now());
   }
   void expect_living() {

@@ -283,6 +283,18 @@ TEST(CheckReadOnly, WritesNothingAndAlarmsByWhatIsSeen) {
   }));
   EXPECT_EQ(scene.check({"--read-only"}).cause(), "archiver") << scene.said();
 
+  // Where something else manages the configuration, the lines are told.
+  const std::string file = join_path(scene.server().data_directory(), "postgresql.conf");
+  write_file_durably(file, as_bytes(read_text_file(file) + "allow_alter_system = off\n"));
+  scene.server().sql("SELECT pg_reload_conf()");
+  EXPECT_TRUE(comes_true([&] { return scene.server().value("SHOW allow_alter_system") == "off"; }));
+  const Captured told = scene.run({"init", "--configure-server", "--replace"});
+  EXPECT_EQ(told.status.code, 1) << describe(told);
+  EXPECT_NE(told.err.find("where the server's configuration is managed, and restart the server:"),
+            std::string::npos)
+      << told.err;
+  EXPECT_NE(told.err.find("archive_command = '"), std::string::npos) << told.err;
+
   // What tells nothing is UNKNOWN.
   const Captured unknown = scene.run({"check", "--nagios", "--max-backup-age", "soon"});
   EXPECT_EQ(unknown.status.code, 3) << describe(unknown);

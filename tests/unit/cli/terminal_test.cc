@@ -36,6 +36,13 @@ TEST(Fitted, BreaksLongLinesUnderTheirText) {
             "Run\n  \"holdfast -c shop init --configure-server\",\n  then restart it.");
   EXPECT_EQ(fitted("Next, and this is long: holdfast restore --into /d --resume", 30),
             "Next, and this is long: holdfast restore --into /d --resume");
+  EXPECT_EQ(fitted("connect:       psql -h /srv/recovery/a-long-directory -p 5433", 30),
+            "connect:       psql -h /srv/recovery/a-long-directory -p 5433");
+  EXPECT_EQ(fitted("Stop the server's work: systemctl stop postgresql@15-main", 30),
+            "Stop the server's work: systemctl stop postgresql@15-main");
+  EXPECT_EQ(
+      fitted("Let the server's owner run SET archive_command = 'holdfast wal push %p' now.", 30),
+      "Let the server's owner run SET\n  archive_command =\n  'holdfast wal push %p' now.");
   EXPECT_EQ(fitted("\n\nx", 1), "\n\nx");
 }
 

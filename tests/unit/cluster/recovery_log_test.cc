@@ -358,6 +358,21 @@ TEST(RecoveryLog, TellsEveryFailureInTheWordsOfEveryMajor) {
   }
 }
 
+TEST(RecoveryLog, NamesTheSettingThatTheServerDoesNotTake) {
+  const std::vector<RecoveryEvent> events = parse(
+      "2026-11-22 08:22:37.100 UTC [7] LOG:  invalid value for parameter \"lc_monetary\": "
+      "\"de_DE.UTF-8\"\n"
+      "2026-11-22 08:22:37.100 UTC [7] LOG:  unrecognized configuration parameter \"nonexistent\" "
+      "in "
+      "file \"/d/postgresql.conf\" line 3\n"
+      "2026-11-22 08:22:37.100 UTC [7] FATAL:  configuration file \"/d/postgresql.conf\" contains "
+      "errors\n");
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].detail,
+            "invalid value for parameter \"lc_monetary\": \"de_DE.UTF-8\"; unrecognized "
+            "configuration parameter \"nonexistent\" in file \"/d/postgresql.conf\" line 3");
+}
+
 TEST(RecoveryLog, GivesAFailureItsDetailAndHintWhateverStandsBetween) {
   std::vector<RecoveryEvent> events = parse(
       "2026-11-22 08:22:37 UTC [7] LOG:  starting archive recovery\n"

@@ -53,6 +53,22 @@ TEST(DrillList, CountsAsPassedWhatWasRunAndPassed) {
   EXPECT_TRUE(text(made).ends_with("Failed: one thing; another\n")) << text(made);
 }
 
+TEST(DrillText, CountsOneOfAKindAsOne) {
+  repo::DrillReport made = report();
+  made.checks = {{.name = "sql", .state = "passed", .count = 1, .what = "statements"},
+                 {.name = "indexes", .state = "passed", .count = 1, .what = "B-tree indexes"},
+                 {.name = "tables", .state = "passed", .count = 2, .what = "tables"},
+                 {.name = "recovered",
+                  .state = "failed",
+                  .what = "comparisons",
+                  .failure_count = 1,
+                  .failures = {"nothing to compare"}}};
+  const std::string told = text(made);
+  for (const char* words : {"passed, 1 statement in ", "passed, 1 B-tree index in ",
+                            "passed, 2 tables in ", "recovered:      failed in "})
+    EXPECT_TRUE(has(told, words)) << words << "\n" << told;
+}
+
 TEST(DrillHtml, StandsAlone) {
   const std::string page = html(report());
   for (const char* elsewhere : {"http:", "https:", "src=", "url(", "<script", "@import"})
