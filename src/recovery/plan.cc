@@ -151,6 +151,13 @@ std::string lines(std::initializer_list<std::string> sentences) {
   return text;
 }
 
+// What both say is said once.
+void put_before(std::vector<std::string>& words, std::vector<std::string> first) {
+  std::erase_if(
+      first, [&](const std::string& one) { return std::ranges::find(words, one) != words.end(); });
+  words.insert(words.begin(), first.begin(), first.end());
+}
+
 // With where it came from, where that can be read.
 std::string words_of(const SegmentCopy& copy, pg::WalSegmentSize size) {
   std::string name = file_name_of(copy, size);
@@ -1435,12 +1442,9 @@ Plan Planner::without_half_removals(Plan plan) const {
     before.lsn = *place;
     if (!works(before)) continue;
     Plan earlier = Planner(repository_, lineage_, before, ask_server_, purpose_).make();
-    std::erase_if(plan.notes, [&](const std::string& note) {
-      return std::ranges::find(earlier.notes, note) != earlier.notes.end();
-    });
     plan.notes.push_back(stops_before(half, *place));
-    earlier.notes.insert(earlier.notes.begin(), plan.notes.begin(), plan.notes.end());
-    earlier.warnings.insert(earlier.warnings.begin(), plan.warnings.begin(), plan.warnings.end());
+    put_before(earlier.notes, plan.notes);
+    put_before(earlier.warnings, plan.warnings);
     return earlier;
   }
   for (const HalfRemoval& half : plan.half_removals) {
