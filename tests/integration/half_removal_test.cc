@@ -67,9 +67,10 @@ TEST_P(HalfRemoval, WhatWasThereJustBeforeADropIsThere) {
   server.sql("CREATE TABLE in_fast TABLESPACE fast AS SELECT generate_series(1, 10)");
   server.sql("CREATE DATABASE shop");
   server.sql("CREATE DATABASE store");
-  server.connect("shop").query("CREATE TABLE orders AS SELECT generate_series(1, 1000) AS id");
+  server.connect("shop").query(
+      "CREATE TABLE public.orders AS SELECT generate_series(1, 1000) AS id");
   scene_.must({"backup"});
-  server.connect("shop").query("INSERT INTO orders VALUES (1001)");
+  server.connect("shop").query("INSERT INTO public.orders VALUES (1001)");
   const std::string before_shop = moment();
   const auto [xid, end] = drop_database("shop");
   // Its page of pg_database was written since the last checkpoint: the row alone is in the WAL.
@@ -104,8 +105,8 @@ TEST_P(HalfRemoval, WhatWasThereJustBeforeADropIsThere) {
   {
     const std::unique_ptr<RestoredServer> copy =
         scene_.restore_into("before-tablespace", {"--to", before_tablespace});
-    copy->connect().query("CREATE TABLE again TABLESPACE fast AS SELECT 1 AS one");
-    EXPECT_EQ(copy->value("SELECT one FROM again"), "1");
+    copy->connect().query("CREATE TABLE public.again TABLESPACE fast AS SELECT 1 AS one");
+    EXPECT_EQ(copy->value("SELECT one FROM public.again"), "1");
   }
   // Behind the end nothing is different.
   EXPECT_EQ(plan_of({"--to-xid", xid}).at("notes").dump().find("taken away"), std::string::npos);
