@@ -86,11 +86,11 @@ struct DocumentLine {
 };
 
 // In exactly this form: a reader compares what it has parsed with what it would have written.
-std::string to_text(const DocumentLine& line) {
+std::string to_text(const DocumentLine& line, int64_t version = kDocumentVersion) {
   return fmt::format(
       R"({{"holdfast":"{}","version":{},"repository":"{}","object":"{}","salt":"{}","seal":"{}","check":"{}","body":)"
       "\n",
-      line.kind, kDocumentVersion, to_hex(line.repository_id.view()), to_hex(line.object_id.view()),
+      line.kind, version, to_hex(line.repository_id.view()), to_hex(line.object_id.view()),
       to_hex(line.salt.view()), line.sealed ? kSealedName : kUnsealedName,
       to_hex(line.check.view()));
 }
@@ -148,7 +148,14 @@ void refuse_critical_members(const Json& object, std::string_view name) {
 struct SplitDocument {
   DocumentLine line;
   std::string_view body;  // as it stands
+  // It states another version in a line of ours: one bit of that has changed, where the body opens.
+  bool is_other_version = false;
 };
+
+[[noreturn]] void throw_other_version(std::string_view name) {
+  throw_newer(name, fmt::format("Its format has another version; this program knows version {}.",
+                                kDocumentVersion));
+}
 
 SplitDocument split_document(std::string_view kind, std::string_view name, ByteView bytes) {
   std::string_view text = as_text(bytes);
@@ -175,20 +182,23 @@ SplitDocument split_document(std::string_view kind, std::string_view name, ByteV
         name, fmt::format(
                   "It is a document of the kind \"{}\" where one of the kind \"{}\" was expected.",
                   line.kind, kind));
-  if (int64_t version = parsed.at("version").as_i64(); version != kDocumentVersion)
-    throw_newer(name, fmt::format("Its format has version {}; this program knows version {}.",
-                                  version, kDocumentVersion));
-  const std::string& seal = parsed.at("seal").as_string();
-  if (seal != kSealedName && seal != kUnsealedName)
-    throw_newer(name,
-                fmt::format("It is sealed by \"{}\", which this version does not know.", seal));
-  line.sealed = seal == kSealedName;
-  line.repository_id = hex_member<16>(parsed, "repository", name);
-  line.object_id = hex_member<16>(parsed, "object", name);
-  line.salt = hex_member<32>(parsed, "salt", name);
-  line.check = hex_member<16>(parsed, "check", name);
-  if (to_text(line) != first)
-    throw_damaged(name, "Its first line does not have the form of a document's.");
+  const int64_t version = parsed.at("version").as_i64();
+  document.is_other_version = version != kDocumentVersion;
+  const std::optional<Error> damage = damage_of([&] {
+    // Which seals there are is the version's.
+    const std::string& seal = parsed.at("seal").as_string();
+    if (seal != kSealedName && seal != kUnsealedName)
+      throw_damaged(name, fmt::format("It is sealed by \"{}\", which does not exist.", seal));
+    line.sealed = seal == kSealedName;
+    line.repository_id = hex_member<16>(parsed, "repository", name);
+    line.object_id = hex_member<16>(parsed, "object", name);
+    line.salt = hex_member<32>(parsed, "salt", name);
+    line.check = hex_member<16>(parsed, "check", name);
+    if (to_text(line, version) != first)
+      throw_damaged(name, "Its first line does not have the form of a document's.");
+  });
+  if (damage && document.is_other_version) throw_other_version(name);
+  if (damage) throw Error(*damage);
   return document;
 }
 
@@ -206,7 +216,11 @@ Json open_body(const SplitDocument& document, const codec::SecretKey* key,
     unit = to_bytes(document.body);
   }
   append(unit, document.line.check.view());
-  if (!document_seal(document.line, key).open(0, unit))
+  const bool is_open = document_seal(document.line, key).open(0, unit);
+  if (document.is_other_version && !is_open) throw_other_version(name);
+  if (document.is_other_version)
+    throw_damaged(name, "Its version was changed after it was written.");
+  if (!is_open)
     throw_damaged(name,
                   document.line.sealed
                       ? "Its seal does not open, although the key is the repository's: it was "

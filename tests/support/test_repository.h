@@ -43,7 +43,7 @@ inline void flip_a_bit(store::MemoryStore& store, const std::string& name) {
   store.edit(name, [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; });
 }
 
-// One that lets a document look as if it were a later version's.
+// One in how a document says that it is sealed.
 inline void flip_a_bit_of_the_seal(store::MemoryStore& store, const std::string& name) {
   store.edit(name, [](Bytes& bytes) {
     const size_t place = as_text(bytes).find("\"seal\":\"");

@@ -109,6 +109,12 @@ TEST(Repository, RefusesFeaturesThatItDoesNotKnow) {
   }
 }
 
+TEST(Repository, IsOpenedByItsCopyWhereTheFirstLooksAsIfItWereALaterVersions) {
+  TestRepository made;
+  test::flip_a_bit_of_the_seal(made.store, "repo.json");
+  EXPECT_EQ(Repository::open(made.store, {}).id(), made.repository.id());
+}
+
 TEST(Repository, IsNotMadeWhereOneIs) {
   TestRepository made;
   const Bytes before = object_bytes(made.store, "repo.json");
