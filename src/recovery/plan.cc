@@ -261,8 +261,15 @@ void Planner::require_one_line(const Plan& plan) const {
       return archive_.served_object({.kind = pg::WalFileKind::kSegment, .segment = segment});
     };
     const std::optional<std::string> of_parent = served(parent), of_child = served(child);
-    if (!of_parent || !of_child || repo::begin_alike(archive_, *of_parent, *of_child, left - start))
-      continue;
+    if (!of_parent || !of_child) continue;
+    // As far as both can be read: one that is short says nothing of what it lacks.
+    pg::Lsn end = left;
+    for (const std::string& object : {*of_parent, *of_child})
+      unreadable_of([&] {
+        if (const std::optional<repo::WalSegmentInfo> info = archive_.segment_info_of(object))
+          end = std::min(end, info->readable_end);
+      });
+    if (end <= start || repo::begin_alike(archive_, *of_parent, *of_child, end - start)) continue;
     Target stay = target_;
     stay.timeline = entry.timeline;
     throw_unreachable(

@@ -30,6 +30,7 @@ class InfoTest : public testing::Test {
     info.system_identifier = stored_.lineage.system_identifier;
     info.segment_bytes = size.bytes();
     info.start_lsn = pg::start_lsn(number, size);
+    info.pushed = stored_.clock.now();
     if (last_commit) {
       info.commits.count = 1;
       info.commits.first_time = info.commits.last_time = *last_commit;
