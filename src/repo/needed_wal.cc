@@ -93,19 +93,21 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
 
 bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
                  uint64_t bytes) {
+  bool is_known = true;
   const auto hash = [&](const std::string& object) {
     codec::Sha256 sha256;
     uint64_t left = bytes;
-    archive.read_segment_of(object, [&](ByteView piece) {
+    const auto read = archive.read_segment_of(object, [&](ByteView piece) {
       const size_t part = std::min<uint64_t>(piece.size(), left);
       sha256.update(piece.first(part));
       left -= part;
     });
+    is_known = is_known && read && left == 0;
     return sha256.finish();
   };
   bool is_alike = true;
   unreadable_of([&] { is_alike = hash(one) == hash(other); });
-  return is_alike;
+  return is_alike || !is_known;
 }
 
 namespace {

@@ -44,7 +44,7 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
                                  const NeededWal& needed);
 
 // Whether the contents of two objects of segments begin with the same `bytes`; true where one of
-// them cannot be read: then nobody knows. Reads both.
+// them is not there, has not so many or cannot be read: then nobody knows. Reads both.
 bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
                  uint64_t bytes);
 
