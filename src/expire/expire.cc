@@ -90,8 +90,8 @@ class Announcement {
 };
 
 // Whether garbage of this kind may go before a list says so: what has a name drawn at random, which
-// nobody can begin to use. WAL can be relied on at any moment, and the note that an intent has ended
-// goes behind it, as a list sees to.
+// nobody can begin to use. WAL can be relied on at any moment, and the note that an intent has
+// ended goes behind it, as a list sees to.
 bool may_go_unlisted(repo::ObjectKind kind) {
   switch (kind) {
     case repo::ObjectKind::kIntent:

@@ -700,7 +700,8 @@ TEST_F(DrillDestroy, BringsTheClusterBackInItsPlaceAndThenRemovesTheOldOne) {
       cluster::Connection::connect({.conninfo = scene_.server().conninfo()}, {}));
   const Captured kept = destroy({"--confirm", "main"});
   ASSERT_EQ(kept.status.code, 0) << describe(kept);
-  EXPECT_NE(kept.err.find("what came back does not have \"notes.txt\""), std::string::npos) << kept.err;
+  EXPECT_NE(kept.err.find("what came back does not have \"notes.txt\""), std::string::npos)
+      << kept.err;
   EXPECT_NE(kept.out.find("is kept, because the backup does not have all of it"), std::string::npos)
       << kept.out;
   EXPECT_EQ(aside(), 2U);
