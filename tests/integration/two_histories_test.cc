@@ -84,5 +84,57 @@ TEST_P(TwoHistories, TheOthersWalIsNeverTakenForTheServersOwn) {
   scene.must({"verify"});
 }
 
+// A server was rolled back to a snapshot, and its old line taken out of service. What a backup of
+// that line would be given back with is the new line's: nobody does.
+TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  PostgresServer& server = scene.server();
+  const std::string data = server.data_directory(), snapshot = scene.path("snapshot");
+  server.sql("CREATE TABLE public.rows (who text)");
+  scene.archive_current_segment();
+  server.stop();
+  run_checked({.arguments = {"cp", "-a", data, snapshot}});
+  server.start();
+  server.sql("INSERT INTO public.rows SELECT 'old' FROM generate_series(1, 100)");
+  const std::string first = scene.archive_current_segment();
+  scene.must({"backup"});
+  const std::string id = scene.must({"backup", "show", "latest"}).at("id").as_string();
+  scene.must({"restore", "--into", scene.path("laid")});
+  server.stop();
+  remove_tree(data);
+  run_checked({.arguments = {"cp", "-a", snapshot, data}});
+  scene.must({"wal", "set-aside", first, "--onward"});
+  server.start();
+  for (int i = 0; i < 4; ++i) {
+    server.sql("INSERT INTO public.rows SELECT 'new' FROM generate_series(1, 100)");
+    scene.archive_current_segment();
+  }
+
+  // A copy of the repository has other times.
+  const std::string mirror = scene.path("mirror");
+  run_checked({.arguments = {"cp", "-r", scene.repository(), mirror}});
+  std::string text = read_text_file(scene.config_file());
+  text.replace(text.find(scene.repository()), scene.repository().size(), mirror);
+  const std::string config = scene.path("mirror.toml");
+  write_file_durably(config, as_bytes(text));
+  expect_refused(holdfast({"--config", config, "verify"}), 3, {id, first});
+
+  const auto expect_nobody = [&] {
+    expect_refused(scene.run({"verify"}), 3, {id, first});
+    const std::string out_of_service = "is of a history that was taken out of service";
+    expect_refused(scene.run({"restore", "--into", scene.path("copy"), "--backup", id}), 4,
+                   {out_of_service});
+    expect_refused(scene.run({"restore", "--resume", "--into", scene.path("laid")}), 4,
+                   {out_of_service});
+    expect_refused(scene.run({"backup", "export", id, "--tar", scene.path("tar")}), 4,
+                   {out_of_service});
+    EXPECT_FALSE(lstat_if_exists(scene.path("copy")));
+  };
+  expect_nobody();
+  // The printed undo: what came later is served all the same.
+  scene.must({"wal", "set-aside", first, "--onward", "--off"});
+  expect_nobody();
+}
+
 }  // namespace
 }  // namespace holdfast::test

@@ -335,6 +335,31 @@ TEST_F(WalSetAside, AMarkThatCannotBeReadCountsForNothing) {
   EXPECT_TRUE(push(server_, segment_name(1, 2)).was_there);
 }
 
+// Names of WAL files are the same in all lineages: whose file is meant must be said.
+TEST_F(WalSetAside, AFileOfSeveralLineagesIsNamedWithItsLineage) {
+  constexpr uint64_t kOther = kSystem + 1;
+  repo::Lineage beside = lineage_;
+  beside.system_identifier = kOther;
+  beside = repository_.create_lineage(beside);
+  test::WalBuilder wal({.size = kSize, .system_identifier = kOther});
+  write_wal(wal, 3);
+  Server other("gamma", kOther);
+  other.put(wal, 1, 3);
+  push_all(other, 1, 1, 3);
+  const Error error = test::error_of([&] { set_aside(segment_name(1, 2)); });
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_NE(error.hint().find("--lineage 15-1"), std::string::npos) << error.hint();
+  const auto of_lineage = [&](const std::string& lineage) {
+    return archive::set_aside({.file = segment_name(1, 2), .cluster = "main", .lineage = lineage},
+                              repository_, {});
+  };
+  EXPECT_EQ(of_lineage("15-1").lineage, lineage_.name);
+  EXPECT_FALSE(archive().segment_info(file(segment_name(1, 2))));
+  EXPECT_TRUE(repo::WalArchive(repository_, beside).segment_info(file(segment_name(1, 2))));
+  // What one of them has alone needs no word.
+  EXPECT_EQ(set_aside(segment_name(1, 3)).lineage, beside.name);
+}
+
 TEST_F(WalSetAside, WhatIsNotThereIsTold) {
   EXPECT_EQ(test::error_of([&] { set_aside(segment_name(1, 9)); }).code(), ErrorCode::kNotFound);
   EXPECT_EQ(test::error_of([&] { set_aside("nonsense"); }).code(), ErrorCode::kInvalidText);

@@ -695,6 +695,19 @@ TEST_F(ImportTest, ABackupOfALaterTimelineNeedsItsHistory) {
   EXPECT_EQ(error.message(), "timeline history file \"00000002.history\" is missing");
 }
 
+// A server that was rolled back writes the same places anew: the archived checkpoint is another's.
+TEST_F(ImportTest, WalWhoseCheckpointIsNotThatOfPgControlIsRefused) {
+  put_segments(wal_);
+  backup::BackupSpan span{.timeline = {1}, .start_lsn = start_, .checkpoint_lsn = checkpoint_};
+  span.control_time = read_backup_wal(archive(), span, {}).start_time;
+  span.control_checkpoint = checkpoint_;
+  EXPECT_EQ(read_backup_wal(archive(), span, {}).stop_lsn, stop_);
+  span.control_time += std::chrono::seconds(1);
+  const Error error = error_of([&] { read_backup_wal(archive(), span, {}); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "the archived WAL is not that of the base backup");
+}
+
 TEST_F(ImportTest, ALabelWhoseCheckpointIsElsewhereIsRefused) {
   put_segments(wal_);
   const backup::BackupSpan span{
