@@ -98,7 +98,7 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   server.sql("INSERT INTO public.rows SELECT 'old' FROM generate_series(1, 100)");
   const std::string first = scene.archive_current_segment();
   scene.must({"backup"});
-  const std::string id = scene.must({"backup", "show", "latest"}).at("id").as_string();
+  const std::string id = scene.must({"backup", "show", "latest"}).at("backup").at("id").as_string();
   scene.must({"restore", "--into", scene.path("laid")});
   server.stop();
   remove_tree(data);
