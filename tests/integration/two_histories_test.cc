@@ -117,10 +117,10 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   text.replace(text.find(scene.repository()), scene.repository().size(), mirror);
   const std::string config = scene.path("mirror.toml");
   write_file_durably(config, as_bytes(text));
-  expect_refused(holdfast({"--config", config, "verify"}), 3, {id, first});
+  expect_refused(holdfast({"--config", config, "verify"}), 3, {id + ": damaged: WAL file"});
 
   const auto expect_nobody = [&] {
-    expect_refused(scene.run({"verify"}), 3, {id, first});
+    expect_refused(scene.run({"verify"}), 3, {id + ": damaged: WAL file"});
     const std::string out_of_service = "is of a history that was taken out of service";
     expect_refused(scene.run({"restore", "--into", scene.path("copy"), "--backup", id}), 4,
                    {out_of_service});
