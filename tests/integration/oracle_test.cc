@@ -370,11 +370,11 @@ TEST_P(Oracle, EveryTargetBringsBackWhatWasAcknowledgedUpToItAndNothingBeyond) {
        on_second(at_marker(regretted)),
        {{"two", true}, {"regretted", false}}},
       {"lsn-on-the-third",
-       {"--to-lsn", three_lsn},
+       {"--to-lsn", three_lsn, "--timeline", "3"},
        on_third(at_marker(three)),
        {{"two", true}, {"regretted", false}, {"three", true}}},
       {"lsn-on-the-third-exclusive",
-       {"--to-lsn", three_lsn, "--exclusive"},
+       {"--to-lsn", three_lsn, "--exclusive", "--timeline", "3"},
        on_third(at_marker(three)),
        {{"two", true}, {"regretted", false}, {"three", false}}},
   });

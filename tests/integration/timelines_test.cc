@@ -232,26 +232,41 @@ class ThreeTimelines : public testing::TestWithParam<int> {
     const auto xid = [](const Noted& noted) { return std::to_string(noted.xid); };
     return {
         {"latest", {}, "one two three four", 3},
-        {"transaction of the third", {"--to-xid", xid(three_)}, "one two three", 3},
-        {"just before it", {"--to-xid", xid(three_), "--exclusive"}, "one two", 3},
+        {"transaction of the third",
+         {"--to-xid", xid(three_), "--timeline", "3"},
+         "one two three",
+         3},
+        {"just before it",
+         {"--to-xid", xid(three_), "--exclusive", "--timeline", "3"},
+         "one two",
+         3},
         {"a lost transaction", {"--to-xid", xid(lost_), "--timeline", "1"}, "one lost", 1},
         {"just before it", {"--to-xid", xid(lost_), "--exclusive", "--timeline", "1"}, "one", 1},
         {"restore point of the second", {"--to-name", "fork 2"}, "one two", 3},
         {"time on the second", {"--to", two_.time}, "one two", 3},
         {"LSN on the third, exclusive",
-         {"--to-lsn", four_.before, "--exclusive"},
+         {"--to-lsn", four_.before, "--exclusive", "--timeline", "3"},
          "one two three",
          3},
         {"end of the second", {"--timeline", "2"}, "one two lost-too", 2},
         {"the very time of a commit", {"--to", two_.committed}, "one two", 3},
         {"just before it", {"--to", two_.committed, "--exclusive"}, "one", 3},
-        {"the record of a commit", {"--to-lsn", three_.commit}, "one two three", 3},
-        {"just before it", {"--to-lsn", three_.commit, "--exclusive"}, "one two", 3},
+        {"the record of a commit",
+         {"--to-lsn", three_.commit, "--timeline", "3"},
+         "one two three",
+         3},
+        {"just before it",
+         {"--to-lsn", three_.commit, "--exclusive", "--timeline", "3"},
+         "one two",
+         3},
         {"immediate", {"--to-immediate"}, "", 1},
         // From here on in the long run.
         {"transaction of the first", {"--to-xid", xid(one_)}, "one", 3},
-        {"just before the second's", {"--to-xid", xid(two_), "--exclusive"}, "one", 3},
-        {"the second's", {"--to-xid", xid(two_)}, "one two", 3},
+        {"just before the second's",
+         {"--to-xid", xid(two_), "--exclusive", "--timeline", "3"},
+         "one",
+         3},
+        {"the second's", {"--to-xid", xid(two_), "--timeline", "3"}, "one two", 3},
         {"lost too", {"--to-xid", xid(lost_too_), "--timeline", "2"}, "one two lost-too", 2},
         {"just before that",
          {"--to-xid", xid(lost_too_), "--exclusive", "--timeline", "2"},
@@ -277,9 +292,9 @@ class ThreeTimelines : public testing::TestWithParam<int> {
          "one lost",
          1},
         {"LSN on the first", {"--to-lsn", one_.after}, "one", 3},
-        {"LSN on the second", {"--to-lsn", two_.after}, "one two", 3},
-        {"exclusive", {"--to-lsn", two_.after, "--exclusive"}, "one two", 3},
-        {"LSN on the third", {"--to-lsn", three_.after}, "one two three", 3},
+        {"LSN on the second", {"--to-lsn", two_.after, "--timeline", "3"}, "one two", 3},
+        {"exclusive", {"--to-lsn", two_.after, "--exclusive", "--timeline", "3"}, "one two", 3},
+        {"LSN on the third", {"--to-lsn", three_.after, "--timeline", "3"}, "one two three", 3},
         {"LSN of the lost one",
          {"--to-lsn", lost_.before, "--exclusive", "--timeline", "1"},
          "one",
@@ -318,6 +333,13 @@ TEST_P(TimelineTargets, AreReachedOnTheirOwnPathOrNamedWithTheCommandThatReaches
   const std::vector<Case> all = cases();
   for (size_t i = 0; i < kShortCases; ++i) expect_reached(all[i]);
 
+  {
+    SCOPED_TRACE("what an abandoned timeline has too");
+    const Captured both = dry_run({"--to-lsn", three_.commit});
+    EXPECT_EQ(both.status.code, 4) << describe(both);
+    EXPECT_NE(both.err.find("timeline 2 has such a place too: WAL location "), std::string::npos)
+        << both.err;
+  }
   {
     SCOPED_TRACE("what only an abandoned timeline has");
     const Captured lost = dry_run({"--to-xid", std::to_string(lost_.xid)});
