@@ -112,7 +112,7 @@ class Planner {
   bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
   bool has_location(const pg::TimelineHistory& history) const;
   void refuse_to_leave_newest_backup(const Plan& plan) const;
-  std::optional<bool> took_over_from(const AbandonedBranch& branch) const;
+  std::optional<bool> took_over_from(const AbandonedBranch& branch, bool by_target) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   void require_one_line(const Plan& plan) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
@@ -794,11 +794,11 @@ void Planner::refuse_abandoned(Plan& plan) const {
   const Time reached = reached_by(plan);
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant) continue;
-    const std::optional<bool> had_taken_over = took_over_from(branch);
     const bool is_earlier = *branch.last_commit_meant <= reached;
     // Two that lived side by side are two clusters, whichever was written to last.
-    if (is_earlier && had_taken_over.value_or(true)) continue;
-    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end && had_taken_over == true)
+    if (is_earlier && took_over_from(branch, false).value_or(true)) continue;
+    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end &&
+        took_over_from(branch, true) == true)
       continue;
     refuse_abandoned(plan, branch);
   }
@@ -909,9 +909,9 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
 }
 
 // Whether one of the timelines that are followed from the parting on began when the branch had
-// committed its last, and, to a time, before that: then it is the one that went on. nullopt: when
-// they began is not told.
-std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch) const {
+// committed its last: then it is the one that went on. `by_target`: had begun at the target's time,
+// too. nullopt: when they began is not told.
+std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool by_target) const {
   const pg::TimelineHistory& chosen = sources_.history();
   std::vector<pg::TimelineId> timelines = {chosen.timeline()};
   for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
@@ -925,7 +925,7 @@ std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch) const
     if (!path) continue;
     const auto began = Survey(archive_, *path).time_of_beginning(start);
     if (!began) continue;
-    const bool had_begun = target_.kind != TargetKind::kTime || began->earliest <= target_.time;
+    const bool had_begun = !by_target || began->earliest <= target_.time;
     took_over =
         took_over.value_or(false) || (had_begun && *branch.last_commit_meant <= began->latest);
   }
