@@ -156,7 +156,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   Reach reach;
   reach.hole = path_.first_hole(first);
   std::optional<repo::WalSegmentInfo> before;
-  std::optional<uint64_t> removals_unknown_from;
+  uint64_t removals_unknown_from = UINT64_MAX;  // nothing is unknown
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
     repo::WalSegmentInfo here = info(*segment);
     if (const std::optional<Reach::Break::Kind> kind = break_between(before, here)) {
@@ -174,8 +174,8 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     std::ranges::copy(here.creates_tablespaces, std::back_inserter(reach.tablespaces));
     if (here.knows_removals) {
       std::ranges::copy(here.removals, std::back_inserter(reach.removals));
-      removals_unknown_from.reset();
-    } else if (!removals_unknown_from) {
+      removals_unknown_from = UINT64_MAX;
+    } else if (removals_unknown_from == UINT64_MAX) {
       removals_unknown_from = number;
     }
     const bool found = stops_here(here, reach);
@@ -205,7 +205,7 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
     if (repo::is_unread(here)) reach.end_lsn = here.readable_end;
     before = std::move(here);
   }
-  if (removals_unknown_from) learn_removals(reach, *removals_unknown_from);
+  if (removals_unknown_from != UINT64_MAX) learn_removals(reach, removals_unknown_from);
   return reach;
 }
 
