@@ -144,6 +144,8 @@ class Intake {
     std::string object = {};       // of what is served
   };
   Standing look(const OfferedFile& offered) const;
+  // Whether an archived segment begins with so many bytes of the offered one.
+  bool agrees_with(const std::string& object, const OfferedFile& offered, uint64_t bytes) const;
   // Throws kConflict when something else is archived under its name: for who must not keep even a
   // part of it.
   void refuse_conflict(const OfferedFile& offered) const;
@@ -181,7 +183,6 @@ class Intake {
   Standing look_at_segment(const OfferedFile& offered,
                            const repo::WalArchive::Content& served) const;
   [[noreturn]] void throw_set_aside(const OfferedFile& offered, const std::string& by) const;
-  bool agrees_with(const std::string& object, const OfferedFile& offered, uint64_t bytes) const;
   bool is_known(pg::TimelineId timeline) const;
   void refuse_foreign(const OfferedFile& offered);
   void check_history(pg::TimelineId timeline);

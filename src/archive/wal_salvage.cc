@@ -1,7 +1,6 @@
 #include "archive/wal_salvage.h"
 
 #include <algorithm>
-#include <fcntl.h>
 #include <initializer_list>
 #include <optional>
 #include <utility>
@@ -16,7 +15,6 @@
 #include "base/task_group.h"
 #include "cluster/server_end.h"
 #include "cluster/wal_directory.h"
-#include "codec/digest.h"
 #include "repo/wal_conflict.h"
 #include "repo/wal_histories.h"
 
@@ -144,51 +142,36 @@ class Salvager {
 
   // What is unfinished here is kept beside whatever is archived under its name, and no recovery
   // reads it where that is whole: then that must begin with it.
-  void require_no_other_whole(const std::string& kept_as, const std::string& path,
-                              const repo::WalSegmentInfo& here) const {
-    const repo::WalArchive& archive = intake_.archive();
-    const pg::WalFileName whole{
-        .kind = pg::WalFileKind::kSegment,
-        .segment = {.timeline = here.timeline,
-                    .segment_number = pg::segment_of(here.start_lsn, archive.segment_size())}};
-    const uint64_t bytes = here.readable_end - here.start_lsn;
-    std::optional<repo::WalSegmentInfo> there;
+  bool parts_from_whole(const OfferedFile& offered) const {
+    const repo::WalSegmentInfo& here = offered.segment;
+    if (!is_wal(offered.file) || repo::reaches_its_end(here)) return false;
     bool is_alike = true;
     // What cannot be read there is amended by who has it whole.
     unreadable_of([&] {
-      codec::Sha256 archived;
-      uint64_t left = bytes;
-      there = archive.read_segment(whole, [&](ByteView piece) {
-        const auto part = static_cast<size_t>(std::min<uint64_t>(piece.size(), left));
-        archived.update(piece.first(part));
-        left -= part;
-      });
-      if (there) is_alike = archived.finish() == hash_of(path, bytes);
+      if (const std::optional<std::string> object =
+              intake_.archive().served_object(whole_of(offered.file.segment)))
+        is_alike = intake_.agrees_with(*object, offered, here.readable_end - here.start_lsn);
     });
-    if (is_alike) return;
+    return !is_alike;
+  }
+  [[noreturn]] void throw_parted(const std::string& kept_as, pg::SegmentName segment) const {
+    const repo::WalSegmentInfo there = intake_.archive().segment_info(whole_of(segment)).value();
     throw Error(
         {.code = ErrorCode::kConflict,
          .message =
-             fmt::format("WAL segment \"{}\" is archived with another history", there->file_name),
+             fmt::format("WAL segment \"{}\" is archived with another history", there.file_name),
          .detail = fmt::format("The archived one was pushed by {}; what this server wrote is kept "
                                "as \"{}\", which no recovery reads beside it",
-                               repo::pushed_by(*there), kept_as),
+                               repo::pushed_by(there), kept_as),
          .hint = repo::way_past(
-             there->file_name, repo::owner_of(*there),
+             there.file_name, repo::owner_of(there),
              {.host = intake_.source().host, .data_directory = intake_.source().data_directory})});
   }
-  static Bytes32 hash_of(const std::string& path, uint64_t bytes) {
-    const Fd fd = open_file(path, O_RDONLY);
-    codec::Sha256 sha256;
-    Bytes piece(repo::kSegmentPieceBytes);
-    for (uint64_t at = 0; at < bytes;) {
-      const auto part = static_cast<size_t>(std::min<uint64_t>(piece.size(), bytes - at));
-      const size_t read = pread_some(fd, std::span(piece).first(part), at, path);
-      if (read == 0) break;
-      sha256.update(ByteView(piece).first(read));
-      at += read;
-    }
-    return sha256.finish();
+  static pg::WalFileName whole_of(pg::SegmentName segment) {
+    return {.kind = pg::WalFileKind::kSegment, .segment = segment};
+  }
+  static bool is_wal(const pg::WalFileName& file) {
+    return file.kind == pg::WalFileKind::kSegment || file.kind == pg::WalFileKind::kPartial;
   }
 
   void require_one_history(const pg::WalFileName& file) const {
@@ -210,11 +193,12 @@ class Salvager {
   void push(OfferedFile offered) {
     is_reading_ = false;
     const repo::WalSegmentInfo segment = offered.segment;
-    const std::string path = offered.path;
+    const pg::SegmentName name = offered.file.segment;
+    const bool parts = parts_from_whole(offered);
     Intake::Accepted accepted = intake_.accept(std::move(offered));
     if (accepted.partial) {
       result_.partials.push_back(*accepted.partial);
-      require_no_other_whole(accepted.name, path, segment);
+      if (parts) throw_parted(accepted.name, name);
     }
     if (accepted.was_there)
       ++result_.already_archived;

@@ -34,10 +34,6 @@ constexpr uint64_t kSpareDiskBytes = uint64_t{256} << 20;
 
 constexpr struct stat kNothing{};  // no directory, no link
 
-struct ReplicationSlot {
-  std::string name;
-  bool is_physical = false;
-};
 using Moves = std::vector<std::pair<std::string, std::string>>;
 
 // Of an unlogged relation the data directory has an init fork, and the main one beside it.
@@ -75,7 +71,7 @@ class Destruction {
   void require_proof();
   void find_server();
   void plan_moves();
-  void require_space();
+  void require_plan();
   void strike();
   void bring_back();
   void write_first();
@@ -101,7 +97,7 @@ class Destruction {
   // asked for there, whatever the environment or a service file say then.
   std::string way_;
   Production production_;
-  std::vector<ReplicationSlot> slots_;  // that it had
+  std::vector<cluster::ReplicationSlot> slots_;  // that it had
   std::string data_;
   bool had_prepared_ = false;  // transactions, which are neither committed nor gone
   restore::TargetLock lock_;   // of what is moved aside
@@ -187,7 +183,7 @@ void Destruction::plan_moves() {
 }
 
 // By a plan of its own: what cannot be carried out is refused while the cluster is still there.
-void Destruction::require_space() {
+void Destruction::require_plan() {
   const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, {});
   if (const ProductionAnswer answer =
           cluster::ask_production(*connection_, lineage_->system_identifier);
@@ -219,10 +215,6 @@ void Destruction::strike() {
     throw Error({.code = ErrorCode::kWrongCluster,
                  .message = "the server is not the one to destroy any more",
                  .detail = answer.why_not});
-  for (const cluster::Row& row : connection_->query(
-           "SELECT slot_name, slot_type = 'physical' FROM pg_replication_slots WHERE NOT temporary "
-           "ORDER BY slot_name"))
-    slots_.push_back({.name = row[0].value_or(""), .is_physical = row[1] == "t"});
   production_ = *answer.production;
   had_prepared_ =
       connection_->query_value("SELECT count(*) > 0 FROM pg_catalog.pg_prepared_xacts") == "t";
@@ -253,6 +245,7 @@ void Destruction::strike() {
   }
   for (const auto& [from, to] : result_.aside)
     reporter_.note(fmt::format("\"{}\" was moved to \"{}\"", from, to));
+  slots_ = cluster::read_replication_slots(moves_.front().second);
   // What it acknowledged after it was asked, up to its end, must not go with what is moved aside.
   production_.flushed = cluster::written_end(production_, segment_size(), old_wal(), stop_);
   report_.flushed = production_.flushed;
@@ -303,9 +296,9 @@ void Destruction::write_first() {
 
 // They are no part of a backup, and a standby that uses one stands still without it.
 void Destruction::tell_of_slots() {
-  for (const ReplicationSlot& slot : slots_)
+  for (const cluster::ReplicationSlot& slot : slots_)
     reporter_.warning(
-        slot.is_physical
+        !slot.is_logical
             ? fmt::format("replication slot \"{0}\" is gone, and who streams by it stands still; "
                           "make it again: SELECT pg_create_physical_replication_slot({1})",
                           slot.name, cluster::quote_literal(slot.name))
@@ -400,7 +393,7 @@ DestroyResult Destruction::run() {
   plan_moves();
   for (const auto& [from, to] : moves_)
     require_apart(options_.restore.own_files, {from}, "moved aside");
-  require_space();
+  require_plan();
   report_.cluster = options_.restore.cluster;
   report_.lineage = lineage_->name;
   report_.kind = "destroy";

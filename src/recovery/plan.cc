@@ -269,7 +269,7 @@ void Planner::require_one_line(const Plan& plan) const {
         if (const std::optional<repo::WalSegmentInfo> info = archive_.segment_info_of(object))
           end = std::min(end, info->readable_end);
       });
-    if (end <= start || repo::begin_alike(archive_, *of_parent, *of_child, end - start)) continue;
+    if (end <= start || !repo::are_parted(archive_, *of_parent, *of_child, end - start)) continue;
     Target stay = target_;
     stay.timeline = entry.timeline;
     throw_unreachable(

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "repo/needed_wal.h"
 
 namespace holdfast::recovery {
 namespace {
@@ -24,25 +25,9 @@ std::string file_name_of(const SegmentCopy& copy, pg::WalSegmentSize size) {
 
 bool agree(const repo::WalArchive& archive, const SegmentCopy& a, const SegmentCopy& b) {
   const uint64_t compared = std::min(a.info.readable_end, b.info.readable_end) - a.info.start_lsn;
-  Bytes first;
-  archive.read_segment(
-      file_of(a),
-      [&](ByteView piece) {
-        const size_t wanted = std::min<size_t>(piece.size(), compared - first.size());
-        first.insert(first.end(), piece.begin(), piece.begin() + static_cast<ptrdiff_t>(wanted));
-      },
-      digest_of(a));
-  size_t at = 0;
-  bool same = true;
-  archive.read_segment(
-      file_of(b),
-      [&](ByteView piece) {
-        const size_t wanted = std::min<size_t>(piece.size(), first.size() - at);
-        same = same && std::ranges::equal(piece.first(wanted), ByteView(first).subspan(at, wanted));
-        at += wanted;
-      },
-      digest_of(b));
-  return same && at == compared;
+  const std::optional<std::string> one = archive.served_object(file_of(a), digest_of(a));
+  const std::optional<std::string> other = archive.served_object(file_of(b), digest_of(b));
+  return one && other && repo::begin_alike(archive, *one, *other, compared).value_or(false);
 }
 
 std::vector<SegmentCopy> find_unfinished(const repo::WalArchive& archive, pg::SegmentName segment,

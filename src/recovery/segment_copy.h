@@ -22,7 +22,7 @@ struct SegmentCopy {
 // As `wal set-aside` takes it.
 std::string file_name_of(const SegmentCopy& copy, pg::WalSegmentSize size);
 
-// Whether one begins with what of the other can be read. Reads both, and holds one. Throws what
+// Whether one begins with what of the other can be read. Reads both, and throws what
 // reading throws.
 bool agree(const repo::WalArchive& archive, const SegmentCopy& a, const SegmentCopy& b);
 

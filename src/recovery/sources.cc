@@ -36,14 +36,9 @@ void Sources::find_backups() {
     if (named.damaged)
       notes_.push_back(
           fmt::format("backup {} is marked damaged; it is used because it was named", named.id));
-    if (const std::optional<std::string> taken = taken_wal_of(named))
-      throw_unreachable(
-          fmt::format("backup {} is of a history that was taken out of service", named.id),
-          *taken +
-              ". What is archived behind it now is not what its pages came from: a recovery "
-              "would mix two histories.",
-          "Restore another backup, or serve that WAL again: \"holdfast wal set-aside FILE "
-          "--off\".");
+    repo::require_own_wal(named, archive_,
+                          "Restore another backup, or serve that WAL again: \"holdfast wal "
+                          "set-aside FILE --off\".");
     backup_ids_ = {named.id};
     return;
   }

@@ -91,9 +91,9 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
   return own;
 }
 
-bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
-                 uint64_t bytes) {
-  bool is_known = true;
+std::optional<bool> begin_alike(const WalArchive& archive, const std::string& one,
+                                const std::string& other, uint64_t bytes) {
+  bool has_both = true;
   const auto hash = [&](const std::string& object) {
     codec::Sha256 sha256;
     uint64_t left = bytes;
@@ -102,12 +102,18 @@ bool begin_alike(const WalArchive& archive, const std::string& one, const std::s
       sha256.update(piece.first(part));
       left -= part;
     });
-    is_known = is_known && read && left == 0;
+    has_both = has_both && read && left == 0;
     return sha256.finish();
   };
-  bool is_alike = true;
-  unreadable_of([&] { is_alike = hash(one) == hash(other); });
-  return is_alike || !is_known;
+  const bool is_alike = hash(one) == hash(other);
+  return has_both ? std::optional(is_alike) : std::nullopt;
+}
+
+bool are_parted(const WalArchive& archive, const std::string& one, const std::string& other,
+                uint64_t bytes) {
+  std::optional<bool> alike;
+  unreadable_of([&] { alike = begin_alike(archive, one, other, bytes); });
+  return alike == false;
 }
 
 namespace {
@@ -133,19 +139,13 @@ class OwnWalCheck {
   OwnWalCheck(const WalArchive& archive, const OwnWal& own, Compare compare)
       : archive_(archive), own_(own), compare_(compare) {
     pg::WalFileName file = pg::parse_wal_file_name(own.file, archive.segment_size());
-    if (file.kind == pg::WalFileKind::kPartial) {
-      const Bytes16 digest = partial_digest(own.sha256);
-      contents_ = readable_contents(archive, file, &digest);
-      for (const Known& known : contents_)
-        if (known.info.sha256 == own.sha256) mine_ = &known;
-      file.kind = pg::WalFileKind::kSegment;
-      whole_ = readable_contents(archive, file);
-    } else {
-      whole_ = readable_contents(archive, file);
-      for (const Known& known : whole_)
-        if (known.info.sha256 == own.sha256) mine_ = &known;
-      is_segment_ = true;
-    }
+    is_segment_ = file.kind == pg::WalFileKind::kSegment;
+    const Bytes16 digest = partial_digest(own.sha256);
+    if (!is_segment_) unfinished_ = readable_contents(archive, file, &digest);
+    file.kind = pg::WalFileKind::kSegment;
+    whole_ = readable_contents(archive, file);
+    for (const Known& known : is_segment_ ? whole_ : unfinished_)
+      if (known.info.sha256 == own.sha256) mine_ = &known;
     for (const Known& known : whole_)
       if (!known.content.aside) served_ = &known;
   }
@@ -173,16 +173,16 @@ class OwnWalCheck {
     const uint64_t bytes = mine.readable_end - mine.start_lsn;
     if (served_->info.readable_end < mine.readable_end) return false;
     return compare_ == Compare::kMetadata ||
-           begin_alike(archive_, mine_->content.object, served_->content.object, bytes);
+           !are_parted(archive_, mine_->content.object, served_->content.object, bytes);
   }
 
   const WalArchive& archive_;
   const OwnWal& own_;
   const Compare compare_;
-  bool is_segment_ = false;              // else an unfinished one
-  std::vector<Known> contents_, whole_;  // of the unfinished one; of the segment
-  const Known* mine_ = nullptr;          // what the backup was committed with
-  const Known* served_ = nullptr;        // of the segment
+  bool is_segment_ = false;                // else an unfinished one
+  std::vector<Known> unfinished_, whole_;  // under that name; under the segment's
+  const Known* mine_ = nullptr;            // what the backup was committed with
+  const Known* served_ = nullptr;          // of the segment
 };
 
 }  // namespace
@@ -192,6 +192,17 @@ std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& a
   for (const OwnWal& own : backup.wal)
     if (std::optional<TakenWal> taken = OwnWalCheck(archive, own, compare).find()) return taken;
   return std::nullopt;
+}
+
+void require_own_wal(const Backup& backup, const WalArchive& archive, std::string hint) {
+  const std::optional<TakenWal> taken = find_taken_wal(backup, archive, Compare::kContents);
+  if (!taken) return;
+  throw Error(
+      {.code = ErrorCode::kTargetUnreachable,
+       .message = fmt::format("backup {} is of a history that was taken out of service", backup.id),
+       .detail = taken->words + ". What is archived under that name now is not what its pages came "
+                                "from: two histories would be mixed.",
+       .hint = std::move(hint)});
 }
 
 }  // namespace holdfast::repo

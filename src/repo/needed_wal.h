@@ -43,10 +43,13 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
 std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& lineage,
                                  const NeededWal& needed);
 
-// Whether the contents of two objects of segments begin with the same `bytes`; true where one of
-// them is not there, has not so many or cannot be read: then nobody knows. Reads both.
-bool begin_alike(const WalArchive& archive, const std::string& one, const std::string& other,
-                 uint64_t bytes);
+// Whether the contents of two objects of segments begin with the same `bytes`; nullopt: one of them
+// is not there, or has not so many. Reads both, and throws what reading throws.
+std::optional<bool> begin_alike(const WalArchive& archive, const std::string& one,
+                                const std::string& other, uint64_t bytes);
+// Whether they are shown not to. Of what cannot be read nobody knows.
+bool are_parted(const WalArchive& archive, const std::string& one, const std::string& other,
+                uint64_t bytes);
 
 // A content that a backup was committed with and that is not served any more, nor what was put for
 // its repair: whatever is served under that name now, the pages that were copied went another way.
@@ -61,5 +64,8 @@ enum class Compare : uint8_t { kMetadata, kContents };
 // what is served cannot be read.
 std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive,
                                        Compare compare);
+// Throws kTargetUnreachable, with that hint, for who is about to give the backup back with what is
+// served. Compares contents.
+void require_own_wal(const Backup& backup, const WalArchive& archive, std::string hint);
 
 }  // namespace holdfast::repo

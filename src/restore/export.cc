@@ -132,15 +132,8 @@ void Export::check_place() const {
 // All WAL from the backup's start to its end; the last may be there only as far as it was written.
 void Export::find_wal() {
   if (!options_.with_wal) return;
-  if (const std::optional<repo::TakenWal> taken =
-          repo::find_taken_wal(backup_, archive_, repo::Compare::kContents))
-    throw Error({.code = ErrorCode::kTargetUnreachable,
-                 .message = fmt::format("backup {} is of a history that was taken out of service",
-                                        backup_.id),
-                 .detail = fmt::format("{}. What is archived under that name now is not what its "
-                                       "pages came from.",
-                                       taken->words),
-                 .hint = "Export another backup; or this one without its WAL: --wal off."});
+  repo::require_own_wal(backup_, archive_,
+                        "Export another backup; or this one without its WAL: --wal off.");
   if (backup_.start_timeline != backup_.stop_timeline) {
     throw Error(
         {.code = ErrorCode::kUnsupported,

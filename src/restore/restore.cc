@@ -307,7 +307,7 @@ void Restore::require_no_production() const {
   if (!production) return;
   throw Error(
       {.code = ErrorCode::kBusy,
-       .message = fmt::format("the cluster lives: a primary of it answers at conninfo"),
+       .message = "the cluster lives: a primary of it answers at conninfo",
        .detail = fmt::format("It is on timeline {}, and has written up to {}. A restore in place "
                              "would make a second one, which archives into the same lineage.",
                              pg::to_string(production->timeline), pg::to_string(production->end)),
@@ -878,7 +878,6 @@ bool Restore::archives(const std::map<std::string, std::string>& in_force) const
   return !value("archive_command").empty() || !value("archive_library").empty();
 }
 
-// In place: a cluster that archived goes on with it, or whoever restored it knows.
 // No backup has them, and without them standbys and subscribers stand still.
 std::vector<std::string> Restore::words_of_slots() const {
   std::vector<std::string> words;
@@ -894,6 +893,7 @@ std::vector<std::string> Restore::words_of_slots() const {
   return words;
 }
 
+// In place: a cluster that archived goes on with it, or whoever restored it knows.
 void Restore::warn_of_archiving() const {
   if (is_copy_ || options_.archive == false || archives_) return;
   // Without WAL in the archive there were no backup; a standby archives nothing itself.

@@ -108,20 +108,11 @@ void change_action(const std::string& directory, recovery::TargetAction action,
 // now nobody knows.
 void require_own_wal(const repo::Repository& repository, const repo::Lineage& lineage,
                      const std::string& id) {
-  std::optional<repo::TakenWal> taken;
-  unreadable_of([&] {
-    if (const std::optional<repo::Backup> backup = repo::read_commit(repository, lineage.name, id))
-      taken = repo::find_taken_wal(*backup, repo::WalArchive(repository, lineage),
-                                   repo::Compare::kContents);
-  });
-  if (!taken) return;
-  throw Error(
-      {.code = ErrorCode::kTargetUnreachable,
-       .message = fmt::format("backup {} is of a history that was taken out of service", id),
-       .detail = taken->words +
-                 ". What would be replayed now is not what the files here came from: two "
-                 "histories would be mixed.",
-       .hint = "Restore another backup anew, into another directory."});
+  std::optional<repo::Backup> backup;
+  unreadable_of([&] { backup = repo::read_commit(repository, lineage.name, id); });
+  if (backup)
+    repo::require_own_wal(*backup, repo::WalArchive(repository, lineage),
+                          "Restore another backup anew, into another directory.");
 }
 
 // The sandbox of the restore, or, for a copy that was laid without being started, one of its own.

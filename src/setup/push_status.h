@@ -17,7 +17,8 @@ inline constexpr std::string_view kPush = " wal push ";
 struct PushStatus {
   enum class Heard : uint8_t { kYes, kPerhaps, kNo };
   Heard heard = Heard::kYes;
-  std::string hidden_by = {};  // what follows, with its operator: "|| true"
+  // What follows in the user's command, with its operator, to be quoted in the warning: "|| true".
+  std::string hidden_by = {};
 };
 
 // By the text alone: nothing is run. A command that does not say "wal push", such as a script,

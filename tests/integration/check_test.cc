@@ -403,6 +403,7 @@ TEST(CheckCommand, OfAnotherToolIsJudgedByWhatComesOfIt) {
   EXPECT_EQ(script.item("archive_command").outcome, "warning");
 
   // One that hides a push's failure is not blessed because a push has just succeeded.
+  // Nothing is tolerated here: what hides the failure of a push is what `check` must name.
   scene.set("archive_command", own + " || true");
   scene.expect_cause("archive_command", "archive_command hides the exit status of \"wal push\"",
                      "what follows, \"|| true\": at 0 it counts a segment as archived",

@@ -7,6 +7,8 @@ namespace {
 
 using Heard = PushStatus::Heard;
 
+// Commands that users write, not ours: the "|| true" in them is what must be found, or left alone
+// where no push stands before it.
 TEST(PushStatusTest, IsHiddenByWhatFollowsThePush) {
   const struct {
     const char* command;
