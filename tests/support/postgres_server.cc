@@ -34,7 +34,9 @@ std::string environment(const std::string& name) {
 void give_own_system_identifier(const std::string& data_directory) {
   uint64_t identifier = 0;
   system_random().fill(std::as_writable_bytes(std::span(&identifier, 1)));
-  identifier >>= 1;  // SQL shows it as a signed number
+  // Of nineteen digits, as every one that initdb makes of the time, and a signed number in SQL.
+  constexpr uint64_t kLowest = 1'000'000'000'000'000'000;
+  identifier = kLowest + identifier % (8 * kLowest);
 
   const std::string control_path = join_path(data_directory, "global/pg_control");
   Bytes control = read_file(control_path);

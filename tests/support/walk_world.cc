@@ -349,7 +349,13 @@ void WalkWorld::clone(Server& server) {
 void WalkWorld::restore_as_standby(Server& server) {
   note(fmt::format("restore of {} as a standby", server.name));
   if (lstat_if_exists(server.data)) destroy(server);
-  must(server, {"restore", "--into", server.data});
+  const Captured ran = run(server, {"restore", "--into", server.data});
+  if (ran.status.code == 4 && is_for_a_hole(ran)) {
+    note("its WAL was not archived");
+    clone(server);
+    return;
+  }
+  if (!ran.status.ok()) complain(describe(ran));
   become_standby(server);
   start(server);
 }
@@ -522,8 +528,11 @@ WalkWorld::Point WalkWorld::restore_point() {
   Point point{.name = fmt::format("p{}", next_name_++), .line = server.line};
   point.record =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
-  point.lsn = pg::parse_lsn(connection.query_value(
-      fmt::format("SELECT pg_catalog.pg_create_restore_point('{}')", point.name)));
+  // A point is no commit and alone it is not flushed: a transaction that has a number flushes it.
+  connection.query("SET synchronous_commit = local");
+  point.lsn = pg::parse_lsn(connection.query_value(fmt::format(
+      "SELECT pg_catalog.pg_create_restore_point('{}') FROM pg_catalog.pg_current_xact_id()",
+      point.name)));
   point.time = system_clock().now();
   points_.push_back(point);
   note(fmt::format("{}: restore point {} at {}, {}", server.name, point.name,
