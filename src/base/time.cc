@@ -499,7 +499,7 @@ std::string to_postgres(Time time) {
 std::string to_local(Time time) {
   const LocalZone zone = local_zone(floor<Seconds>(time.time_since_epoch()).count());
   const Civil civil = to_civil(time, zone.offset);
-  return fmt::format("{}.{:03} {}", date_and_time(civil, ' '), civil.microsecond / 1000, zone.name);
+  return fmt::format("{}.{:06} {}", date_and_time(civil, ' '), civil.microsecond, zone.name);
 }
 
 std::string to_compact_utc(Time time) {

@@ -28,7 +28,8 @@ std::string to_rfc3339(Time time);
 std::optional<Time> parse_rfc3339(std::string_view text);
 // "2026-11-22 08:22:39.544793+00": as PostgreSQL's settings read it, whatever the server's zone is.
 std::string to_postgres(Time time);
-// "2026-11-22 09:22:39.544 CET": for people, in this process's zone, which is always named.
+// "2026-11-22 09:22:39.544793 CET": for people, in this process's zone, which is always named.
+// Whole: typed as a target it names the very moment.
 std::string to_local(Time time);
 // "20261122T082239Z": in backup ids.
 std::string to_compact_utc(Time time);
