@@ -8,8 +8,11 @@
 
 #include "base/error.h"
 #include "base/task_group.h"
+#include "cluster/connection.h"
+#include "cluster/written_wal.h"
 #include "repo/backup.h"
 #include "repo/marks.h"
+#include "repo/wal_tip.h"
 
 namespace holdfast::archive {
 namespace {
@@ -34,6 +37,7 @@ class SetAside {
     const Found found = find();
     SetAsideResult result{
         .file = options_.file, .lineage = found.archive.lineage().name, .off = options_.off};
+    if (!options_.off) require_not_the_servers(found);
     if (options_.onward) {
       require_segment(found);
       find_run(found);
@@ -57,6 +61,40 @@ class SetAside {
   }
 
  private:
+  // Typed for a copy's timeline on a bad day it would take production's WAL.
+  void require_not_the_servers(const Found& named) const {
+    const bool is_history = named.file.kind == pg::WalFileKind::kHistory;
+    if (options_.conninfo.empty() || (!is_history && !options_.onward)) return;
+    const repo::WalArchive& archive = named.archive;
+    const pg::TimelineId timeline = named.file.segment.timeline;
+    std::optional<cluster::Production> server;
+    error_of([&] {
+      cluster::Connection connection = cluster::Connection::connect(
+          {.conninfo = options_.conninfo, .application_name = "holdfast wal set-aside"}, stop_);
+      const pg::WalTip tip = repo::read_wal_tip(archive, timeline);
+      server = cluster::ask_production(connection, archive.lineage().system_identifier).production;
+      // What is damaged it can archive anew.
+      if (!server || server->timeline != timeline ||
+          (is_history && damage_of([&] { archive.read_file(named.file); })) ||
+          cluster::why_not_the_archives(*server, tip, archive.segment_size(),
+                                        cluster::wal_files_by_sql(connection)))
+        server.reset();
+    });
+    const pg::Lsn from =
+        is_history ? pg::Lsn{}
+                   : pg::start_lsn(named.file.segment.segment_number, archive.segment_size());
+    if (!server || server->flushed <= from) return;
+    throw Error(
+        {.code = ErrorCode::kConflict,
+         .message = fmt::format("\"{}\" is of the server that conninfo leads to", options_.file),
+         .detail = fmt::format("That server is on timeline {}, has written up to {}, and has "
+                               "the archive's last WAL in its own: what it committed could "
+                               "not be recovered any more. Nothing was changed.",
+                               to_string(timeline), to_string(server->flushed)),
+         .hint = "If that server is the copy, stop it first, or name the cluster's own with "
+                 "--conninfo."});
+  }
+
   // From the end: what is left is without a hole at every moment. Of the named segment its older
   // contents and its unfinished copies go here, the one that is served as ever.
   void take_onward(const Found& named, SetAsideResult& result) const {

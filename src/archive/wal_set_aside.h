@@ -33,6 +33,9 @@ struct SetAsideOptions {
   // the last file to the first. Interrupted, it is run again. With `off`: all that the newest such
   // run took out of service, and of which anything still is, comes back.
   bool onward = false;
+  // The cluster's server: what that has written, and still has, is not set aside onward, nor is the
+  // history of the timeline that it is on. Empty, or not to be reached: nobody is asked.
+  std::string conninfo = {};
 };
 
 struct SetAsideResult {

@@ -106,12 +106,14 @@ int run_wal_list(const Call& call) {
 
 int run_wal_set_aside(const Call& call) {
   const OpenRepository opened(call);
-  const archive::SetAsideResult result = archive::set_aside({.file = call.arguments.words.front(),
-                                                             .cluster = call.settings.cluster(),
-                                                             .lineage = call.arguments.lineage,
-                                                             .off = call.arguments.off,
-                                                             .onward = call.arguments.onward},
-                                                            opened.repository, call.stop);
+  const archive::SetAsideResult result =
+      archive::set_aside({.file = call.arguments.words.front(),
+                          .cluster = call.settings.cluster(),
+                          .lineage = call.arguments.lineage,
+                          .off = call.arguments.off,
+                          .onward = call.arguments.onward,
+                          .conninfo = call.settings.text("cluster.conninfo")},
+                         opened.repository, call.stop);
   print(call, view::json(result), unless_quiet(call, true, view::text(result)));
   return 0;
 }
@@ -145,6 +147,8 @@ restore::Salvage salvager(const Call& call, const OpenRepository& opened) {
     restore::SalvagedWal salvaged{.saved = result.pushed, .partials = result.partials};
     for (const archive::SalvageResult::Conflict& conflict : result.conflicts)
       salvaged.conflicts.push_back({.from = conflict.from, .error = conflict.error});
+    if (result.refused.empty() && result.readable_end.is_valid())
+      salvaged.end = {.timeline = result.readable_timeline, .last_record_end = result.readable_end};
     if (on_paper) return salvaged;
     if (!result.pushed.empty())
       call.reporter.note(fmt::format("saved {} WAL files that were not archived yet, up to {}",
@@ -154,8 +158,6 @@ restore::Salvage salvager(const Call& call, const OpenRepository& opened) {
           fmt::format("WAL file \"{}\" could not be saved: {}", refused.file, refused.reason));
       salvaged.unsaved.push_back(refused.file);
     }
-    if (result.refused.empty() && result.readable_end.is_valid())
-      salvaged.end = {.timeline = result.readable_timeline, .last_record_end = result.readable_end};
     return salvaged;
   };
 }
