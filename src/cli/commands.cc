@@ -328,7 +328,8 @@ int run_finish(const Call& call) {
       restore::finish({.data_directory = absolute_path(call.arguments.words.front()),
                        .production = call.arguments.production,
                        .recovery_ended = call.arguments.recovery_ended,
-                       .configured_directory = call.settings.text("cluster.pgdata")},
+                       .configured_directory = call.settings.text("cluster.pgdata"),
+                       .conninfo = call.settings.text("cluster.conninfo")},
                       call.reporter, call.stop);
   // Before its archiver fails for the first time.
   if (result.production)

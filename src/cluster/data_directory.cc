@@ -50,6 +50,12 @@ bool is_tablespace(std::string_view path) {
   return parse_oid(path.substr(kTablespaces.size() + 1)).has_value();
 }
 
+// Where the link of a tablespace leads. In a copy by "restore --into" it names the way from there.
+std::string place_of(const std::string& link) {
+  const std::string target = read_link(link);
+  return absolute_path(target.starts_with('/') ? target : join_path(parent_path(link), target));
+}
+
 using FileIdentity = std::pair<dev_t, ino_t>;
 
 class Walk {
@@ -186,9 +192,9 @@ void Walk::look_at(const std::string& path) {
 void Walk::give_link(const std::string& path, pg::BackupTreatment treatment,
                      const struct stat& link) {
   std::string full = full_path(path);
-  std::string target = read_link(full);
-  std::optional<struct stat> followed = stat_if_exists(full);
   bool is_link_of_tablespace = treatment == pg::BackupTreatment::kKeep;
+  std::string target = is_link_of_tablespace ? place_of(full) : read_link(full);
+  std::optional<struct stat> followed = stat_if_exists(full);
   if (is_link_of_tablespace && (!followed || !S_ISDIR(followed->st_mode))) {
     if (!lstat_if_exists(full)) {  // DROP TABLESPACE came between
       ++totals_.vanished_count;
@@ -286,8 +292,7 @@ std::vector<TablespaceLink> read_tablespace_links(const std::string& data_direct
     if (!oid || (entry.type != DT_LNK && entry.type != DT_DIR)) continue;
     std::string path = join_path(directory, entry.name);
     if (!lstat_if_exists(path)) continue;
-    links.push_back(
-        {.oid = *oid, .target = entry.type == DT_LNK ? read_link(path) : std::string()});
+    links.push_back({.oid = *oid, .target = entry.type == DT_LNK ? place_of(path) : std::string()});
   }
   std::ranges::sort(links, {}, &TablespaceLink::oid);
   return links;

@@ -42,7 +42,7 @@ std::string tablespace_version_directory_of(const std::string& data_directory);
 
 struct TablespaceLink {
   uint32_t oid = 0;
-  std::string target = {};  // as the link says; empty for a directory in place of a link
+  std::string target = {};  // absolute; empty for a directory in place of a link
                             // (allow_in_place_tablespaces)
 };
 // pg_tblspc, by oid.

@@ -192,12 +192,15 @@ void read_position(Connection& connection, ServerFacts& facts) {
   facts.timeline = name.segment.timeline;
 }
 
-std::vector<Tablespace> read_tablespaces(Connection& connection) {
+std::vector<Tablespace> read_tablespaces(Connection& connection,
+                                         const std::string& data_directory) {
   std::vector<Tablespace> tablespaces;
   for (const Row& row :
        connection.query("SELECT oid, spcname, pg_tablespace_location(oid) FROM pg_tablespace "
                         "WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid")) {
     std::string location = row[2].value_or("");
+    if (location.starts_with("../"))  // in a copy's data directory
+      location = absolute_path(join_path(data_directory, "pg_tblspc/" + location));
     if (!location.starts_with('/')) location.clear();  // "pg_tblspc/16385": in place
     tablespaces.push_back({.oid = parse_number<uint32_t>(required(row, 0, "tablespace"), "OID"),
                            .name = required(row, 1, "tablespace's name"),
@@ -221,7 +224,7 @@ ServerFacts read_server_facts(Connection& connection) {
   read_settings(settings, facts);
   read_files(connection, settings, facts);
   read_position(connection, facts);
-  facts.tablespaces = read_tablespaces(connection);
+  facts.tablespaces = read_tablespaces(connection, facts.data_directory);
   if (facts.logging_collector)
     facts.current_log_file = connection.query_row("SELECT pg_current_logfile()").front();
   return facts;

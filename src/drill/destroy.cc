@@ -191,7 +191,8 @@ void Destruction::require_plan() {
     recovery::require_clusters_timeline(repository_, *lineage_, {},
                                         {.timeline = answer.production->timeline,
                                          .end = answer.production->flushed,
-                                         .whose = "the server that would be destroyed"},
+                                         .whose = "the server that would be destroyed",
+                                         .goes_on = true},
                                         plan);
   const uint64_t needed =
       plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareDiskBytes;
@@ -313,8 +314,8 @@ void Destruction::compare_and_check() {
   report_.loss_note = "Where the recovery ended could not be read.";
   if (report_.recovered_end) {
     const std::optional<Error> failure = error_of([&] {
-      take_loss(report_,
-                find_loss(production_, *report_.recovered_end, segment_size(), old_wal(), stop_));
+      const pg::Lsn common = common_end(production_, data_, restored_.new_timeline, old_wal());
+      take_loss(report_, find_loss(production_, common, segment_size(), old_wal(), stop_));
     });
     if (failure)
       report_.loss_note =

@@ -311,7 +311,9 @@ void Drill::compare() {
                             : answer_.why_not;
   } else {
     const auto find = [&](const ReadWalFile& read) {
-      take_loss(report_, find_loss(*answer_.production, *end,
+      const pg::Lsn common =
+          common_end(*answer_.production, place_->data(), restored_.new_timeline, read);
+      take_loss(report_, find_loss(*answer_.production, common,
                                    pg::WalSegmentSize(lineage_->wal_segment_bytes), read, stop_));
     };
     const std::optional<Error> failure =

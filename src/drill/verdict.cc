@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "drill/checks.h"
 #include "pg/timeline_history.h"
+#include "recovery/sources.h"
 
 namespace holdfast::drill {
 
@@ -41,15 +42,42 @@ void take_loss(repo::DrillReport& report, const Loss& loss) {
   if (loss.earliest) report.loss_time = std::max(Microseconds{}, report.started - *loss.earliest);
 }
 
-std::optional<pg::Lsn> recovered_end(const std::string& data_directory,
-                                     pg::TimelineId new_timeline) {
+namespace {
+
+std::optional<pg::TimelineHistory> recovered_history(const std::string& data_directory,
+                                                     pg::TimelineId new_timeline) {
   if (!new_timeline.is_valid()) return std::nullopt;
   const std::optional<Bytes> text = read_if_exists(
       fmt::format("{}/pg_wal/{}", data_directory, pg::history_file_name(new_timeline)));
   if (!text) return std::nullopt;
-  const pg::TimelineHistory history = pg::parse_timeline_history(new_timeline, as_text(*text));
+  pg::TimelineHistory history = pg::parse_timeline_history(new_timeline, as_text(*text));
   if (history.ancestors().empty()) return std::nullopt;
-  return history.ancestors().back().switch_lsn;
+  return history;
+}
+
+}  // namespace
+
+std::optional<pg::Lsn> recovered_end(const std::string& data_directory,
+                                     pg::TimelineId new_timeline) {
+  const std::optional<pg::TimelineHistory> history =
+      recovered_history(data_directory, new_timeline);
+  if (!history) return std::nullopt;
+  return history->ancestors().back().switch_lsn;
+}
+
+pg::Lsn common_end(const Production& production, const std::string& data_directory,
+                   pg::TimelineId new_timeline, const ReadWalFile& read) {
+  const std::optional<pg::TimelineHistory> recovered =
+      recovered_history(data_directory, new_timeline);
+  if (!recovered) return {};
+  pg::TimelineHistory own(production.timeline);
+  if (production.timeline.value > 1) {
+    const std::optional<Bytes> text = read(pg::history_file_name(production.timeline));
+    if (!text) return {};
+    own = pg::parse_timeline_history(production.timeline, as_text(*text));
+  }
+  const pg::Lsn end = recovered->ancestors().back().switch_lsn;
+  return std::min(end, recovery::fork_of(own, *recovered).value_or(end));
 }
 
 repo::DrillCheck check_recovered(const repo::DrillReport& report,

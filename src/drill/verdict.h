@@ -18,6 +18,10 @@ void take_loss(repo::DrillReport& report, const Loss& loss);
 // Where the WAL that was recovered ends: the new timeline's switch point. nullopt without one.
 std::optional<pg::Lsn> recovered_end(const std::string& data_directory,
                                      pg::TimelineId new_timeline);
+// Up to where that and what the server wrote are one: that end, or where their timelines part
+// before it. 0 where a history cannot be read: then nothing is known to be common.
+pg::Lsn common_end(const Production& production, const std::string& data_directory,
+                   pg::TimelineId new_timeline, const ReadWalFile& read);
 
 // Whether all came back that had to: by the archive's metadata, by the target, and by the server's
 // position at T0. Fails when there is nothing to compare; `why_no_server` says why not there.

@@ -1,8 +1,9 @@
 // tablespace_map.h: the file that tells a starting server which links to make in pg_tblspc.
 //
-// One line per tablespace: `<oid> <absolute path>\n`, in any order. In the path a backslash stands
-// before a line feed, a carriage return and, from 14 on, a backslash: 13 neither writes nor reads
-// that last one, so the text depends on the server's major.
+// One line per tablespace: `<oid> <path>\n`, in any order. The path is absolute in all that
+// PostgreSQL makes; to the server it is what the link is to say, which a way from pg_tblspc may be
+// too. In the path a backslash stands before a line feed, a carriage return and, from 14 on, a
+// backslash: 13 neither writes nor reads that last one, so the text depends on the server's major.
 //
 // Facts: xlog.c (do_pg_backup_start, read_tablespace_map), PostgreSQL 13 to 19.
 #pragma once

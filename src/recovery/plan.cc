@@ -30,6 +30,11 @@ Time reached_by(const Plan& plan) {
   return std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
 }
 
+// Which backup was named decides, where it leads to one of two alone: those that part at `fork`.
+bool is_told_by_backup(const Target& target, const Plan& plan, pg::Lsn fork) {
+  return !target.backup.empty() && target.backup != "latest" && plan.backup.stop_lsn > fork;
+}
+
 // How a timeline that nobody is to follow any more is ended for good.
 // While anything of it is served its number is taken, and without its history no recovery could be
 // promoted: its WAL goes first.
@@ -42,8 +47,8 @@ std::string never_again(const repo::WalArchive& archive, pg::TimelineId timeline
                            pg::segment_file_name({.timeline = timeline, .segment_number = *first},
                                                  archive.segment_size()));
   return fmt::format(
-      "Timeline {} is never followed again, if it was a test's or a copy's, after: {}holdfast wal "
-      "set-aside {}",
+      "Timeline {} is never followed again, if it was a test's or a copy's and no server of the "
+      "cluster went on on it, after: {}holdfast wal set-aside {}",
       to_string(timeline), commands, pg::history_file_name(timeline));
 }
 
@@ -63,6 +68,8 @@ class Planner {
         purpose_(purpose) {}
 
   Plan make();
+  // The command to the last record before a segment that cannot be read; empty: there is none.
+  std::string up_to_before(pg::SegmentName damaged) const;
 
  private:
   // --- by the kind of target
@@ -84,7 +91,8 @@ class Planner {
   void look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
   // Of a timeline that is not named the commits decide whether it is the one that is meant.
   bool is_led_by_time() const {
-    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime;
+    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime ||
+           target_.kind == TargetKind::kImmediate;
   }
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
@@ -108,6 +116,7 @@ class Planner {
                                       const Target& as_archived) const;
   void refuse_abandoned(Plan& plan) const;
   void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
+  void refuse_unreadable(const Plan& plan) const;
   void refuse_another_such_place(Plan& plan) const;
   bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
   bool has_location(const pg::TimelineHistory& history) const;
@@ -238,51 +247,25 @@ void Planner::refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const
   }
 }
 
-// A timeline copies what its parent had written in the segment in which it leaves it. Where the
-// parent's server was rolled back since, and wrote anew what is archived now, the timeline left
-// another line than the one that the backup, or the segments before, are of.
 void Planner::require_one_line(const Plan& plan) const {
   const pg::TimelineHistory& history = sources_.history();
   for (const pg::TimelineHistoryEntry& entry : history.ancestors()) {
     const pg::Lsn left = history.switch_point_of(entry.timeline).value_or(pg::Lsn{});
-    if (left <= plan.backup.start_lsn || left >= plan.end_lsn) continue;
-    const pg::SegmentName parent{.timeline = entry.timeline, .segment_number = segment_of(left)};
-    const pg::SegmentName child{.timeline = history.timeline_at(left),
-                                .segment_number = parent.segment_number};
-    const pg::Lsn start = pg::start_lsn(parent.segment_number, archive_.segment_size());
-    if (parent.segment_number == 0 || left == start) continue;
-    const bool ends_here =
-        plan.backup.stop_timeline == entry.timeline && plan.backup.stop_lsn > start;
-    const repo::WalAmendments before = archive_.amendments(
-        {.kind = pg::WalFileKind::kSegment,
-         .segment = {.timeline = parent.timeline, .segment_number = parent.segment_number - 1}});
-    if (!ends_here && before.further.empty() && before.marks.empty()) continue;
-    const auto served = [&](pg::SegmentName segment) {
-      return archive_.served_object({.kind = pg::WalFileKind::kSegment, .segment = segment});
-    };
-    const std::optional<std::string> of_parent = served(parent), of_child = served(child);
-    if (!of_parent || !of_child) continue;
-    // As far as both can be read: one that is short says nothing of what it lacks.
-    pg::Lsn end = left;
-    for (const std::string& object : {*of_parent, *of_child})
-      unreadable_of([&] {
-        if (const std::optional<repo::WalSegmentInfo> info = archive_.segment_info_of(object))
-          end = std::min(end, info->readable_end);
-      });
-    if (end <= start || !repo::are_parted(archive_, *of_parent, *of_child, end - start)) continue;
+    if (left >= plan.end_lsn || !left_another_line(archive_, history, entry.timeline, plan.backup))
+      continue;
+    const pg::TimelineId child = history.timeline_at(left);
     Target stay = target_;
     stay.timeline = entry.timeline;
     throw_unreachable(
         fmt::format("timeline {} left another line of timeline {} than the archived one",
-                    to_string(child.timeline), to_string(parent.timeline)),
-        fmt::format("\"{}\" and \"{}\" differ before {}, where it left: the server of timeline {} "
-                    "was rolled back since. Recovery would mix two histories.",
-                    pg::segment_file_name(parent, archive_.segment_size()),
-                    pg::segment_file_name(child, archive_.segment_size()), to_string(left),
-                    to_string(parent.timeline)),
+                    to_string(child), to_string(entry.timeline)),
+        fmt::format("What timeline {} has before {}, where it left, is not what is archived of "
+                    "timeline {} now: the server of that one was rolled back since. Recovery would "
+                    "mix two histories.",
+                    to_string(child), to_string(left), to_string(entry.timeline)),
         lines({hint_if_it_works(
                    fmt::format("Timeline {} can be recovered", to_string(entry.timeline)), stay),
-               never_again(archive_, child.timeline)}));
+               never_again(archive_, child)}));
   }
 }
 
@@ -311,6 +294,23 @@ std::string Planner::up_to_the_hole(const Way& way, pg::SegmentName missing) con
     const std::optional<pg::SegmentName> hole = other.path->first_hole(other.first);
     const std::optional<uint64_t> last = other.path->last();
     if (hole || last) hint = hint_from(other, hole ? hole->segment_number : *last + 1);
+    return hint.empty();
+  });
+  return hint;
+}
+
+std::string Planner::up_to_before(pg::SegmentName damaged) const {
+  Target target = nearest(TargetKind::kLsn);
+  std::string hint;
+  sources_.for_each_backup([&](const repo::Backup& backup) {
+    if (backup.stop_lsn > pg::start_lsn(damaged.segment_number, archive_.segment_size()))
+      return true;
+    const Way way = sources_.way_from(backup);
+    const std::optional<pg::Lsn> before =
+        Survey(archive_, *way.path).last_complete_record_before(damaged.segment_number);
+    if (!before || *before < backup.stop_lsn) return true;
+    target.lsn = *before;
+    hint = hint_if_it_works("Up to before it recovery is possible", target);
     return hint.empty();
   });
   return hint;
@@ -788,15 +788,19 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
-  if (target_.timeline || target_.kind == TargetKind::kImmediate) return;
+  if (target_.timeline) return;
+  refuse_unreadable(plan);
   refuse_to_leave_newest_backup(plan);
   if (!is_led_by_time()) return refuse_another_such_place(plan);
   const Time reached = reached_by(plan);
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant) continue;
-    const bool is_earlier = *branch.last_commit_meant <= reached;
+    // A backup's end is where it is, whatever was committed later.
+    const bool is_backups = target_.kind == TargetKind::kImmediate;
+    if (is_backups && plan.end_lsn <= branch.forked_at) continue;
+    const bool is_earlier = is_backups || *branch.last_commit_meant <= reached;
     // Two that lived side by side are two clusters, whichever was written to last.
-    if (is_earlier && took_over_from(branch, false).value_or(true)) continue;
+    if (is_earlier && took_over_from(branch, false).value_or(false)) continue;
     if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end &&
         took_over_from(branch, true) == true)
       continue;
@@ -804,12 +808,34 @@ void Planner::refuse_abandoned(Plan& plan) const {
   }
 }
 
+// A later timeline whose history is there and cannot be read may be the one that went on.
+void Planner::refuse_unreadable(const Plan& plan) const {
+  const auto later = std::ranges::find_if(sources_.unreadable(), [&](pg::TimelineId timeline) {
+    return timeline > plan.timeline && archive_.first_segment(timeline).has_value();
+  });
+  if (later == sources_.unreadable().end()) return;
+  Target stay = target_;
+  stay.timeline = sources_.history().timeline();
+  throw_unreachable(
+      fmt::format("timeline {} may have gone on, and its history cannot be read",
+                  to_string(*later)),
+      fmt::format("\"{}\" is damaged, and WAL of that timeline is archived: where it left timeline "
+                  "{}, which would be followed, is not known.",
+                  pg::history_file_name(*later), to_string(*stay.timeline)),
+      lines(
+          {fmt::format("Archive it again from the pg_wal directory of a server: holdfast wal push "
+                       "{}",
+                       pg::history_file_name(*later)),
+           fmt::format("To go along timeline {}: {}", to_string(*stay.timeline),
+                       command_for(stay))}));
+}
+
 // The timelines of one fork go on with the same locations and the same transaction numbers, and a
 // name can be given on each: which of them is meant only the operator knows.
 void Planner::refuse_another_such_place(Plan& plan) const {
   for (const pg::TimelineHistory& history : sources_.histories()) {
     const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
-    if (!fork || plan.end_lsn <= *fork) continue;
+    if (!fork || plan.end_lsn <= *fork || is_told_by_backup(target_, plan, *fork)) continue;
     bool has_one = false;
     // Nobody needs it for this recovery.
     if (const std::optional<Error> damage =
@@ -870,7 +896,6 @@ bool Planner::has_location(const pg::TimelineHistory& history) const {
 // copy).
 void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
   const pg::TimelineHistory& chosen = sources_.history();
-  if (!target_.backup.empty() || plan.abandoned.empty()) return;
   const std::optional<repo::Backup> newest = sources_.newest_of_all();
   if (!newest || !newest->origin.empty() ||
       chosen.is_ancestor(newest->stop_timeline, newest->stop_lsn))
@@ -880,7 +905,7 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
                                              &pg::TimelineHistory::timeline);
   if (its_history != sources_.histories().end())
     if (const std::optional<pg::Lsn> fork = fork_of(*its_history, chosen);
-        fork && plan.end_lsn <= *fork)
+        fork && (plan.end_lsn <= *fork || is_told_by_backup(target_, plan, *fork)))
       return;
   // A time of modification is that of a copy of the repository.
   std::optional<repo::WalFileInfo> began;
@@ -921,8 +946,8 @@ std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool 
     const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
     if (!start.is_valid() || start < branch.forked_at) continue;
     const uint64_t number = segment_of(start);
-    const std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
-    if (!path) continue;
+    std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
+    if (!path) path.emplace(archive_, chosen, number);  // it may be unfinished
     const auto began = Survey(archive_, *path).time_of_beginning(start);
     if (!began) continue;
     const bool had_begun = !by_target || began->earliest <= target_.time;
@@ -937,6 +962,7 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
   Target stay = target_, other = target_;
   stay.timeline = chosen.timeline();
   other.timeline = branch.timeline;
+  if (target_.backup == "latest") other.backup.clear();
   const auto works = [&](const Target& target) {
     return can_be_planned(repository_, lineage_, target, ask_server_);
   };
@@ -948,8 +974,7 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
       to_string(branch.timeline), to_local(*branch.last_commit_meant));
   const bool is_later = *branch.last_commit_meant > reached_by(plan);
   const bool other_works = works(other);
-  // Which backup was named decides, where it leads to this one alone.
-  if (!target_.backup.empty() && !other_works) {
+  if (is_told_by_backup(target_, plan, branch.forked_at)) {
     plan.warnings.push_back(
         fmt::format("timeline {} has later commits than timeline {}, which is "
                     "followed. {}.",
@@ -1473,47 +1498,109 @@ bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lin
 
 }  // namespace
 
+namespace {
+
+// Two servers may have taken one number: what is archived under it is then not the cluster's.
+void require_its_history(const repo::WalArchive& archive, const Target& target,
+                         const ClusterEnd& cluster, const Plan& plan) {
+  if (!cluster.history || cluster.timeline.value == 1) return;
+  const std::string name = pg::history_file_name(cluster.timeline);
+  std::optional<Bytes> archived;
+  unreadable_of([&] {
+    archived = archive.read_file(
+        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = cluster.timeline}});
+  });
+  if (!archived || *archived == *cluster.history) return;
+  Target stay = target;
+  stay.timeline = plan.timeline;
+  throw_unreachable(
+      fmt::format("timeline {} of {} is not the archive's", to_string(cluster.timeline),
+                  cluster.whose),
+      fmt::format("Its \"{}\" is another than the archived one: two servers took that number, and "
+                  "nothing that this one wrote since is archived.",
+                  name),
+      lines({std::string(repo::kTakenTimelineHint),
+             fmt::format("To go along timeline {} as it is archived: {}", to_string(plan.timeline),
+                         command_for(stay))}));
+}
+
+}  // namespace
+
 void require_clusters_timeline(const repo::Repository& repository, const repo::Lineage& lineage,
                                const Target& target, const ClusterEnd& cluster, const Plan& plan) {
+  const repo::WalArchive archive(repository, lineage);
+  require_its_history(archive, target, cluster, plan);
   if (cluster.timeline == plan.timeline) return;
-  const std::vector<pg::TimelineHistory> histories =
-      read_histories(repo::WalArchive(repository, lineage), {});
+  const std::vector<pg::TimelineHistory> histories = read_histories(archive, {});
   const auto of = [&](pg::TimelineId timeline) {
     return std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
   };
   const auto own = of(cluster.timeline), chosen = of(plan.timeline);
-  if (own == histories.end() &&
-      repo::WalArchive(repository, lineage).first_segment(cluster.timeline)) {
-    Target stay = target;
-    stay.timeline = plan.timeline;
+  Target stay = target, other = target;
+  stay.timeline = plan.timeline;
+  const std::string to_stay =
+      fmt::format("To go along timeline {}: {}", to_string(plan.timeline), command_for(stay));
+  if (own == histories.end()) {
+    const std::string name = pg::history_file_name(cluster.timeline);
+    // One of which nothing is archived yet cannot be followed.
+    const pg::WalFileName file{.kind = pg::WalFileKind::kHistory,
+                               .segment = {.timeline = cluster.timeline}};
+    const std::vector<repo::WalArchive::Content> contents = archive.contents(file);
+    if (contents.empty() && !archive.first_segment(cluster.timeline)) return;
+    const bool is_aside = !contents.empty() && contents.back().aside.has_value();
     throw_unreachable(
         fmt::format("{} is on timeline {}, whose history cannot be read", cluster.whose,
                     to_string(cluster.timeline)),
-        fmt::format("WAL of it is archived; \"{}\" is damaged, or not in the archive.",
-                    pg::history_file_name(cluster.timeline)),
-        lines({fmt::format("Archive it again from the server's pg_wal: holdfast wal push {}",
-                           pg::history_file_name(cluster.timeline)),
-               fmt::format("To go along timeline {}: {}", to_string(plan.timeline),
-                           command_for(stay))}));
+        fmt::format("\"{}\" {}: what that server committed would be left out.", name,
+                    is_aside           ? "was set aside"
+                    : contents.empty() ? "is not in the archive, and WAL of the timeline is"
+                                       : "is damaged"),
+        lines({is_aside ? fmt::format("To serve it again: holdfast wal set-aside {} --off", name)
+                        : fmt::format("Archive it again from the server's pg_wal: holdfast wal "
+                                      "push {}",
+                                      name),
+               to_stay}));
   }
-  // One of which nothing is archived yet cannot be followed.
-  if (own == histories.end() || chosen == histories.end()) return;
+  if (chosen == histories.end()) return;
   const std::optional<pg::Lsn> fork = fork_of(*own, *chosen);
-  if (!fork || cluster.end <= *fork || plan.end_lsn <= *fork) return;
-  Target stay = target, other = target;
-  stay.timeline = plan.timeline;
+  if (!fork || plan.end_lsn <= *fork || is_told_by_backup(target, plan, *fork)) return;
+  // A server that goes on before the fork is on a line of its own: nobody leaves a timeline ahead
+  // of the one that writes it.
+  if (cluster.end <= *fork && !cluster.goes_on) return;
   other.timeline = cluster.timeline;
   throw_unreachable(
       fmt::format("{} is on timeline {}, and timeline {} would be followed", cluster.whose,
                   to_string(cluster.timeline), to_string(plan.timeline)),
-      fmt::format("They part at {}, and it has written up to {}: what it committed behind that "
+      fmt::format("They part at {}, and it has written up to {}{}: what it committed behind that "
                   "place would be left out.",
-                  to_string(*fork), to_string(cluster.end)),
-      lines(
-          {fmt::format("To go along timeline {}: {}", to_string(cluster.timeline),
-                       command_for(other)),
-           fmt::format("To go along timeline {}: {}", to_string(plan.timeline), command_for(stay)),
-           never_again(repo::WalArchive(repository, lineage), plan.timeline)}));
+                  to_string(*fork), to_string(cluster.end), cluster.goes_on ? " at least" : ""),
+      lines({fmt::format("To go along timeline {}: {}", to_string(cluster.timeline),
+                         command_for(other)),
+             to_stay, never_again(archive, plan.timeline)}));
+}
+
+namespace {
+
+std::optional<repo::OwnWal> wal_in(const repo::WalArchive& archive, const PathSegment& segment) {
+  const pg::WalFileName file{
+      .kind = segment.partial ? pg::WalFileKind::kPartial : pg::WalFileKind::kSegment,
+      .segment = segment.name};
+  std::optional<repo::OwnWal> wal;
+  unreadable_of([&] {
+    if (const std::optional<repo::WalSegmentInfo> info =
+            archive.segment_info(file, segment.partial ? &*segment.partial : nullptr))
+      wal = {.file = pg::to_string(file, archive.segment_size()), .sha256 = info->sha256};
+  });
+  return wal;
+}
+
+}  // namespace
+
+std::optional<repo::OwnWal> last_wal_of(const repo::WalArchive& archive, const Plan& plan) {
+  if (plan.tail) return wal_in(archive, {plan.tail->segment, plan.tail->partial});
+  if (plan.ranges.empty()) return std::nullopt;
+  const WalRange& last = plan.ranges.back();
+  return wal_in(archive, {{.timeline = last.timeline, .segment_number = last.last}, {}});
 }
 
 ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
@@ -1537,7 +1624,16 @@ ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId time
   if (!last) return as_it_was;
   const std::optional<pg::Lsn> record =
       Survey(archive, path).last_complete_record_before(last->name.segment_number + 1);
-  return record && *record >= known ? end_in(last->name, *record) : as_it_was;
+  if (!record || *record < known) return as_it_was;
+  ArchiveEnd end = end_in(last->name, *record);
+  end.wal = wal_in(archive, *last);
+  if (*record == known) return end;
+  Survey survey(archive, path);
+  const Reach reach = survey.to_lsn(pg::segment_of(known, archive.segment_size()), *record);
+  if (!find_half_removals(survey, reach, {}, archive.segment_size()).empty()) return as_it_was;
+  for (const repo::WalTablespace& created : reach.tablespaces)
+    if (created.lsn > known) end.created.push_back(created);
+  return end;
 }
 
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
@@ -1549,7 +1645,40 @@ Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
         fmt::format("Where the target lies, {}, only its WAL tells, which is not read: it can be "
                     "recovered to its end, or by --to-immediate to a backup's end.",
                     to_string(target)));
-  return Planner(repository, lineage, target, ask_server, Purpose::kPlan).make();
+  Planner planner(repository, lineage, target, ask_server, Purpose::kPlan);
+  Plan plan;
+  const std::optional<Error> damage =
+      error_of({ErrorCode::kCorrupt}, [&] { plan = planner.make(); });
+  if (!damage) return plan;
+  // "damaged object "clusters/…/00000001000000000000000A""
+  const size_t slash = damage->message().rfind('/'), end = damage->message().rfind('"');
+  const pg::WalFileName file =
+      slash == std::string::npos || end < slash
+          ? pg::WalFileName{}
+          : pg::parse_wal_file_name(damage->message().substr(slash + 1, end - slash - 1),
+                                    pg::WalSegmentSize(lineage.wal_segment_bytes));
+  if (file.kind != pg::WalFileKind::kSegment) throw Error(*damage);
+  throw Error(
+      {.code = damage->code(),
+       .message = damage->message(),
+       .detail = damage->detail(),
+       .hint = lines({way_before(repository, lineage, target, file.segment), damage->hint()})});
+}
+
+std::string way_before(const repo::Repository& repository, const repo::Lineage& lineage,
+                       const Target& target, pg::SegmentName damaged) {
+  const AskServer nobody;
+  std::string up_to_there;
+  // Who looks for a way out must not fail for what keeps there from being one.
+  error_of([&] {
+    up_to_there =
+        Planner(repository, lineage, target, nobody, Purpose::kPlan).up_to_before(damaged);
+  });
+  return lines(
+      {fmt::format("Where a server still has the file, \"holdfast wal push\" of it, from "
+                   "the pg_wal directory, amends the archive: {}",
+                   pg::segment_file_name(damaged, pg::WalSegmentSize(lineage.wal_segment_bytes))),
+       up_to_there});
 }
 
 }  // namespace holdfast::recovery

@@ -140,11 +140,20 @@ using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target, const AskServer& ask_server = {});
 
+// What can be done where that segment cannot be read, for a hint: with the command that recovers up
+// to before it, where there is one.
+std::string way_before(const repo::Repository& repository, const repo::Lineage& lineage,
+                       const Target& target, pg::SegmentName damaged);
+
 // How far the server of the cluster itself has written.
 struct ClusterEnd {
   pg::TimelineId timeline;
   pg::Lsn end;
   std::string whose;  // "the server that conninfo leads to"
+  // It runs and writes on, or what it wrote last is lost: `end` is the least.
+  bool goes_on = false;
+  // Its own history file: a timeline's number may have been taken twice. nullopt: not known.
+  std::optional<Bytes> history = {};
 };
 // Throws kTargetUnreachable, with both commands, for a plan whose timeline nobody has named and
 // that leaves the cluster's before the place up to which that was written.
@@ -157,11 +166,17 @@ struct ArchiveEnd {
   pg::Lsn record;
   std::string segment;
   uint64_t segment_number = 0;
+  std::vector<repo::WalTablespace> created = {};  // behind `known`: no plan has looked at them
+  std::optional<repo::OwnWal> wal = {};           // what it ends in; nullopt: as it was
 };
 // Looks from the segment of `known`, a record that was found to be the last, on: segments may have
-// been archived since. `with_tail`: an unfinished one counts, for it was laid.
+// been archived since. `with_tail`: an unfinished one counts, for it was laid. The end stays where
+// it was when it would lie between a removal of files and the end of its transaction now.
 ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId timeline, pg::Lsn known,
                             bool with_tail);
+
+// What is archived under the name of the last segment of the plan; nullopt where it cannot be read.
+std::optional<repo::OwnWal> last_wal_of(const repo::WalArchive& archive, const Plan& plan);
 
 // The segment in which the target lies, for `wal get --until`; empty for kLatest, where a segment
 // that is not there would be taken for the end.

@@ -60,6 +60,7 @@ void Sources::read_histories() {
       archive_, [&](pg::TimelineId timeline, const std::optional<Error>& damage) {
         if (target_.timeline == timeline && damage) throw Error(*damage);
         if (target_.timeline == timeline) return;
+        if (damage) unreadable_.push_back(timeline);
         notes_.push_back(fmt::format(
             "timeline {} is passed over: {}", to_string(timeline),
             damage ? damage->message() : std::string("its history file is not in the archive")));
@@ -130,6 +131,10 @@ std::optional<std::string> Sources::taken_wal_of(const repo::Backup& backup) con
 
 std::optional<repo::Backup> Sources::read_usable(const std::string& id) const {
   if (!target_.backup.empty()) return repo::read_backup(repository_, lineage_.name, id);
+  return read_if_usable(id);
+}
+
+std::optional<repo::Backup> Sources::read_if_usable(const std::string& id) const {
   std::optional<repo::Backup> backup =
       repo::read_backup_if_possible(repository_, lineage_.name, id, [&](const Error& error) {
         tell_once(fmt::format("backup {} is passed over: {}", id, error.message()));
@@ -158,8 +163,9 @@ void Sources::for_each_backup(const std::function<bool(const repo::Backup&)>& vi
 }
 
 std::optional<repo::Backup> Sources::newest_of_all() const {
-  for (auto id = backup_ids_.rbegin(); id != backup_ids_.rend(); ++id)
-    if (std::optional<repo::Backup> backup = read_usable(*id)) return backup;
+  const std::vector<std::string> ids = repo::backup_ids_in_order(repository_, lineage_.name);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id)
+    if (std::optional<repo::Backup> backup = read_if_usable(*id)) return backup;
   return std::nullopt;
 }
 
@@ -324,7 +330,8 @@ std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other,
   };
   const auto a = chain(other), b = chain(chosen);
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    if (a[i].first != b[i].first) return std::nullopt;
+    // Two may have left one parent at one place.
+    if (a[i].first != b[i].first) return i > 0 ? std::optional(a[i - 1].second) : std::nullopt;
     if (a[i].second != b[i].second) return std::min(a[i].second, b[i].second);
   }
   return std::nullopt;

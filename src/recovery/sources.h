@@ -53,6 +53,8 @@ class Sources {
   const pg::TimelineHistory& history() const { return *history_; }
   // Where timelines were left at latest, as all histories say.
   const LeftAt& left() const { return left_; }
+  // Timelines whose history is there and cannot be read.
+  const std::vector<pg::TimelineId>& unreadable() const { return unreadable_; }
   // What was passed over so far.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -82,7 +84,8 @@ class Sources {
   void find_contradictions();
   void choose_timeline();
   std::string without_timeline() const;
-  std::optional<repo::Backup> read_usable(const std::string& id) const;
+  std::optional<repo::Backup> read_usable(const std::string& id) const;  // a named one as it is
+  std::optional<repo::Backup> read_if_usable(const std::string& id) const;
   bool leads_to(const repo::Backup& backup, pg::TimelineId timeline) const;
   void tell_once(std::string note) const;
   // Why the WAL that a backup was taken with is not served any more; nullopt: it is.
@@ -94,6 +97,7 @@ class Sources {
   const Target& target_;
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
+  std::vector<pg::TimelineId> unreadable_;
   LeftAt left_;
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
   std::vector<Contradiction> contradictions_;
@@ -103,8 +107,8 @@ class Sources {
 // Throws kCorrupt, which names both.
 [[noreturn]] void throw_contradiction(const Contradiction& contradiction, std::string up_to_there);
 
-// Where the path of `other` parts from `chosen`; nullopt when it does not, or when they have
-// nothing in common.
+// Where the path of `other` parts from `chosen`: the end of what both have. nullopt when neither
+// parts from the other, or when they have nothing in common.
 std::optional<pg::Lsn> fork_of(const pg::TimelineHistory& other, const pg::TimelineHistory& chosen);
 
 }  // namespace holdfast::recovery

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "repo/needed_wal.h"
 #include "repo/wal_line.h"
 
 namespace holdfast::recovery {
@@ -299,6 +300,53 @@ std::optional<pg::SegmentName> WalPath::first_hole(uint64_t from) const {
     return expected_name(next);
   if (missing_end_) return missing_end_->first;
   return std::nullopt;
+}
+
+bool left_another_line(const repo::WalArchive& archive, const pg::TimelineHistory& history,
+                       pg::TimelineId timeline, const repo::Backup& backup) {
+  const pg::Lsn left = history.switch_point_of(timeline).value_or(pg::Lsn{});
+  if (left <= backup.start_lsn) return false;
+  const pg::SegmentName parent{.timeline = timeline,
+                               .segment_number = pg::segment_of(left, archive.segment_size())};
+  const pg::SegmentName child{.timeline = history.timeline_at(left),
+                              .segment_number = parent.segment_number};
+  const pg::Lsn start = pg::start_lsn(parent.segment_number, archive.segment_size());
+  if (parent.segment_number == 0 || left == start) return false;
+  const bool ends_here = backup.stop_timeline == timeline && backup.stop_lsn > start;
+  const repo::WalAmendments before = archive.amendments(
+      {.kind = pg::WalFileKind::kSegment,
+       .segment = {.timeline = timeline, .segment_number = parent.segment_number - 1}});
+  if (!ends_here && before.further.empty() && before.marks.empty()) return false;
+  const auto served = [&](pg::SegmentName segment) {
+    const std::optional<std::string> object =
+        archive.served_object({.kind = pg::WalFileKind::kSegment, .segment = segment});
+    std::optional<repo::WalSegmentInfo> info;
+    if (object) unreadable_of([&] { info = archive.segment_info_of(*object); });
+    return info ? object : std::nullopt;
+  };
+  const std::optional<std::string> of_child = served(child);
+  if (!of_child) return false;
+  // As far as both can be read: one that is short says nothing of what it lacks.
+  const auto alike = [&](const std::string& object) -> std::optional<bool> {
+    std::optional<bool> is_alike;
+    unreadable_of([&] {
+      pg::Lsn end = left;
+      for (const std::string& one : {object, *of_child})
+        if (const std::optional<repo::WalSegmentInfo> info = archive.segment_info_of(one))
+          end = std::min(end, info->readable_end);
+      if (end > start) is_alike = repo::begin_alike(archive, object, *of_child, end - start);
+    });
+    return is_alike;
+  };
+  if (const std::optional<std::string> of_parent = served(parent))
+    return alike(*of_parent) == false;
+  // The new line has not come there yet: the timeline left what was taken out of service.
+  const std::vector<repo::WalArchive::SetAside> all = archive.all_set_aside();
+  return std::ranges::any_of(all, [&](const repo::WalArchive::SetAside& one) {
+    const bool has_pages =
+        one.file.kind == pg::WalFileKind::kSegment || one.file.kind == pg::WalFileKind::kPartial;
+    return has_pages && one.file.segment == parent && alike(one.content.object) == true;
+  });
 }
 
 }  // namespace holdfast::recovery

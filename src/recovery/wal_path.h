@@ -138,4 +138,12 @@ class WalPath {
   std::optional<MissingEnd> missing_end_;
 };
 
+// A timeline copies what its parent had written in the segment in which it leaves it. Where the
+// parent's server was rolled back since, and wrote anew what is archived now, the timeline left
+// another line than the one that the backup, or the segments before, are of: true where the
+// contents show it. Reads them only where the backup ends in that segment, or where the one before
+// it is amended.
+bool left_another_line(const repo::WalArchive& archive, const pg::TimelineHistory& history,
+                       pg::TimelineId parent, const repo::Backup& backup);
+
 }  // namespace holdfast::recovery

@@ -340,7 +340,9 @@ class Looker {
   void look_at(const pg::TimelineHistory& history) {
     std::vector<const repo::Backup*> leading;
     for (const repo::Backup& backup : backups_)
-      if (history.is_ancestor(backup.stop_timeline, backup.stop_lsn)) leading.push_back(&backup);
+      if (history.is_ancestor(backup.stop_timeline, backup.stop_lsn) &&
+          is_of_its_line(history, backup))
+        leading.push_back(&backup);
     if (leading.empty()) return;
     uint64_t first = UINT64_MAX;
     for (const repo::Backup* backup : leading) first = std::min(first, first_segment(*backup));
@@ -367,6 +369,15 @@ class Looker {
       if (const auto found = by_stretch.find(&stretch); found != by_stretch.end())
         add_window(way, history, stretch, found->second);
     for (const Break& here : way.breaks()) add_gap(way, by_stretch, here);
+  }
+
+  bool is_of_its_line(const pg::TimelineHistory& history, const repo::Backup& backup) const {
+    bool is_other = false;
+    for (const pg::TimelineHistoryEntry& entry : history.ancestors())
+      unreadable_of([&] {
+        is_other = is_other || left_another_line(archive_, history, entry.timeline, backup);
+      });
+    return !is_other;
   }
 
   void find_taken_wal() {

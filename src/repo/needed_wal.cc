@@ -190,8 +190,13 @@ class OwnWalCheck {
 std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive,
                                        Compare compare) {
   for (const OwnWal& own : backup.wal)
-    if (std::optional<TakenWal> taken = OwnWalCheck(archive, own, compare).find()) return taken;
+    if (std::optional<TakenWal> taken = find_taken_wal(own, archive, compare)) return taken;
   return std::nullopt;
+}
+
+std::optional<TakenWal> find_taken_wal(const OwnWal& own, const WalArchive& archive,
+                                       Compare compare) {
+  return OwnWalCheck(archive, own, compare).find();
 }
 
 void require_own_wal(const Backup& backup, const WalArchive& archive, std::string hint) {

@@ -64,6 +64,9 @@ enum class Compare : uint8_t { kMetadata, kContents };
 // what is served cannot be read.
 std::optional<TakenWal> find_taken_wal(const Backup& backup, const WalArchive& archive,
                                        Compare compare);
+// The same of one file that something was recovered by.
+std::optional<TakenWal> find_taken_wal(const OwnWal& own, const WalArchive& archive,
+                                       Compare compare);
 // Throws kTargetUnreachable, with that hint, for who is about to give the backup back with what is
 // served. Compares contents.
 void require_own_wal(const Backup& backup, const WalArchive& archive, std::string hint);

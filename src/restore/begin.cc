@@ -70,13 +70,41 @@ std::vector<std::string> settle(const std::string& directory, const RestoredStat
   return moved;
 }
 
+// A server that made a restartpoint at its target starts behind it the next time, and would look
+// for it in vain (xlogrecovery.c, PerformWalRecovery, PostgreSQL 13 to 19). At the end of the
+// archived WAL there is nothing more to replay, so it needs no target.
+bool is_at_the_end(const std::string& directory, pg::Lsn end_record) {
+  return !lstat_if_exists(join_path(directory, "backup_label")) &&
+         cluster::read_control_file(directory).control.checkpoint_lsn >= end_record;
+}
+
 // A server without a target takes wherever it cannot read on for the end of the WAL, and is
 // promoted there; one with a target that it does not reach ends (xlogrecovery.c, "recovery ended
 // before configured recovery target was reached", PostgreSQL 13 to 18). So the end is a target too:
 // that of the archive now, which may have grown while the files were laid.
 void aim_at_the_end(const Beginning& beginning, RestoredState& state, Reporter& reporter) {
-  const recovery::ArchiveEnd end = beginning.find_end(state);
+  recovery::ArchiveEnd end = beginning.find_end(state);
+  for (const repo::WalTablespace& created : end.created) {
+    if (created.path.empty() || created.path.starts_with(beginning.directory + "/")) continue;
+    if (state.is_copy) {
+      reporter.warning(fmt::format(
+          "WAL that was archived since this restore was planned creates tablespace {} at \"{}\", "
+          "which may be production's: recovery ends before that WAL, at {}. A new restore goes on.",
+          created.oid, created.path, pg::to_string(state.end_record)));
+      const pg::WalSegmentSize size(state.wal_segment_bytes);
+      const pg::SegmentName last{.timeline = state.timeline,
+                                 .segment_number = pg::segment_of(state.end_record, size)};
+      end = {.record = state.end_record,
+             .segment = pg::segment_file_name(last, size),
+             .segment_number = last.segment_number};
+      break;
+    }
+    // As for those that were planned (Restore::make_new_tablespace_directories).
+    if (!lstat_if_exists(created.path))
+      make_owned_directories(created.path, 0700, beginning.owners.of_cluster());
+  }
   state.end_record = end.record;
+  if (end.wal) state.last_wal = end.wal;
   state.target_segment = end.segment;
   state.last_segment = std::max(state.last_segment, end.segment_number);
   const std::string& directory = beginning.directory;
@@ -89,8 +117,18 @@ void aim_at_the_end(const Beginning& beginning, RestoredState& state, Reporter& 
     if (setting.name == "restore_command" && !state.only_in_sandbox)
       setting.value =
           recovery::restore_command_until(beginning.restore_command, state.target_segment);
-  settings.push_back({.name = "recovery_target_lsn", .value = pg::to_string(end.record)});
-  settings.push_back({.name = "recovery_target_inclusive", .value = "on"});
+  if (is_at_the_end(directory, end.record)) {
+    if (state.action != recovery::TargetAction::kPromote)
+      throw Error(
+          {.code = ErrorCode::kConflict,
+           .message = fmt::format("the recovery of \"{}\" has come to its end", directory),
+           .detail = "It made a restartpoint at the last archived record: a server that is "
+                     "started again has nothing to replay, and cannot stop there.",
+           .hint = fmt::format("To open it: {} --action promote", beginning.resume_command)});
+  } else {
+    settings.push_back({.name = "recovery_target_lsn", .value = pg::to_string(end.record)});
+    settings.push_back({.name = "recovery_target_inclusive", .value = "on"});
+  }
   write_recovery_configuration(directory, {}, settings, beginning.owners, reporter);
   write_state(directory, state, beginning.owners.of_cluster());
 }
@@ -110,6 +148,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, 
   RestoredState state = restored;
   const bool to_the_end = state.end_record.is_valid() && beginning.find_end;
   if (to_the_end) aim_at_the_end(beginning, state, reporter);
+  const bool looks_for_end = to_the_end && !is_at_the_end(directory, state.end_record);
   Begun begun;
   begun.server_start = {.installation = beginning.installation,
                         .data_directory = directory,
@@ -124,7 +163,7 @@ Begun begin_recovery(const Beginning& beginning, const RestoredState& restored, 
                                  .segment_size = pg::WalSegmentSize(state.wal_segment_bytes),
                                  .first_segment = state.first_segment,
                                  .last_segment = state.last_segment,
-                                 .end_record = to_the_end ? state.end_record : pg::Lsn{},
+                                 .end_record = looks_for_end ? state.end_record : pg::Lsn{},
                                  .commit_times = beginning.commit_times,
                                  .resume_command = beginning.resume_command},
                                 clock, reporter, stop);

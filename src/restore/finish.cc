@@ -22,6 +22,8 @@
 #include "restore/hold.h"
 #include "restore/recover.h"
 #include "restore/restore.h"
+#include "restore/server_answer.h"
+#include "restore/tablespaces.h"
 #include "restore/target_lock.h"
 
 namespace holdfast::restore {
@@ -150,6 +152,9 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
                          how_to_start(directory, before.state)});
   }
   const bool runs = server && server->is_postmaster;
+  if (const std::optional<RestoredState> state = read_state(directory);
+      state && !state->is_copy && before.state == pg::ClusterState::kInArchiveRecovery)
+    restore::require_no_production(options.conninfo, before.system_identifier, stop);
   const bool has_recovered = is_over(directory, before.state);
   if (!runs && !(options.production && has_recovered)) {
     throw Error({.code = ErrorCode::kServerUnavailable,
@@ -168,9 +173,14 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
   if (runs)
     reporter.note(fmt::format("the server on \"{}\" accepts writes, on timeline {}", directory,
                               pg::to_string(result.new_timeline)));
-  if (options.production)
+  if (options.production) {
+    // For everything that asks a server where its tablespaces are.
+    for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
+      if (link.target.starts_with(directory + "/"))
+        set_tablespace_link(directory, link.oid, link.target);
     for (const pg::ConfSetting& setting : remove_copy_configuration(directory))
       result.taken_out.emplace_back(setting.name, setting.value);
+  }
   return result;
 }
 

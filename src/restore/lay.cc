@@ -16,6 +16,7 @@
 #include "base/task_group.h"
 #include "restore/configuration.h"
 #include "restore/old_tree.h"
+#include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 namespace {
@@ -233,6 +234,7 @@ void Regions::make_link(const repo::ManifestEntry& entry) {
     target = options_.tablespace_target(base_name(entry.path), target);
     make_owned_directories(target, 0700, owners_.of_cluster());
     note_file_system(target);
+    target = tablespace_link_text(options_.directory, target);
   }
   if (!keep_link(entry, target) && symlink(target.c_str(), path.c_str()) != 0)
     throw_errno("create symbolic link", path);

@@ -56,7 +56,7 @@ std::set<std::string> linked_places(const std::string& directory) {
   std::set<std::string> linked;
   if (!is_directory(join_path(directory, "pg_tblspc"))) return linked;
   for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory))
-    if (link.target.starts_with('/')) linked.insert(absolute_path(link.target));
+    if (!link.target.empty()) linked.insert(link.target);
   return linked;
 }
 

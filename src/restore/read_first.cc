@@ -63,8 +63,8 @@ void require_readable(const ReadBackup& read, const repo::Backup& backup,
 }
 
 void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan& plan,
-                          const std::string& directory, Reporter& reporter,
-                          const std::stop_token& stop) {
+                          const recovery::Target& target, const std::string& directory,
+                          Reporter& reporter, const std::stop_token& stop) {
   // Without records all of it is read.
   const repo::VerifiedRecords records(archive.repository(), archive.lineage().name,
                                       [](const std::string&, const Error&) {});
@@ -87,12 +87,8 @@ void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan&
          .message = fmt::format("WAL file \"{}\" cannot be replayed, and \"{}\" was left as it is",
                                 name, directory),
          .detail = std::move(problem),
-         .hint = fmt::format(
-             "Where a server still has it, in the pg_wal of this directory or of a "
-             "standby, \"holdfast wal push\" of that file amends it. Recovery is "
-             "possible up to before it: name that place with --to-lsn {} "
-             "--exclusive, or a time before it.",
-             pg::to_string(pg::start_lsn(file.segment.segment_number, archive.segment_size())))});
+         .hint =
+             recovery::way_before(archive.repository(), archive.lineage(), target, file.segment)});
   };
   reporter.phase("reading the WAL to be replayed", plan.segments * archive.segment_size().bytes());
   for (const recovery::WalRange& range : plan.ranges)

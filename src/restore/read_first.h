@@ -34,8 +34,9 @@ void require_readable(const ReadBackup& read, const repo::Backup& backup,
 // Reads the WAL that the plan replays, but what is recorded as read and found good. Throws kCorrupt
 // for what is not: a server that meets it in the midst of its recovery stops there, and what lay
 // behind it is gone with the old directory.
+// `target`: what the plan is of, for the way out that is told.
 void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan& plan,
-                          const std::string& directory, Reporter& reporter,
-                          const std::stop_token& stop);
+                          const recovery::Target& target, const std::string& directory,
+                          Reporter& reporter, const std::stop_token& stop);
 
 }  // namespace holdfast::restore

@@ -301,19 +301,10 @@ void Restore::require_no_server() const {
 // A restore in place ends with a primary that archives. Where production lives elsewhere, as behind
 // an address that follows it, there would be two.
 void Restore::require_no_production() const {
-  if (options_.witness.declared_dead || options_.action_is_named) return;
-  const std::optional<recovery::ClusterEnd> production =
-      ask_where_it_is(options_.witness.conninfo, *lineage_, stop_);
-  if (!production) return;
-  throw Error(
-      {.code = ErrorCode::kBusy,
-       .message = "the cluster lives: a primary of it answers at conninfo",
-       .detail = fmt::format("It is on timeline {}, and has written up to {}. A restore in place "
-                             "would make a second one, which archives into the same lineage.",
-                             pg::to_string(production->timeline), pg::to_string(production->end)),
-       .hint = "To build a standby here, use pg_basebackup --write-recovery-conf. For a copy: "
-               "restore --into DIR. To replace that server, stop it first; or, if it is meant that "
-               "there are two, add --action promote to the command."});
+  const bool is_meant =
+      options_.action_is_named && options_.action == recovery::TargetAction::kPromote;
+  if (options_.witness.declared_dead || is_meant) return;
+  restore::require_no_production(options_.witness.conninfo, lineage_->system_identifier, stop_);
 }
 
 // From here on no other restore works in the directory. One that is not there yet is locked when it
@@ -391,7 +382,7 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
       own[tablespace.oid] = tablespace.path;
   if (is_directory(join_path(directory_, "pg_tblspc")))
     for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory_))
-      if (link.target.starts_with('/')) own[link.oid] = link.target;
+      if (!link.target.empty()) own[link.oid] = link.target;
   for (const repo::Tablespace& tablespace : backup.tablespaces) {
     const std::string oid = std::to_string(tablespace.oid);
     const bool is_named = std::ranges::any_of(
@@ -417,7 +408,7 @@ void Restore::plan() {
     recovery::Target target = options_.target;
     target.own_partials = salvaged_.partials;
     recovery::AskServer ask = ask_running_server(options_.conninfo, repository_, *lineage_, stop_);
-    if (salvaged_.end) ask = ask_ended_server(*salvaged_.end, clock_, std::move(ask));
+    if (salvaged_.end && !on_paper_) ask = ask_ended_server(*salvaged_.end, clock_, std::move(ask));
     const auto began = clock_.steady();
     const std::optional<Error> refusal = error_of({ErrorCode::kTargetUnreachable}, [&] {
       result_.plan = recovery::make_plan(repository_, *lineage_, target, ask);
@@ -637,28 +628,34 @@ void Restore::read_first() {
   if (!options_.read_backup || !holds_a_cluster(directory_)) return;
   reporter_.note("reading the backup and its WAL before anything is cleared");
   require_readable(options_.read_backup, backup, directory_);
-  require_readable_wal(repo::WalArchive(repository_, *lineage_), result_.plan, directory_,
+  recovery::Target target = options_.target;
+  target.timeline = result_.plan.timeline;
+  require_readable_wal(repo::WalArchive(repository_, *lineage_), result_.plan, target, directory_,
                        reporter_, stop_);
 }
 
 // Which of two timelines is the cluster's nobody tells by their numbers or times: what its server
 // wrote does, that of the directory in place, else the one that runs.
 void Restore::require_clusters_timeline() {
-  if (options_.target.timeline || !options_.target.backup.empty() ||
-      options_.target.kind == recovery::TargetKind::kImmediate)
-    return;
+  if (options_.target.timeline) return;
   std::optional<recovery::ClusterEnd> cluster;
   if (salvaged_.end)
     cluster = {.timeline = salvaged_.end->timeline,
                .end = salvaged_.end->last_record_end,
                .whose = fmt::format("the server of \"{}\"", directory_)};
-  if (!cluster) cluster = ask_where_it_is(options_.conninfo, *lineage_, stop_);
+  if (!cluster) cluster = ask_where_it_is(options_.conninfo, lineage_->system_identifier, stop_);
   if (!cluster && !is_copy_ && holds_a_cluster(directory_)) {
     const pg::ControlFile control = cluster::read_control_file(directory_).control;
     cluster = {.timeline = control.timeline,
                .end = control.checkpoint_lsn,
-               .whose = fmt::format("the server of \"{}\"", directory_)};
+               .whose = fmt::format("the server of \"{}\"", directory_),
+               .goes_on = control.state == pg::ClusterState::kInProduction ||
+                          control.state == pg::ClusterState::kShuttingDown ||
+                          control.state == pg::ClusterState::kInCrashRecovery};
   }
+  if (cluster && !cluster->history && !is_copy_)
+    cluster->history = read_if_exists(
+        fmt::format("{}/pg_wal/{}", directory_, pg::history_file_name(cluster->timeline)));
   if (cluster)
     recovery::require_clusters_timeline(repository_, *lineage_, options_.target, *cluster,
                                         result_.plan);
@@ -1005,6 +1002,7 @@ RestoredState Restore::state() const {
           .end_record = plan.target.kind == recovery::TargetKind::kLatest
                             ? plan.last_record.value_or(pg::Lsn{})
                             : pg::Lsn{},
+          .last_wal = recovery::last_wal_of(repo::WalArchive(repository_, *lineage_), plan),
           .ends_in_tail = plan.tail.has_value(),
           .servers_own = servers_own(),
           .command_line = command_line(),
@@ -1077,13 +1075,12 @@ void Restore::lay_last() {
   }
   for (const HeldFile& file : laid_.last) {
     if (&file == control) continue;
-    const bool moves =
-        is_copy_ || std::ranges::any_of(result_.tablespaces, &TablespacePlace::is_moved);
-    if (moves && file.entry.path == kTablespaceMap) {
-      std::vector<pg::TablespaceMapEntry> entries =
-          pg::parse_tablespace_map(as_text(file.content), backup.major);
-      for (pg::TablespaceMapEntry& entry : entries)
-        entry.path = tablespace_target(std::to_string(entry.oid), entry.path);
+    if (file.entry.path == kTablespaceMap) {
+      std::vector<pg::TablespaceMapEntry> entries;
+      for (const TablespacePlace& place : result_.tablespaces)
+        if (!place.recorded.empty())
+          entries.push_back(
+              {.oid = place.oid, .path = tablespace_link_text(directory_, place.place)});
       write_held(file, as_bytes(pg::format_tablespace_map(entries, backup.major)));
     } else {
       write_held(file, file.content);

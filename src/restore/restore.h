@@ -190,6 +190,7 @@ struct FinishOptions {
   bool production = false;
   bool recovery_ended = false;
   std::string configured_directory = {};  // cluster.pgdata, of the server that is production
+  std::string conninfo = {};              // where production answers, if it lives elsewhere
 };
 struct FinishResult {
   std::string directory;

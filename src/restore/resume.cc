@@ -15,8 +15,10 @@
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/hold.h"
+#include "restore/outside.h"
 #include "restore/prepare.h"
 #include "restore/restore.h"
+#include "restore/server_answer.h"
 #include "restore/target_lock.h"
 
 namespace holdfast::restore {
@@ -63,6 +65,14 @@ void require_that_place(const RestoredState& state, const RestoreOptions& option
                            state.is_copy ? "--into " + directory : std::string("--in-place"))});
 }
 
+// A copy of the directory has its links: what it replayed would go into the original's tablespaces.
+void require_own_tablespaces(const RestoredState& state, const std::string& directory) {
+  const std::set<std::string> outside = places_outside(directory, linked_places(directory));
+  const bool is_its_own = state.directory == identity_of_directory(directory);
+  if (!is_its_own) require_not_of(state.place, directory, outside);
+  require_unused(outside, directory);
+}
+
 // What a server that went down without a word has left: it keeps the next one from starting when
 // any other process has its number by now. REQUIRES: no server works there (which was looked at
 // more closely than the server itself does it).
@@ -105,14 +115,25 @@ void change_action(const std::string& directory, recovery::TargetAction action,
 }
 
 // What is replayed over the files must be what the backup was taken with; of one that is deleted by
-// now nobody knows.
+// now nobody knows. And what was replayed already is not replayed over by another history.
 void require_own_wal(const repo::Repository& repository, const repo::Lineage& lineage,
-                     const std::string& id) {
+                     const RestoredState& state, const std::string& directory) {
+  const repo::WalArchive archive(repository, lineage);
+  constexpr const char* kHint = "Restore a backup anew, into another directory.";
   std::optional<repo::Backup> backup;
-  unreadable_of([&] { backup = repo::read_commit(repository, lineage.name, id); });
-  if (backup)
-    repo::require_own_wal(*backup, repo::WalArchive(repository, lineage),
-                          "Restore another backup anew, into another directory.");
+  unreadable_of([&] { backup = repo::read_commit(repository, lineage.name, state.backup); });
+  if (backup) repo::require_own_wal(*backup, archive, kHint);
+  if (!state.last_wal || !was_started(directory) ||
+      !repo::find_taken_wal(*state.last_wal, archive, repo::Compare::kContents))
+    return;
+  throw Error(
+      {.code = ErrorCode::kTargetUnreachable,
+       .message =
+           fmt::format("the WAL that \"{}\" was recovered by is not served any more", directory),
+       .detail = fmt::format("What is archived as \"{}\" now is not what it was when the recovery "
+                             "began: two histories would be mixed.",
+                             state.last_wal->file),
+       .hint = kHint});
 }
 
 // The sandbox of the restore, or, for a copy that was laid without being started, one of its own.
@@ -163,6 +184,7 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
   require_no_server();
   RestoredState state = require_restored(directory);
   require_that_place(state, options, directory);
+  require_own_tablespaces(state, directory);
   if (read_marker(directory)) remove_marks(directory);
   {
     // The locks of a server that was started this moment are no stale ones.
@@ -176,7 +198,10 @@ ResumeResult resume(const RestoreOptions& options, const repo::Repository& repos
       state.lineage.empty()
           ? repo::choose_lineage(repository, options.cluster, {.backup = state.backup})
           : repo::require_lineage(repository, options.cluster, state.lineage);
-  require_own_wal(repository, lineage, state.backup);
+  require_own_wal(repository, lineage, state, directory);
+  const bool is_meant = options.new_action == recovery::TargetAction::kPromote;
+  if (!state.is_copy && !is_meant && !options.witness.declared_dead)
+    require_no_production(options.witness.conninfo, lineage.system_identifier, stop);
   const Owners owners = Owners::of_directory(directory);
   seclude_again(state, options, directory, reporter);
   const bool recovers = lstat_if_exists(join_path(directory, kRecoverySignal)).has_value();

@@ -4,13 +4,13 @@
 #include <array>
 #include <dirent.h>
 #include <filesystem>
-#include <unistd.h>
 
 #include <fmt/core.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "cluster/data_directory.h"
+#include "restore/tablespaces.h"
 
 namespace holdfast::restore {
 namespace {
@@ -113,26 +113,12 @@ void cover_sockets(cluster::Sandbox& sandbox, const SandboxOptions& options,
 
 int settle_tablespaces(const std::string& directory, std::span<const NewTablespace> created) {
   int settled = 0;
-  const std::string links = join_path(directory, "pg_tblspc");
-  if (created.empty() || !is_directory(links)) return settled;
+  if (created.empty() || !is_directory(join_path(directory, "pg_tblspc"))) return settled;
   for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory)) {
     auto found = std::ranges::find(created, link.target, &NewTablespace::path);
     if (found == created.end()) continue;
-    const std::string path = join_path(links, std::to_string(link.oid));
-    // Replaced in one step: the server uses it. Its new name begins as no tablespace's does.
-    const std::string temporary = join_path(directory, fmt::format("holdfast_link.{}", link.oid));
-    remove_file_if_exists(temporary);
-    if (symlink(found->place.c_str(), temporary.c_str()) != 0)
-      throw_errno("create link", temporary);
-    const std::optional<struct stat> owner = lstat_if_exists(path);
-    if (owner && geteuid() == 0 && lchown(temporary.c_str(), owner->st_uid, owner->st_gid) != 0)
-      throw_errno("change owner of", temporary);
-    rename_path(temporary, path);
+    set_tablespace_link(directory, link.oid, tablespace_link_text(directory, found->place));
     ++settled;
-  }
-  if (settled > 0) {
-    fsync_directory(links);
-    fsync_directory(directory);
   }
   return settled;
 }

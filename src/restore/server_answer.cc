@@ -154,21 +154,42 @@ recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& c
 }
 
 std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
-                                                    const repo::Lineage& lineage,
+                                                    uint64_t system_identifier,
                                                     const std::stop_token& stop) {
   std::optional<recovery::ClusterEnd> cluster;
   if (conninfo.empty()) return cluster;
   error_of([&] {
     cluster::Connection connection = cluster::Connection::connect(
         {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
-    const cluster::ProductionAnswer answer =
-        cluster::ask_production(connection, lineage.system_identifier);
+    const cluster::ProductionAnswer answer = cluster::ask_production(connection, system_identifier);
     if (answer.production)
       cluster = {.timeline = answer.production->timeline,
                  .end = answer.production->flushed,
-                 .whose = "the server that conninfo leads to"};
+                 .whose = "the server that conninfo leads to",
+                 .goes_on = true};
+    if (cluster && cluster->timeline.value > 1)
+      error_of([&] {
+        cluster->history =
+            cluster::wal_files_by_sql(connection)(pg::history_file_name(cluster->timeline));
+      });
   });
   return cluster;
+}
+
+void require_no_production(const std::string& conninfo, uint64_t system_identifier,
+                           const std::stop_token& stop) {
+  const std::optional<recovery::ClusterEnd> production =
+      ask_where_it_is(conninfo, system_identifier, stop);
+  if (!production) return;
+  throw Error(
+      {.code = ErrorCode::kBusy,
+       .message = "the cluster lives: a primary of it answers at conninfo",
+       .detail = fmt::format("It is on timeline {}, and has written up to {}. A restore in place "
+                             "would make a second one, which archives into the same lineage.",
+                             pg::to_string(production->timeline), pg::to_string(production->end)),
+       .hint = "To build a standby here, use pg_basebackup --write-recovery-conf. For a copy: "
+               "restore --into DIR. To replace that server, stop it first; or, if it is meant that "
+               "there are two, add --action promote to the restore."});
 }
 
 bool wait_for_archiver(const std::string& conninfo, const repo::Lineage& lineage,

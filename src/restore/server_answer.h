@@ -30,8 +30,11 @@ recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& c
 // Where the primary behind `conninfo` is; nullopt where none of that system answers. Never throws
 // but kInterrupted.
 std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
-                                                    const repo::Lineage& lineage,
+                                                    uint64_t system_identifier,
                                                     const std::stop_token& stop);
+// Throws kBusy when there is one: who ends a recovery in place makes a primary that archives.
+void require_no_production(const std::string& conninfo, uint64_t system_identifier,
+                           const std::stop_token& stop);
 
 // A plan that was begun `since` then found too little. Waits while the primary behind `conninfo`
 // archives what it has completed, as long as that goes on. Returns whether anything was archived

@@ -89,6 +89,7 @@ Json to_json(const RestoredState& state) {
   return Json::object()
       .set("schema", kSchema)
       .set("directory", state.directory.empty() ? Json() : Json(state.directory))
+      .set("place", state.place.empty() ? Json() : Json(state.place))
       .set("cluster", state.cluster)
       .set("lineage", state.lineage.empty() ? Json() : Json(state.lineage))
       .set("in_place", !state.is_copy)
@@ -105,6 +106,10 @@ Json to_json(const RestoredState& state) {
       .set("target_segment", state.target_segment)
       .set("end_record",
            state.end_record.is_valid() ? Json(pg::to_string(state.end_record)) : Json())
+      .set("last_wal", state.last_wal ? Json::object()
+                                            .set("file", state.last_wal->file)
+                                            .set("sha256", to_hex(state.last_wal->sha256.view()))
+                                      : Json())
       .set("ends_in_tail", state.ends_in_tail)
       .set("servers_own", pairs(state.servers_own))
       .set("command_line", pairs(state.command_line))
@@ -135,6 +140,7 @@ RestoredState restored_state_from_json(const Json& json) {
   }
   RestoredState state;
   state.directory = text_if_any(json, "directory");
+  state.place = text_if_any(json, "place");
   state.cluster = json.at("cluster").as_string();
   state.lineage = text_if_any(json, "lineage");
   state.is_copy = !json.at("in_place").as_bool();
@@ -154,6 +160,9 @@ RestoredState restored_state_from_json(const Json& json) {
     state.end_record = pg::parse_lsn(end->as_string());
     state.ends_in_tail = json.at("ends_in_tail").as_bool();
   }
+  if (const Json* wal = json.find("last_wal"); wal != nullptr && !wal->is_null())
+    if (const std::optional<Bytes32> sha256 = parse_hex_array<32>(wal->at("sha256").as_string()))
+      state.last_wal = {.file = wal->at("file").as_string(), .sha256 = *sha256};
   if (const Json* own = json.find("servers_own"); own != nullptr)
     state.servers_own = settings_from(*own);
   state.command_line = settings_from(json.at("command_line"));
@@ -177,9 +186,28 @@ RestoredState restored_state_from_json(const Json& json) {
   return state;
 }
 
+namespace {
+
+// The beginning `from` of each path that may lie in the data directory becomes `to`.
+void change_paths(RestoredState& state, const std::string& from, const std::string& to) {
+  const auto change = [&](std::string& path) {
+    if (path.starts_with(from)) path.replace(0, from.size(), to);
+  };
+  for (auto& [name, value] : state.command_line) change(value);
+  for (NewTablespace& created : state.created) change(created.place);
+  if (!state.sandbox) return;
+  for (cluster::Sandbox::Cover& cover : state.sandbox->covers) change(cover.by);
+}
+
+constexpr const char* kHere = "./";
+
+}  // namespace
+
 void write_state(const std::string& directory, RestoredState state,
                  const std::optional<OwnerIds>& owner) {
   state.directory = identity_of_directory(directory);
+  state.place = directory;
+  change_paths(state, directory + "/", kHere);
   write_owned_file(state_path(directory), as_bytes(to_json(state).dump() + "\n"),
                    cluster::file_mode_in(directory), owner);
 }
@@ -190,6 +218,7 @@ std::optional<RestoredState> read_state(const std::string& directory) {
   RestoredState state =
       restored_state_from_json(Json::parse(as_text(*bytes), state_path(directory)));
   if (state.directory != identity_of_directory(directory)) state.claim.clear();
+  change_paths(state, kHere, directory + "/");
   return state;
 }
 

@@ -26,8 +26,10 @@ namespace holdfast::restore {
 inline constexpr const char* kStateName = "holdfast_restore.json";
 
 struct RestoredState {
-  // Which directory this is (identity_of_directory); in a copy of it that of the original.
+  // Which directory this is (identity_of_directory), and where it was; in a copy of it those of the
+  // original.
   std::string directory = {};
+  std::string place = {};
   std::string cluster;
   std::string lineage = {};  // "15-1"
   bool is_copy = true;
@@ -44,6 +46,8 @@ struct RestoredState {
   // To the end of the archived WAL: the last record that must be replayed; invalid for every other
   // target. Whether it lies in an unfinished segment that was laid.
   pg::Lsn end_record;
+  // What was archived under the name of the last of those segments, when it was planned.
+  std::optional<repo::OwnWal> last_wal = {};
   bool ends_in_tail = false;
   // On its command line: the server's own at the backup, then ours, which win.
   cluster::Settings servers_own = {};
@@ -62,11 +66,11 @@ struct RestoredState {
 Json to_json(const RestoredState& state);
 RestoredState restored_state_from_json(const Json& json);  // throws kCorrupt
 
-// As that of this directory.
+// As that of this directory. Paths in it are written as the way from there ("./holdfast_socket").
 void write_state(const std::string& directory, RestoredState state,
                  const std::optional<OwnerIds>& owner);
-// nullopt: there is none. In a copy of a directory ("cp -a") it has no claim: that is the
-// original's, whose WAL it keeps.
+// With the paths that are in the directory where it lies now. nullopt: there is none. In a copy of
+// a directory ("cp -a") it has no claim: that is the original's, whose WAL it keeps.
 std::optional<RestoredState> read_state(const std::string& directory);
 void remove_state(const std::string& directory);  // nothing to remove is fine
 

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <filesystem>
 #include <system_error>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -135,6 +136,26 @@ TablespaceMove parse_tablespace_move(std::string_view text) {
                 "Not every server can read it from tablespace_map.");
   move.to = absolute_path(move.to);
   return move;
+}
+
+std::string tablespace_link_text(const std::string& directory, const std::string& place) {
+  const std::string inside = directory + "/";
+  return place.starts_with(inside) ? "../" + place.substr(inside.size()) : place;
+}
+
+void set_tablespace_link(const std::string& directory, uint32_t oid, const std::string& text) {
+  const std::string links = join_path(directory, "pg_tblspc");
+  const std::string link = join_path(links, std::to_string(oid));
+  // Its first name begins as no tablespace's does.
+  const std::string temporary = join_path(directory, fmt::format("holdfast_link.{}", oid));
+  remove_file_if_exists(temporary);
+  if (symlink(text.c_str(), temporary.c_str()) != 0) throw_errno("create link", temporary);
+  const std::optional<struct stat> owner = lstat_if_exists(link);
+  if (owner && geteuid() == 0 && lchown(temporary.c_str(), owner->st_uid, owner->st_gid) != 0)
+    throw_errno("change owner of", temporary);
+  rename_path(temporary, link);
+  fsync_directory(links);
+  fsync_directory(directory);
 }
 
 std::string resolved_path(const std::string& path) {

@@ -50,6 +50,12 @@ struct PlacesOptions {
 std::vector<TablespacePlace> place_tablespaces(const PlacesOptions& options,
                                                const repo::Backup& backup);
 
+// What a link in pg_tblspc says of a place. In the data directory it names the way from pg_tblspc:
+// a copy that is moved or copied has its own tablespaces, and none of them is another's.
+std::string tablespace_link_text(const std::string& directory, const std::string& place);
+// Makes the link of a tablespace that is there say `text`, in one step: a server may use it.
+void set_tablespace_link(const std::string& directory, uint32_t oid, const std::string& text);
+
 // The same file or directory, whatever links lead to it; also for what is not there yet.
 std::string resolved_path(const std::string& path);
 

@@ -227,6 +227,15 @@ TEST(RestoreGuards, NoSecondProductionIsMadeWhileOneAnswers) {
   EXPECT_NE(refused.err.find("a primary of it answers at conninfo"), std::string::npos)
       << refused.err;
   EXPECT_EQ(contents(former), before);
+
+  // It was not reached when the files were laid.
+  const Captured laid = holdfast(
+      {"--config", config, "restore", "--in-place", "--yes", "--conninfo", "host=/nowhere"});
+  EXPECT_EQ(laid.status.code, 0) << describe(laid);
+  const Captured resumed = holdfast({"--config", config, "restore", "--resume", "--in-place"});
+  EXPECT_EQ(resumed.status.code, 5) << describe(resumed);
+  EXPECT_NE(resumed.err.find("a primary of it answers at conninfo"), std::string::npos)
+      << resumed.err;
 }
 
 }  // namespace

@@ -285,5 +285,21 @@ TEST_F(ResumeRefusals, InPlaceGoesOnToo) {
   EXPECT_FALSE(lstat_if_exists(join_path(data, "holdfast_restore.json")));
 }
 
+// The last thing that a server writes which is shut down is a checkpoint: recovery makes a
+// restartpoint of it, and a server that is started again has nothing more to replay.
+TEST_F(ResumeRefusals, AtTheEndItIsOpenedOrSaysSo) {
+  scene_.server().sql("CREATE TABLE later AS SELECT 1 AS one");
+  scene_.server().stop();
+  scene_.must({"wal", "salvage", scene_.server().data_directory()});
+  const std::string into = scene_.path("copy");
+  scene_.must({"restore", "--into", into, "--start", "--action", "shutdown"});
+  const Captured again = resume({"--into", into});
+  EXPECT_EQ(again.status.code, 1) << describe(again);
+  EXPECT_NE(again.err.find("has come to its end"), std::string::npos) << again.err;
+  const RestoredServer server(
+      into, scene_.must({"restore", "--resume", "--into", into, "--action", "promote"}));
+  EXPECT_EQ(server.value("SELECT one FROM public.later"), "1");
+}
+
 }  // namespace
 }  // namespace holdfast::test

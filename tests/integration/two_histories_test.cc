@@ -91,6 +91,7 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   PostgresServer& server = scene.server();
   const std::string data = server.data_directory(), snapshot = scene.path("snapshot");
   server.sql("CREATE TABLE public.rows (who text)");
+  const std::string common = scene.must({"backup"}).at("backup").at("id").as_string();
   scene.archive_current_segment();
   server.stop();
   run_checked({.arguments = {"cp", "-a", data, snapshot}});
@@ -100,6 +101,9 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   scene.must({"backup"});
   const std::string id = scene.must({"backup", "show", "latest"}).at("backup").at("id").as_string();
   scene.must({"restore", "--into", scene.path("laid")});
+  // A recovery that has replayed the old line, from a backup that leads to both.
+  scene.must({"restore", "--into", scene.path("recovered"), "--backup", common, "--start",
+              "--action", "shutdown"});
   server.stop();
   remove_tree(data);
   run_checked({.arguments = {"cp", "-a", snapshot, data}});
@@ -126,6 +130,9 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
                    {out_of_service});
     expect_refused(scene.run({"restore", "--resume", "--into", scene.path("laid")}), 4,
                    {out_of_service});
+    expect_refused(scene.run({"restore", "--resume", "--into", scene.path("recovered"), "--action",
+                              "promote"}),
+                   4, {"was recovered by is not served any more"});
     expect_refused(scene.run({"backup", "export", id, "--tar", scene.path("tar")}), 4,
                    {out_of_service});
     EXPECT_FALSE(lstat_if_exists(scene.path("copy")));
@@ -134,6 +141,24 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   // The printed undo: what came later is served all the same.
   scene.must({"wal", "set-aside", first, "--onward", "--off"});
   expect_nobody();
+}
+
+// By a hint for a copy's timeline, on a bad day.
+TEST(SetAside, WhatTheClustersServerHasWrittenStays) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  scene.must({"backup"});
+  const std::string segment = scene.archive_current_segment();
+  const std::vector<std::string> onward = {"wal", "set-aside", segment, "--onward"};
+  expect_refused(scene.run(onward), 1, {"is of the server that conninfo leads to"});
+  EXPECT_TRUE(scene.wal_object(segment));
+  scene.crash();
+  {
+    const std::unique_ptr<RestoredServer> second = scene.restore_in_place();
+    scene.archive_current_segment(second->connect());
+    expect_refused(scene.run({"wal", "set-aside", "00000002.history"}), 1,
+                   {"is of the server that conninfo leads to"});
+  }
+  scene.must(onward);
 }
 
 }  // namespace

@@ -528,11 +528,14 @@ WalkWorld::Point WalkWorld::restore_point() {
   Point point{.name = fmt::format("p{}", next_name_++), .line = server.line};
   point.record =
       pg::parse_lsn(connection.query_value("SELECT pg_catalog.pg_current_wal_insert_lsn()"));
-  // A point is no commit and alone it is not flushed: a transaction that has a number flushes it.
-  connection.query("SET synchronous_commit = local");
-  point.lsn = pg::parse_lsn(connection.query_value(fmt::format(
-      "SELECT pg_catalog.pg_create_restore_point('{}') FROM pg_catalog.pg_current_xact_id()",
-      point.name)));
+  point.lsn = pg::parse_lsn(connection.query_value(
+      fmt::format("SELECT pg_catalog.pg_create_restore_point('{}')", point.name)));
+  // It is no commit: the WAL writer flushes it, and what comes before that loses it.
+  if (!comes_true([&] {
+        return pg::parse_lsn(connection.query_value(
+                   "SELECT pg_catalog.pg_current_wal_flush_lsn()")) >= point.lsn;
+      }))
+    complain(fmt::format("restore point {} is not flushed", point.name));
   point.time = system_clock().now();
   points_.push_back(point);
   note(fmt::format("{}: restore point {} at {}, {}", server.name, point.name,

@@ -22,8 +22,9 @@ using test::WalBuilder;
 // (08:32).
 // The last line of a hint on a fork of timeline 2.
 constexpr const char* kNeverAgain =
-    "\nTimeline 2 is never followed again, if it was a test's or a copy's, after: holdfast wal "
-    "set-aside 000000020000000000000005 --onward && holdfast wal set-aside 00000002.history";
+    "\nTimeline 2 is never followed again, if it was a test's or a copy's and no server of the "
+    "cluster went on on it, after: holdfast wal set-aside 000000020000000000000005 --onward && "
+    "holdfast wal set-aside 00000002.history";
 
 class PlanTest : public testing::Test, protected ArchiveFixture {
  protected:
@@ -67,6 +68,7 @@ class PlanTest : public testing::Test, protected ArchiveFixture {
   WalBuilder make_timeline_2(uint32_t id = 2) {
     WalBuilder second = *at_fork_;
     second.set_timeline({id});
+    add_end_of_recovery(second, id, 1, 66);
     add_commit(second, 71, 70);
     second.add_switch();
     add_commit(second, 72, 72);
@@ -748,6 +750,110 @@ TEST_F(PlanTest, ATimelineThatLeftAnotherLineIsOnNoBackupsWay) {
             "timeline 3 left another line of timeline 1 than the archived one");
 }
 
+// Two that were promoted at one place, of a common parent: both end of a primary that was shut
+// down.
+TEST_F(PlanTest, TwoTimelinesThatLeftOneParentAtOnePlaceArePartedThere) {
+  put_segments(wal_, {5, 6});
+  b_ = put_backup({.start = first_records_[3], .stop = after_first_commit_[3], .stop_minute = 32});
+  for (const uint32_t id : {2U, 3U}) {
+    put_history(id, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+    WalBuilder own = *at_fork_;
+    own.set_timeline({id});
+    add_end_of_recovery(own, id, 1, 66);
+    add_commit(own, 70 + id, id == 2 ? 80 : 70);
+    own.add_switch();
+    put_segment(own, 4);
+  }
+  EXPECT_EQ(refusal({}).message(),
+            "timeline 2 has later commits than timeline 3, which would be followed");
+  const Plan third = plan({.timeline = pg::TimelineId{3}});
+  EXPECT_EQ(third.abandoned.size(), 1U);
+  const auto error = holdfast::error_of([&] {
+    require_clusters_timeline(
+        repository(), lineage(), {},
+        {.timeline = {2}, .end = pg::end_lsn(5, size()), .whose = "the server"}, third);
+  });
+  ASSERT_TRUE(error);
+  EXPECT_EQ(error->message(), "the server is on timeline 2, and timeline 3 would be followed");
+}
+
+// Nothing was committed there behind the fork, but a backup was taken, of a server that lived.
+TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftWhereItWasQuiet) {
+  put_segments(wal_, {5, 6});
+  a_ = put_backup({.start = first_records_[1], .stop = after_first_commit_[1], .stop_minute = 12});
+  WalBuilder quiet = *at_fork_;
+  const pg::Lsn start = add_restore_point(quiet, "idle", 52);
+  const pg::Lsn stop = quiet.end_lsn();
+  quiet.add_switch();
+  put_segment(quiet, 4);
+  put_timeline_that_began(66);
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+  put_backup({.start = start,
+              .stop = stop,
+              .stop_minute = 59,
+              .committed = store().now() + std::chrono::hours(1)});
+  EXPECT_EQ(refusal({}).message(),
+            "the newest backup is of timeline 1, and timeline 2 would be followed");
+}
+
+// A copy's backup is the newest, and production has committed on beside it.
+TEST_F(PlanTest, ABackupsEndIsAskedForWhereItsTimelineLivedBesideAnother) {
+  add_restore_point(wal_, "idle", 66);
+  wal_.add_switch();
+  put_all();
+  const WalBuilder second = put_timeline_that_began(63);
+  const std::string copys = put_backup({.start = fork_,
+                                        .stop = second.end_lsn(),
+                                        .stop_minute = 59,
+                                        .timeline = 2,
+                                        .committed = store().now() + std::chrono::hours(1)});
+  for (const Target& target : {Target{.kind = TargetKind::kImmediate}, Target{.backup = "latest"},
+                               Target{.kind = TargetKind::kImmediate, .backup = "latest"}}) {
+    const Error error = refusal(target);
+    EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable) << to_string(target);
+    EXPECT_TRUE(error.message().starts_with("timeline 1 has "));
+  }
+  EXPECT_EQ(plan({.backup = copys}).timeline, pg::TimelineId{2});
+  EXPECT_EQ(plan({.kind = TargetKind::kImmediate, .backup = copys}).backup.id, copys);
+  EXPECT_EQ(plan({.kind = TargetKind::kImmediate, .timeline = pg::TimelineId{1}}).backup.id, b_);
+}
+
+// Where a timeline began an unfinished segment tells too; where nothing tells it is not guessed.
+TEST_F(PlanTest, ATimelineWhoseBeginningIsNotKnownHasNotTakenOver) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  WalBuilder untold = second;
+  add_commit(untold, 71, 70);
+  put_segment(untold, 4, true);
+  EXPECT_EQ(refusal({}).message(),
+            "timeline 1 has other commits beside timeline 2, which would be followed");
+  EXPECT_EQ(refusal({.backup = b_}).message(),
+            "timeline 1 has other commits beside timeline 2, which would be followed");
+}
+TEST_F(PlanTest, WhereATimelineBeganAnUnfinishedSegmentTells) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  WalBuilder second = *at_fork_;
+  second.set_timeline({2});
+  add_end_of_recovery(second, 2, 1, 66);
+  add_commit(second, 71, 70);
+  put_segment(second, 4, true);
+  EXPECT_EQ(plan({}).timeline, pg::TimelineId{2});
+}
+
+// What it holds, and where it left the others, only its history tells.
+TEST_F(PlanTest, ALaterTimelineWhoseHistoryIsDamagedIsNotLeftUnasked) {
+  put_all();
+  put_history(2, "not a history\n");
+  const WalBuilder second = make_timeline_2();
+  put_segment(second, 4);
+  put_segment(second, 5);
+  EXPECT_EQ(refusal({}).message(), "timeline 2 may have gone on, and its history cannot be read");
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+}
+
 // What the cluster's own server wrote says which one it is on.
 TEST_F(PlanTest, TheClustersOwnTimelineIsNotLeftUnasked) {
   put_all();
@@ -769,6 +875,17 @@ TEST_F(PlanTest, TheClustersOwnTimelineIsNotLeftUnasked) {
   EXPECT_TRUE(left->hint().starts_with(
       "To go along timeline 1: holdfast restore --to-latest --timeline 1\n"))
       << left->hint();
+  // A server that runs, or whose last WAL is lost, may have written anything.
+  const std::optional<Error> runs = holdfast::error_of([&] {
+    require_clusters_timeline(
+        repository(), lineage(), latest,
+        {.timeline = {1}, .end = fork_, .whose = "the server", .goes_on = true}, second);
+  });
+  ASSERT_TRUE(runs);
+  EXPECT_EQ(runs->message(), left->message());
+  // A backup that leads to both says nothing; nor does the word for the newest.
+  Target named{.backup = a_};
+  EXPECT_TRUE(require(named, 1, pg::end_lsn(6, size())));
   // It wrote nothing of its own behind the parting, or is on that timeline, or on one of which
   // nothing is archived.
   EXPECT_FALSE(require(latest, 1, fork_));
@@ -1229,7 +1346,7 @@ TEST_F(PlanTest, SwitchPointsThatGoDownLeadByTheServersRules) {
   put_history(2, fmt::format("1\t{}\tlate\n", late));
   WalBuilder second = wal_;
   second.set_timeline({2});
-  add_commit(second, 81, 68);
+  add_commit(second, 81, 65.5);
   second.add_switch();
   put_segment(second, 6);
   put_history(3, fmt::format("1\t{}\tlate\n2\t{}\tearly\n", late, pg::to_string(fork_)));
