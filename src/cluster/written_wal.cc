@@ -41,6 +41,21 @@ ProductionAnswer ask_production(Connection& connection, uint64_t system_identifi
   return {.production = std::move(production), .why_not = {}};
 }
 
+std::optional<Production> ask_standby(Connection& connection, uint64_t system_identifier) {
+  const Row row = connection.query_row(
+      "SELECT s.system_identifier, pg_catalog.pg_is_in_recovery(), "
+      "greatest(pg_catalog.pg_last_wal_receive_lsn(), pg_catalog.pg_last_wal_replay_lsn()), "
+      "coalesce((SELECT received_tli FROM pg_catalog.pg_stat_wal_receiver), c.timeline_id), "
+      "pg_catalog.current_setting('data_directory') "
+      "FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c");
+  if (parse_signed_system_identifier(row[0].value_or("")) != system_identifier ||
+      row[1].value_or("") != "t" || !row[2] || !row[3])
+    return std::nullopt;
+  return Production{.flushed = pg::parse_lsn(*row[2]),
+                    .timeline = {static_cast<uint32_t>(std::stoul(*row[3]))},
+                    .data_directory = row[4].value_or("")};
+}
+
 ReadWalFile wal_files_by_sql(Connection& connection) {
   return [&connection](const std::string& name) -> std::optional<Bytes> {
     Bytes content;

@@ -34,6 +34,10 @@ struct ProductionAnswer {
 };
 ProductionAnswer ask_production(Connection& connection, uint64_t system_identifier);
 
+// Where a standby of that system is: the timeline that it follows, and how far it has WAL of it.
+// nullopt: it is none, or another's.
+std::optional<Production> ask_standby(Connection& connection, uint64_t system_identifier);
+
 // The bytes of a file of pg_wal, as many as there are; nullopt when there is no such file.
 using ReadWalFile = std::function<std::optional<Bytes>(const std::string& name)>;
 ReadWalFile wal_files_by_sql(Connection& connection);

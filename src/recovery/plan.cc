@@ -91,12 +91,10 @@ class Planner {
   void look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
   // Of a timeline that is not named the commits decide whether it is the one that is meant.
   bool is_led_by_time() const {
-    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime ||
-           target_.kind == TargetKind::kImmediate;
+    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime;
   }
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
-  void find_next_timeline(Plan& plan) const;
   Plan without_half_removals(Plan plan) const;
   struct LastTimes {
     Time last, latest;
@@ -121,6 +119,7 @@ class Planner {
   bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
   bool has_location(const pg::TimelineHistory& history) const;
   void refuse_to_leave_newest_backup(const Plan& plan) const;
+  std::string never_behind(const AbandonedBranch& branch) const;
   std::optional<bool> took_over_from(const AbandonedBranch& branch, bool by_target) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   void require_one_line(const Plan& plan) const;
@@ -634,6 +633,14 @@ void Planner::take_to_the_end(Plan& plan, const Way& way) {
     plan.target.lsn = *plan.last_record;
   }
   take(plan, way, reach);
+  if (const std::optional<pg::SegmentName> next = set_aside_behind(archive_, *way.path)) {
+    const std::string name = pg::segment_file_name(*next, archive_.segment_size());
+    plan.warnings.push_back(fmt::format(
+        "WAL goes on behind this end in \"{0}\", which was set aside: nothing of it is "
+        "recovered. \"holdfast wal set-aside {0} --off\" serves it again (with --onward "
+        "all that was taken in one step)",
+        name));
+  }
 }
 
 // Of the times that anything which was walked is of, the last by its place, and the latest. A
@@ -779,7 +786,7 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
       plan.abandoned.push_back({.timeline = history.timeline(),
                                 .forked_at = fork,
                                 .last_commit = info->commits.last_time,
-                                .last_commit_meant = {}});
+                                .last_commit_meant = info->commits.last_time});
     return;
   }
 }
@@ -791,14 +798,14 @@ void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline) return;
   refuse_unreadable(plan);
   refuse_to_leave_newest_backup(plan);
-  if (!is_led_by_time()) return refuse_another_such_place(plan);
+  // A place is where it is, whatever was committed later.
+  const bool is_place = !is_led_by_time();
+  if (is_place && target_.kind != TargetKind::kImmediate) refuse_another_such_place(plan);
   const Time reached = reached_by(plan);
   for (const AbandonedBranch& branch : plan.abandoned) {
     if (!branch.last_commit_meant) continue;
-    // A backup's end is where it is, whatever was committed later.
-    const bool is_backups = target_.kind == TargetKind::kImmediate;
-    if (is_backups && plan.end_lsn <= branch.forked_at) continue;
-    const bool is_earlier = is_backups || *branch.last_commit_meant <= reached;
+    if (is_place && plan.end_lsn <= branch.forked_at) continue;
+    const bool is_earlier = is_place || *branch.last_commit_meant <= reached;
     // Two that lived side by side are two clusters, whichever was written to last.
     if (is_earlier && took_over_from(branch, false).value_or(false)) continue;
     if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end &&
@@ -933,15 +940,15 @@ void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
              never_again(archive_, chosen.timeline())}));
 }
 
-// Whether one of the timelines that are followed from the parting on began when the branch had
-// committed its last: then it is the one that went on. `by_target`: had begun at the target's time,
-// too. nullopt: when they began is not told.
+// Whether the timeline that is followed from the parting on began when the branch had committed its
+// last: then it is the one that went on. What was forked off that one later says nothing.
+// `by_target`: had begun at the target's time, too. nullopt: when it began is not told.
 std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool by_target) const {
   const pg::TimelineHistory& chosen = sources_.history();
-  std::vector<pg::TimelineId> timelines = {chosen.timeline()};
+  std::vector<pg::TimelineId> timelines;
   for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
     timelines.push_back(entry.timeline);
-  std::optional<bool> took_over;
+  timelines.push_back(chosen.timeline());
   for (const pg::TimelineId timeline : timelines) {
     const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
     if (!start.is_valid() || start < branch.forked_at) continue;
@@ -949,12 +956,11 @@ std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool 
     std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
     if (!path) path.emplace(archive_, chosen, number);  // it may be unfinished
     const auto began = Survey(archive_, *path).time_of_beginning(start);
-    if (!began) continue;
+    if (!began) return std::nullopt;
     const bool had_begun = !by_target || began->earliest <= target_.time;
-    took_over =
-        took_over.value_or(false) || (had_begun && *branch.last_commit_meant <= began->latest);
+    return had_begun && *branch.last_commit_meant <= began->latest;
   }
-  return took_over;
+  return std::nullopt;
 }
 
 void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {
@@ -1012,20 +1018,20 @@ void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const 
                                           to_string(branch.timeline))),
       lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
                          command_for(stay)),
-             way_there, never_again(archive_, chosen.timeline())}));
+             way_there, never_again(archive_, chosen.timeline()), never_behind(branch)}));
 }
 
-// When recovery ends the server takes the first id behind its timeline whose history file is not in
-// the archive (xlogrecovery.c, findNewestTimeLine, PostgreSQL 13 to 18).
-void Planner::find_next_timeline(Plan& plan) const {
-  plan.next_timeline = plan.timeline;
-  std::vector<pg::TimelineId> with_history = archive_.history_timelines();
-  do {
-    ++plan.next_timeline.value;
-  } while (std::ranges::find(with_history, plan.next_timeline) != with_history.end());
-  for (pg::TimelineId timeline : archive_.timelines()) {
-    if (timeline >= plan.next_timeline) plan.lost_history_of = plan.next_timeline;
-  }
+// How what a branch has behind the parting is ended for good. The segment of the parting is the
+// other's too, which has its own copy of it.
+std::string Planner::never_behind(const AbandonedBranch& branch) const {
+  if (sources_.history().start_of(branch.timeline) == std::nullopt) return {};
+  return fmt::format(
+      "What timeline {} has behind that place is never asked about again, if no server goes on on "
+      "it, after: holdfast wal set-aside {} --onward",
+      to_string(branch.timeline),
+      pg::segment_file_name(
+          {.timeline = branch.timeline, .segment_number = segment_of(branch.forked_at)},
+          archive_.segment_size()));
 }
 
 // --- by the kind of target ----------------------------------------------------------------------
@@ -1453,7 +1459,9 @@ Plan Planner::make() {
         to_string(one.newer), to_string(one.older), to_string(one.left)));
   find_abandoned(plan);
   refuse_abandoned(plan);
-  find_next_timeline(plan);
+  const NextTimeline next = find_next_timeline(archive_, plan.timeline);
+  plan.next_timeline = next.timeline;
+  plan.lost_history_of = next.lost_history_of;
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
   return without_half_removals(std::move(plan));
 }
@@ -1634,6 +1642,17 @@ ArchiveEnd find_archive_end(const repo::WalArchive& archive, pg::TimelineId time
   for (const repo::WalTablespace& created : reach.tablespaces)
     if (created.lsn > known) end.created.push_back(created);
   return end;
+}
+
+NextTimeline find_next_timeline(const repo::WalArchive& archive, pg::TimelineId timeline) {
+  NextTimeline next{.timeline = timeline, .lost_history_of = {}};
+  const std::vector<pg::TimelineId> with_history = archive.history_timelines();
+  do {
+    ++next.timeline.value;
+  } while (std::ranges::find(with_history, next.timeline) != with_history.end());
+  for (const pg::TimelineId there : archive.timelines())
+    if (there >= next.timeline) next.lost_history_of = next.timeline;
+  return next;
 }
 
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,

@@ -140,6 +140,15 @@ using AskServer = std::function<TimeAnswer(const TimeQuestion&)>;
 Plan make_plan(const repo::Repository& repository, const repo::Lineage& lineage,
                const Target& target, const AskServer& ask_server = {});
 
+// When a recovery ends the server takes the first id behind its timeline whose history file is not
+// in the archive (xlogrecovery.c, findNewestTimeLine, PostgreSQL 13 to 19). Where files of that
+// timeline or of a later one are archived its history is lost: then it cannot be promoted.
+struct NextTimeline {
+  pg::TimelineId timeline;
+  std::optional<pg::TimelineId> lost_history_of;
+};
+NextTimeline find_next_timeline(const repo::WalArchive& archive, pg::TimelineId timeline);
+
 // What can be done where that segment cannot be read, for a hint: with the command that recovers up
 // to before it, where there is one.
 std::string way_before(const repo::Repository& repository, const repo::Lineage& lineage,

@@ -349,4 +349,23 @@ bool left_another_line(const repo::WalArchive& archive, const pg::TimelineHistor
   });
 }
 
+std::optional<pg::SegmentName> set_aside_behind(const repo::WalArchive& archive,
+                                                const WalPath& path) {
+  const std::optional<uint64_t> last = path.last();
+  if (!last || path.limit()) return std::nullopt;
+  const std::optional<PathSegment> end = path.at(*last);
+  if (!end || end->partial) return std::nullopt;
+  const auto file = [](pg::SegmentName name) {
+    return pg::WalFileName{.kind = pg::WalFileKind::kSegment, .segment = name};
+  };
+  const repo::WalAmendments amended = archive.amendments(file(end->name));
+  if (!amended.further.empty() || !amended.marks.empty()) return std::nullopt;
+  const pg::SegmentName next{.timeline = end->name.timeline, .segment_number = *last + 1};
+  const std::vector<repo::WalArchive::Content> contents = archive.contents(file(next));
+  if (contents.empty() ||
+      !std::ranges::all_of(contents, [](const auto& content) { return content.aside.has_value(); }))
+    return std::nullopt;
+  return next;
+}
+
 }  // namespace holdfast::recovery

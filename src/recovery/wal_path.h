@@ -146,4 +146,10 @@ class WalPath {
 bool left_another_line(const repo::WalArchive& archive, const pg::TimelineHistory& history,
                        pg::TimelineId parent, const repo::Backup& backup);
 
+// The segment right behind the end of the path, when all that is archived of it is set aside and
+// the path's own end was never amended: then it is the path's continuation that was taken, not a
+// line that another has replaced.
+std::optional<pg::SegmentName> set_aside_behind(const repo::WalArchive& archive,
+                                                const WalPath& path);
+
 }  // namespace holdfast::recovery

@@ -26,7 +26,7 @@ namespace {
 // How far from a stretch's end a commit is looked for.
 constexpr uint64_t kSegmentsLookedAt = 64;
 
-enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kEarlier, kShort, kMinimal };
+enum class Cut : uint8_t { kMissing, kDamaged, kUnjoined, kEarlier, kShort, kMinimal, kAside };
 
 struct Stretch {
   uint64_t first = 0, last = 0;
@@ -51,6 +51,8 @@ std::string_view word_of(Cut cut) {
       return "cut short";
     case Cut::kMinimal:
       return "behind WAL of wal_level minimal";
+    case Cut::kAside:
+      return "set aside";
   }
   HF_CHECK(false);
 }
@@ -75,6 +77,7 @@ class CutPath {
     find_minimal(first);
     find_stretches(first);
     find_missing_end();
+    find_aside();
   }
 
   const WalPath& path() const { return path_; }
@@ -201,6 +204,12 @@ class CutPath {
         {.cut = path_.at(end->first.segment_number) ? Cut::kShort : Cut::kMissing,
          .first = end->first,
          .last = pg::last_segment_before_end(end->written_to, archive_.segment_size())});
+  }
+
+  void find_aside() {
+    std::optional<pg::SegmentName> next;
+    unreadable_of([&] { next = set_aside_behind(archive_, path_); });
+    if (next) breaks_.push_back({.cut = Cut::kAside, .first = *next, .last = next->segment_number});
   }
 
   void take_run(pg::TimelineId timeline, uint64_t first, uint64_t last) {
@@ -452,8 +461,8 @@ class Looker {
             .before = way.first_commit_from(here.last + 1),
             .problem = std::string(word_of(here.cut)),
             .backups = {},
-            .is_hole =
-                here.cut == Cut::kMissing || here.cut == Cut::kShort || here.cut == Cut::kMinimal};
+            .is_hole = here.cut == Cut::kMissing || here.cut == Cut::kShort ||
+                       here.cut == Cut::kMinimal || here.cut == Cut::kAside};
     if (gap.segment_count > 0)
       gap.last_segment = pg::segment_file_name(
           {.timeline = here.first.timeline, .segment_number = here.last}, size_);

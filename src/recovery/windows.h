@@ -49,7 +49,7 @@ struct Gap {
   pg::Lsn start_lsn, end_lsn;
   std::optional<Time> after, before;  // the commits nearest to it
   // "missing", "damaged", "does not join", "of another history", "cut short", "behind WAL of
-  // wal_level minimal"
+  // wal_level minimal", "set aside"
   std::string problem;
   std::vector<std::string> backups;  // whose recovery ends before it
   bool is_hole = false;

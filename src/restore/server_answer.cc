@@ -167,6 +167,10 @@ std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
                  .end = answer.production->flushed,
                  .whose = "the server that conninfo leads to",
                  .goes_on = true};
+    else if (const auto standby = cluster::ask_standby(connection, system_identifier))
+      cluster = {.timeline = standby->timeline,
+                 .end = standby->flushed,
+                 .whose = "the standby that conninfo leads to"};
     if (cluster && cluster->timeline.value > 1)
       error_of([&] {
         cluster->history =
@@ -180,7 +184,7 @@ void require_no_production(const std::string& conninfo, uint64_t system_identifi
                            const std::stop_token& stop) {
   const std::optional<recovery::ClusterEnd> production =
       ask_where_it_is(conninfo, system_identifier, stop);
-  if (!production) return;
+  if (!production || !production->goes_on) return;
   throw Error(
       {.code = ErrorCode::kBusy,
        .message = "the cluster lives: a primary of it answers at conninfo",

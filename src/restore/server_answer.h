@@ -27,8 +27,8 @@ recovery::AskServer ask_running_server(const std::string& conninfo,
 recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
                                      recovery::AskServer otherwise);
 
-// Where the primary behind `conninfo` is; nullopt where none of that system answers. Never throws
-// but kInterrupted.
+// Where the server of that system behind `conninfo` is: a primary, or a standby, which has what its
+// primary wrote; nullopt where none answers. Never throws but kInterrupted.
 std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
                                                     uint64_t system_identifier,
                                                     const std::stop_token& stop);

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "recovery/plan.h"
 #include "recovery/survey.h"
 #include "recovery/wal_path.h"
 #include "recovery/windows.h"
@@ -75,6 +76,15 @@ class Continuity {
                       "service, so that the server's own can be archived; then take a backup: "
                       "\"holdfast backup\".",
                       name_of(others.front())));
+    if (const std::optional<pg::SegmentName> next = recovery::set_aside_behind(archive_, path_))
+      return broken(
+          fmt::format("WAL segment {} was set aside, and nothing is archived in its place",
+                      name_of(*next)),
+          fmt::format("Nothing that was committed in it or behind it can be recovered: {}.",
+                      leads()),
+          fmt::format("\"holdfast wal set-aside {} --off\" serves it again (with --onward all that "
+                      "was taken in one step); or take a backup: \"holdfast backup\".",
+                      name_of(*next)));
     if (std::optional<CheckItem> minimal = look_for_minimal(server_started)) return *minimal;
     return {.name = "continuity",
             .message = fmt::format("from backup {} on no WAL is missing", backup_.id),
@@ -166,6 +176,22 @@ CheckItem look_at_continuity(const repo::Repository& repository, const repo::Lin
                   "Take a backup now: \"holdfast backup\".");
   // Who wrote the WAL of the backup's own timeline has had starts of its own.
   if (newest->stop_timeline != timeline) server_started.reset();
+  if (const std::optional<pg::TimelineId> lost =
+          recovery::find_next_timeline(archive, timeline).lost_history_of) {
+    const std::string name = pg::history_file_name(*lost);
+    return broken(
+        fmt::format(
+            "no recovery could be opened: files of timeline {} or a later one are archived, "
+            "and \"{}\" is not",
+            pg::to_string(*lost), name),
+        "A server that ends its recovery takes the first timeline that nobody has used, and which "
+        "that is cannot be proven.",
+        fmt::format("Archive it from the pg_wal directory of a server that was on that timeline: "
+                    "\"holdfast wal push {}\"; or, where no server of the cluster ever was, take "
+                    "what is archived of it out of service: \"holdfast wal set-aside {}{}\".",
+                    name, archive.first_file(*lost).value_or(name),
+                    archive.first_segment(*lost) ? " --onward" : ""));
+  }
   return Continuity(archive, *newest, history, recovery::left_at(histories)).look(server_started);
 }
 

@@ -26,6 +26,10 @@ constexpr const char* kNeverAgain =
     "cluster went on on it, after: holdfast wal set-aside 000000020000000000000005 --onward && "
     "holdfast wal set-aside 00000002.history";
 
+constexpr const char* kNeverBehind =
+    "\nWhat timeline 1 has behind that place is never asked about again, if no server goes on on "
+    "it, after: holdfast wal set-aside 000000010000000000000005 --onward";
+
 class PlanTest : public testing::Test, protected ArchiveFixture {
  protected:
   PlanTest() {
@@ -619,7 +623,7 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
   EXPECT_EQ(error.hint(),
             std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
                         "To go along timeline 1: holdfast restore --to-latest --timeline 1") +
-                kNeverAgain);
+                kNeverAgain + kNeverBehind);
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
   // A backup that leads to both says nothing of which is meant.
@@ -627,8 +631,8 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
             fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
                         "--backup {0}\n"
                         "To go along timeline 1: holdfast restore --to-latest --timeline 1 "
-                        "--backup {0}{1}",
-                        b_, kNeverAgain));
+                        "--backup {0}{1}{2}",
+                        b_, kNeverAgain, kNeverBehind));
 
   // Before the fork both have the same.
   EXPECT_EQ(plan(to_time(42)).timeline, pg::TimelineId{2});
@@ -716,7 +720,7 @@ TEST_F(PlanTest, ATimelineThatLivedOnBesideIsNotLeftUnasked) {
   EXPECT_EQ(error.hint(),
             std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
                         "To go along timeline 1: holdfast restore --to-latest --timeline 1") +
-                kNeverAgain);
+                kNeverAgain + kNeverBehind);
 }
 
 // Timeline 2 left timeline 1 in segment 5; then the server of timeline 1 was rolled back to before
@@ -891,6 +895,29 @@ TEST_F(PlanTest, TheClustersOwnTimelineIsNotLeftUnasked) {
   EXPECT_FALSE(require(latest, 1, fork_));
   EXPECT_FALSE(require(latest, 2, pg::end_lsn(6, size())));
   EXPECT_FALSE(require(latest, 3, pg::end_lsn(6, size())));
+}
+
+// What was forked off a copy's timeline later is no answer: the copy lived beside.
+TEST_F(PlanTest, ATimelineThatWasForkedOffACopysHasNotTakenOver) {
+  add_restore_point(wal_, "idle", 66);
+  wal_.add_switch();
+  put_all();
+  const WalBuilder second = put_timeline_that_began(63);
+  put_history(3, fmt::format("1\t{}\tx\n2\t{}\tx\n", pg::to_string(fork_),
+                             pg::to_string(second.end_lsn())));
+  WalBuilder third = second;
+  third.set_timeline({3});
+  add_end_of_recovery(third, 3, 2, 75);
+  add_commit(third, 91, 80);
+  third.add_switch();
+  put_segment(third, 5);
+  EXPECT_EQ(refusal({}).message(),
+            "timeline 1 has other commits beside timeline 3, which would be followed");
+  // Nor is a place on it plain, whatever the others have of that name or number.
+  EXPECT_EQ(refusal(to_xid(91)).message(),
+            "timeline 1 has other commits beside timeline 3, which would be followed");
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{3}}).last_commit, at_minute(80));
+  EXPECT_EQ(plan(to_xid(51)).timeline, pg::TimelineId{3});
 }
 
 // Of a place, too, the newest backup's timeline is not left unasked.
