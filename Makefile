@@ -84,8 +84,8 @@ layers:
 	@tools/sum_results --self-test
 	@tools/check_layers src
 
-headers: configure-check
-	@tools/check_headers $(if $(LONG),--long) build/check
+headers: configure-release
+	@tools/check_headers $(if $(LONG),--long) build/release
 
 lint: configure-check
 	@tools/lint $(if $(LONG),--long) build/check

@@ -23,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::minutes kServerPatience{2};
-
 // Processes whose working directory is, or was before it was deleted, `directory` or below it.
 std::vector<pid_t> processes_below(const std::string& directory) {
   std::vector<pid_t> found;
