@@ -184,10 +184,12 @@ void Destruction::plan_moves() {
 
 // By a plan of its own: what cannot be carried out is refused while the cluster is still there.
 void Destruction::require_plan() {
-  const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, {});
-  if (const ProductionAnswer answer =
-          cluster::ask_production(*connection_, lineage_->system_identifier);
-      answer.production)
+  const ProductionAnswer answer =
+      cluster::ask_production(*connection_, lineage_->system_identifier);
+  recovery::Target target;
+  if (answer.production) target.cluster = answer.production->timeline;
+  const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, target);
+  if (answer.production)
     recovery::require_clusters_timeline(repository_, *lineage_, {},
                                         {.timeline = answer.production->timeline,
                                          .end = answer.production->flushed,

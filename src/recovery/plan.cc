@@ -796,6 +796,9 @@ void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& histo
 // by mistake.
 void Planner::refuse_abandoned(Plan& plan) const {
   if (target_.timeline) return;
+  // Where the cluster is on the one that is followed, its end, and its newest backup's, are plain.
+  const bool is_end = target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kImmediate;
+  if (is_end && target_.cluster == sources_.history().timeline()) return;
   refuse_unreadable(plan);
   refuse_to_leave_newest_backup(plan);
   // A place is where it is, whatever was committed later.
@@ -951,7 +954,9 @@ std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool 
   timelines.push_back(chosen.timeline());
   for (const pg::TimelineId timeline : timelines) {
     const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
-    if (!start.is_valid() || start < branch.forked_at) continue;
+    // One that was left again before it began has nothing on the way.
+    if (!start.is_valid() || start < branch.forked_at || chosen.timeline_at(start) != timeline)
+      continue;
     const uint64_t number = segment_of(start);
     std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
     if (!path) path.emplace(archive_, chosen, number);  // it may be unfinished

@@ -35,6 +35,8 @@ struct Target {
   // Digests of unfinished segments of the server that is restored in place: of several that part,
   // its own is meant.
   std::vector<Bytes16> own_partials = {};
+  // The timeline on which the cluster's own server is; nullopt: not known.
+  std::optional<pg::TimelineId> cluster = {};
   // The command that named it, as it was typed, but without the options of the target: a refusal
   // completes it to a command that works.
   std::string command = "holdfast restore";

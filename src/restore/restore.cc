@@ -75,7 +75,8 @@ class Restore {
   void take_new_directory();
   void plan();
   void require_own_history() const;
-  void require_clusters_timeline();
+  std::optional<recovery::ClusterEnd> find_cluster_end() const;
+  void require_clusters_timeline() const;
   void check_old_copy();
   void require_no_strangers() const;
   void find_own_backup();
@@ -142,6 +143,7 @@ class Restore {
   std::string directory_;
   bool must_clear_ = false;
   SalvagedWal salvaged_;
+  std::optional<recovery::ClusterEnd> cluster_;
   std::vector<cluster::ReplicationSlot> slots_;  // that are cleared
   TargetLock lock_;
   Marker marker_;
@@ -404,9 +406,11 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
 
 void Restore::plan() {
   reporter_.phase("planning", 0);
+  cluster_ = find_cluster_end();
   auto make = [this] {
     recovery::Target target = options_.target;
     target.own_partials = salvaged_.partials;
+    if (cluster_) target.cluster = cluster_->timeline;
     recovery::AskServer ask = ask_running_server(options_.conninfo, repository_, *lineage_, stop_);
     if (salvaged_.end && !on_paper_) ask = ask_ended_server(*salvaged_.end, clock_, std::move(ask));
     const auto began = clock_.steady();
@@ -636,8 +640,7 @@ void Restore::read_first() {
 
 // Which of two timelines is the cluster's nobody tells by their numbers or times: what its server
 // wrote does, that of the directory in place, else the one that runs.
-void Restore::require_clusters_timeline() {
-  if (options_.target.timeline) return;
+std::optional<recovery::ClusterEnd> Restore::find_cluster_end() const {
   std::optional<recovery::ClusterEnd> cluster;
   if (salvaged_.end)
     cluster = {.timeline = salvaged_.end->timeline,
@@ -656,8 +659,12 @@ void Restore::require_clusters_timeline() {
   if (cluster && !cluster->history && !is_copy_)
     cluster->history = read_if_exists(
         fmt::format("{}/pg_wal/{}", directory_, pg::history_file_name(cluster->timeline)));
-  if (cluster)
-    recovery::require_clusters_timeline(repository_, *lineage_, options_.target, *cluster,
+  return cluster;
+}
+
+void Restore::require_clusters_timeline() const {
+  if (!options_.target.timeline && cluster_)
+    recovery::require_clusters_timeline(repository_, *lineage_, options_.target, *cluster_,
                                         result_.plan);
 }
 

@@ -626,6 +626,8 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
                 kNeverAgain + kNeverBehind);
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+  // A server that is on it says that it is the one: it was recovered to there, and is quiet.
+  EXPECT_EQ(plan({.cluster = pg::TimelineId{2}}).last_commit, at_minute(50));
   // A backup that leads to both says nothing of which is meant.
   EXPECT_EQ(refusal({.backup = b_}).hint(),
             fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
@@ -1538,7 +1540,7 @@ TEST_F(PlanTest, ATimelineThatCannotBeRecoveredIsNotLeftBehindUnasked) {
             std::string("To go along timeline 2: holdfast restore --to-latest --timeline 2\n"
                         "What keeps timeline 1 from being recovered, this tells: holdfast restore "
                         "--to-latest --timeline 1") +
-                kNeverAgain);
+                kNeverAgain + kNeverBehind);
 }
 
 TEST_F(PlanTest, ATimelineWithoutWalOfItsOwnEndsWhereItWasForkedOff) {
