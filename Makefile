@@ -20,7 +20,7 @@
 MAKEFLAGS += --no-print-directory
 
 RESULTS ?= build/results
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 3
 # Rooms whose tests run under ThreadSanitizer too.
 THREADED_ROOMS := base store contract backup archive restore
 ROOM ?=
