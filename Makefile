@@ -20,7 +20,7 @@
 MAKEFLAGS += --no-print-directory
 
 RESULTS ?= build/results
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 3
 # Rooms whose tests run under ThreadSanitizer too.
 THREADED_ROOMS := base store contract backup archive restore
 ROOM ?=
@@ -46,7 +46,7 @@ configure-%:
 
 build/:
 	@mkdir -p build
-configure-release configure-check configure-tsan configure-fuzz format-check: | build/
+configure-release configure-check configure-tsan format-check: | build/
 
 release: configure-release
 	@cmake --build build/release --target holdfast -- --quiet
@@ -66,8 +66,8 @@ build-tsan: configure-tsan
 build-integration: configure-release
 	@cmake --build build/release --target holdfast integration_tests -- --quiet
 
-build-fuzz: configure-fuzz
-	@cmake --build build/fuzz --target fuzzers -- --quiet
+build-fuzz: configure-check
+	@cmake --build build/check --target fuzzers -- --quiet
 
 format:
 	@clang-format-19 -i $(sources)
@@ -101,11 +101,11 @@ integration: build-integration
 	@tools/run_integration $(RESULTS) $(if $(LONG),--long) $(if $(RESULT_NAME),--name=$(RESULT_NAME)) $(INTEGRATION_OPTIONS)
 
 fuzz-smoke: build-fuzz
-	@tools/run_fuzzers $(RESULTS) $(FUZZ_SECONDS) build/fuzz
+	@tools/run_fuzzers $(RESULTS) $(FUZZ_SECONDS) build/check
 
 fuzz: build-fuzz
 	@test -n "$(ROOM)" || { echo "usage: make fuzz ROOM=pg" >&2; exit 2; }
-	@tools/run_fuzzers $(RESULTS) 0 build/fuzz $(ROOM)
+	@tools/run_fuzzers $(RESULTS) 0 build/check $(ROOM)
 
 bench: release
 	@tools/setup bench
