@@ -147,8 +147,10 @@ restore::Salvage salvager(const Call& call, const OpenRepository& opened) {
     restore::SalvagedWal salvaged{.saved = result.pushed, .partials = result.partials};
     for (const archive::SalvageResult::Conflict& conflict : result.conflicts)
       salvaged.conflicts.push_back({.from = conflict.from, .error = conflict.error});
-    if (result.refused.empty() && result.readable_end.is_valid())
-      salvaged.end = {.timeline = result.readable_timeline, .last_record_end = result.readable_end};
+    if (result.readable_end.is_valid())
+      salvaged.seen = {.timeline = result.readable_timeline,
+                       .last_record_end = result.readable_end};
+    if (result.refused.empty()) salvaged.end = salvaged.seen;
     if (on_paper) return salvaged;
     if (!result.pushed.empty())
       call.reporter.note(fmt::format("saved {} WAL files that were not archived yet, up to {}",

@@ -18,6 +18,7 @@
 #include "pg/backup_exclusions.h"
 #include "pg/control_file.h"
 #include "pg/version.h"
+#include "restore/configuration.h"
 #include "restore/old_tree.h"
 #include "restore/outside.h"
 #include "restore/own_directory.h"
@@ -383,6 +384,33 @@ bool check_delta_into(const std::string& directory, const repo::Lineage& lineage
   }
   require_same_cluster(directory, *control, lineage);
   return true;
+}
+
+void require_wal_there(const std::string& directory) {
+  // What a restore laid, or a backup, has its WAL in the archive.
+  for (const char* name : {"backup_label", kRecoverySignal, kStateName, kMarkerName})
+    if (lstat_if_exists(join_path(directory, name))) return;
+  std::optional<pg::ControlFile> control;
+  unreadable_of([&] { control = cluster::read_control_file(directory).control; });
+  if (!control) return;
+  const pg::WalSegmentSize size = control->wal_segment_size;
+  const uint64_t number = pg::segment_of(control->redo_lsn, size);
+  const std::string pg_wal = join_path(directory, "pg_wal");
+  if (is_directory(pg_wal))
+    for (const cluster::WalDirectoryFile& file : cluster::list_wal_directory(pg_wal, size))
+      if (pg::parse_wal_file_name(file.name, size).segment.segment_number == number) return;
+  const std::string where =
+      is_link(pg_wal) ? fmt::format(", which leads to \"{}\",", read_link(pg_wal)) : std::string();
+  throw Error(
+      {.code = ErrorCode::kConflict,
+       .message = fmt::format("the WAL of the server of \"{}\" is not where it was", directory),
+       .detail = fmt::format(
+           "Its pg_control needs segment \"{}\", and \"{}\"{} has none of that "
+           "number: what was not archived is lost with it. Nothing was changed.",
+           pg::segment_file_name({.timeline = control->timeline, .segment_number = number}, size),
+           pg_wal, where),
+       .hint = "If its disk is not mounted, mount it. If it is lost: add --without-own-wal to the "
+               "command."});
 }
 
 SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,

@@ -88,6 +88,10 @@ void require_same_cluster(const std::string& directory, const Bytes& control_fil
                           const repo::Lineage& lineage);
 
 // `unsaved`, without a salvage: all that was not archived by the old server. Nothing is moved yet.
+// A server always has the segment of its last checkpoint. Throws kConflict where a whole data
+// directory has not: its WAL is not where it was, on a disk that is not mounted perhaps.
+void require_wal_there(const std::string& directory);
+
 SalvagedWal salvage_wal(const std::string& directory, const Salvage& salvage,
                         pg::WalSegmentSize size, bool on_paper);
 

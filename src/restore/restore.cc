@@ -250,6 +250,7 @@ void Restore::check_place() {
   else if (!on_paper_)
     require_no_production();
   if (!must_clear_) return;
+  if (!options_.without_own_wal) require_wal_there(directory_);
   slots_ = cluster::read_replication_slots(directory_);
   if (!on_paper_) {
     require_confirmed();
@@ -267,10 +268,13 @@ void Restore::require_own_history() const {
   const recovery::Plan& plan = result_.plan;
   const pg::WalSegmentSize size(lineage_->wal_segment_bytes);
   for (const SalvagedWal::Conflict& conflict : salvaged_.conflicts) {
-    // To the end: also what goes on right behind it.
-    const uint64_t more = plan.target.kind == recovery::TargetKind::kLatest ? 1 : 0;
+    // To the end: what goes on right behind it, and on the plan's own timeline all that this server
+    // wrote, for an end that it has passed is none.
+    const bool to_the_end = plan.target.kind == recovery::TargetKind::kLatest;
     const auto is_behind = [&](pg::TimelineId timeline, uint64_t last) {
-      return timeline == conflict.from.timeline && last + more >= conflict.from.segment_number;
+      return timeline == conflict.from.timeline &&
+             ((to_the_end && timeline == plan.timeline) ||
+              last + (to_the_end ? 1 : 0) >= conflict.from.segment_number);
     };
     const bool is_on_the_way =
         std::ranges::any_of(plan.ranges,
@@ -412,7 +416,9 @@ void Restore::plan() {
     target.own_partials = salvaged_.partials;
     if (cluster_) target.cluster = cluster_->timeline;
     recovery::AskServer ask = ask_running_server(options_.conninfo, repository_, *lineage_, stop_);
-    if (salvaged_.end && !on_paper_) ask = ask_ended_server(*salvaged_.end, clock_, std::move(ask));
+    if (salvaged_.end && !on_paper_)
+      ask = ask_ended_server(*salvaged_.end, pg::WalSegmentSize(lineage_->wal_segment_bytes),
+                             clock_, std::move(ask));
     const auto began = clock_.steady();
     const std::optional<Error> refusal = error_of({ErrorCode::kTargetUnreachable}, [&] {
       result_.plan = recovery::make_plan(repository_, *lineage_, target, ask);
@@ -642,10 +648,11 @@ void Restore::read_first() {
 // wrote does, that of the directory in place, else the one that runs.
 std::optional<recovery::ClusterEnd> Restore::find_cluster_end() const {
   std::optional<recovery::ClusterEnd> cluster;
-  if (salvaged_.end)
-    cluster = {.timeline = salvaged_.end->timeline,
-               .end = salvaged_.end->last_record_end,
-               .whose = fmt::format("the server of \"{}\"", directory_)};
+  if (salvaged_.seen)
+    cluster = {.timeline = salvaged_.seen->timeline,
+               .end = salvaged_.seen->last_record_end,
+               .whose = fmt::format("the server of \"{}\"", directory_),
+               .goes_on = !salvaged_.end};
   if (!cluster) cluster = ask_where_it_is(options_.conninfo, lineage_->system_identifier, stop_);
   if (!cluster && !is_copy_ && holds_a_cluster(directory_)) {
     const pg::ControlFile control = cluster::read_control_file(directory_).control;

@@ -29,6 +29,7 @@ struct SalvagedWal {
     pg::Lsn last_record_end;
   };
   std::optional<End> end = {};
+  std::optional<End> seen = {};  // the same of what could be read, whatever is not saved
 };
 // `on_paper`: nothing is archived.
 using Salvage = std::function<SalvagedWal(const std::string& pg_wal, bool on_paper)>;

@@ -142,10 +142,13 @@ recovery::AskServer ask_running_server(const std::string& conninfo,
   };
 }
 
-recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
-                                     recovery::AskServer otherwise) {
-  return [end, &clock, otherwise = std::move(otherwise)](const TimeQuestion& question) {
-    if (question.timeline != end.timeline || question.archived_to < end.last_record_end)
+recovery::AskServer ask_ended_server(const SalvagedWal::End& end, pg::WalSegmentSize size,
+                                     const Clock& clock, recovery::AskServer otherwise) {
+  return [end, size, &clock, otherwise = std::move(otherwise)](const TimeQuestion& question) {
+    // An archive that goes on behind it was written by a server that lived on: this is a snapshot.
+    const pg::Lsn filled = pg::end_lsn(pg::segment_of(end.last_record_end, size), size);
+    if (question.timeline != end.timeline || question.archived_to < end.last_record_end ||
+        question.archived_to > filled)
       return otherwise(question);
     if (const Time now = clock.now(); question.time > now)
       return in_the_future("this machine", now);
@@ -153,12 +156,16 @@ recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& c
   };
 }
 
+namespace {
+
+// `failure`: why it could not be asked.
 std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
                                                     uint64_t system_identifier,
-                                                    const std::stop_token& stop) {
+                                                    const std::stop_token& stop,
+                                                    std::optional<Error>& failure) {
   std::optional<recovery::ClusterEnd> cluster;
   if (conninfo.empty()) return cluster;
-  error_of([&] {
+  failure = error_of([&] {
     cluster::Connection connection = cluster::Connection::connect(
         {.conninfo = conninfo, .application_name = "holdfast restore"}, stop);
     const cluster::ProductionAnswer answer = cluster::ask_production(connection, system_identifier);
@@ -180,10 +187,34 @@ std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
   return cluster;
 }
 
+// A server that turns somebody away is a server; one that does not know the name is another's.
+bool is_answer(const Error& failure) {
+  return failure.detail().find("FATAL:") != std::string::npos &&
+         failure.detail().find("does not exist") == std::string::npos;
+}
+
+}  // namespace
+
+std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
+                                                    uint64_t system_identifier,
+                                                    const std::stop_token& stop) {
+  std::optional<Error> failure;
+  return ask_where_it_is(conninfo, system_identifier, stop, failure);
+}
+
 void require_no_production(const std::string& conninfo, uint64_t system_identifier,
                            const std::stop_token& stop) {
+  std::optional<Error> failure;
   const std::optional<recovery::ClusterEnd> production =
-      ask_where_it_is(conninfo, system_identifier, stop);
+      ask_where_it_is(conninfo, system_identifier, stop, failure);
+  if (!production && failure && is_answer(*failure))
+    throw Error({.code = ErrorCode::kBusy,
+                 .message = "a server answers at conninfo and cannot be asked whether it is the "
+                            "cluster's",
+                 .detail = failure->detail(),
+                 .hint =
+                     "If it is, a restore in place would make a second one. If it is not, or is "
+                     "to be replaced: add --action promote to the restore."});
   if (!production || !production->goes_on) return;
   throw Error(
       {.code = ErrorCode::kBusy,

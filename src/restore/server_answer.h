@@ -23,16 +23,17 @@ recovery::AskServer ask_running_server(const std::string& conninfo,
                                        const repo::Lineage& lineage, std::stop_token stop);
 
 // The same of a server that has ended and whose WAL was saved: behind its end it wrote nothing.
-// Of other timelines `otherwise` is asked.
-recovery::AskServer ask_ended_server(const SalvagedWal::End& end, const Clock& clock,
-                                     recovery::AskServer otherwise);
+// Of other timelines, and where the archive goes on behind that segment, `otherwise` is asked.
+recovery::AskServer ask_ended_server(const SalvagedWal::End& end, pg::WalSegmentSize size,
+                                     const Clock& clock, recovery::AskServer otherwise);
 
 // Where the server of that system behind `conninfo` is: a primary, or a standby, which has what its
 // primary wrote; nullopt where none answers. Never throws but kInterrupted.
 std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
                                                     uint64_t system_identifier,
                                                     const std::stop_token& stop);
-// Throws kBusy when there is one: who ends a recovery in place makes a primary that archives.
+// Throws kBusy when there is one, or one that cannot be asked: who ends a recovery in place makes a
+// primary that archives.
 void require_no_production(const std::string& conninfo, uint64_t system_identifier,
                            const std::stop_token& stop);
 
