@@ -141,7 +141,7 @@ void Living::add_packs_of(const std::string& backup_id) {
     return;
   }
   // Of a backup that was deleted and is still used nothing else is left to protect.
-  if (!repository_.store().info(repo::backup_name(lineage_.name, backup_id))) return;
+  if (!repo::has_commit(repository_, lineage_.name, backup_id)) return;
   throw_unknown_use(backup_id,
                     Error({.code = ErrorCode::kCorrupt,
                            .message = fmt::format("The object \"{}\" is missing.",
@@ -303,6 +303,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kLineage:
     case ObjectKind::kLineageCopy:
     case ObjectKind::kBackup:
+    case ObjectKind::kBackupCopy:
     case ObjectKind::kDoomed:
     case ObjectKind::kDoomedEnd:
     case ObjectKind::kLease:

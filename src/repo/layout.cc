@@ -86,6 +86,12 @@ std::string backups_folder(const LineageName& lineage) {
 std::string backup_name(const LineageName& lineage, std::string_view backup_id) {
   return fmt::format("{}{}.json", backups_folder(lineage), backup_id);
 }
+std::string backup_copies_folder(const LineageName& lineage) {
+  return lineage_folder(lineage) + "backups.copy/";
+}
+std::string backup_copy_name(const LineageName& lineage, std::string_view backup_id) {
+  return fmt::format("{}{}.json", backup_copies_folder(lineage), backup_id);
+}
 std::string manifest_name(const LineageName& lineage, std::string_view backup_id) {
   return fmt::format("{}manifests/{}", lineage_folder(lineage), backup_id);
 }

@@ -46,6 +46,8 @@ constexpr std::array kTable = {
     document(kLineageCopy, "copy of a lineage document", HF_LINEAGE "lineage.copy.json", kNothing,
              "lineage"),
     document(kBackup, "commit object", HF_LINEAGE "backups/<backup>.json", kCommand, "backup"),
+    document(kBackupCopy, "copy of a commit object", HF_LINEAGE "backups.copy/<backup>.json",
+             kCommand, "backup"),
     sections(kManifest, "manifest", HF_LINEAGE "manifests/<backup>", kExpiry, kManifestKind),
     sections(kManifestCopy, "copy of a manifest", HF_LINEAGE "manifests.copy/<backup>", kExpiry,
              kManifestKind),

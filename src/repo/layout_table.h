@@ -27,6 +27,7 @@ enum class ObjectKind : uint8_t {
   kLineage,
   kLineageCopy,
   kBackup,
+  kBackupCopy,
   kManifest,
   kManifestCopy,
   kPack,

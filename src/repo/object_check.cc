@@ -15,6 +15,7 @@ std::string own_name(const KindOfObject& kind, const std::string& name) {
     case ObjectKind::kRepositoryCopy:
     case ObjectKind::kKeyCopy:
     case ObjectKind::kLineageCopy:
+    case ObjectKind::kBackupCopy:
     case ObjectKind::kManifestCopy: {
       std::string self = name;
       return self.erase(self.rfind(kCopy), kCopy.size());

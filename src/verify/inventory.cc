@@ -45,6 +45,7 @@ class Taker {
              .read = object.read});
         return;
       case ObjectKind::kBackup:
+      case ObjectKind::kBackupCopy:
         inventory_.backups[name->backup_id].has_commit = true;
         return;
       case ObjectKind::kManifest:

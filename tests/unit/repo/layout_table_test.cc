@@ -37,6 +37,7 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
       {lineage_document_name(kOf), kLineage},
       {lineage_copy_name(kOf), kLineageCopy},
       {backup_name(kOf, kBackupId), kBackup},
+      {backup_copy_name(kOf, kBackupId), kBackupCopy},
       {manifest_name(kOf, kBackupId), kManifest},
       {manifest_copy_name(kOf, kBackupId), kManifestCopy},
       {pack_name(kOf, id), kPack},

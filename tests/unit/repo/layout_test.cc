@@ -25,6 +25,7 @@ TEST(Layout, SpellsTheNamesOfTheFormat) {
       {lineage_document_name(kLineage), "clusters/main/15-2/lineage.json"},
       {lineage_copy_name(kLineage), "clusters/main/15-2/lineage.copy.json"},
       {backup_name(kLineage, "B"), "clusters/main/15-2/backups/B.json"},
+      {backup_copy_name(kLineage, "B"), "clusters/main/15-2/backups.copy/B.json"},
       {manifest_name(kLineage, "B"), "clusters/main/15-2/manifests/B"},
       {manifest_copy_name(kLineage, "B"), "clusters/main/15-2/manifests.copy/B"},
       {pack_name(kLineage, kId), "clusters/main/15-2/packs/ab/" + kIdText},
