@@ -89,6 +89,13 @@ std::string amended_content_name(const LineageName& lineage, const pg::WalFileNa
 std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
                               pg::WalSegmentSize size, const Bytes16& mark_id);
 
+// Every content of a history stands twice: "…/wal/00000002.history" and
+// "…/histories.copy/00000002/0", "…/amended/00000002/00000002.history/3" and
+// "…/histories.copy/00000002/3". Of the name of the one that of the other; nullopt: it is not one.
+std::string history_copies_folder(const LineageName& lineage);
+std::optional<std::string> copy_of_history(std::string_view name);
+std::optional<std::string> history_of_copy(std::string_view name);
+
 std::string cluster_names_folder(std::string_view name);  // "clusters/shop/names/"
 std::string cluster_name_object(std::string_view name, uint64_t number);
 std::string drills_folder(std::string_view cluster);  // "clusters/main/drills/"

@@ -69,6 +69,8 @@ constexpr std::array kTable = {
              HF_LINEAGE "wal/<timeline>/<folder>/<segment>.<offset>.backup", kExpiry, kWalFileKind),
     sections(kTimelineHistory, "timeline history file", HF_LINEAGE "wal/<timeline>.history",
              kExpiry, kWalFileKind),
+    sections(kHistoryCopy, "copy of a timeline history file",
+             HF_LINEAGE "histories.copy/<timeline>/<number>", kExpiry, kWalFileKind),
     sections(kFurtherSegment, "further content of a WAL segment",
              HF_LINEAGE "amended/<timeline>/<segment>/<number>", kExpiry, kWalSegmentKind),
     sections(kFurtherFile, "further content of a WAL file",

@@ -40,6 +40,7 @@ enum class ObjectKind : uint8_t {
   kWalPiece,
   kBackupHistory,
   kTimelineHistory,
+  kHistoryCopy,
   kFurtherSegment,
   kFurtherFile,
   kSetAside,

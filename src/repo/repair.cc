@@ -4,6 +4,7 @@
 #include "repo/backup.h"
 #include "repo/marks.h"
 #include "repo/two_places.h"
+#include "repo/wal_archive.h"
 
 namespace holdfast::repo {
 
@@ -32,6 +33,15 @@ std::vector<std::string> repair_commits(const Repository& repository, const Line
     if (std::optional<std::string> put = put_missing_commit(repository, lineage, id, claim))
       all.push_back(*std::move(put));
   }
+  return all;
+}
+
+std::vector<std::string> repair(const Repository& repository, const Lineage& lineage,
+                                const Clock& clock) {
+  std::vector<std::string> all = repair_commits(repository, lineage.name, clock);
+  const std::vector<std::string> histories =
+      WalArchive(repository, lineage).put_missing_histories();
+  all.insert(all.end(), histories.begin(), histories.end());
   return all;
 }
 

@@ -26,4 +26,8 @@ std::optional<std::string> put_missing_commit(const Repository& repository,
 std::vector<std::string> repair_commits(const Repository& repository, const LineageName& lineage,
                                         const Clock& clock);
 
+// The same of commits and of the histories of timelines.
+std::vector<std::string> repair(const Repository& repository, const Lineage& lineage,
+                                const Clock& clock);
+
 }  // namespace holdfast::repo

@@ -72,6 +72,7 @@ class Taker {
       case ObjectKind::kWalPiece:
       case ObjectKind::kBackupHistory:
       case ObjectKind::kTimelineHistory:
+      case ObjectKind::kHistoryCopy:
       case ObjectKind::kWalIndex:
       case ObjectKind::kCatalogNames:
       case ObjectKind::kIntent:

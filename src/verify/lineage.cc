@@ -209,9 +209,9 @@ void LineageVerifier::list() {
 // is missing was lost.
 void LineageVerifier::put_missing_copies() {
   std::vector<std::string> put;
-  keep([&] { put = repo::repair_commits(repository_, name_, system_clock()); });
+  keep([&] { put = repo::repair(repository_, lineage_, system_clock()); });
   for (const std::string& object : put)
-    if (repo::kind_of_object(object)->kind == repo::ObjectKind::kBackup)
+    if (repo::own_name(*repo::kind_of_object(object), object) == object)
       findings_.add({.object = object,
                      .problem = "missing",
                      .detail = "It was put again, with the bytes of its copy.",
@@ -522,7 +522,7 @@ void LineageVerifier::check_others() {
     const std::optional<Error> error = unreadable_of([&] { check_other(object); });
     // What expires while we look is no damage.
     if (error && repository_.store().info(object.name)) findings_.add(object.name, *error);
-    if (!error) good_.add(object.name, object.bytes);
+    if (!error && !findings_.has(object.name)) good_.add(object.name, object.bytes);
   }
   check_unfinished_segments();
 }
@@ -553,9 +553,11 @@ void LineageVerifier::check_other(const ListedObject& object) {
     if (!present) repo::throw_damaged(object.name, "It disappeared while it was read.");
   };
   // What is not served is asked for by nobody.
-  auto check_small = [&](const pg::WalFileName& file) {
-    if (archive_.served_object(file) != object.name) return;
-    const std::optional<Bytes> content = archive_.read_file_of(object.name);
+  auto check_small = [&](const pg::WalFileName& file, const std::string& name) {
+    if (archive_.served_object(file) != name) return;
+    if (const std::optional<std::string> copy = repo::copy_of_history(name))
+      check_pair(repository_, name, *copy, false, findings_);
+    const std::optional<Bytes> content = archive_.read_file_of(name);
     require(content.has_value());
     if (file.kind == pg::WalFileKind::kHistory)
       pg::parse_timeline_history(file.segment.timeline, as_text(*content));
@@ -563,14 +565,18 @@ void LineageVerifier::check_other(const ListedObject& object) {
   switch (object.kind->kind) {
     case repo::ObjectKind::kTimelineHistory:
     case repo::ObjectKind::kBackupHistory:
-      return check_small(pg::parse_wal_file_name(base, size));
+      return check_small(pg::parse_wal_file_name(base, size), object.name);
+    case repo::ObjectKind::kHistoryCopy:
+      return check_small({.kind = pg::WalFileKind::kHistory,
+                          .segment = repo::parse_object_name(name_, size, object.name)->segment},
+                         repo::history_of_copy(object.name).value());
     case repo::ObjectKind::kFurtherSegment:
     case repo::ObjectKind::kFurtherFile: {
       const std::string_view folder =
           std::string_view(object.name).substr(0, object.name.size() - base.size() - 1);
       const pg::WalFileName file =
           pg::parse_wal_file_name(folder.substr(folder.rfind('/') + 1), size);
-      if (file.kind != pg::WalFileKind::kSegment) return check_small(file);
+      if (file.kind != pg::WalFileKind::kSegment) return check_small(file, object.name);
       if (archive_.served_object(file) == object.name)
         repo::check_object(repository_, *object.kind, object.name);
       return;

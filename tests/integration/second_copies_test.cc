@@ -93,5 +93,41 @@ TEST(SecondCopies, OneOfTheTwoCommitsOfABackupIsEnoughForEveryCommand) {
   EXPECT_EQ(restored->value("SELECT count(*) FROM public.t"), "1000");
 }
 
+TEST(SecondCopies, OneOfTheTwoOfAHistoryIsEnoughForEveryCommand) {
+  RecoveryScene scene({.major = 17, .wal_segment_mib = 1});
+  scene.server().sql("CREATE TABLE public.t AS SELECT g FROM generate_series(1, 1000) g");
+  scene.must({"backup"});
+  scene.archive_current_segment();
+  const std::unique_ptr<RestoredServer> promoted = scene.restore_in_place();
+  scene.archive_current_segment(promoted->connect());
+  const std::string id = scene.must({"backup"}).at("backup").at("id").as_string();
+  const std::string lineage = scene.repository() + "/clusters/main/17-1/";
+  const Places history(lineage + "wal/00000002.history", lineage + "histories.copy/00000002/0");
+  const std::string own = promoted->directory() + "/pg_wal/00000002.history";
+
+  history.harm_each([&](const std::string& path, bool is_lost) {
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{"info"},
+          {"check"},
+          {"backup", "list"},
+          {"wal", "list"},
+          {"expire"},
+          {"restore", "--into", scene.path("copy"), "--backup", id, "--dry-run"},
+          {"wal", "get", "00000002.history", scene.path("got")}})
+      expect_status(0, scene.run(words));
+    EXPECT_EQ(read_file(scene.path("got")), read_file(own));
+    fs::remove(scene.path("got"));
+    expect_status(is_lost && path == history.copy ? 0 : 3, scene.run({"verify"}));
+    if (is_lost) {
+      EXPECT_EQ(read_file(path), history.whole) << "by verify";
+      fs::remove(path);
+    }
+    expect_status(0, scene.run({"wal", "push", own}));
+    if (is_lost) {
+      EXPECT_EQ(read_file(path), history.whole) << "by the server that offers it";
+    }
+  });
+}
+
 }  // namespace
 }  // namespace holdfast::test

@@ -198,6 +198,7 @@ class DeletionWorld {
       const uint32_t timeline = is_needed ? 3 : 2;
       into[kTimelineHistory] =
           put_history(timeline, {{{1}, pg::start_lsn(timeline, segment_size()), "test"}});
+      into[kHistoryCopy] = repo::copy_of_history(into[kTimelineHistory]).value();
     }
     all.garbage[kRedirect] = put_redirect(of_deleted);
     const std::string old = put_record({});

@@ -341,7 +341,9 @@ class History : public test::DeletionWorld {
       next_segment_ = pg::segment_of(fork, segment_size());
       ancestors.push_back({{before}, fork, "test"});
       ancestors_[current_timeline_] = ancestors;
-      histories_[put_history(current_timeline_, ancestors)] = current_timeline_;
+      const std::string history = put_history(current_timeline_, ancestors);
+      for (const std::string& name : {history, repo::copy_of_history(history).value()})
+        histories_[name] = current_timeline_;
     }
     const std::string name = put_segment(current_timeline_, next_segment_);
     wal_[name] = {current_timeline_, next_segment_};

@@ -38,6 +38,8 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
       {lineage_copy_name(kOf), kLineageCopy},
       {backup_name(kOf, kBackupId), kBackup},
       {backup_copy_name(kOf, kBackupId), kBackupCopy},
+      {lineage_folder(kOf) + "histories.copy/00000002/0", kHistoryCopy},
+      {lineage_folder(kOf) + "histories.copy/00000002/12", kHistoryCopy},
       {manifest_name(kOf, kBackupId), kManifest},
       {manifest_copy_name(kOf, kBackupId), kManifestCopy},
       {pack_name(kOf, id), kPack},

@@ -549,6 +549,31 @@ TEST_F(VerifyTest, OneOfTwoCommitsThatIsDamagedIsNamedWithTheOtherAndOneThatIsLo
   EXPECT_EQ(result.lineages.at(0).findings.size(), 2u) << words(result);
 }
 
+TEST_F(VerifyTest, OneOfTheTwoOfAHistoryThatIsDamagedIsNamedAndOneThatIsLostIsPutAgain) {
+  const std::string id = world_.take_backup();
+  world_.add_every_kind(id);
+  for (const auto kind : {ObjectKind::kTimelineHistory, ObjectKind::kHistoryCopy}) {
+    const std::string name = object_of(kind);
+    SCOPED_TRACE(name);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    flip(name, whole.size() / 2);
+    for (int again = 0; again < 2; ++again) {
+      const VerifyResult result = run();
+      ASSERT_EQ(result.lineages.at(0).findings.size(), 1u) << words(result);
+      EXPECT_EQ(result.lineages.at(0).findings[0].object, name);
+      EXPECT_NE(result.lineages.at(0).findings[0].detail.find("put them in its place"),
+                std::string::npos)
+          << words(result);
+      a_minute_passes();
+    }
+    world_.store.remove(name);
+    const VerifyResult result = run();
+    EXPECT_EQ(result.damaged(), kind == ObjectKind::kTimelineHistory) << words(result);
+    EXPECT_EQ(test::object_bytes(world_.store, name), whole);
+    EXPECT_FALSE(run().damaged());
+  }
+}
+
 TEST_F(VerifyTest, TwoCommitsThatDifferAreNamed) {
   const std::string id = world_.take_backup();
   const std::string first = object_of(ObjectKind::kBackup);
