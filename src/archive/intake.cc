@@ -765,6 +765,8 @@ Intake::Accepted Intake::accept(OfferedFile offered) {
     if (tries > 0) archive_->look_again();
     const Standing standing = look(offered);
     if (standing.kind == Standing::Kind::kThere) {
+      if (!setting_.on_paper && offered.file.kind == pg::WalFileKind::kHistory)
+        archive_->put_missing_history(standing.object);
       if (!setting_.on_paper && !keep_listed(offered, standing.object)) continue;
       return accepted(true);
     }

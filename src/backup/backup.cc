@@ -20,6 +20,7 @@
 #include "pg/backup_label.h"
 #include "pg/version.h"
 #include "repo/layout.h"
+#include "repo/repair.h"
 
 namespace holdfast::backup {
 namespace {
@@ -138,6 +139,19 @@ std::optional<recovery::Window> window_of(const repo::Backup& backup,
   return found == picture.windows.end() ? std::nullopt : std::optional(*found);
 }
 
+// What a backup needs is not in it: that they cannot be put is told, and no failure.
+void put_missing_copies(const repo::Repository& repository, const repo::Lineage& lineage,
+                        Reporter& reporter) {
+  repository.complete_copies(lineage.name);
+  const std::optional<Error> error = error_of([&] {
+    for (const std::string& object : repo::repair(repository, lineage, system_clock()))
+      reporter.warning(fmt::format("\"{}\" was missing, and was put again", object));
+  });
+  if (error)
+    reporter.warning(
+        fmt::format("what is missing of two copies could not be put again: {}", error->message()));
+}
+
 }  // namespace
 
 BackupResult backup(const BackupOptions& options, const repo::Repository& repository,
@@ -151,7 +165,7 @@ BackupResult backup(const BackupOptions& options, const repo::Repository& reposi
   check_server(facts);
   if (pg::is_newer_major(facts.major)) reporter.warning(pg::newer_major_notice(facts.major));
   repo::Lineage lineage = lineage_of(repository, options.cluster, facts);
-  repository.complete_copies(lineage.name);
+  put_missing_copies(repository, lineage, reporter);
   std::string data_directory = check_data_directory(options.pgdata, facts);
   pg::ControlFile control = cluster::read_control_file(data_directory).control;
   check_control_file(control, facts, data_directory);

@@ -274,7 +274,7 @@ std::string Import::choose_id(Time start) const {
     std::string id = repo::make_backup_id(start, repository_.random());
     if (!deleted.contains(id) &&
         !repository_.store().info(repo::manifest_name(lineage_.name, id)) &&
-        !repository_.store().info(repo::backup_name(lineage_.name, id)))
+        !repo::has_commit(repository_, lineage_.name, id))
       return id;
   }
 }

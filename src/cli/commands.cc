@@ -175,7 +175,7 @@ std::vector<std::pair<std::string, repo::BackupMarks>> deleted_backups(
   std::vector<std::pair<std::string, repo::BackupMarks>> deleted;
   for (const repo::Lineage& lineage : lineages)
     for (const auto& [id, marks] : repo::read_deletions(opened.repository, lineage.name))
-      if (opened.store->info(repo::backup_name(lineage.name, id))) deleted.emplace_back(id, marks);
+      if (repo::has_commit(opened.repository, lineage.name, id)) deleted.emplace_back(id, marks);
   return deleted;
 }
 

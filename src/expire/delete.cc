@@ -11,6 +11,7 @@
 #include "repo/marks.h"
 #include "repo/needed_wal.h"
 #include "repo/refs.h"
+#include "repo/repair.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::expire {
@@ -159,8 +160,7 @@ Deleted find_deleted(const repo::Repository& repository, const std::string& clus
   std::vector<Deleted> matches;
   for (const repo::Lineage& lineage : lineages)
     for (const auto& [id, marks] : repo::read_deletions(repository, lineage.name))
-      if (!text.empty() && id.starts_with(text) &&
-          repository.store().info(repo::backup_name(lineage.name, id)))
+      if (!text.empty() && id.starts_with(text) && repo::has_commit(repository, lineage.name, id))
         matches.push_back({lineage, id});
   if (matches.size() == 1) return matches.front();
   if (matches.size() > 1)
@@ -333,7 +333,10 @@ Deletion carry_out(Deletion deletion, const repo::Repository& repository, store:
       one.is_final = no_room.has_value();
       if (!no_room && is_pinned_meanwhile(repository, one, deletion)) return true;
     }
-    if (one.is_final) remover.remove(repo::backup_name(one.lineage, one.id));
+    if (one.is_final) {
+      remover.remove(repo::backup_copy_name(one.lineage, one.id));
+      remover.remove(repo::backup_name(one.lineage, one.id));
+    }
     return false;
   });
   refuse_nothing(deletion);
@@ -354,19 +357,22 @@ repo::Backup undelete(const std::string& cluster, const std::string& id,
   if (!backup) throw_gone();
 
   // From here on no run of expire that begins takes any of it.
-  const repo::HeldIntent claim(repository, name,
-                               {.what = "undelete",
-                                .uses = {found},
-                                .timeline = backup->start_timeline,
-                                .wal_from = backup->start_lsn},
-                               system_clock());
+  repo::HeldIntent claim(repository, name,
+                         {.what = "undelete",
+                          .uses = {found},
+                          .timeline = backup->start_timeline,
+                          .wal_from = backup->start_lsn},
+                         system_clock());
   for (const repo::RunningExpiry& run : repo::running_expiries(repository, name))
     throw Error({.code = ErrorCode::kBusy,
                  .message = fmt::format("an expiry may be removing backup \"{}\"", found),
                  .detail = fmt::format("It is {}.", run.by),
                  .hint = fmt::format(
                      "Try again when it has ended: \"holdfast backup undelete {}\".", found)});
-  if (!repository.store().info(repo::backup_name(name, found))) throw_gone();
+  // An expiry that was killed between the two may have left one.
+  repo::put_missing_commit(repository, name, found, claim);
+  if (!repo::has_commit(repository, name, found)) throw_gone();
+  claim.check();
   repo::put_mark(repository, name, found, repo::MarkKind::kUndeleted, "Somebody said so.");
   backup = repo::read_backup(repository, name, found);
   if (!backup) throw_gone();

@@ -261,16 +261,15 @@ class LineageExpiry {
     reporter_.amount(bytes);
   }
 
-  // The commits whose deletion is a grace period old. What is removed without a list is judged by
+  // The commits whose deletion is a grace period old, of each the copy first: one that stands alone
+  // was lost, and is put again. What is removed without a list is judged by
   // those that are left, so none of which the commit stands may count as leaving then.
   void take_off_deleted() {
     for (const auto& deletion : repo::read_deletions(repository_, lineage_.name)) {
       const std::string& id = deletion.first;
       const repo::BackupMarks& marks = deletion.second;
       const Time due = marks.deleted_from + grace_;
-      const std::string commit = repo::backup_name(lineage_.name, id);
-      const std::optional<store::ObjectInfo> info = repository_.store().info(commit);
-      if (!info) continue;
+      if (!repo::has_commit(repository_, lineage_.name, id)) continue;
       std::string kept_by = why_kept(id, marks);
       if (due > now_ || !kept_by.empty()) {
         if (kept_by.empty() && !at_once_) leaving_.insert(id);
@@ -281,7 +280,10 @@ class LineageExpiry {
       if (options_.dry_run)
         leaving_.insert(id);
       else
-        remove(commit, info->bytes);
+        for (const std::string& name :
+             {repo::backup_copy_name(lineage_.name, id), repo::backup_name(lineage_.name, id)})
+          if (const std::optional<store::ObjectInfo> info = repository_.store().info(name))
+            remove(name, info->bytes);
       result_.taken_off.push_back(id);
     }
   }
@@ -388,7 +390,8 @@ class LineageExpiry {
   void mark_damaged(const std::set<std::string>& removed, bool also_known) {
     if (removed.empty()) return;
     const std::vector<repo::Backup>& known = living_->backups();
-    for (const auto& [id, modified] : repo::list_commits(repository_, lineage_.name)) {
+    for (const repo::CommitEntry& commit : repo::list_commits(repository_, lineage_.name)) {
+      const std::string& id = commit.id;
       if (!also_known && std::ranges::find(known, id, &repo::Backup::id) != known.end()) continue;
       const std::optional<std::string> missing = first_missing(id, removed);
       if (!missing || repo::read_marks(repository_, lineage_.name, id).damaged) continue;

@@ -141,7 +141,7 @@ void Living::add_packs_of(const std::string& backup_id) {
     return;
   }
   // Of a backup that was deleted and is still used nothing else is left to protect.
-  if (!repository_.store().info(repo::backup_name(lineage_.name, backup_id))) return;
+  if (!repo::has_commit(repository_, lineage_.name, backup_id)) return;
   throw_unknown_use(backup_id,
                     Error({.code = ErrorCode::kCorrupt,
                            .message = fmt::format("The object \"{}\" is missing.",
@@ -285,6 +285,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kCatalogNames:
       return is_snapshot_living(name.segment.timeline, name.lsn);
     case ObjectKind::kTimelineHistory:
+    case ObjectKind::kHistoryCopy:
       return name.segment.timeline >= oldest_timeline_;
     // As the file beside which it stands.
     case ObjectKind::kFurtherFile:
@@ -303,6 +304,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kLineage:
     case ObjectKind::kLineageCopy:
     case ObjectKind::kBackup:
+    case ObjectKind::kBackupCopy:
     case ObjectKind::kDoomed:
     case ObjectKind::kDoomedEnd:
     case ObjectKind::kLease:
@@ -356,6 +358,15 @@ void for_each_candidate(
     }
     const std::vector<repo::WalArchive::Content> contents = archive.contents(file);
     return contents.empty() || contents.front().object == entry.name;
+  });
+  list("histories.copy/", UINT64_MAX, true, [&](const store::ListEntry& entry) {
+    const std::optional<std::string> content = repo::history_of_copy(entry.name);
+    const pg::WalFileName file{
+        .kind = pg::WalFileKind::kHistory,
+        .segment = {.timeline =
+                        repo::parse_object_name(lineage.name, size, entry.name)->segment.timeline}};
+    const std::vector<repo::WalArchive::Content> contents = archive.contents(file);
+    return contents.empty() || contents.front().object == content;
   });
   for (const char* folder : {"index/", "intents/", "manifests/", "manifests.copy/", "marks/",
                              "names/", "packs/", "redirects/", "refs/", "verified/"})

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/mutex.h"
 #include "repo/backup_order.h"
 #include "repo/doomed.h"
@@ -15,6 +16,7 @@
 #include "repo/layout.h"
 #include "repo/marks.h"
 #include "repo/needed_wal.h"
+#include "repo/two_places.h"
 
 namespace holdfast::repo {
 namespace {
@@ -188,18 +190,29 @@ Backup backup_from_json(const Json& body) {
 // --- Finding ------------------------------------------------------------------------------------
 
 std::vector<CommitEntry> list_commits(const Repository& repository, const LineageName& lineage) {
-  const std::string folder = backups_folder(lineage);
-  std::vector<CommitEntry> commits;
-  store::for_each_entry(repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
-    std::string_view name = std::string_view(entry.name).substr(folder.size());
-    if (name.ends_with(kJsonSuffix)) {
-      name.remove_suffix(kJsonSuffix.size());
-      if (is_backup_id(name))
-        commits.push_back({.id = std::string(name), .modified = entry.modified});
-    }
-    return true;
-  });
-  return commits;
+  std::map<std::string, CommitEntry> commits;
+  for (const std::string& folder : {backups_folder(lineage), backup_copies_folder(lineage)})
+    store::for_each_entry(
+        repository.store(), {.prefix = folder}, [&](const store::ListEntry& entry) {
+          std::string_view name = std::string_view(entry.name).substr(folder.size());
+          if (!name.ends_with(kJsonSuffix)) return true;
+          name.remove_suffix(kJsonSuffix.size());
+          if (!is_backup_id(name)) return true;
+          const std::string id(name);
+          CommitEntry& commit =
+              commits.try_emplace(id, CommitEntry{.id = id, .modified = entry.modified})
+                  .first->second;
+          (folder == backups_folder(lineage) ? commit.has_first : commit.has_copy) = true;
+          return true;
+        });
+  std::vector<CommitEntry> sorted;
+  for (auto& [id, commit] : commits) sorted.push_back(std::move(commit));
+  return sorted;
+}
+
+bool has_commit(const Repository& repository, const LineageName& lineage, const std::string& id) {
+  return repository.store().info(backup_name(lineage, id)) ||
+         repository.store().info(backup_copy_name(lineage, id));
 }
 
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage) {
@@ -213,16 +226,21 @@ std::vector<std::string> list_backup_ids(const Repository& repository, const Lin
 std::optional<Backup> read_commit(const Repository& repository, const LineageName& lineage,
                                   const std::string& id) {
   if (!is_backup_id(id)) return std::nullopt;
-  const std::string name = backup_name(lineage, id);
   Context reading("reading backup \"{}\"", id);
-  std::optional<Json> body = repository.read_document("backup", name);
-  if (!body) return std::nullopt;
-  Backup backup = backup_from_json(*body);
-  if (backup.id != id || backup.lineage != lineage)
-    throw_damaged(name, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
-                                    lineage_folder(backup.lineage)));
-  backup.lineage = lineage;  // with the name that it was asked for by
-  return backup;
+  const TwoPlaces places{.first = backup_name(lineage, id), .copy = backup_copy_name(lineage, id)};
+  return read_either(
+      places,
+      [&](const std::string& place) -> std::optional<Backup> {
+        const std::optional<Json> body = repository.read_document("backup", places.first, place);
+        if (!body) return std::nullopt;
+        Backup backup = backup_from_json(*body);
+        if (backup.id != id || backup.lineage != lineage)
+          throw_damaged(place, fmt::format("It describes the backup \"{}\" of \"{}\".", backup.id,
+                                           lineage_folder(backup.lineage)));
+        backup.lineage = lineage;  // with the name that it was asked for by
+        return backup;
+      },
+      [&](bool is_damaged) { repository.tell_of_copy(places, is_damaged); });
 }
 
 std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
@@ -340,6 +358,7 @@ struct BackupWriter::State {
         manifest(r, l.name, id, l.block_bytes, manifest_extents) {}
 
   void put_refs(const std::vector<PackSummary>& all);
+  void put_commit(const Json& body) const;
   std::optional<std::string> find_missing(const std::vector<PackSummary>& all) const;
   std::optional<std::string> find_doomed(const std::vector<PackSummary>& all) const;
   std::string why_not_whole(const std::vector<PackSummary>& all, const Backup& backup) const;
@@ -453,6 +472,21 @@ std::optional<std::string> BackupWriter::State::find_doomed(
   return repo::find_doomed(*repository, lineage.name, ours);
 }
 
+// The first makes the backup exist. Without its copy it is as whole, and the next backup puts that.
+void BackupWriter::State::put_commit(const Json& body) const {
+  const std::string first = backup_name(lineage.name, id);
+  const std::string copy = backup_copy_name(lineage.name, id);
+  const Bytes text =
+      encode_document(repository->keyring(), "backup", first, body, repository->random());
+  if (!repository->store().create(first, text))
+    throw Error({.code = ErrorCode::kAlreadyExists,
+                 .message = fmt::format("backup \"{}\" already exists", id),
+                 .detail = "What stands there was left as it is."});
+  if (const std::optional<Error> error =
+          error_of(even_interrupted, [&] { repository->store().create(copy, text); }))
+    log_warning("the copy \"{}\" of a commit could not be put: {}", copy, error->message());
+}
+
 // Nothing that it names may be gone or be about to go; empty: so it is.
 std::string BackupWriter::State::why_not_whole(const std::vector<PackSummary>& all,
                                                const Backup& backup) const {
@@ -519,11 +553,7 @@ Backup BackupWriter::commit(Backup backup) {
 
   // From here on the backup exists.
   backup.committed = state.repository->store().now();
-  const std::string name = backup_name(state.lineage.name, state.id);
-  if (!state.repository->create_document("backup", name, to_json(backup)))
-    throw Error({.code = ErrorCode::kAlreadyExists,
-                 .message = fmt::format("backup \"{}\" already exists", state.id),
-                 .detail = "What stands there was left as it is."});
+  state.put_commit(to_json(backup));
 
   // A list of the doomed may have been put, and carried out, while the commit was: it did not see
   // the commit, this sees the list, or what is missing.

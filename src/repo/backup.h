@@ -77,25 +77,29 @@ struct UnreadableBackup {
   std::string problem;  // a line
 };
 
-// All commit objects, by their ids, page by page; nothing is opened. Also of backups that are
-// deleted.
+// A commit stands twice, and is there while either of the two is (repo/two_places.h).
+//
+// All of them, by their ids; nothing is opened. Also of backups that are deleted.
 struct CommitEntry {
   std::string id;
-  Time modified;  // by the store's clock
+  Time modified;  // of the first of the two that is there, by the store's clock
+  bool has_first = false;
+  bool has_copy = false;
 };
 std::vector<CommitEntry> list_commits(const Repository& repository, const LineageName& lineage);
+bool has_commit(const Repository& repository, const LineageName& lineage, const std::string& id);
 // The ids of backups, in the order of names; which is older says backup_order.h.
 std::vector<std::string> list_backup_ids(const Repository& repository, const LineageName& lineage);
-// The commit object, and its marks: `damaged` says what both come to. nullopt: there is none, or
-// the backup is deleted.
+// The commit, and its marks: `damaged` says what both come to. nullopt: there is none, or the
+// backup is deleted.
 std::optional<Backup> read_backup(const Repository& repository, const LineageName& lineage,
                                   const std::string& id);
-// The commit object alone, without marks; also of a backup that is deleted.
+// The commit alone, without marks; also of a backup that is deleted. From the copy where the first
+// cannot be read, which is told. Throws what keeps the first from being read where neither can.
 std::optional<Backup> read_commit(const Repository& repository, const LineageName& lineage,
                                   const std::string& id);
-// The same, for who looks through all backups: one whose commit object cannot be read (it is
-// damaged, needs a newer version of this program, may not be read) is told to `unreadable` and
-// passed over.
+// The same, for who looks through all backups: one whose commit cannot be read (it is damaged,
+// needs a newer version of this program, may not be read) is told to `unreadable` and passed over.
 std::optional<Backup> read_backup_if_possible(
     const Repository& repository, const LineageName& lineage, const std::string& id,
     const std::function<void(const Error& error)>& unreadable);
@@ -125,7 +129,8 @@ class BackupWriter {
   // Finishes what is open, puts manifest, copy and refs, all durable. After it: commit.
   void seal_contents();
   // Fills files, bytes, stored_bytes, packs, manifest_* of `backup`, checks that every pack, and
-  // the WAL that was protected, is there and stays, puts the commit object, and looks once more.
+  // the WAL that was protected, is there and stays, puts the commit and its copy, and looks once
+  // more.
   Backup commit(Backup backup);
 
  private:

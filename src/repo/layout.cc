@@ -12,6 +12,11 @@ namespace {
 
 constexpr size_t kMaxClusterNameBytes = 63;
 constexpr std::string_view kHexDigits = "0123456789abcdef";
+constexpr size_t kTimelineDigits = 8;
+constexpr std::string_view kHistorySuffix = ".history";
+constexpr std::string_view kWal = "/wal/";
+constexpr std::string_view kAmended = "/amended/";
+constexpr std::string_view kHistoryCopies = "/histories.copy/";
 
 bool is_name_character(char c, bool first) {
   if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) return true;
@@ -85,6 +90,12 @@ std::string backups_folder(const LineageName& lineage) {
 }
 std::string backup_name(const LineageName& lineage, std::string_view backup_id) {
   return fmt::format("{}{}.json", backups_folder(lineage), backup_id);
+}
+std::string backup_copies_folder(const LineageName& lineage) {
+  return lineage_folder(lineage) + "backups.copy/";
+}
+std::string backup_copy_name(const LineageName& lineage, std::string_view backup_id) {
+  return fmt::format("{}{}.json", backup_copies_folder(lineage), backup_id);
 }
 std::string manifest_name(const LineageName& lineage, std::string_view backup_id) {
   return fmt::format("{}manifests/{}", lineage_folder(lineage), backup_id);
@@ -169,6 +180,40 @@ std::string amended_content_name(const LineageName& lineage, const pg::WalFileNa
 std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
                               pg::WalSegmentSize size, const Bytes16& mark_id) {
   return fmt::format("{}{}.json", amended_folder(lineage, file, size), to_hex(mark_id.view()));
+}
+
+std::string history_copies_folder(const LineageName& lineage) {
+  return lineage_folder(lineage) + std::string(kHistoryCopies.substr(1));
+}
+// From the end: a cluster may be called "wal".
+std::optional<std::string> copy_of_history(std::string_view name) {
+  const size_t slash = name.rfind('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  if (name.ends_with(kHistorySuffix)) {
+    const std::string_view lineage = name.substr(0, slash + 1);
+    if (!lineage.ends_with(kWal)) return std::nullopt;
+    return fmt::format("{}{}{}/0", lineage.substr(0, lineage.size() - kWal.size()), kHistoryCopies,
+                       name.substr(slash + 1, kTimelineDigits));
+  }
+  const std::string_view folder = name.substr(0, slash);
+  const size_t amended = folder.rfind(kAmended);
+  const bool is_content = amended != std::string_view::npos && folder.ends_with(kHistorySuffix) &&
+                          !name.ends_with(kJsonSuffix);
+  if (!is_content) return std::nullopt;
+  return fmt::format("{}{}{}{}", name.substr(0, amended), kHistoryCopies,
+                     folder.substr(amended + kAmended.size(), kTimelineDigits), name.substr(slash));
+}
+std::optional<std::string> history_of_copy(std::string_view name) {
+  const size_t at = name.find(kHistoryCopies);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = name.substr(at + kHistoryCopies.size());
+  const std::string_view timeline = rest.substr(0, kTimelineDigits);
+  if (rest.size() < timeline.size() + 2) return std::nullopt;
+  const std::string_view number = rest.substr(timeline.size() + 1);
+  if (number == "0")
+    return fmt::format("{}{}{}{}", name.substr(0, at), kWal, timeline, kHistorySuffix);
+  return fmt::format("{0}{1}{2}/{2}{3}/{4}", name.substr(0, at), kAmended, timeline, kHistorySuffix,
+                     number);
 }
 
 std::string cluster_names_folder(std::string_view name) { return cluster_folder(name) + "names/"; }

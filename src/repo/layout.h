@@ -50,7 +50,9 @@ std::string key_copy_name(const Bytes16& key_id);
 std::string lineage_document_name(const LineageName& lineage);
 std::string lineage_copy_name(const LineageName& lineage);
 std::string backups_folder(const LineageName& lineage);
+std::string backup_copies_folder(const LineageName& lineage);
 std::string backup_name(const LineageName& lineage, std::string_view backup_id);
+std::string backup_copy_name(const LineageName& lineage, std::string_view backup_id);
 std::string manifest_name(const LineageName& lineage, std::string_view backup_id);
 std::string manifest_copy_name(const LineageName& lineage, std::string_view backup_id);
 std::string pack_name(const LineageName& lineage, const Bytes16& pack_id);
@@ -86,6 +88,13 @@ std::string amended_content_name(const LineageName& lineage, const pg::WalFileNa
                                  pg::WalSegmentSize size, uint64_t number);
 std::string amended_mark_name(const LineageName& lineage, const pg::WalFileName& file,
                               pg::WalSegmentSize size, const Bytes16& mark_id);
+
+// Every content of a history stands twice: "…/wal/00000002.history" and
+// "…/histories.copy/00000002/0", "…/amended/00000002/00000002.history/3" and
+// "…/histories.copy/00000002/3". Of the name of the one that of the other; nullopt: it is not one.
+std::string history_copies_folder(const LineageName& lineage);
+std::optional<std::string> copy_of_history(std::string_view name);
+std::optional<std::string> history_of_copy(std::string_view name);
 
 std::string cluster_names_folder(std::string_view name);  // "clusters/shop/names/"
 std::string cluster_name_object(std::string_view name, uint64_t number);

@@ -34,7 +34,8 @@ std::optional<Going> find_going_wal(const Repository& repository, const Lineage&
   return find_going(repository, lineage.name, [&](const std::string& object) {
     const std::optional<ObjectName> name = parse_object_name(lineage.name, size, object);
     if (!name || name->segment.timeline != needed.timeline) return false;
-    if (name->kind == ObjectKind::kTimelineHistory || name->kind == ObjectKind::kFurtherFile)
+    if (name->kind == ObjectKind::kTimelineHistory || name->kind == ObjectKind::kHistoryCopy ||
+        name->kind == ObjectKind::kFurtherFile)
       return true;
     const bool is_content = name->kind == ObjectKind::kWalSegment ||
                             name->kind == ObjectKind::kWalPartial ||
@@ -50,9 +51,9 @@ std::optional<std::string> find_missing_wal(const Repository& repository, const 
   const std::optional<Range> range = range_of(needed, archive.segment_size());
   if (!range) return std::nullopt;
   if (needed.timeline.value > 1) {
-    std::string history = archive.object_name(
-        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = needed.timeline}});
-    if (!repository.store().info(history)) return history;
+    const pg::WalFileName history{.kind = pg::WalFileKind::kHistory,
+                                  .segment = {.timeline = needed.timeline}};
+    if (!archive.is_there(history)) return archive.object_name(history);
   }
   uint64_t expected = range->first;
   archive.for_each_segment(needed.timeline, range->first, [&](uint64_t number, uint64_t) {

@@ -8,22 +8,6 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 20;
 
-// What the object calls itself: a copy has the name of the first.
-std::string own_name(const KindOfObject& kind, const std::string& name) {
-  constexpr std::string_view kCopy = ".copy";
-  switch (kind.kind) {
-    case ObjectKind::kRepositoryCopy:
-    case ObjectKind::kKeyCopy:
-    case ObjectKind::kLineageCopy:
-    case ObjectKind::kManifestCopy: {
-      std::string self = name;
-      return self.erase(self.rfind(kCopy), kCopy.size());
-    }
-    default:
-      return name;
-  }
-}
-
 void check_open_document(const Repository& repository, const KindOfObject& kind,
                          const std::string& name) {
   const std::optional<Bytes> text = store::read_whole(repository.store(), name, kMaxDocumentBytes);
@@ -43,6 +27,24 @@ void check_sections(const Repository& repository, const KindOfObject& kind,
 }
 
 }  // namespace
+
+std::string own_name(const KindOfObject& kind, const std::string& name) {
+  constexpr std::string_view kCopy = ".copy";
+  switch (kind.kind) {
+    case ObjectKind::kRepositoryCopy:
+    case ObjectKind::kKeyCopy:
+    case ObjectKind::kLineageCopy:
+    case ObjectKind::kBackupCopy:
+    case ObjectKind::kManifestCopy: {
+      std::string self = name;
+      return self.erase(self.rfind(kCopy), kCopy.size());
+    }
+    case ObjectKind::kHistoryCopy:
+      return history_of_copy(name).value();
+    default:
+      return name;
+  }
+}
 
 void check_object(const Repository& repository, const KindOfObject& kind, const std::string& name) {
   switch (kind.shape) {

@@ -14,6 +14,9 @@ namespace holdfast::repo {
 // later version. REQUIRES: `kind` is not a pack's.
 void check_object(const Repository& repository, const KindOfObject& kind, const std::string& name);
 
+// What an object of that name calls itself: a copy has the name of the first.
+std::string own_name(const KindOfObject& kind, const std::string& name);
+
 // The SHA-256 of an object's bytes, read in pieces of 1 MiB. Throws kCorrupt when it is absent.
 Bytes32 object_sha256(const Repository& repository, const std::string& name);
 

@@ -1,16 +1,19 @@
 #include "repo/repository.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/nearest.h"
 #include "repo/cluster_names.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
+#include "repo/two_places.h"
 
 namespace holdfast::repo {
 namespace {
@@ -43,31 +46,16 @@ std::vector<std::string> folders_below(store::Store& store, const std::string& p
                        "\"holdfast init\"."});
 }
 
-// Lost or rotten, so that the copy counts; a newer version's is neither.
-bool is_lost(const Error& error) {
-  return error.is_unreadable() && error.code() != ErrorCode::kUnsupported;
+TwoPlaces places_of_repository() {
+  return {.first = std::string(kRepositoryName), .copy = std::string(kRepositoryCopyName)};
+}
+TwoPlaces places_of(const LineageName& lineage) {
+  return {.first = lineage_document_name(lineage), .copy = lineage_copy_name(lineage)};
 }
 
-// What `read` finds at the first of two places that hold the same; nullopt where neither has it.
-template <typename Read>
-auto read_either(const std::string& first, const std::string& copy, const Read& read) {
-  decltype(read(first)) found;
-  const std::optional<Error> lost = error_of(is_lost, [&] { found = read(first); });
-  if (found) return found;
-  const std::optional<Error> no_copy = error_of(is_lost, [&] { found = read(copy); });
-  if (!found && lost) throw Error(*lost);
-  if (!found && no_copy) throw Error(*no_copy);
-  if (found)
-    log_warning("\"{}\" is {}: its copy \"{}\" is read; see \"holdfast verify\"", first,
-                lost ? "damaged" : "missing", copy);
-  return found;
-}
-
-// Puts what stands at `first` under another name too.
-void copy_if_absent(store::Store& store, const std::string& first, const std::string& copy) {
-  if (store.info(copy)) return;
-  if (const std::optional<Bytes> bytes = store::read_whole(store, first, kMaxDocumentBytes))
-    store.create(copy, *bytes);
+void warn_of_copy(const TwoPlaces& places, bool is_damaged) {
+  log_warning("\"{}\" is {}: its copy \"{}\" is read; see \"holdfast verify\"", places.first,
+              is_damaged ? "damaged" : "missing", places.copy);
 }
 
 // Other files do not belong into a repository, and a repository that has lost its repo.json must
@@ -100,16 +88,31 @@ void require_empty(store::Store& target) {
 
 // --- Repository ---------------------------------------------------------------------------------
 
+struct Repository::Told {
+  Mutex mutex;
+  std::set<std::string> objects HF_GUARDED_BY(mutex);
+};
+
+void Repository::tell_of_copy(const TwoPlaces& places, bool is_damaged) const {
+  {
+    MutexLock lock(told_->mutex);
+    if (!told_->objects.insert(places.first).second) return;
+  }
+  warn_of_copy(places, is_damaged);
+}
+
 Repository Repository::open(store::Store& target, const KeySource& key,
                             const std::optional<Bytes16>& expected_id, RandomSource& random) {
-  const std::string name(kRepositoryName);
+  const TwoPlaces places = places_of_repository();
+  const std::string& name = places.first;
   std::optional<OpenDocument> found = read_either(
-      name, std::string(kRepositoryCopyName),
+      places,
       [&](const std::string& place) -> std::optional<OpenDocument> {
         const std::optional<Bytes> text = store::read_whole(target, place, kMaxDocumentBytes);
         if (!text) return std::nullopt;
         return decode_open_document("repository", name, *text);
-      });
+      },
+      [&](bool is_damaged) { warn_of_copy(places, is_damaged); });
   if (!found) throw_no_repository(target);
   const OpenDocument document = *std::move(found);
   const Json& body = document.body;
@@ -138,6 +141,7 @@ Repository Repository::open(store::Store& target, const KeySource& key,
   repository.store_ = &target;
   repository.random_ = &random;
   repository.created_ = time_member(body, "created");
+  repository.told_ = std::make_shared<Told>();
   Keyring& keyring = repository.keyring_;
   keyring.repository_id = document.repository_id;
   if (!body.at("sealed").as_bool()) {
@@ -216,8 +220,14 @@ Repository Repository::create(store::Store& target, const KeySource& key, const 
 
 void Repository::complete_copies(const LineageName& lineage) const {
   error_of([&] {
-    copy_if_absent(*store_, std::string(kRepositoryName), std::string(kRepositoryCopyName));
-    copy_if_absent(*store_, lineage_document_name(lineage), lineage_copy_name(lineage));
+    const TwoPlaces repository = places_of_repository();
+    put_missing(*store_, repository, [&](const Bytes& bytes) {
+      decode_open_document("repository", repository.first, bytes);
+    });
+    const TwoPlaces document = places_of(lineage);
+    put_missing(*store_, document, [&](const Bytes& bytes) {
+      decode_document(keyring_, "lineage", document.first, bytes);
+    });
   });
 }
 
@@ -262,10 +272,11 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
   // Its document tells whether a folder is a lineage's: none need be looked into.
   for (const LineageName& name : lineage_folders(cluster)) {
     const std::optional<Error> error = unreadable_of([&] {
-      const std::string document = lineage_document_name(name);
+      const TwoPlaces places = places_of(name);
       const std::optional<Json> body = read_either(
-          document, lineage_copy_name(name),
-          [&](const std::string& place) { return read_document("lineage", document, place); });
+          places,
+          [&](const std::string& place) { return read_document("lineage", places.first, place); },
+          [&](bool is_damaged) { tell_of_copy(places, is_damaged); });
       if (!body) return;
       Lineage lineage;
       lineage.name = name;
@@ -361,8 +372,10 @@ Lineage Repository::create_lineage(Lineage lineage) const {
         .set("block_bytes", lineage.block_bytes)
         .set("blocks_per_segment", lineage.blocks_per_segment)
         .set("created", to_rfc3339(lineage.created));
-    if (create_document("lineage", lineage_document_name(lineage.name), body)) {
-      copy_if_absent(*store_, lineage_document_name(lineage.name), lineage_copy_name(lineage.name));
+    const TwoPlaces places = places_of(lineage.name);
+    const Bytes text = encode_document(keyring_, "lineage", places.first, body, *random_);
+    if (store_->create(places.first, text)) {
+      store_->create(places.copy, text);
       return lineage;
     }
     // Somebody else took the number at this moment: look again.

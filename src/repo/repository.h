@@ -17,6 +17,8 @@
 
 namespace holdfast::repo {
 
+struct TwoPlaces;
+
 // lineage.json
 struct Lineage {
   LineageName name;
@@ -78,18 +80,22 @@ class Repository {
   // kAlreadyExists when the system identifier has one.
   Lineage create_lineage(Lineage lineage) const;
 
-  // Everything hangs on repo.json and lineage.json: makes the copies of them that are not there, as
-  // in a repository of an earlier version. Never throws for want of room or right.
+  // Everything hangs on repo.json and lineage.json: puts again what is missing of their two places.
+  // Never throws for want of room or right.
   void complete_copies(const LineageName& lineage) const;
 
   // A document by its name; nullopt when absent. `place`: where it stands, when it is a copy.
   std::optional<Json> read_document(std::string_view kind, const std::string& name,
                                     const std::string& place = {}) const;
+  // Warns, once for each object, that the copy is read where the first is damaged or missing.
+  void tell_of_copy(const TwoPlaces& places, bool is_damaged) const;
   // False when the name is taken.
   bool create_document(std::string_view kind, const std::string& name, const Json& body) const;
 
  private:
   Repository() = default;
+  struct Told;
+  std::shared_ptr<Told> told_;
   store::Store* store_ = nullptr;
   RandomSource* random_ = nullptr;
   Keyring keyring_;

@@ -12,6 +12,7 @@
 #include "codec/digest.h"
 #include "repo/compressed_section.h"
 #include "repo/fields.h"
+#include "repo/two_places.h"
 
 namespace holdfast::repo {
 namespace {
@@ -126,17 +127,13 @@ bool is_file(pg::WalFileKind kind) {
   return kind == pg::WalFileKind::kHistory || kind == pg::WalFileKind::kBackupHistory;
 }
 
-// Opens an object and reads its metadata; nullopt when there is none.
+// An object of which the metadata were read.
 struct Opened {
   ObjectReader reader;
   Json metadata;
 };
-std::optional<Opened> open_object(const Repository& repository, uint32_t kind,
-                                  const std::string& name) {
-  std::optional<ObjectReader> reader =
-      ObjectReader::open(repository.store(), repository.keyring(), kind, name, name);
-  if (!reader) return std::nullopt;
-  std::optional<ObjectReader::Section> section = reader->next();
+Opened read_metadata(ObjectReader reader, const std::string& name) {
+  std::optional<ObjectReader::Section> section = reader.next();
   if (!section || section->type != kMetadataSection)
     throw Error({.code = ErrorCode::kCorrupt,
                  .message = fmt::format("object \"{}\" is damaged", name),
@@ -145,7 +142,15 @@ std::optional<Opened> open_object(const Repository& repository, uint32_t kind,
   ByteReader fields = after_self(section->plain, what);
   std::string_view text = fields.text(kMaxUnitBytes);
   fields.expect_end();
-  return Opened{.reader = std::move(*reader), .metadata = Json::parse(text, what)};
+  return Opened{.reader = std::move(reader), .metadata = Json::parse(text, what)};
+}
+// nullopt: there is none. `place`: where it stands.
+std::optional<Opened> open_object(const Repository& repository, uint32_t kind,
+                                  const std::string& name, const std::string& place) {
+  std::optional<ObjectReader> reader =
+      ObjectReader::open(repository.store(), repository.keyring(), kind, place, name);
+  if (!reader) return std::nullopt;
+  return read_metadata(*std::move(reader), place);
 }
 
 [[noreturn]] void throw_damaged_content(const std::string& name, std::string detail) {
@@ -154,6 +159,31 @@ std::optional<Opened> open_object(const Repository& repository, uint32_t kind,
                .detail = std::move(detail),
                .hint = "Another copy of the file may still lie in the server's pg_wal directory; "
                        "a new base backup makes recovery independent of it."});
+}
+
+// The content of a history or backup history file.
+Bytes read_small(Opened object, const std::string& place) {
+  const WalFileInfo info = wal_file_info_from_json(object.metadata);
+  std::optional<Bytes> content;
+  while (std::optional<ObjectReader::Section> section = object.reader.next()) {
+    if (section->type == kContentSection)
+      content = std::move(section->plain);
+    else
+      object.reader.skip_unknown(*section);
+  }
+  if (!content || content->size() != info.bytes || codec::sha256(*content) != info.sha256)
+    throw_damaged_content(place, "Its content is not the one that its metadata tells of.");
+  return *std::move(content);
+}
+
+// What `read(place)` finds of such a file: of a history also at the place of its copy.
+template <typename Read>
+auto read_at_its_places(const Repository& repository, const std::string& name, const Read& read) {
+  const std::optional<std::string> copy = copy_of_history(name);
+  if (!copy) return read(name);
+  const TwoPlaces places{.first = name, .copy = *copy};
+  return read_either(places, read,
+                     [&](bool is_damaged) { repository.tell_of_copy(places, is_damaged); });
 }
 
 // "<segment>.partial.<digest>" -> the digest; nullopt for any other text.
@@ -236,7 +266,7 @@ void WalArchive::look_again() const { amended_->forget(); }
 std::vector<WalArchive::Content> WalArchive::contents(const pg::WalFileName& file,
                                                       const Bytes16* partial) const {
   std::vector<Content> all = contents(file, partial, amendments(file));
-  if (std::optional<store::ObjectInfo> first = repository_->store().info(all.front().object))
+  if (std::optional<store::ObjectInfo> first = info_of(all.front().object))
     all.front().stored_bytes = first->bytes;
   else
     all.erase(all.begin());
@@ -313,14 +343,36 @@ bool WalArchive::put_file(const pg::WalFileName& file, const WalFileInfo& info, 
   // As in put_segment.
   const std::optional<Error> error =
       error_of({ErrorCode::kAlreadyExists, ErrorCode::kStoreUnavailable}, [&] { writer.commit(); });
-  if (!error) return true;
-  const bool is_taken = error->code() == ErrorCode::kAlreadyExists;
-  if (!is_taken) {
-    std::optional<WalFileInfo> there = file_info_of(name);
-    if (!there || there->sha256 != info.sha256 || there->bytes != info.bytes) throw Error(*error);
+  const bool is_taken = error && error->code() == ErrorCode::kAlreadyExists;
+  if (error) {
+    std::optional<WalFileInfo> there;
+    if (!is_taken) there = file_info_of(name);
+    if (!is_taken && (!there || there->sha256 != info.sha256 || there->bytes != info.bytes))
+      throw Error(*error);
+    repository_->store().make_durable(name);
   }
-  repository_->store().make_durable(name);
+  if (!is_taken && file.kind == pg::WalFileKind::kHistory) put_missing_history(name);
   return !is_taken;
+}
+
+std::optional<std::string> WalArchive::put_missing_history(const std::string& object) const {
+  const TwoPlaces places{.first = object, .copy = copy_of_history(object).value()};
+  return put_missing(repository_->store(), places, [&](const Bytes& bytes) {
+    read_small(read_metadata(ObjectReader::open_bytes(bytes, repository_->keyring(), kWalFileKind,
+                                                      object, object),
+                             object),
+               object);
+  });
+}
+
+std::vector<std::string> WalArchive::put_missing_histories() const {
+  std::vector<std::string> all;
+  for (const pg::TimelineId timeline : stored_histories())
+    for (const Content& content :
+         contents({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}}))
+      if (std::optional<std::string> put = put_missing_history(content.object))
+        all.push_back(*std::move(put));
+  return all;
 }
 
 // --- reading
@@ -332,7 +384,7 @@ std::optional<WalSegmentInfo> WalArchive::segment_info(const pg::WalFileName& fi
 }
 
 std::optional<WalSegmentInfo> WalArchive::segment_info_of(const std::string& name) const {
-  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name);
+  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name, name);
   if (!object) return std::nullopt;
   return wal_segment_info_from_json(object->metadata);
 }
@@ -343,9 +395,12 @@ std::optional<WalFileInfo> WalArchive::file_info(const pg::WalFileName& file) co
 }
 
 std::optional<WalFileInfo> WalArchive::file_info_of(const std::string& name) const {
-  std::optional<Opened> object = open_object(*repository_, kWalFileKind, name);
-  if (!object) return std::nullopt;
-  return wal_file_info_from_json(object->metadata);
+  return read_at_its_places(
+      *repository_, name, [&](const std::string& place) -> std::optional<WalFileInfo> {
+        const std::optional<Opened> object = open_object(*repository_, kWalFileKind, name, place);
+        if (!object) return std::nullopt;
+        return wal_file_info_from_json(object->metadata);
+      });
 }
 
 std::optional<WalSegmentInfo> WalArchive::read_segment(const pg::WalFileName& file,
@@ -357,7 +412,7 @@ std::optional<WalSegmentInfo> WalArchive::read_segment(const pg::WalFileName& fi
 
 std::optional<WalSegmentInfo> WalArchive::read_segment_of(
     const std::string& name, const std::function<void(ByteView)>& take) const {
-  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name);
+  std::optional<Opened> object = open_object(*repository_, kWalSegmentKind, name, name);
   if (!object) return std::nullopt;
   WalSegmentInfo info = wal_segment_info_from_json(object->metadata);
 
@@ -396,19 +451,12 @@ std::optional<Bytes> WalArchive::read_file(const pg::WalFileName& file) const {
 }
 
 std::optional<Bytes> WalArchive::read_file_of(const std::string& name) const {
-  std::optional<Opened> object = open_object(*repository_, kWalFileKind, name);
-  if (!object) return std::nullopt;
-  const WalFileInfo info = wal_file_info_from_json(object->metadata);
-  std::optional<Bytes> content;
-  while (std::optional<ObjectReader::Section> section = object->reader.next()) {
-    if (section->type == kContentSection)
-      content = std::move(section->plain);
-    else
-      object->reader.skip_unknown(*section);
-  }
-  if (!content || content->size() != info.bytes || codec::sha256(*content) != info.sha256)
-    throw_damaged_content(name, "Its content is not the one that its metadata tells of.");
-  return content;
+  return read_at_its_places(
+      *repository_, name, [&](const std::string& place) -> std::optional<Bytes> {
+        std::optional<Opened> object = open_object(*repository_, kWalFileKind, name, place);
+        if (!object) return std::nullopt;
+        return read_small(*std::move(object), place);
+      });
 }
 
 // --- listing
@@ -420,9 +468,16 @@ std::vector<pg::WalFileName> WalArchive::amended_files() const {
   return files;
 }
 
+std::optional<store::ObjectInfo> WalArchive::info_of(const std::string& object) const {
+  std::optional<store::ObjectInfo> info = repository_->store().info(object);
+  if (const std::optional<std::string> copy = copy_of_history(object); !info && copy)
+    info = repository_->store().info(*copy);
+  return info;
+}
+
 bool WalArchive::is_there(const pg::WalFileName& file) const {
   const std::optional<std::string> object = served_object(file);
-  return object && repository_->store().info(*object);
+  return object && info_of(*object);
 }
 
 // What is set aside proves nothing of a timeline.
@@ -441,6 +496,7 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
                             found.insert(name.segment.timeline);
                           return true;
                         });
+  for (const pg::TimelineId timeline : amended_->copied_histories()) found.insert(timeline);
   std::set<pg::TimelineId> doubtful;
   for (const pg::WalFileName& file : amended_files()) doubtful.insert(file.segment.timeline);
   for (const pg::TimelineId timeline : doubtful) {
@@ -458,7 +514,7 @@ std::vector<pg::TimelineId> WalArchive::timelines() const {
   return {found.begin(), found.end()};
 }
 
-std::vector<pg::TimelineId> WalArchive::history_timelines() const {
+std::set<pg::TimelineId> WalArchive::stored_histories() const {
   std::set<pg::TimelineId> found;
   const std::string folder = wal_folder(lineage_.name);
   store::for_each_entry(repository_->store(),
@@ -470,13 +526,17 @@ std::vector<pg::TimelineId> WalArchive::history_timelines() const {
                             found.insert(name.segment.timeline);
                           return true;
                         });
-  for (const pg::WalFileName& file : amended_files()) {
-    if (file.kind != pg::WalFileKind::kHistory) continue;
-    if (is_there(file))
-      found.insert(file.segment.timeline);
-    else
+  for (const pg::TimelineId timeline : amended_->copied_histories()) found.insert(timeline);
+  for (const pg::WalFileName& file : amended_files())
+    if (file.kind == pg::WalFileKind::kHistory) found.insert(file.segment.timeline);
+  return found;
+}
+
+std::vector<pg::TimelineId> WalArchive::history_timelines() const {
+  std::set<pg::TimelineId> found = stored_histories();
+  for (const pg::WalFileName& file : amended_files())
+    if (file.kind == pg::WalFileKind::kHistory && !is_there(file))
       found.erase(file.segment.timeline);
-  }
   return {found.begin(), found.end()};
 }
 
@@ -657,8 +717,12 @@ std::vector<Bytes16> WalArchive::partials(pg::SegmentName segment) const {
 }
 
 void WalArchive::make_durable(const pg::WalFileName& file, const Bytes16* partial) const {
-  if (const std::optional<std::string> object = served_object(file, partial))
-    repository_->store().make_durable(*object);
+  const std::optional<std::string> object = served_object(file, partial);
+  if (!object) return;
+  const std::optional<std::string> copy = copy_of_history(*object);
+  if (!copy) return repository_->store().make_durable(*object);
+  for (const std::string& place : {*object, *copy})
+    if (repository_->store().info(place)) repository_->store().make_durable(place);
 }
 
 }  // namespace holdfast::repo

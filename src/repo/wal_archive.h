@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,9 +78,9 @@ class WalArchive {
 
   // Calls `put` with each piece of a segment's content, in order.
   using Pieces = std::function<void(const std::function<void(const CompressedPiece&)>& put)>;
-  // Puts the content of that number, durable when it returns. False: the name is taken (and was
-  // made durable). `before_commit`, when given, is called when all bytes were sent and the name is
-  // not yet to be seen; it may wait for its turn, or throw to give up.
+  // Puts the content of that number, of a history its copy too, durable when it returns. False: the
+  // name is taken (and was made durable). `before_commit`, when given, is called when all bytes
+  // were sent and the name is not yet to be seen; it may wait for its turn, or throw to give up.
   bool put_segment(const pg::WalFileName& file, const WalSegmentInfo& info, const Pieces& content,
                    const std::function<void()>& before_commit = {}, uint64_t number = 0) const;
   bool put_file(const pg::WalFileName& file, const WalFileInfo& info, ByteView content,
@@ -96,6 +97,14 @@ class WalArchive {
                                              const std::function<void(ByteView)>& take,
                                              const Bytes16* partial = nullptr) const;
   std::optional<Bytes> read_file(const pg::WalFileName& file) const;  // history, backup history
+
+  // Whether a content of a file is served and stands.
+  bool is_there(const pg::WalFileName& file) const;
+  // Where one of the two places of a content of a history is missing, puts what stands at the other
+  // there. The name that was put; nullopt: none is missing, or nothing can be read.
+  std::optional<std::string> put_missing_history(const std::string& object) const;
+  // The same of every history, served or not.
+  std::vector<std::string> put_missing_histories() const;
 
   // What is there, in order, without opening objects.
   std::vector<pg::TimelineId> timelines() const;  // that have segments or a history file
@@ -135,7 +144,9 @@ class WalArchive {
                                 const WalAmendments& amendments) const;
   std::optional<Content> served(const pg::WalFileName& file, const Bytes16* partial,
                                 const WalAmendments& amendments) const;
-  bool is_there(const pg::WalFileName& file) const;
+  std::optional<store::ObjectInfo> info_of(const std::string& object) const;
+  // Of which something stands, served or not.
+  std::set<pg::TimelineId> stored_histories() const;
 
   const Repository* repository_;
   Lineage lineage_;

@@ -68,6 +68,28 @@ const std::map<std::string, AmendedFolder::Beside>& AmendedFolder::listed() {
   return listed_.emplace(std::move(found));
 }
 
+const AmendedFolder::Copies& AmendedFolder::copies() {
+  if (copies_) return *copies_;
+  Copies found;
+  store::for_each_entry(
+      repository_->store(), {.prefix = history_copies_folder(lineage_)},
+      [&](const store::ListEntry& entry) {
+        const std::optional<ObjectName> name = parse_object_name(lineage_, size_, entry.name);
+        const std::optional<uint64_t> number =
+            number_from(std::string_view(entry.name).substr(entry.name.rfind('/') + 1));
+        if (name && number) found[name->segment.timeline][*number] = entry.bytes;
+        return true;
+      });
+  return copies_.emplace(std::move(found));
+}
+
+std::vector<pg::TimelineId> AmendedFolder::copied_histories() {
+  MutexLock lock(mutex_);
+  std::vector<pg::TimelineId> timelines;
+  for (const auto& [timeline, numbers] : copies()) timelines.push_back(timeline);
+  return timelines;
+}
+
 std::vector<std::string> AmendedFolder::files() {
   MutexLock lock(mutex_);
   std::vector<std::string> names;
@@ -78,6 +100,7 @@ std::vector<std::string> AmendedFolder::files() {
 void AmendedFolder::forget() {
   MutexLock lock(mutex_);
   listed_.reset();
+  copies_.reset();
 }
 
 WalAmendments AmendedFolder::of(const pg::WalFileName& file) {
@@ -87,10 +110,14 @@ WalAmendments AmendedFolder::of(const pg::WalFileName& file) {
   {
     MutexLock lock(mutex_);
     const auto& all = listed();
-    const auto found = all.find(name);
-    if (found == all.end()) return amendments;
-    amendments.further = found->second.further;
-    marks = found->second.marks;
+    if (const auto found = all.find(name); found != all.end()) {
+      amendments.further = found->second.further;
+      marks = found->second.marks;
+    }
+    if (file.kind == pg::WalFileKind::kHistory)
+      if (const auto found = copies().find(file.segment.timeline); found != copies().end())
+        for (const auto& [number, bytes] : found->second)
+          if (number > 0) amendments.further.emplace(number, bytes);
   }
   if (!amendments.further.empty()) amendments.next_number = amendments.further.rbegin()->first + 1;
   for (const std::string& object : marks) {

@@ -5,6 +5,8 @@
 // was cut short, wrong or damaged: nothing is ever replaced. Marks set a content aside. Served is
 // the one of the highest number that is not set aside.
 //
+// A content of a history stands twice (repo/two_places.h), and is there while either of the two is.
+//
 // Requests: one listing of a folder that is nearly always absent; where it is not, a small read for
 // each mark of a file that is asked for, and for each content of it.
 #pragma once
@@ -55,6 +57,9 @@ class AmendedFolder {
   // Files of which there is something, by name.
   std::vector<std::string> files();
   WalAmendments of(const pg::WalFileName& file);
+  // The timelines of which a copy of a history stands; listed when it is asked for first, here or
+  // of a history.
+  std::vector<pg::TimelineId> copied_histories();
   // It is listed anew at the next question.
   void forget();
 
@@ -64,12 +69,16 @@ class AmendedFolder {
     std::vector<std::string> marks;  // names of objects
   };
   const std::map<std::string, Beside>& listed() HF_REQUIRES(mutex_);
+  // The numbers of the contents, and the bytes of their objects.
+  using Copies = std::map<pg::TimelineId, std::map<uint64_t, uint64_t>>;
+  const Copies& copies() HF_REQUIRES(mutex_);
 
   const Repository* repository_;
   LineageName lineage_;
   pg::WalSegmentSize size_;
   Mutex mutex_;
   std::optional<std::map<std::string, Beside>> listed_ HF_GUARDED_BY(mutex_);
+  std::optional<Copies> copies_ HF_GUARDED_BY(mutex_);
 };
 
 // The mark that sets the content of that number (of a partial segment: digest) aside; nullptr: none

@@ -45,6 +45,7 @@ class Taker {
              .read = object.read});
         return;
       case ObjectKind::kBackup:
+      case ObjectKind::kBackupCopy:
         inventory_.backups[name->backup_id].has_commit = true;
         return;
       case ObjectKind::kManifest:
@@ -71,6 +72,7 @@ class Taker {
       case ObjectKind::kWalPiece:
       case ObjectKind::kBackupHistory:
       case ObjectKind::kTimelineHistory:
+      case ObjectKind::kHistoryCopy:
       case ObjectKind::kWalIndex:
       case ObjectKind::kCatalogNames:
       case ObjectKind::kIntent:

@@ -42,7 +42,7 @@ struct ListedObject {
 };
 // What stands under one backup's id, its marks apart.
 struct BackupObjects {
-  bool has_commit = false;
+  bool has_commit = false;  // it, or its copy
   std::optional<ListedObject> manifest, copy, refs;
 };
 

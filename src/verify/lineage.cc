@@ -16,12 +16,14 @@
 #include "repo/object_check.h"
 #include "repo/pack.h"
 #include "repo/refs.h"
+#include "repo/repair.h"
 #include "repo/wal_archive.h"
 #include "verify/damage.h"
 #include "verify/files.h"
 #include "verify/inventory.h"
 #include "verify/job.h"
 #include "verify/packs.h"
+#include "verify/pairs.h"
 #include "verify/rolling.h"
 #include "verify/wal.h"
 
@@ -77,6 +79,7 @@ class LineageVerifier {
     began_ = now_if_writable();
     if (began_) good_.set_time(repo::LastRead::of(*began_));
     list();
+    put_missing_copies();
     choose_what_is_due();
     read_commits();
     read_refs();
@@ -97,8 +100,10 @@ class LineageVerifier {
  private:
   // --- steps
   void list();
+  void put_missing_copies();
   void choose_what_is_due();
   void read_commits();
+  void check_commit_objects(Candidate& candidate, const std::optional<Error>& unreadable);
   void read_refs();
   void check_packs();
   void check_manifests();
@@ -200,6 +205,22 @@ void LineageVerifier::list() {
   for (const auto& [folder, error] : inventory_.unreadable_folders) findings_.add(folder, error);
 }
 
+// A copy may never have been put, by a backup that was killed right behind its commit; a first that
+// is missing was lost.
+void LineageVerifier::put_missing_copies() {
+  std::vector<std::string> put;
+  keep([&] { put = repo::repair(repository_, lineage_, system_clock()); });
+  for (const std::string& object : put)
+    if (repo::own_name(*repo::kind_of_object(object), object) == object)
+      findings_.add({.object = object,
+                     .problem = "missing",
+                     .detail = "It was put again, with the bytes of its copy.",
+                     .backups = {},
+                     .files = {}});
+    else
+      job_.reporter.warning(fmt::format("\"{}\" was missing, and was put", object));
+}
+
 // Without a record of it the same part would be read each time.
 void LineageVerifier::choose_what_is_due() {
   if (is_scoped() || options_.deep || !began_) return;
@@ -249,14 +270,11 @@ void LineageVerifier::read_commits() {
     Candidate candidate;
     candidate.id = id;
     const std::string name = repo::backup_name(name_, id);
-    candidate.backup =
-        repo::read_backup_if_possible(repository_, name_, id, [&](const Error& error) {
-          findings_.add(name, error);
-          findings_.blame(name, id);
-          candidate.reason = "its commit object cannot be read: " + sentence(error);
-          candidate.needs_newer = error.code() == ErrorCode::kUnsupported;
-        });
-    if (!candidate.backup && candidate.reason.empty()) continue;  // deleted at this moment
+    std::optional<Error> unreadable;
+    candidate.backup = repo::read_backup_if_possible(
+        repository_, name_, id, [&](const Error& error) { unreadable = error; });
+    if (!candidate.backup && !unreadable) continue;  // deleted at this moment
+    check_commit_objects(candidate, unreadable);
     if (candidate.backup && candidate.backup->system_identifier != lineage_.system_identifier) {
       findings_.add(
           {.object = name,
@@ -270,6 +288,23 @@ void LineageVerifier::read_commits() {
     ++result_.others_read;
     candidates_.push_back(std::move(candidate));
   }
+}
+
+// The first and its copy, and what keeps both from being used.
+void LineageVerifier::check_commit_objects(Candidate& candidate,
+                                           const std::optional<Error>& unreadable) {
+  const std::string first = repo::backup_name(name_, candidate.id);
+  const std::string copy = repo::backup_copy_name(name_, candidate.id);
+  if (!check_pair(repository_, first, copy, false, findings_))
+    lessen(candidate, "one of its two commit objects is missing or damaged");
+  else if (!repository_.store().info(copy))
+    job_.reporter.warning(fmt::format("\"{}\", the copy of a commit object, is missing", copy));
+  if (!unreadable) return;
+  if (!findings_.has(first) && !findings_.has(copy)) findings_.add(first, *unreadable);
+  findings_.blame(first, candidate.id);
+  findings_.blame(copy, candidate.id);
+  spoil(candidate, "its commit object cannot be read: " + sentence(*unreadable));
+  candidate.needs_newer = unreadable->code() == ErrorCode::kUnsupported;
 }
 
 // Small, and read every time: they tell which packs each backup needs. Many backups of many packs
@@ -487,7 +522,7 @@ void LineageVerifier::check_others() {
     const std::optional<Error> error = unreadable_of([&] { check_other(object); });
     // What expires while we look is no damage.
     if (error && repository_.store().info(object.name)) findings_.add(object.name, *error);
-    if (!error) good_.add(object.name, object.bytes);
+    if (!error && !findings_.has(object.name)) good_.add(object.name, object.bytes);
   }
   check_unfinished_segments();
 }
@@ -518,9 +553,11 @@ void LineageVerifier::check_other(const ListedObject& object) {
     if (!present) repo::throw_damaged(object.name, "It disappeared while it was read.");
   };
   // What is not served is asked for by nobody.
-  auto check_small = [&](const pg::WalFileName& file) {
-    if (archive_.served_object(file) != object.name) return;
-    const std::optional<Bytes> content = archive_.read_file_of(object.name);
+  auto check_small = [&](const pg::WalFileName& file, const std::string& name) {
+    if (archive_.served_object(file) != name) return;
+    if (const std::optional<std::string> copy = repo::copy_of_history(name))
+      check_pair(repository_, name, *copy, false, findings_);
+    const std::optional<Bytes> content = archive_.read_file_of(name);
     require(content.has_value());
     if (file.kind == pg::WalFileKind::kHistory)
       pg::parse_timeline_history(file.segment.timeline, as_text(*content));
@@ -528,14 +565,18 @@ void LineageVerifier::check_other(const ListedObject& object) {
   switch (object.kind->kind) {
     case repo::ObjectKind::kTimelineHistory:
     case repo::ObjectKind::kBackupHistory:
-      return check_small(pg::parse_wal_file_name(base, size));
+      return check_small(pg::parse_wal_file_name(base, size), object.name);
+    case repo::ObjectKind::kHistoryCopy:
+      return check_small({.kind = pg::WalFileKind::kHistory,
+                          .segment = repo::parse_object_name(name_, size, object.name)->segment},
+                         repo::history_of_copy(object.name).value());
     case repo::ObjectKind::kFurtherSegment:
     case repo::ObjectKind::kFurtherFile: {
       const std::string_view folder =
           std::string_view(object.name).substr(0, object.name.size() - base.size() - 1);
       const pg::WalFileName file =
           pg::parse_wal_file_name(folder.substr(folder.rfind('/') + 1), size);
-      if (file.kind != pg::WalFileKind::kSegment) return check_small(file);
+      if (file.kind != pg::WalFileKind::kSegment) return check_small(file, object.name);
       if (archive_.served_object(file) == object.name)
         repo::check_object(repository_, *object.kind, object.name);
       return;
@@ -683,7 +724,7 @@ void LineageVerifier::keep_record() {
 }
 
 void LineageVerifier::put_second(const std::string& id, const repo::Mark& alone) {
-  if (!repository_.store().info(repo::backup_name(name_, id))) return;  // it goes with its marks
+  if (!repo::has_commit(repository_, name_, id)) return;  // it goes with its marks
   const bool is_put = keep([&] { repo::put_again(repository_, name_, id, alone); });
   job_.reporter.warning(
       fmt::format("of the two objects that say that backup {} {} one is gone or damaged{}", id,
@@ -706,7 +747,7 @@ void LineageVerifier::keep_marks() {
       mark = repo::MarkKind::kVerified;
     }
     // One that is being deleted loses its objects: that is no damage.
-    if (!mark || !repository_.store().info(repo::backup_name(name_, verdict.id))) continue;
+    if (!mark || !repo::has_commit(repository_, name_, verdict.id)) continue;
     const std::string detail = verdict.reason.empty() ? "It was read whole." : verdict.reason + ".";
     if (!keep([&] { repo::put_mark(repository_, name_, verdict.id, *mark, detail); })) return;
   }

@@ -11,6 +11,7 @@
 #include "verify/damage.h"
 #include "verify/lineage.h"
 #include "verify/listing.h"
+#include "verify/pairs.h"
 
 namespace holdfast::verify {
 namespace {
@@ -26,44 +27,9 @@ void check_keys(const repo::Repository& repository, Findings& findings) {
             ids.insert(entry.name.substr(folder.size()));
         },
         [&](const std::string& closed, const Error& error) { findings.add(closed, error); });
-  for (const std::string& id : ids) {
-    bool both = true;
-    const std::string first = std::string(repo::kKeysFolder) + id;
-    const std::string copy = std::string(repo::kKeyCopiesFolder) + id;
-    for (const std::string& name : {first, copy})
-      if (const std::optional<Error> error = unreadable_of(
-              [&] { repo::check_object(repository, *repo::kind_of_object(name), name); })) {
-        findings.add(name, *error);
-        both = false;
-      }
-    if (both && repo::object_sha256(repository, first) != repo::object_sha256(repository, copy))
-      findings.add({.object = copy,
-                    .problem = "damaged",
-                    .detail = "It and the first are not the same bytes.",
-                    .backups = {},
-                    .files = {}});
-  }
-}
-
-// One of which everything else hangs, and its copy; what is missing of an earlier version is none.
-void check_pair(const repo::Repository& repository, const std::string& first,
-                const std::string& copy, Findings& findings) {
-  auto check = [&](const std::string& name) {
-    return unreadable_of(
-        [&] { repo::check_object(repository, *repo::kind_of_object(name), name); });
-  };
-  bool has_copy = true;
-  unreadable_of([&] { has_copy = repository.store().info(copy).has_value(); });
-  const std::optional<Error> of_first = check(first);
-  const std::optional<Error> of_copy = has_copy ? check(copy) : std::nullopt;
-  auto tell = [&](const std::string& name, const Error& error, const std::string& other) {
-    Finding finding = finding_of(name, error);
-    if (!other.empty())
-      finding.detail += fmt::format(" \"{}\" holds the same bytes: put them in its place.", other);
-    findings.add(std::move(finding));
-  };
-  if (of_first) tell(first, *of_first, has_copy && !of_copy ? copy : "");
-  if (of_copy) tell(copy, *of_copy, of_first ? "" : first);
+  for (const std::string& id : ids)
+    check_pair(repository, std::string(repo::kKeysFolder) + id,
+               std::string(repo::kKeyCopiesFolder) + id, true, findings);
 }
 
 bool holds_object(store::Store& store, const std::string& folder) {
@@ -90,7 +56,7 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
             }))
           return true;  // told when the lineages were read
         if (is_there || has_copy) {
-          check_pair(repository, document, copy, findings);
+          check_pair(repository, document, copy, false, findings);
         } else if (holds_object(repository.store(), entry.name)) {
           findings.add({.object = document,
                         .problem = "missing",
@@ -172,7 +138,7 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
   check_pair(repository, std::string(repo::kRepositoryName), std::string(repo::kRepositoryCopyName),
-             common);
+             false, common);
   check_keys(repository, common);
   check_cluster_objects(repository, folder, common);
   result.common = common.take();

@@ -30,7 +30,7 @@ struct Scene : DeletionWorld {
     const std::vector<std::string> names = test::object_names(target.store);
     lives = {names.begin(), names.end()};
     for (const auto& [kind, name] : all.garbage) lives.erase(name);
-    lives.erase(repo::backup_name(lineage(), deleted));
+    for (const std::string& name : commit_names(deleted)) lives.erase(name);
     lives.erase(all.needed.at(repo::ObjectKind::kIntent));  // it runs out before the end
     repo::put_doomed_list(target.repository, lineage(), {}, target.clock.now());
     target.clock.advance(4 * kGrace);

@@ -74,9 +74,21 @@ class DeletionWorld {
     backup.stop_time = target.clock.now();
     return backup;
   }
+  // The commit and its copy.
+  std::vector<std::string> commit_names(const std::string& id) const {
+    return {repo::backup_name(lineage(), id), repo::backup_copy_name(lineage(), id)};
+  }
   bool put_commit(const std::string& id, uint32_t timeline, uint64_t segment) {
-    return target.repository.create_document("backup", repo::backup_name(lineage(), id),
-                                             repo::to_json(commit_of(id, timeline, segment)));
+    const Bytes text =
+        repo::encode_document(target.repository.keyring(), "backup", commit_names(id).front(),
+                              repo::to_json(commit_of(id, timeline, segment)), target.random);
+    bool is_put = true;
+    for (const std::string& name : commit_names(id))
+      is_put = target.repository.store().create(name, text) && is_put;
+    return is_put;
+  }
+  void remove_commit(const std::string& id) {
+    for (const std::string& name : commit_names(id)) target.store.remove(name);
   }
   // A whole backup of these packs, which are made where they are not there.
   std::string put_backup(const std::vector<Bytes16>& packs, uint64_t segment = 4,
@@ -186,6 +198,7 @@ class DeletionWorld {
       const uint32_t timeline = is_needed ? 3 : 2;
       into[kTimelineHistory] =
           put_history(timeline, {{{1}, pg::start_lsn(timeline, segment_size()), "test"}});
+      into[kHistoryCopy] = repo::copy_of_history(into[kTimelineHistory]).value();
     }
     all.garbage[kRedirect] = put_redirect(of_deleted);
     const std::string old = put_record({});

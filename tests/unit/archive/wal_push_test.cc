@@ -111,6 +111,7 @@ TEST_F(WalPush, ReadsWhatIsThereBeforeItSaysSoAndAmendsWhatDoesNotHold) {
   for (const std::string& file : {std::string("00000002.history"), backup}) {
     push(server_, file);
     damage(object_of(file), 60);
+    if (const auto copy = repo::copy_of_history(object_of(file))) damage(*copy, 60);
     EXPECT_FALSE(push(server_, file).was_there) << file;
     get(server_, file);
     EXPECT_EQ(placed(server_), read_file(server_.path(file)));
@@ -510,6 +511,40 @@ TEST_F(WalPush, ATimelineOfAnotherHistoryIsRefused) {
     EXPECT_NE(error.hint().find("holdfast -c NAME init --configure-server"), std::string::npos);
   }
   EXPECT_EQ(archived(), Names{"00000002.history"});
+}
+
+// It stands twice: as long as either can be read its name is taken, and a server that offers the
+// same again has put what is missing.
+TEST_F(WalPush, OneOfTheTwoOfAHistoryIsEnoughAndWhatIsMissingIsPutAgain) {
+  Fork fork;
+  Server first("alpha");
+  const std::string name = "00000002.history";
+  first.put(name, fork.history);
+  push(first, name);
+  const std::string object = object_of(name);
+  const std::string copy = repo::copy_of_history(object).value();
+  const Bytes whole = test::object_bytes(store_, object);
+  EXPECT_EQ(test::object_bytes(store_, copy), whole);
+  Server second("beta");
+  second.put(name, "1\t0/180000\tbefore transaction 700\n");
+  for (const std::string& place : {object, copy}) {
+    SCOPED_TRACE(place);
+    store_.remove(place);
+    EXPECT_EQ(push_error(second, name).code(), ErrorCode::kConflict);
+    get(first, name);
+    EXPECT_EQ(placed(first), to_bytes(fork.history));
+    EXPECT_TRUE(push(first, name).was_there);
+    EXPECT_EQ(test::object_bytes(store_, place), whole);
+    damage(place, 60);
+    EXPECT_EQ(push_error(second, name).code(), ErrorCode::kConflict);
+    EXPECT_TRUE(push(first, name).was_there);
+    store_.remove(place);
+    store_.create(place, whole);
+  }
+  // Without either it is free again.
+  store_.remove(object);
+  store_.remove(copy);
+  EXPECT_FALSE(push(second, name).was_there);
 }
 
 // The WAL of the timeline that goes on from before the last switch joins that of the first.

@@ -24,6 +24,7 @@
 #include "support/golden.h"
 #include "support/newer_major.h"
 #include "support/recording_reporter.h"
+#include "support/test_repository.h"
 #include "support/wal_builder.h"
 
 namespace holdfast::archive {

@@ -188,6 +188,10 @@ class ImportTest : public testing::Test, protected test::ArchiveFixture {
     EXPECT_EQ(reader.read_range(0, bytes), bytes.size());
     return bytes;
   }
+  void forget(const std::string& id) {
+    store().remove(repo::backup_name(lineage().name, id));
+    store().remove(repo::backup_copy_name(lineage().name, id));
+  }
   void expect_whole(const std::string& id) {
     const std::optional<repo::Backup> backup = repo::read_backup(repository(), lineage().name, id);
     ASSERT_TRUE(backup.has_value()) << id;
@@ -659,14 +663,14 @@ TEST_F(ImportTest, AnyFailedStoreCallLeavesNothingOrAWholeBackupAndTheNextRunWor
       }
       for (const std::string& id : ids()) {
         expect_whole(id);
-        store().remove(repo::backup_name(lineage().name, id));
+        forget(id);
       }
       if (!faulty.fired()) break;
     }
     EXPECT_GT(left_nothing, 10U) << lost_answer;
     EXPECT_GT(failed, left_nothing - 1) << lost_answer;
     expect_whole(import().backup.id);
-    for (const std::string& id : ids()) store().remove(repo::backup_name(lineage().name, id));
+    for (const std::string& id : ids()) forget(id);
   }
 }
 

@@ -252,6 +252,33 @@ TEST_F(DeleteBackup, CanBeTakenBackWhole) {
   EXPECT_EQ(ids(), std::vector<std::string>{second});
 }
 
+TEST_F(DeleteBackup, AndItsTakingBackNeedOneOfTheTwoCommits) {
+  put_segment(1, 4);
+  const std::string first = backup({pack(1)});
+  backup({pack(2)});
+  for (const std::string& name : commit_names(first))
+    for (const bool is_lost : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", name, is_lost));
+      const Bytes whole = test::object_bytes(target.store, name);
+      if (is_lost)
+        target.store.remove(name);
+      else
+        flip_a_bit(name);
+      const Deletion deletion = plan({first});
+      EXPECT_TRUE(deletion.backups[0].backup) << "what it uses can be told";
+      carry_out(deletion, target.repository, target.store);
+      EXPECT_EQ(ids().size(), 1u);
+      target.clock.advance(1h);
+      EXPECT_EQ(undelete("main", first, target.repository).id, first);
+      EXPECT_EQ(ids().size(), 2u);
+      if (is_lost)
+        EXPECT_EQ(test::object_bytes(target.store, name), whole) << "put again";
+      else
+        flip_a_bit(name);
+      target.clock.advance(1h);
+    }
+}
+
 TEST_F(DeleteBackup, IsNotTakenBackWhileAnExpiryMayBeRemovingIt) {
   put_segment(1, 4);
   const std::string first = backup({pack(1)});
@@ -282,7 +309,7 @@ TEST_F(DeleteBackup, OfAFullRepositoryTakesTheBackupOffAtOnce) {
   const Deletion deletion =
       carry_out(plan_deletion({.ids = {first}}, opened), opened, target.store);
   EXPECT_TRUE(deletion.backups[0].is_final);
-  EXPECT_FALSE(has(repo::backup_name(lineage(), first)));
+  for (const std::string& name : commit_names(first)) EXPECT_FALSE(has(name)) << name;
 }
 
 TEST_F(DeleteBackup, GivesUpOneThatIsDamagedBeyondReading) {
@@ -291,7 +318,7 @@ TEST_F(DeleteBackup, GivesUpOneThatIsDamagedBeyondReading) {
   const std::string refs_missing = backup({pack(3)});
   const std::string good = backup({pack(4)});
   auto damage = [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; };
-  target.store.edit(repo::backup_name(lineage(), commit_damaged), damage);
+  for (const std::string& name : commit_names(commit_damaged)) target.store.edit(name, damage);
   target.store.edit(repo::refs_name(lineage(), refs_damaged), damage);
   target.store.remove(repo::refs_name(lineage(), refs_missing));
   const Deletion deletion = plan({commit_damaged, refs_damaged, refs_missing});

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "expire/delete.h"
 #include "expire/living.h"
 #include "repo/marks.h"
 #include "repo/needed_wal.h"
@@ -26,9 +27,6 @@ class Expire : public testing::Test, protected test::DeletionWorld {
         .lineages.at(0);
   }
   void pass(Microseconds time) { target.clock.advance(time); }
-  void remove_commit(const std::string& id) {
-    ASSERT_TRUE(target.store.remove(repo::backup_name(lineage(), id)));
-  }
   std::string pack_object(uint8_t number) { return repo::pack_name(lineage(), pack(number)); }
   // The names of its marks that say so.
   std::vector<std::string> marks_of(const std::string& id, const std::string& what) {
@@ -99,7 +97,7 @@ TEST_F(Expire, SweepsGarbageOfEveryKindAndNothingThatIsNeeded) {
   std::set<std::string> expected(names.begin(), names.end());
   for (const auto& [kind, name] : all.garbage) expected.erase(name);
   for (const auto& [kind, name] : all.needed) EXPECT_TRUE(expected.contains(name)) << name;
-  expected.erase(repo::backup_name(lineage(), all.deleted));
+  for (const std::string& name : commit_names(all.deleted)) expected.erase(name);
 
   remove_commit(all.deleted);
   pass(kGrace);
@@ -329,22 +327,45 @@ TEST_F(Expire, RemovesNothingWhileItCannotTellWhatABackupUses) {
   const std::string gone = put_backup({pack(3)});
   remove_commit(gone);
   const std::string refs = repo::refs_name(lineage(), kept);
-  const std::string commit = repo::backup_name(lineage(), kept);
   pass(kGrace);
   run();
   pass(kGrace);
-  for (const std::string& damaged : {refs, commit}) {
-    flip_a_bit(damaged);
+  for (const std::vector<std::string>& damaged : {std::vector{refs}, commit_names(kept)}) {
+    for (const std::string& name : damaged) flip_a_bit(name);
     const std::vector<std::string> before = test::object_names(target.store);
     const Error error = error_of([&] { run(); });
     EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
     EXPECT_EQ(error.message(), "cannot tell what backup \"" + kept + "\" uses");
     EXPECT_NE(error.hint().find("holdfast backup delete " + kept), std::string::npos);
     EXPECT_EQ(test::object_names(target.store), before);
-    flip_a_bit(damaged);
+    for (const std::string& name : damaged) flip_a_bit(name);
   }
   target.store.remove(refs);
   EXPECT_EQ(error_of([&] { run(); }).detail(), "The object \"" + refs + "\" is missing.");
+}
+
+// A backup of which one commit object was lost, or rots, loses nothing else by that.
+TEST_F(Expire, RemovesNothingOfABackupOneOfWhoseTwoCommitsIsLostOrDamaged) {
+  const std::string id = put_backup({pack(1)}, 4);
+  put_segment(1, 4);
+  const std::vector<std::string> whole = test::object_names(target.store);
+  for (const std::string& name : commit_names(id))
+    for (const bool is_lost : {false, true}) {
+      const Bytes bytes = test::object_bytes(target.store, name);
+      if (is_lost)
+        target.store.remove(name);
+      else
+        flip_a_bit(name);
+      for (int i = 0; i < 4; ++i) {
+        pass(kGrace);
+        const ExpiredLineage result = run();
+        EXPECT_EQ(result.backups, 1u) << name;
+        EXPECT_EQ(result.doomed.objects + result.removed.objects, 0u) << name;
+      }
+      target.store.remove(name);
+      target.store.create(name, bytes);
+    }
+  EXPECT_EQ(test::object_names(target.store), whole);
 }
 
 // What may not be read protects all that it could name, and before anything goes everything is
@@ -373,6 +394,8 @@ TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {
     store.close(closed);
     if (closed == repo::lineage_document_name(lineage()))
       store.close(repo::lineage_copy_name(lineage()));
+    if (closed == repo::backup_name(lineage(), kept))
+      store.close(repo::backup_copy_name(lineage(), kept));
     const repo::Repository repository =
         repo::Repository::open(store, target.key, std::nullopt, target.random);
     const Error error = error_of(
@@ -596,6 +619,44 @@ TEST_F(Expire, RemovesADeletedBackupAGracePeriodAfterItsDeletion) {
   EXPECT_FALSE(has(repo::backup_name(lineage(), gone)));
   EXPECT_FALSE(has(pack_object(3)));
   EXPECT_TRUE(has(pack_object(2)));
+}
+
+// Between the two it is deleted as before: the next run goes on, or the deletion is taken back.
+TEST_F(Expire, TakesTheCopyOfADeletedCommitBeforeItAndGoesOnWhereItWasKilled) {
+  struct KilledBehindOne : store::Remover {
+    explicit KilledBehindOne(store::Remover& remover) : inner(remover) {}
+    bool remove(const std::string& name) override {
+      if (!removed.empty()) throw Error({.code = ErrorCode::kStoreUnavailable, .message = "away"});
+      removed = name;
+      return inner.remove(name);
+    }
+    store::Remover& inner;
+    std::string removed = {};
+  };
+  put_segment(1, 4);
+  put_backup({pack(1)});
+  for (const bool is_taken_back : {false, true}) {
+    const std::string id = put_backup({pack(2)});
+    repo::put_mark(target.repository, lineage(), id, repo::MarkKind::kDeleted, "");
+    pass(kGrace);
+    KilledBehindOne killed(target.store);
+    EXPECT_EQ(error_of([&] {
+                expire({.grace = kGrace}, target.repository, killed, silent_reporter(), {});
+              }).message(),
+              "away");
+    EXPECT_EQ(killed.removed, repo::backup_copy_name(lineage(), id));
+    EXPECT_TRUE(has(repo::backup_name(lineage(), id)));
+    EXPECT_FALSE(repo::read_backup(target.repository, lineage(), id));
+    for (const repo::RunningExpiry& dead : repo::running_expiries(target.repository, lineage()))
+      repo::put_intent_end(target.repository, lineage(), dead.id, target.clock.now());
+    if (is_taken_back) {
+      EXPECT_EQ(undelete("main", id, target.repository).id, id);
+      for (const std::string& name : commit_names(id)) EXPECT_TRUE(has(name)) << name;
+    } else {
+      EXPECT_EQ(run().taken_off, std::vector<std::string>{id});
+      for (const std::string& name : commit_names(id)) EXPECT_FALSE(has(name)) << name;
+    }
+  }
 }
 
 TEST_F(Expire, SparesABackupWhoseDeletionWasTakenBack) {

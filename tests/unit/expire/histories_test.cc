@@ -9,6 +9,7 @@
 #include "expire/delete.h"
 #include "expire/expire.h"
 #include "repo/marks.h"
+#include "repo/repair.h"
 #include "support/deletion_world.h"
 
 namespace holdfast::expire {
@@ -155,7 +156,9 @@ class History : public test::DeletionWorld {
       case 8:
         return delete_backup();
       case 9:
-        return draw(4) == 0 ? put_record_or_redirect() : push_wal();
+        return draw(4) == 0   ? put_record_or_redirect()
+               : draw(4) == 0 ? lose_or_repair_a_commit()
+                              : push_wal();
       default:
         return run_expire();
     }
@@ -176,7 +179,7 @@ class History : public test::DeletionWorld {
     if (!committed_.empty() && draw(3) != 0) {
       const MadeBackup& parent = committed_[draw(committed_.size())];
       one.intent->use(parent.id);
-      if (has(repo::backup_name(lineage(), parent.id)) && parent.was_protected) {
+      if (has_commit(parent.id) && parent.was_protected) {
         one.uses = parent.id;
         for (const repo::PackRefs& pack : parent.refs)
           if (draw(2) == 0) add_pack(one.backup, pack);
@@ -273,13 +276,28 @@ class History : public test::DeletionWorld {
                      .wal_from = pg::start_lsn(backup.segment, segment_size())},
         target.clock);
     one.valid_until = now() + repo::kIntentLife;
-    if (!has(repo::backup_name(lineage(), backup.id))) return;  // deleted at this moment: refused
+    if (!has_commit(backup.id)) return;  // deleted at this moment: refused
     if (!backup.was_protected) return;
     one.needs = backup.objects;
     for (const auto& [name, place] : wal_)
       if (place.first == one.timeline && place.second >= one.segment && has(name))
         one.needs.insert(name);
     running_.push_back(std::move(one));
+  }
+
+  bool has_commit(const std::string& id) {
+    return repo::has_commit(target.repository, lineage(), id);
+  }
+  // A disk forgets one of the two of a commit, or lets it rot; what is missing is put again.
+  void lose_or_repair_a_commit() {
+    if (draw(2) == 0) {
+      repo::repair_commits(target.repository, lineage(), target.clock);
+      return;
+    }
+    if (committed_.empty()) return;
+    const std::vector<std::string> two = commit_names(committed_[draw(committed_.size())].id);
+    if (std::ranges::all_of(two, [&](const std::string& name) { return has(name); }))
+      target.store.remove(two[draw(two.size())]);
   }
 
   // A restore comes to its end, or anything is killed.
@@ -295,7 +313,7 @@ class History : public test::DeletionWorld {
     const std::string id = committed_[draw(committed_.size())].id;
     // Now and then by somebody who does not ask whether it is in use.
     if (draw(3) == 0) {
-      target.store.remove(repo::backup_name(lineage(), id));
+      remove_commit(id);
       std::erase_if(committed_, [&](const MadeBackup& one) { return one.id == id; });
       return;
     }
@@ -323,7 +341,9 @@ class History : public test::DeletionWorld {
       next_segment_ = pg::segment_of(fork, segment_size());
       ancestors.push_back({{before}, fork, "test"});
       ancestors_[current_timeline_] = ancestors;
-      histories_[put_history(current_timeline_, ancestors)] = current_timeline_;
+      const std::string history = put_history(current_timeline_, ancestors);
+      for (const std::string& name : {history, repo::copy_of_history(history).value()})
+        histories_[name] = current_timeline_;
     }
     const std::string name = put_segment(current_timeline_, next_segment_);
     wal_[name] = {current_timeline_, next_segment_};
@@ -430,7 +450,7 @@ class History : public test::DeletionWorld {
       }
     for (const MadeBackup& backup : committed_) {
       if (!backup.was_protected) continue;
-      EXPECT_TRUE(has(repo::backup_name(lineage(), backup.id)));
+      EXPECT_TRUE(has_commit(backup.id));
       for (const std::string& name : backup.objects) EXPECT_TRUE(has(name)) << backup.id << name;
       for (const auto& [name, place] : wal_)
         if (leads_to(backup.timeline, backup.segment, place.first, place.second) &&
@@ -503,10 +523,11 @@ class History : public test::DeletionWorld {
     running_.clear();
     std::erase_if(committed_, [&](const MadeBackup& one) {
       if (one.was_protected) return false;
-      target.store.remove(repo::backup_name(lineage(), one.id));
+      remove_commit(one.id);
       return true;
     });
     target.clock.advance(repo::kLongestIntentLife + kGrace + 1h);
+    repo::repair_commits(target.repository, lineage(), target.clock);
     for (int i = 0; i < 6; ++i) {
       expire({.grace = kGrace}, target.repository, target.store, silent_reporter(), {});
       target.clock.advance(kGrace);
@@ -518,7 +539,7 @@ class History : public test::DeletionWorld {
     expected.insert({"repo.json", "repo.copy.json"});
     expected.insert({repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage())});
     for (const MadeBackup& backup : committed_) {
-      expected.insert(repo::backup_name(lineage(), backup.id));
+      for (const std::string& name : commit_names(backup.id)) expected.insert(name);
       expected.insert(backup.objects.begin(), backup.objects.end());
     }
     for (const auto* places : {&wal_, &indexes_, &snapshots_})

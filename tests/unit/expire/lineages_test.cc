@@ -73,6 +73,9 @@ TEST_F(RemoveLineage, RefusesWhatCanBeGoneBackTo) {
   Error error = refusal(options("15-1"));
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.message(), "lineage 15-1 of cluster \"main\" has backups");
+  // Of which one of the two commits was lost.
+  target.store.remove(commit_names(repo::list_backup_ids(target.repository, lineage()).at(0))[0]);
+  EXPECT_EQ(refusal(options("15-1")).message(), error.message());
   // The same of the whole cluster; and a deletion that can still be taken back is respected.
   EXPECT_EQ(refusal({.cluster = "main", .grace = kGrace}).message(), error.message());
   carry_out(plan_deletion({.ids = {"latest"}, .delete_last = true, .lineage = {.lineage = "15-1"}},

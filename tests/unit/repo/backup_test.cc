@@ -335,6 +335,7 @@ TEST_P(BackupIn, IsNeverReplaced) {
   const Bytes before = object_bytes(target.store, backup_name(target.lineage.name, kFirst));
   EXPECT_EQ(error_of([&] { make(kFirst, 2); }).code(), ErrorCode::kAlreadyExists);
   EXPECT_EQ(object_bytes(target.store, backup_name(target.lineage.name, kFirst)), before);
+  EXPECT_EQ(object_bytes(target.store, backup_copy_name(target.lineage.name, kFirst)), before);
   expect_backup_holds(target.repository, target.lineage.name, kFirst, sample_files(1));
 }
 

@@ -25,6 +25,8 @@ TEST(Layout, SpellsTheNamesOfTheFormat) {
       {lineage_document_name(kLineage), "clusters/main/15-2/lineage.json"},
       {lineage_copy_name(kLineage), "clusters/main/15-2/lineage.copy.json"},
       {backup_name(kLineage, "B"), "clusters/main/15-2/backups/B.json"},
+      {backup_copy_name(kLineage, "B"), "clusters/main/15-2/backups.copy/B.json"},
+      {history_copies_folder(kLineage), "clusters/main/15-2/histories.copy/"},
       {manifest_name(kLineage, "B"), "clusters/main/15-2/manifests/B"},
       {manifest_copy_name(kLineage, "B"), "clusters/main/15-2/manifests.copy/B"},
       {pack_name(kLineage, kId), "clusters/main/15-2/packs/ab/" + kIdText},
@@ -36,6 +38,23 @@ TEST(Layout, SpellsTheNamesOfTheFormat) {
       {wal_timeline_folder(kLineage, pg::TimelineId{0x1F}), "clusters/main/15-2/wal/0000001F/"},
   };
   for (const auto& c : cases) EXPECT_EQ(c.name, c.expected);
+}
+
+TEST(Layout, KnowsOfEachContentOfAHistoryTheNameOfItsCopy) {
+  for (const std::string cluster : {"main", "wal", "amended"}) {
+    const std::string lineage = "clusters/" + cluster + "/15-2/";
+    for (const auto& [content, copy] :
+         {std::pair{"wal/0000001F.history", "histories.copy/0000001F/0"},
+          {"amended/0000001F/0000001F.history/12", "histories.copy/0000001F/12"}}) {
+      EXPECT_EQ(copy_of_history(lineage + content), lineage + copy);
+      EXPECT_EQ(history_of_copy(lineage + copy), lineage + content);
+    }
+    for (const char* other :
+         {"wal/0000001F/0000001F00000000/0000001F0000000000000004", "lineage.json",
+          "amended/0000001F/0000001F0000000000000004/1",
+          "amended/0000001F/0000001F.history/00112233445566778899aabbccddeeff.json"})
+      EXPECT_FALSE(copy_of_history(lineage + other)) << other;
+  }
 }
 
 TEST(Layout, PutsWhatAServerArchivesInFoldersOfItsTimeline) {

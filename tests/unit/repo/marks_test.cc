@@ -154,7 +154,9 @@ TEST_P(MarksTest, OneOfALaterVersionIsPassedOver) {
 TEST_P(MarksTest, ADamagedCommitObjectHidesNoOtherBackup) {
   const std::string other = "20261123T082239Z-aaaaaa";
   make_backup(target_.repository, target_.lineage, other, sample_files(2), target_.clock);
-  test::flip_a_bit(target_.store, backup_name(target_.lineage.name, kMarkedBackup));
+  for (const std::string& name : {backup_name(target_.lineage.name, kMarkedBackup),
+                                  backup_copy_name(target_.lineage.name, kMarkedBackup)})
+    test::flip_a_bit(target_.store, name);
   std::vector<ErrorCode> told;
   for (const std::string& id : list_backup_ids(target_.repository, target_.lineage.name)) {
     const std::optional<Backup> found =

@@ -63,6 +63,10 @@ TEST_F(NeededWalIn, OfALaterTimelineHasItsHistory) {
   EXPECT_EQ(missing(2), history);
   put_history(2, {{{1}, pg::start_lsn(3, segment_size()), "test"}});
   EXPECT_FALSE(missing(2));
+  target.store.remove(history);
+  EXPECT_FALSE(missing(2)) << "its copy stands";
+  target.store.remove(copy_of_history(history).value());
+  EXPECT_EQ(missing(2), history);
 }
 
 // A list that nobody carries out dooms nothing that is claimed: whoever comes to carry it out reads

@@ -129,8 +129,9 @@ TEST(AnyRepository, RefusesEveryObjectUnderTheNameOfAnother) {
       swaps.emplace_back(first_packs[i], other_packs[i]);
     if (first_packs.size() > 1) swaps.emplace_back(first_packs[0], first_packs[1]);
 
-    // Without its copy, which would heal a manifest.
+    // Without their copies, which would be read.
     target.store.remove(manifest_copy_name(lineage, kSealedBackup));
+    target.store.remove(backup_copy_name(lineage, kSealedBackup));
     auto read_first = [&] {
       expect_backup_holds(target.repository, lineage, kSealedBackup, sample_files(1));
     };

@@ -13,6 +13,7 @@
 #include "support/fault_store.h"
 #include "support/newer_major.h"
 #include "support/pieces_of.h"
+#include "support/test_repository.h"
 #include "support/wal_builder.h"
 
 namespace holdfast::repo {
@@ -314,6 +315,60 @@ TEST_P(WalArchiveTest, KeepsHistoryFiles) {
   EXPECT_EQ(archive().file_info(history_file(2))->sha256, info.sha256);
   EXPECT_EQ(archive().read_file(history_file(3)), std::nullopt);
   EXPECT_EQ(archive().file_info(history_file(3)), std::nullopt);
+}
+
+// Each content of one, the first and further ones.
+TEST_P(WalArchiveTest, AHistoryStandsTwiceAndIsThereWhileEitherDoes) {
+  const auto put_history = [&](std::string_view text, uint64_t number) {
+    const WalFileInfo info{.file_name = "00000002.history",
+                           .bytes = text.size(),
+                           .sha256 = wal_content_sha256(as_bytes(text)),
+                           .system_identifier = 7,
+                           .host = "alpha",
+                           .pushed = clock_.now()};
+    EXPECT_TRUE(archive().put_file(history_file(2), info, as_bytes(text), number));
+  };
+  const std::vector<std::string> texts = {"1\t0/3000100\tfirst\n", "1\t0/3000100\tsecond\n"};
+  for (uint64_t number : {0, 1}) {
+    put_history(texts[number], number);
+    const std::string object = archive().object_name(history_file(2), nullptr, number);
+    const std::string copy = copy_of_history(object).value();
+    EXPECT_EQ(history_of_copy(copy), object);
+    const Bytes whole = test::object_bytes(store_, object);
+    EXPECT_EQ(test::object_bytes(store_, copy), whole);
+    for (const std::string& place : {object, copy}) {
+      SCOPED_TRACE(place);
+      for (const bool is_lost : {true, false}) {
+        store_.remove(place);
+        if (!is_lost) {
+          Bytes rotten = whole;
+          rotten[rotten.size() - 30] ^= std::byte{1};
+          store_.create(place, rotten);
+        }
+        const WalArchive archive = this->archive();
+        EXPECT_EQ(archive.read_file(history_file(2)), to_bytes(texts[number]));
+        EXPECT_EQ(archive.file_info(history_file(2))->host, "alpha");
+        EXPECT_TRUE(archive.is_there(history_file(2)));
+        EXPECT_EQ(archive.timelines(), std::vector<pg::TimelineId>{{2}});
+        EXPECT_EQ(archive.history_timelines(), std::vector<pg::TimelineId>{{2}});
+        EXPECT_EQ(archive.contents(history_file(2)).size(), number + 1);
+        const std::vector<std::string> put = archive.put_missing_histories();
+        EXPECT_EQ(put, is_lost ? std::vector{place} : std::vector<std::string>{});
+        if (is_lost) {
+          EXPECT_EQ(test::object_bytes(store_, place), whole);
+        }
+      }
+      store_.remove(place);
+      store_.create(place, whole);
+    }
+  }
+  // Nothing is made of damage.
+  for (const std::string& name : test::object_names(store_))
+    if (name.find("00000002") != std::string::npos) test::flip_a_bit(store_, name);
+  store_.remove(archive().object_name(history_file(2)));
+  EXPECT_TRUE(archive().put_missing_histories().empty());
+  EXPECT_EQ(test::error_of([&] { archive().read_file(history_file(2)); }).code(),
+            ErrorCode::kCorrupt);
 }
 
 TEST_P(WalArchiveTest, ListsTimelinesAndSegmentsInOrderAcrossFolders) {

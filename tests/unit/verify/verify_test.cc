@@ -24,6 +24,19 @@ using test::FaultStore;
 using test::Sealing;
 using test::WholeRepository;
 
+class ReadOnlyStore : public CountingStore {
+ public:
+  using CountingStore::CountingStore;
+  std::unique_ptr<store::Upload> upload(const std::string&) override { refuse(); }
+  bool create(const std::string&, ByteView) override { refuse(); }
+  Time now() override { refuse(); }
+
+ private:
+  [[noreturn]] static void refuse() {
+    throw Error({.code = ErrorCode::kPermission, .message = "read-only file system"});
+  }
+};
+
 class VerifyTest : public testing::Test {
  protected:
   VerifyResult run(bool deep = false, std::vector<std::string> backups = {}) {
@@ -489,13 +502,99 @@ TEST_F(VerifyTest, OneGoodCopyOfTwoIsDamageAndKeepsTheBackupUsable) {
   EXPECT_TRUE(backup(id).damaged);
 }
 
+TEST_F(VerifyTest, OneOfTwoCommitsThatIsDamagedIsNamedWithTheOtherAndOneThatIsLostIsPutAgain) {
+  const std::string id = world_.take_backup();
+  for (const auto kind : {ObjectKind::kBackup, ObjectKind::kBackupCopy}) {
+    const std::string name = object_of(kind);
+    const std::string other =
+        object_of(kind == ObjectKind::kBackup ? ObjectKind::kBackupCopy : ObjectKind::kBackup);
+    SCOPED_TRACE(name);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    flip(name, whole.size() / 2);
+    VerifyResult result = run();
+    EXPECT_EQ(of(result, id).verdict, Verdict::kUsable) << words(result);
+    EXPECT_EQ(of(result, id).reason, "one of its two commit objects is missing or damaged");
+    ASSERT_EQ(result.lineages.at(0).findings.size(), 1u) << words(result);
+    EXPECT_EQ(result.lineages.at(0).findings[0].object, name);
+    EXPECT_NE(result.lineages.at(0).findings[0].detail.find(
+                  "\"" + other + "\" holds the same bytes: put them in its place."),
+              std::string::npos)
+        << words(result);
+    EXPECT_FALSE(backup(id).damaged);
+
+    // A copy may never have been put; a first was.
+    world_.store.remove(name);
+    result = run();
+    EXPECT_EQ(result.damaged(), kind == ObjectKind::kBackup) << words(result);
+    EXPECT_EQ(of(result, id).verdict, Verdict::kGood);
+    if (kind == ObjectKind::kBackup) {
+      EXPECT_EQ(result.lineages.at(0).findings.at(0).problem, "missing");
+      EXPECT_EQ(result.lineages.at(0).findings.at(0).detail,
+                "It was put again, with the bytes of its copy.");
+    }
+    EXPECT_EQ(test::object_bytes(world_.store, name), whole);
+    EXPECT_FALSE(run().damaged());
+
+    // Where nothing can be put it is named.
+    world_.store.remove(name);
+    ReadOnlyStore closed(world_.store);
+    result = run_on(closed);
+    EXPECT_EQ(result.damaged(), kind == ObjectKind::kBackup) << words(result);
+    EXPECT_FALSE(world_.store.info(name));
+    EXPECT_FALSE(run().damaged() && kind == ObjectKind::kBackupCopy);
+  }
+  for (const auto kind : {ObjectKind::kBackup, ObjectKind::kBackupCopy}) flip(object_of(kind), 600);
+  const VerifyResult result = run();
+  EXPECT_EQ(of(result, id).verdict, Verdict::kDamaged) << words(result);
+  EXPECT_EQ(result.lineages.at(0).findings.size(), 2u) << words(result);
+}
+
+TEST_F(VerifyTest, OneOfTheTwoOfAHistoryThatIsDamagedIsNamedAndOneThatIsLostIsPutAgain) {
+  const std::string id = world_.take_backup();
+  world_.add_every_kind(id);
+  for (const auto kind : {ObjectKind::kTimelineHistory, ObjectKind::kHistoryCopy}) {
+    const std::string name = object_of(kind);
+    SCOPED_TRACE(name);
+    const Bytes whole = test::object_bytes(world_.store, name);
+    flip(name, whole.size() / 2);
+    for (int again = 0; again < 2; ++again) {
+      const VerifyResult result = run();
+      ASSERT_EQ(result.lineages.at(0).findings.size(), 1u) << words(result);
+      EXPECT_EQ(result.lineages.at(0).findings[0].object, name);
+      EXPECT_NE(result.lineages.at(0).findings[0].detail.find("put them in its place"),
+                std::string::npos)
+          << words(result);
+      a_minute_passes();
+    }
+    world_.store.remove(name);
+    const VerifyResult result = run();
+    EXPECT_EQ(result.damaged(), kind == ObjectKind::kTimelineHistory) << words(result);
+    EXPECT_EQ(test::object_bytes(world_.store, name), whole);
+    EXPECT_FALSE(run().damaged());
+  }
+}
+
+TEST_F(VerifyTest, TwoCommitsThatDifferAreNamed) {
+  const std::string id = world_.take_backup();
+  const std::string first = object_of(ObjectKind::kBackup);
+  const std::string copy = object_of(ObjectKind::kBackupCopy);
+  repo::Backup other = backup(id);
+  other.label = "another";
+  world_.replace(copy, repo::encode_document(world_.repository.keyring(), "backup", first,
+                                             repo::to_json(other), world_.random));
+  const VerifyResult result = run();
+  EXPECT_TRUE(result.damaged());
+  EXPECT_EQ(of(result, id).verdict, Verdict::kUsable);
+  EXPECT_EQ(result.lineages.at(0).findings.at(0).object, copy) << words(result);
+}
+
 TEST_F(VerifyTest, AWithheldObjectIsNoticed) {
   world_.take_backup(1);
   world_.take_backup(2);
   for (const auto& [kind, name] : world_.objects()) {
     // Whose absence nobody can know of: repository-format.md, section 4.
     if (kind == ObjectKind::kIntent || kind == ObjectKind::kIntentEnd ||
-        kind == ObjectKind::kFurtherIntentEnd || kind == ObjectKind::kBackup ||
+        kind == ObjectKind::kFurtherIntentEnd || kind == ObjectKind::kBackupCopy ||
         kind == ObjectKind::kRepository)
       continue;
     SCOPED_TRACE(name);
@@ -770,19 +869,6 @@ TEST_F(VerifyTest, WhatNobodyNeedsIsANoteAndNoDamage) {
 }
 
 // A store that refuses to be written to.
-class ReadOnlyStore : public CountingStore {
- public:
-  using CountingStore::CountingStore;
-  std::unique_ptr<store::Upload> upload(const std::string&) override { refuse(); }
-  bool create(const std::string&, ByteView) override { refuse(); }
-  Time now() override { refuse(); }
-
- private:
-  [[noreturn]] static void refuse() {
-    throw Error({.code = ErrorCode::kPermission, .message = "read-only file system"});
-  }
-};
-
 TEST_F(VerifyTest, AStoreThatCannotBeWrittenToIsVerifiedAndThatIsSaid) {
   const std::string id = world_.take_backup();
   ReadOnlyStore read_only(world_.store);
