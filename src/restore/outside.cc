@@ -1,5 +1,7 @@
 #include "restore/outside.h"
 
+#include <algorithm>
+
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -15,11 +17,28 @@ constexpr size_t kMaxTokenBytes = 256;
 
 std::string token_path(const std::string& directory) { return join_path(directory, kTokenName); }
 
+// A token that a restore was writing when it was killed (DurableFile).
+bool is_begun_token(const DirectoryEntry& entry) {
+  return entry.name.starts_with(std::string(kTokenName) + ".") && entry.name.ends_with(".tmp");
+}
+
+void remove_begun_tokens(const std::string& directory) {
+  for (const DirectoryEntry& entry : list_directory(directory))
+    if (is_begun_token(entry)) remove_file(join_path(directory, entry.name));
+}
+
 }  // namespace
 
 std::string version_directory(const std::string& location, const repo::Backup& backup) {
   return join_path(location,
                    pg::tablespace_version_directory(backup.major, backup.catalog_version));
+}
+
+bool is_unused(const std::string& directory) {
+  return !is_directory(directory) ||
+         std::ranges::all_of(list_directory(directory), [](const DirectoryEntry& entry) {
+           return is_file_systems_own(entry.name) || is_begun_token(entry);
+         });
 }
 
 bool has_token(const std::string& directory, const std::string& token) {
@@ -29,6 +48,7 @@ bool has_token(const std::string& directory, const std::string& token) {
 
 void put_token(const std::string& directory, const std::string& token,
                const std::optional<OwnerIds>& owner) {
+  remove_begun_tokens(directory);
   if (has_token(directory, token)) return;
   write_owned_file(token_path(directory), as_bytes(token + "\n"), 0600, owner);
 }
@@ -42,7 +62,7 @@ void remove_token(const std::string& directory, const std::string& token) {
 void clear_marked(const std::string& directory, const std::string& token,
                   const TellFailure& failed) {
   if (!is_directory(directory)) return;
-  if (!has_token(directory, token) && !is_empty_directory(directory))
+  if (!has_token(directory, token) && !is_unused(directory))
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format("files have come into \"{}\" meanwhile", directory),
                  .detail = "They are not known to be the cluster's, and nothing was removed.",
@@ -82,7 +102,7 @@ void require_marked(const std::string& directory, const Marker& marker,
   const bool is_its_own = marker.directory == identity_of_directory(directory);
   for (const std::string& place : places) {
     const std::string version = version_directory(place, backup);
-    if (!is_directory(version) || is_empty_directory(version)) continue;
+    if (is_unused(version)) continue;
     if (is_its_own && has_token(version, marker.token)) continue;
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format(

@@ -27,6 +27,9 @@ inline constexpr const char* kTokenName = "holdfast_restore.token";
 // The directory of a tablespace that is this major's.
 std::string version_directory(const std::string& location, const repo::Backup& backup);
 
+// Absent, empty, or with nothing in it but what a restore that was killed has left of a token: it
+// is nobody's.
+bool is_unused(const std::string& version_directory);
 bool has_token(const std::string& version_directory, const std::string& token);
 // The directory must be there.
 void put_token(const std::string& version_directory, const std::string& token,

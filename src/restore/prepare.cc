@@ -277,7 +277,7 @@ void require_free_tablespaces(const std::string& directory,
   for (const TablespacePlace& tablespace : places) {
     if (tablespace.recorded.empty() || own.contains(absolute_path(tablespace.place))) continue;
     const std::string version = version_directory(tablespace.place, backup);
-    if (!is_directory(version) || is_empty_directory(version)) continue;
+    if (is_unused(version)) continue;
     throw Error({.code = ErrorCode::kAlreadyExists,
                  .message = fmt::format("tablespace directory \"{}\" is not empty", version),
                  .detail = fmt::format("The backup lays tablespace {} there, and the data "
