@@ -391,7 +391,8 @@ void require_wal_there(const std::string& directory) {
   for (const char* name : {"backup_label", kRecoverySignal, kStateName, kMarkerName})
     if (lstat_if_exists(join_path(directory, name))) return;
   std::optional<pg::ControlFile> control;
-  unreadable_of([&] { control = cluster::read_control_file(directory).control; });
+  if (lstat_if_exists(control_path(directory)))
+    unreadable_of([&] { control = cluster::read_control_file(directory).control; });
   if (!control) return;
   const pg::WalSegmentSize size = control->wal_segment_size;
   const uint64_t number = pg::segment_of(control->redo_lsn, size);

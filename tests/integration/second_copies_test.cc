@@ -98,6 +98,7 @@ TEST(SecondCopies, OneOfTheTwoOfAHistoryIsEnoughForEveryCommand) {
   scene.server().sql("CREATE TABLE public.t AS SELECT g FROM generate_series(1, 1000) g");
   scene.must({"backup"});
   scene.archive_current_segment();
+  scene.crash();
   const std::unique_ptr<RestoredServer> promoted = scene.restore_in_place();
   scene.archive_current_segment(promoted->connect());
   const std::string id = scene.must({"backup"}).at("backup").at("id").as_string();
