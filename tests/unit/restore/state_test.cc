@@ -48,6 +48,7 @@ TEST(RestoredState, ReadsBackAllThatItWrites) {
   RestoredState state = example();
   write_state(directory.path(), state, std::nullopt);
   state.directory = identity_of_directory(directory.path());
+  state.place = directory.path();
   const std::optional<RestoredState> read = read_state(directory.path());
   ASSERT_TRUE(read);
   EXPECT_EQ(to_json(*read).dump(), to_json(state).dump());
@@ -72,12 +73,17 @@ TEST(RestoredState, ACopyOfTheDirectoryHasNoClaim) {
   const std::string laid = join_path(directory.path(), "c"),
                     copy = join_path(directory.path(), "d");
   make_directory(laid);
-  write_state(laid, example(), std::nullopt);
+  RestoredState state = example();
+  state.created.front().place = laid + "/holdfast_tablespaces/16400";
+  write_state(laid, state, std::nullopt);
   run_checked({.arguments = {"cp", "-a", laid, copy}});
   EXPECT_EQ(read_state(laid)->claim, example().claim);
   EXPECT_EQ(claim_of_recovery_in(laid), example().claim);
   EXPECT_EQ(read_state(copy)->claim, "");
   EXPECT_EQ(claim_of_recovery_in(copy), "");
+  // What lies in it came along.
+  EXPECT_EQ(read_state(laid)->created.front().place, laid + "/holdfast_tablespaces/16400");
+  EXPECT_EQ(read_state(copy)->created.front().place, copy + "/holdfast_tablespaces/16400");
   // It is renamed, and is what it was.
   rename_path(laid, laid + ".old");
   EXPECT_EQ(read_state(laid + ".old")->claim, example().claim);
