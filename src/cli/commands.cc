@@ -302,6 +302,7 @@ int run_restore(const Call& call) {
   options.sandbox = sandbox_options(call);
   options.resume_command = arguments.resume_command;
   options.server_environment = server_environment(call);
+  options.debian_clusters = debian_clusters();
   options.witness = server_witness(call);
   if (arguments.resume) {
     if (!arguments.action.empty()) options.new_action = options.action;

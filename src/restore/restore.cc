@@ -365,10 +365,19 @@ void Restore::find_own_backup() {
   choice_options_ = {
       .directory = directory_,
       .is_copy = is_copy_,
-      .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value()};
+      .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value(),
+      .debian_clusters = options_.debian_clusters};
   if (!is_copy_ && backup.from_standby && is_of_this_server(backup, directory_))
     require_word_for_standby(fmt::format("It was one when backup {} was taken.", backup.id));
   own_backup_ = restore::find_own_backup(choice_options_, repository_, backup);
+  if (is_copy_ || backup.from_standby || !own_backup_ || own_backup_->id == backup.id ||
+      own_backup_->start_lsn > backup.start_lsn)
+    return;
+  result_.plan.warnings.push_back(fmt::format(
+      "{}:{} HAS TAKEN OVER: backup {} is of the primary there, and the newest one of this server "
+      "is {}. If that primary lives, this restore makes a second one beside it",
+      backup.host, backup.data_directory, backup.id, own_backup_->id));
+  if (!on_paper_) reporter_.warning(result_.plan.warnings.back());
 }
 
 void Restore::choose_configuration() {
@@ -377,11 +386,12 @@ void Restore::choose_configuration() {
   result_.configuration = choice_->words();
 }
 
-// A standby has its tablespaces where it likes; in place they go where the cluster has its own.
+// Another server has its tablespaces where it likes; in place they go where the cluster has its
+// own.
 std::vector<TablespaceMove> Restore::tablespace_moves() const {
   std::vector<TablespaceMove> moves = options_.tablespaces;
   const repo::Backup& backup = result_.plan.backup;
-  if (is_copy_ || !backup.from_standby || is_of_this_server(backup, directory_)) return moves;
+  if (is_copy_ || (own_backup_ && own_backup_->id == backup.id)) return moves;
   std::map<uint32_t, std::string> own;
   if (own_backup_)
     for (const repo::Tablespace& tablespace : own_backup_->tablespaces)
@@ -398,7 +408,7 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
     const auto found = own.find(tablespace.oid);
     if (found == own.end() || found->second.empty()) {
       reporter_.warning(fmt::format(
-          "tablespace {} is laid at \"{}\", where the standby of {} has it; --tablespace {}=DIR "
+          "tablespace {} is laid at \"{}\", where the server of {} has it; --tablespace {}=DIR "
           "lays it elsewhere",
           oid, tablespace.path, backup.host, oid));
     } else if (found->second != tablespace.path) {
@@ -859,7 +869,7 @@ ConfigurationPlaces Restore::make_places(MadeUpFiles made_up) const {
           choice_->outside,
           {.directory = directory_,
            .is_copy = is_copy_,
-           .is_foreign = choice_->from == ConfigurationChoice::From::kStandby,
+           .is_foreign = choice_->is_foreign(),
            .leaves_inner = keeps_configuration(),
            .made_up = std::move(made_up)}};
 }
@@ -924,7 +934,7 @@ void Restore::configure() {
   const recovery::Plan& plan = result_.plan;
   reporter_.phase("configuring", 0);
   for (const HeldFile& file : choice_->inner) {
-    if (choice_->from != ConfigurationChoice::From::kOtherBackup) break;
+    if (choice_->backup == plan.backup.id) break;  // laid with all else
     const std::string path = join_path(directory_, file.entry.path);
     make_owned_directories(parent_path(path), 0700, owners_->of_cluster());
     write_owned_file(path, file.content, file.entry.mode, owners_->of_cluster());
@@ -937,8 +947,8 @@ void Restore::configure() {
   result_.configuration = choice_->words(laid.others);
   if (!is_copy_) reporter_.note(fmt::format("configuration {}", result_.configuration));
   for (const pg::ConfSetting& setting : laid.not_taken_over)
-    reporter_.warning(fmt::format("{} = '{}' is the standby's and was not taken over", setting.name,
-                                  setting.value));
+    reporter_.warning(fmt::format("{} = '{}' is the other server's and was not taken over",
+                                  setting.name, setting.value));
 
   ConfSettings lasting;
   if (is_copy_) {

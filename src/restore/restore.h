@@ -26,6 +26,7 @@
 #include "restore/recover.h"
 #include "restore/salvage.h"
 #include "restore/tablespaces.h"
+#include "restore/used_configuration.h"
 
 namespace holdfast::restore {
 
@@ -98,6 +99,8 @@ struct RestoreOptions {
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
   // verbs do not include each other.
   Salvage salvage;
+  // kInPlace: where Debian's clusters have their configuration.
+  std::string debian_clusters = kDebianClusters;
   // kInPlace: the archive's history replaces what the directory's own WAL says otherwise.
   bool without_own_wal = false;
 };
