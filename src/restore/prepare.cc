@@ -157,14 +157,32 @@ std::optional<FileLock> take_spool(const std::string& pg_wal) {
   return std::nullopt;
 }
 
+// A WAL directory that is full can be cleared all the same.
+void prove_clearable(const std::string& directory) {
+  error_of({ErrorCode::kNoSpace}, [&] { prove_writable(directory); });
+}
+
+// pg_control is the first thing to go. On a full disk it makes the room for the marker; until that
+// is there the directory is the cluster's by the names in it (own_directory.h).
+void close_directory(const std::string& directory, const Marker& marker,
+                     const std::optional<OwnerIds>& owner) {
+  const std::optional<Error> no_room =
+      error_of({ErrorCode::kNoSpace}, [&] { write_marker(directory, marker, owner); });
+  cluster::remove_control_file(directory);
+  if (no_room) write_marker(directory, marker, owner);
+}
+
 }  // namespace
 
+// Without room for the marker, as on a disk that WAL has filled, the barrier alone keeps servers
+// out: the WAL can be saved, and whatever works there next takes the barrier away.
 KeepOut::KeepOut(std::string directory, Marker marker) : directory_(std::move(directory)) {
   if (is_unfinished_restore(directory_)) {
     if (!lstat_if_exists(control_path(directory_))) return;
   } else {
     marker.is_untouched = true;
-    write_marker(directory_, marker, owner_of(directory_));
+    error_of({ErrorCode::kNoSpace},
+             [&] { write_marker(directory_, marker, owner_of(directory_)); });
   }
   cluster::bar_start(directory_);
 }
@@ -446,11 +464,10 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const ClearOpt
   const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
   WalAside aside(pg_wal, owners.of_cluster());
   if (has_wal) {
-    prove_writable(pg_wal);
+    prove_clearable(pg_wal);
     aside.put(options);
   }
-  write_marker(directory, options.marker, owners.of_cluster());
-  cluster::remove_control_file(directory);
+  close_directory(directory, options.marker, owners.of_cluster());
   std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
   Leftovers left(directory);
@@ -527,17 +544,18 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const DeltaOption
   const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
   WalAside aside(pg_wal, owners.of_cluster());
   if (has_wal) {
-    prove_writable(pg_wal);
+    prove_clearable(pg_wal);
     if (!options.is_copy) aside.put(options.clear);
   }
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
-  write_marker(directory, options.clear.marker, owners.of_cluster());
-  // What a link leads to is not the copy's.
   if (const std::string global = parent_path(control_path(directory));
-      options.is_copy && is_link(global))
+      options.is_copy && is_link(global)) {
+    // What it leads to is not the copy's.
+    write_marker(directory, options.clear.marker, owners.of_cluster());
     remove_file(global);
-  cluster::remove_control_file(directory);
+  }
+  close_directory(directory, options.clear.marker, owners.of_cluster());
   std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
   if (is_others) remove_file(pg_wal);

@@ -10,6 +10,9 @@
 // Before that, while the old WAL is saved and the restore is planned, pg_control only has another
 // name (KeepOut): whatever ends the restore then, the cluster is as it was.
 //
+// A disk that WAL has filled is restored to as well: nothing has to be freed by hand, which would
+// be pg_wal, before its WAL is saved and the directory is cleared.
+//
 // In place nothing is lost that is not in the archive: WAL files of the old pg_wal that could not
 // be saved are moved aside, never deleted. Kept are the directory itself, pg_wal (a link to another
 // disk stays one), mount points below it, and tablespace directories.

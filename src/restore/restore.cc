@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <functional>
 #include <map>
 #include <memory>
 #include <signal.h>
@@ -103,6 +104,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  void keeping_wal(const std::function<void()>& step) const;
   void require_no_server() const;
   void require_no_production() const;
   std::string recorded_directory() const;
@@ -257,8 +259,27 @@ void Restore::check_place() {
     keep_servers_out();
     reporter_.phase("saving old WAL", 0);
   }
-  salvaged_ = salvage_wal(directory_, options_.salvage,
-                          pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+  keeping_wal([&] {
+    salvaged_ = salvage_wal(directory_, options_.salvage,
+                            pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+  });
+}
+
+// Who is told to make room on a full disk looks at pg_wal first, and until the directory is cleared
+// that may be all there is of what was committed.
+void Restore::keeping_wal(const std::function<void()>& step) const {
+  const std::optional<Error> full = error_of({ErrorCode::kNoSpace}, step);
+  if (!full) return;
+  const std::string pg_wal = join_path(directory_, "pg_wal");
+  if (is_copy_ || !is_directory(pg_wal)) throw Error(*full);
+  throw Error({.code = full->code(),
+               .message = full->message(),
+               .detail = full->detail(),
+               .hint = fmt::format(
+                   "Delete nothing in \"{}\": it may be the only WAL there is. \"holdfast wal "
+                   "salvage {}\" archives it and needs no room there. Then make room with other "
+                   "files on the file system that the message names, and run the command again.",
+                   pg_wal, shell_quote(directory_))});
 }
 
 // What this server wrote and the archive has otherwise is on no way to be recovered: a restore
@@ -1220,7 +1241,7 @@ RestoreResult Restore::run() {
 
   // From here to lay_last() no server starts on the directory, and the same restore can be run
   // again.
-  prepare();
+  keeping_wal([&] { prepare(); });
   lay();
   configure();
   lay_tail();
