@@ -358,16 +358,24 @@ void remove_marks(const std::string& directory) {
   remove_marker(directory);
 }
 
+std::string way_around_another_cluster(const std::string& directory) {
+  return fmt::format(
+      "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR. If that is the "
+      "empty cluster which a package has made, or nothing in it is needed, stop its server, move "
+      "it "
+      "away with \"mv {} {}\", and run the command again.",
+      shell_quote(directory), shell_quote(directory + ".old"));
+}
+
 void require_same_cluster(const std::string& directory, const Bytes& control_file,
                           const repo::Lineage& lineage) {
   const pg::ControlFile control = pg::parse_control_file(control_file);
   if (control.system_identifier == lineage.system_identifier) return;
-  throw Error(
-      {.code = ErrorCode::kWrongCluster,
-       .message = fmt::format("data directory \"{}\" is of another cluster", directory),
-       .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
-                             control.system_identifier, lineage.system_identifier),
-       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+  throw Error({.code = ErrorCode::kWrongCluster,
+               .message = fmt::format("data directory \"{}\" is of another cluster", directory),
+               .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
+                                     control.system_identifier, lineage.system_identifier),
+               .hint = way_around_another_cluster(directory)});
 }
 
 bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,

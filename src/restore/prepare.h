@@ -86,6 +86,8 @@ void require_may_write(const std::string& path);
 void prepare_into(const std::string& directory, const Marker& marker, const repo::Backup& backup,
                   const Owners& owners);
 
+// For the hint of that refusal, and of one by the major.
+std::string way_around_another_cluster(const std::string& directory);
 // Throws kWrongCluster when a control file is of another system identifier.
 void require_same_cluster(const std::string& directory, const Bytes& control_file,
                           const repo::Lineage& lineage);

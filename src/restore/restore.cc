@@ -1015,6 +1015,10 @@ void Restore::configure() {
     for (const pg::ConfSetting& setting : ours) settled_.insert(setting.name);
   // Who starts it by hand gives it its settings himself, if he knows of them.
   archives_ = archives(options_.start ? with_command_line : in_force);
+  if (!is_copy_ && options_.archive != false && archives_ &&
+      with_command_line["archive_library"].empty())
+    result_.archive_command = with_command_line["archive_command"];
+  result_.server_user = owners_->server_user();
   // Names alone: a value may be a secret.
   std::string by_hand;
   for (const auto& [name, value] : servers_own()) by_hand += (by_hand.empty() ? "" : ", ") + name;

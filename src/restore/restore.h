@@ -121,6 +121,9 @@ struct RestoreResult {
   std::string configuration;                                     // whose was laid, in words
   std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
+  // kInPlace, of a server that archives: its archive_command, and the user as whom root starts it.
+  std::string archive_command;
+  std::optional<std::string> server_user;
   bool started = false;
   bool finished = false;  // recovery has ended: promoted, paused or shut down as asked
   int server_pid = 0;
