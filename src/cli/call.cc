@@ -1,6 +1,7 @@
 #include "cli/call.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <unistd.h>
 
@@ -142,6 +143,11 @@ std::vector<std::pair<std::string, std::string>> server_environment(const Call& 
             given != call.arguments.sources.environment.end())
           variables.emplace_back(given->first, given->second);
   return variables;
+}
+
+std::string debian_clusters() {
+  const char* named = getenv("PG_CLUSTER_CONF_ROOT");  // PgCommon.pm, postgresql-common
+  return named != nullptr && *named == '/' ? named : restore::kDebianClusters;
 }
 
 restore::SandboxOptions sandbox_options(const Call& call) {

@@ -67,6 +67,9 @@ cluster::ServerWitness server_witness(const Call& call);
 // caller's environment gives and no option can.
 std::vector<std::pair<std::string, std::string>> server_environment(const Call& call);
 
+// Where Debian's clusters have their configuration, as its own tools find them.
+std::string debian_clusters();
+
 // How a copy's server is kept from production: what restore_command needs stays visible. Its own
 // network is left out where the key comes from a command, which may ask for it there.
 restore::SandboxOptions sandbox_options(const Call& call);

@@ -25,12 +25,15 @@
 #include "cli/prompt.h"
 #include "cli/verify_commands.h"
 #include "cli/wal_commands.h"
+#include "cluster/server_log.h"
 #include "drill/demo.h"
 #include "expire/claims.h"
 #include "repo/backup_order.h"
 #include "restore/restore.h"
+#include "setup/archiver_trial.h"
 #include "setup/info.h"
 #include "setup/init.h"
+#include "setup/server_settings.h"
 #include "store/open_store.h"
 #include "view/restore_plan.h"
 #include "view/view.h"
@@ -253,6 +256,40 @@ void confirm(const Call& call, std::string_view what, const std::string& questio
                  .hint = "Confirm it with --yes, or restore elsewhere with --into DIR."});
 }
 
+// An archive_command comes back with the configuration; the program, the configuration file and the
+// key that it names need not be on this machine.
+void warn_of_archive_command(const Call& call, const OpenRepository& opened,
+                             const restore::RestoreResult& result) {
+  if (!setup::is_our_archive_command(result.archive_command) ||
+      !setup::info_command(result.archive_command))
+    return;
+  setup::ArchiverPlace place{.archive_command = result.archive_command,
+                             .data_directory = result.directory,
+                             .user = result.server_user};
+  if (result.server_pid != 0) place.environment = cluster::environment_of(result.server_pid);
+  std::string why;
+  // The restore is done; what cannot be tried is not known to fail.
+  error_of(even_interrupted, [&] {
+    const setup::TrialAnswer answer = setup::try_info(place, call.stop);
+    if (answer.timed_out) return;
+    if (!answer.status.ok()) {
+      const Error::Parts error = answer.error();
+      why = fmt::format("{}{}{}", error.message, error.detail.empty() ? "" : ". ", error.detail);
+    } else if (answer.document && answer.document->at("repository_id").as_string() !=
+                                      to_hex(opened.repository.id().view())) {
+      why = fmt::format("it archives into another repository, \"{}\"",
+                        answer.document->at("url").as_string());
+    }
+  });
+  if (why.empty()) return;
+  call.reporter.warning(fmt::format(
+      "THIS SERVER DOES NOT ARCHIVE: its archive_command was laid as it was at the backup, and "
+      "fails here: {}{} What is committed from here on is in no archive. When the server runs: "
+      "\"holdfast init --configure-server --replace\", then \"holdfast check\" and \"holdfast "
+      "backup\".",
+      why, why.ends_with('.') ? "" : "."));
+}
+
 int run_restore(const Call& call) {
   const Arguments& arguments = call.arguments;
   const config::Settings& settings = call.settings;
@@ -302,6 +339,7 @@ int run_restore(const Call& call) {
   options.sandbox = sandbox_options(call);
   options.resume_command = arguments.resume_command;
   options.server_environment = server_environment(call);
+  options.debian_clusters = debian_clusters();
   options.witness = server_witness(call);
   if (arguments.resume) {
     if (!arguments.action.empty()) options.new_action = options.action;
@@ -318,8 +356,10 @@ int run_restore(const Call& call) {
     std::fputs(view::text(*preview.refusal).c_str(), stderr);
     return exit_status(preview.refusal->code());
   }
-  show_done(call,
-            restore::restore(options, opened.repository, call.clock, call.reporter, call.stop));
+  const restore::RestoreResult result =
+      restore::restore(options, opened.repository, call.clock, call.reporter, call.stop);
+  warn_of_archive_command(call, opened, result);
+  show_done(call, result);
   return 0;
 }
 

@@ -69,6 +69,7 @@ void take_common(const Call& call, const OpenRepository& opened, Options& option
   options.restore.bindir = settings.text("cluster.bindir");
   options.restore.conninfo = settings.text("cluster.conninfo");
   options.restore.server_environment = server_environment(call);
+  options.restore.debian_clusters = debian_clusters();
   options.conninfo = settings.text("cluster.conninfo");
   options.tool_version = HOLDFAST_VERSION;
 }

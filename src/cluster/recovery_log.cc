@@ -174,6 +174,10 @@ constexpr FailurePattern kFailures[] = {
     {"could not extend file %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not write block %*: No space left on device", RecoveryFailure::kNoSpace},
     {"could not create file %*: No space left on device", RecoveryFailure::kNoSpace},
+    // What the system has taken of a write, where it took some (mdextend, mdwritev, md.c).
+    {"could not extend file %*: wrote only", RecoveryFailure::kNoSpace},
+    {"could not write block %*: wrote only", RecoveryFailure::kNoSpace},
+    {"could not write blocks %*: wrote only", RecoveryFailure::kNoSpace},
     // By "holdfast wal get", whose exit then ends the server.
     {"could not write %*RECOVERYXLOG%*: No space left on device", RecoveryFailure::kNoSpace,
      LogLevel::kError},
@@ -496,7 +500,8 @@ constexpr Advice kAdvice[] = {
      "Another server holds the data directory, the port or the socket.",
      "Stop it, or start this one with another --port.", true},
     {RecoveryFailure::kNoSpace, "no_space", "The disk is full.",
-     "Make room on the file system that the message names.", true},
+     "Make room on the file system that the message names, with other files than those in pg_wal.",
+     true},
     {RecoveryFailure::kSharedMemory, "shared_memory",
      "The host did not give the server the shared memory that it asked for.",
      "\"No space left on device\" means that the host's segments are all taken: ipcs -m lists "

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cluster/data_directory.h"
 
 namespace holdfast::cluster {
 namespace {
@@ -338,6 +339,29 @@ std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory
     if (pid && stat(fmt::format("/proc/{}/cwd/pg_wal", *pid).c_str(), &there) == 0 &&
         here.st_dev == there.st_dev && here.st_ino == there.st_ino && is_postgres(*pid))
       return RunningServer{.pid = *pid, .is_postmaster = false};
+  }
+  return std::nullopt;
+}
+
+std::optional<ServerOfCluster> find_server_of_cluster(uint64_t system_identifier,
+                                                      const std::string& except) {
+  for (const DirectoryEntry& entry : list_directory("/proc")) {
+    const std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
+    if (!pid || !is_postgres(*pid) || works_in(*pid, except)) continue;
+    std::optional<ServerOfCluster> server;
+    // What is not for us to see, or ends meanwhile, tells nothing.
+    error_of([&] {
+      const std::string directory = working_directory(*pid);
+      const std::optional<PostmasterPid> file = read_postmaster_pid(directory);
+      if (!file || file->pid != *pid) return;
+      if (read_control_file(directory).control.system_identifier == system_identifier)
+        server = {
+            .pid = *pid,
+            .data_directory = directory,
+            .port = file->port,
+            .is_standby = lstat_if_exists(join_path(directory, "standby.signal")).has_value()};
+    });
+    if (server) return server;
   }
   return std::nullopt;
 }

@@ -105,6 +105,16 @@ std::optional<UnseenServer> find_unseen_server(const std::string& data_directory
 // pg_wal on a disk of its own does not tell whose it is. nullopt: none is seen that does.
 std::optional<RunningServer> find_server_of_wal(const std::string& wal_directory);
 
+// A postmaster of a cluster, on a data directory other than `except`. nullopt: none is seen.
+struct ServerOfCluster {
+  pid_t pid = 0;
+  std::string data_directory = {};
+  uint16_t port = 0;
+  bool is_standby = false;
+};
+std::optional<ServerOfCluster> find_server_of_cluster(uint64_t system_identifier,
+                                                      const std::string& except);
+
 // A process that uses one of some directories: a server whose pg_tblspc links there, or whoever has
 // a file open below it.
 struct DirectoryUse {

@@ -214,15 +214,15 @@ void ServerProcess::wait_until_accepting(Until until, milliseconds timeout,
     if (now == ServerState::kEnded) {
       ExitStatus status = process_.wait();
       LogTail tail = read_log_tail(start_.log_file, log_offset_);
-      const Advice& what =
-          advice(tail.failure == RecoveryFailure::kNone ? RecoveryFailure::kOther : tail.failure);
+      const RecoveryFailure failure =
+          tail.failure == RecoveryFailure::kNone ? RecoveryFailure::kOther : tail.failure;
       throw Error(
           {.code = ErrorCode::kServer,
            .message = fmt::format("the server on \"{}\" did not start", start_.data_directory),
            .detail = fmt::format("It {}. It said: {}", to_string(status),
                                  tail.words.empty() ? "nothing" : tail.words),
-           .hint = fmt::format("{} {} Its log is \"{}\".", what.meaning, what.action,
-                               start_.log_file)});
+           .hint = fmt::format("{} {} Its log is \"{}\".", advice(failure).meaning,
+                               action_after(failure, start_.data_directory), start_.log_file)});
     }
     if (std::chrono::steady_clock::now() >= deadline)
       throw Error(
@@ -326,6 +326,24 @@ void initdb(const InitdbOptions& options) {
                        .environment = {{"LC_ALL", "C"}},
                        .bare_environment = true},
                       options.run_as));
+}
+
+std::string action_after(RecoveryFailure failure, const std::string& data_directory) {
+  std::string action(advice(failure).action);
+  if (failure != RecoveryFailure::kAnotherServer) return action;
+  std::optional<ServerOfCluster> other;
+  // Where the directory does not tell whose it is, the usual advice does.
+  error_of([&] {
+    other = find_server_of_cluster(read_control_file(data_directory).control.system_identifier,
+                                   data_directory);
+  });
+  if (!other) return action;
+  return fmt::format(
+      "A server of this very cluster runs here: process {} on \"{}\", {}, port {}. It may be "
+      "production by now: do not stop it for this one. If both are wanted, start this one with "
+      "another --port.",
+      other->pid, other->data_directory, other->is_standby ? "a standby" : "a primary",
+      other->port);
 }
 
 }  // namespace holdfast::cluster

@@ -21,6 +21,7 @@
 
 #include "base/process.h"
 #include "cluster/installation.h"
+#include "cluster/recovery_log.h"
 #include "cluster/sandbox.h"
 
 namespace holdfast::cluster {
@@ -105,6 +106,10 @@ bool stop_server(const std::string& data_directory, ShutdownMode mode,
 // A log that LogFollower and RecoveryLogParser can read: to the server's stderr, in English, with
 // every line that tells of recovery.
 Settings readable_log_settings();
+
+// What to do about a start that failed, as advice() has it. But where a server of this very cluster
+// runs on another directory of this host, which may be production, nobody is told to stop it.
+std::string action_after(RecoveryFailure failure, const std::string& data_directory);
 
 struct InitdbOptions {
   Installation installation;

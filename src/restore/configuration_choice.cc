@@ -11,6 +11,7 @@
 #include "restore/configuration_places.h"
 #include "restore/prepare.h"
 #include "restore/tablespaces.h"
+#include "restore/used_configuration.h"
 
 namespace holdfast::restore {
 namespace {
@@ -65,15 +66,29 @@ cluster::ConfigurationRoles roles_in(const std::string& directory,
   return roles;
 }
 
+bool is_of(const std::string& host, const std::string& was, const std::string& directory) {
+  return host == host_name() && !was.empty() && resolved_path(was) == resolved_path(directory);
+}
+
+bool are_same(const cluster::ConfigurationRoles& one, const cluster::ConfigurationRoles& other) {
+  return resolved_path(one.config_file) == resolved_path(other.config_file) &&
+         resolved_path(one.hba_file) == resolved_path(other.hba_file) &&
+         resolved_path(one.ident_file) == resolved_path(other.ident_file);
+}
+
+bool is_whole(const cluster::ConfigurationTree& tree) {
+  return tree.missing.empty() && tree.invalid.empty();
+}
+
 // Paths below the directory that are the configuration which is there, when it is whole.
 std::optional<std::set<std::string>> whole_configuration(const std::string& directory,
-                                                         const repo::Configuration& configuration) {
+                                                         const cluster::ConfigurationRoles& roles) {
   if (!lstat_if_exists(join_path(directory, "postgresql.auto.conf")) ||
       !may_keep_configuration(directory))
     return std::nullopt;
-  const cluster::ConfigurationTree tree = cluster::read_configuration_tree(
-      roles_in(directory, configuration), directory, cluster::host_configuration());
-  if (!tree.missing.empty() || !tree.invalid.empty()) return std::nullopt;
+  const cluster::ConfigurationTree tree =
+      cluster::read_configuration_tree(roles, directory, cluster::host_configuration());
+  if (!is_whole(tree)) return std::nullopt;
   std::set<std::string> left;
   const std::string inside = resolved_path(directory) + "/";
   for (const cluster::ConfigurationFile& file : tree.files) {
@@ -86,13 +101,37 @@ std::optional<std::set<std::string>> whole_configuration(const std::string& dire
   return left;
 }
 
+// Whether all of them lie outside the data directory and are whole, whatever became of that.
+bool is_whole_outside(const std::string& directory, const cluster::ConfigurationRoles& roles) {
+  for (const std::string& file : {roles.config_file, roles.hba_file, roles.ident_file})
+    if (file.starts_with(directory + "/")) return false;
+  return is_whole(
+      cluster::read_configuration_tree(roles, directory, cluster::host_configuration()));
+}
+
+// From here on it is that of the server whose directory this is, and no backup has its files.
+void take_used(ConfigurationChoice& choice, const cluster::ConfigurationRoles& roles,
+               const std::string& directory) {
+  repo::Configuration& configuration = choice.configuration;
+  if (!is_of(configuration.host, configuration.data_directory, directory))
+    configuration.command_line.clear();
+  configuration.config_file = roles.config_file;
+  configuration.hba_file = roles.hba_file;
+  configuration.ident_file = roles.ident_file;
+  configuration.host = host_name();
+  configuration.data_directory = directory;
+  configuration.directories.clear();
+  configuration.links.clear();
+  choice.outside.clear();
+}
+
 }  // namespace
 
 bool is_of_this_server(const repo::Backup& backup, const std::string& directory) {
   const std::string& host = backup.configuration ? backup.configuration->host : backup.host;
   const std::string& was =
       backup.configuration ? backup.configuration->data_directory : backup.data_directory;
-  return host == host_name() && !was.empty() && resolved_path(was) == resolved_path(directory);
+  return is_of(host, was, directory);
 }
 
 std::string ConfigurationChoice::words(size_t others) const {
@@ -103,6 +142,11 @@ std::string ConfigurationChoice::words(size_t others) const {
   switch (from) {
     case From::kThere:
       return "as it is there";
+    case From::kThereOutside:
+      return fmt::format(
+          "as it is there ({}), with the postgresql.auto.conf of {}, without its port and "
+          "addresses",
+          configuration.config_file, auto_conf_of);
     case From::kStandby:
       return fmt::format("of {}, without its port and addresses", server_words(configuration));
     case From::kOtherBackup:
@@ -116,19 +160,21 @@ std::string ConfigurationChoice::words(size_t others) const {
 std::optional<repo::Backup> find_own_backup(const ChoiceOptions& options,
                                             const repo::Repository& repository,
                                             const repo::Backup& backup) {
-  auto is_own = [&](const repo::Backup& other) {
-    return options.is_copy || is_of_this_server(other, options.directory) ||
-           (!options.is_standbys_place && !is_of_standby(other));
+  if (options.is_copy || is_of_this_server(backup, options.directory)) return backup;
+  const auto is_a_primarys = [&](const repo::Backup& other) {
+    return !options.is_standbys_place && !is_of_standby(other);
   };
-  if (is_own(backup)) return backup;
+  std::optional<repo::Backup> of_a_primary =
+      is_a_primarys(backup) ? std::optional(backup) : std::nullopt;
   const std::vector<std::string> ids = repo::list_backup_ids(repository, backup.lineage);
   const size_t oldest = ids.size() - std::min(ids.size(), kBackupsLookedAt);
   for (size_t at = ids.size(); at > oldest; --at) {
     std::optional<repo::Backup> other =
         repo::read_backup_if_possible(repository, backup.lineage, ids[at - 1], [](const Error&) {});
-    if (other && is_own(*other)) return other;
+    if (other && is_of_this_server(*other, options.directory)) return other;
+    if (other && !of_a_primary && is_a_primarys(*other)) of_a_primary = std::move(other);
   }
-  return std::nullopt;
+  return of_a_primary;
 }
 
 ConfigurationChoice choose_configuration(const ChoiceOptions& options,
@@ -155,12 +201,28 @@ ConfigurationChoice choose_configuration(const ChoiceOptions& options,
       choice = std::move(other);
     }
   }
-  if (std::optional<std::set<std::string>> there =
-          whole_configuration(options.directory, choice.configuration)) {
+  const std::string& directory = options.directory;
+  const cluster::ConfigurationRoles recorded = roles_in(directory, choice.configuration);
+  const std::optional<cluster::ConfigurationRoles> used =
+      find_used_configuration(directory, backup.major, options.debian_clusters);
+  const bool is_another = used && !are_same(*used, recorded);
+  std::optional<std::set<std::string>> there =
+      is_another ? whole_configuration(directory, *used) : std::nullopt;
+  if (there)
+    take_used(choice, *used, directory);
+  else
+    there = whole_configuration(directory, recorded);
+  if (there) {
     choice.from = From::kThere;
     choice.left = *std::move(there);
     choice.inner.clear();
     if (!choice.is_own) choice.outside.clear();
+  } else if (is_another && !is_of_this_server(own ? *own : backup, directory) &&
+             is_whole_outside(directory, *used)) {
+    choice.auto_conf_of = server_words(choice.configuration);
+    take_used(choice, *used, directory);
+    choice.from = From::kThereOutside;
+    choice.is_own = false;
   } else if (!choice.is_own && is_of_standby(backup)) {
     choice.from = From::kStandby;
   }

@@ -226,6 +226,12 @@ cluster::ConfigurationTree ConfigurationPlaces::read_tree() const {
 
 // --- Writing -----------------------------------------------------------------------------------
 
+// Not one that is there and stays, by the backup or without a word of it.
+bool ConfigurationPlaces::is_laid(const std::string& stored_path) const {
+  return inner(stored_path) ? !options_.leaves_inner
+                            : moved_.contains(stored_path) && !left_.contains(stored_path);
+}
+
 // By what name `file`, at its new place, finds `path`.
 std::string ConfigurationPlaces::called_from(const std::string& file,
                                              const std::string& path) const {
@@ -267,8 +273,7 @@ ConfigurationPlaces::Written ConfigurationPlaces::rewritten(
 MadeUpFiles ConfigurationPlaces::preview() const {
   MadeUpFiles files = options_.made_up;
   for (const cluster::ConfigurationFile& file : read_tree().files)
-    if (!left_.contains(stored(file.path)) && !(options_.leaves_inner && inner(stored(file.path))))
-      files[of(file.path)] = to_bytes(rewritten(file).text);
+    if (is_laid(stored(file.path))) files[of(file.path)] = to_bytes(rewritten(file).text);
   return files;
 }
 
@@ -313,8 +318,7 @@ ConfigurationPlaces::Laid ConfigurationPlaces::lay(const Owners& owners,
   const cluster::ConfigurationTree tree = read_tree();
   std::map<std::string, Written> texts;  // by the name that the backup keeps
   for (const cluster::ConfigurationFile& file : tree.files) {
-    if (left_.contains(stored(file.path)) || (options_.leaves_inner && inner(stored(file.path))))
-      continue;
+    if (!is_laid(stored(file.path))) continue;
     Written written = rewritten(file);
     for (const pg::ConfSetting& setting : written.not_taken_over) {
       // Of several assignments the last is the one that held.

@@ -88,6 +88,7 @@ class ConfigurationPlaces {
   std::optional<std::vector<std::string>> names_in(const std::string& path) const;
   bool is_there(const std::string& path) const;
   cluster::ConfigurationTree read_tree() const;
+  bool is_laid(const std::string& stored_path) const;
   std::string called_from(const std::string& file, const std::string& path) const;
   Written rewritten(const cluster::ConfigurationFile& file) const;
   void lay_link(const repo::Configuration::Link& link, const std::optional<OwnerIds>& owner,

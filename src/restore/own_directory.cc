@@ -103,7 +103,7 @@ void require_telling_names(const std::string& directory, const repo::Lineage& li
        .detail = fmt::format("It has no valid {}, and its PG_VERSION says {}; the backups are of "
                              "PostgreSQL {}.",
                              pg::kControlFilePath, major, lineage.name.major),
-       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+       .hint = way_around_another_cluster(directory)});
 }
 
 // Takes out of `names` what any backup has at the top of its data directory.

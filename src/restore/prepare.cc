@@ -157,14 +157,32 @@ std::optional<FileLock> take_spool(const std::string& pg_wal) {
   return std::nullopt;
 }
 
+// A WAL directory that is full can be cleared all the same.
+void prove_clearable(const std::string& directory) {
+  error_of({ErrorCode::kNoSpace}, [&] { prove_writable(directory); });
+}
+
+// pg_control is the first thing to go. On a full disk it makes the room for the marker; until that
+// is there the directory is the cluster's by the names in it (own_directory.h).
+void close_directory(const std::string& directory, const Marker& marker,
+                     const std::optional<OwnerIds>& owner) {
+  const std::optional<Error> no_room =
+      error_of({ErrorCode::kNoSpace}, [&] { write_marker(directory, marker, owner); });
+  cluster::remove_control_file(directory);
+  if (no_room) write_marker(directory, marker, owner);
+}
+
 }  // namespace
 
+// Without room for the marker, as on a disk that WAL has filled, the barrier alone keeps servers
+// out: the WAL can be saved, and whatever works there next takes the barrier away.
 KeepOut::KeepOut(std::string directory, Marker marker) : directory_(std::move(directory)) {
   if (is_unfinished_restore(directory_)) {
     if (!lstat_if_exists(control_path(directory_))) return;
   } else {
     marker.is_untouched = true;
-    write_marker(directory_, marker, owner_of(directory_));
+    error_of({ErrorCode::kNoSpace},
+             [&] { write_marker(directory_, marker, owner_of(directory_)); });
   }
   cluster::bar_start(directory_);
 }
@@ -340,16 +358,24 @@ void remove_marks(const std::string& directory) {
   remove_marker(directory);
 }
 
+std::string way_around_another_cluster(const std::string& directory) {
+  return fmt::format(
+      "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR. If that is the "
+      "empty cluster which a package has made, or nothing in it is needed, stop its server, move "
+      "it "
+      "away with \"mv {} {}\", and run the command again.",
+      shell_quote(directory), shell_quote(directory + ".old"));
+}
+
 void require_same_cluster(const std::string& directory, const Bytes& control_file,
                           const repo::Lineage& lineage) {
   const pg::ControlFile control = pg::parse_control_file(control_file);
   if (control.system_identifier == lineage.system_identifier) return;
-  throw Error(
-      {.code = ErrorCode::kWrongCluster,
-       .message = fmt::format("data directory \"{}\" is of another cluster", directory),
-       .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
-                             control.system_identifier, lineage.system_identifier),
-       .hint = "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR."});
+  throw Error({.code = ErrorCode::kWrongCluster,
+               .message = fmt::format("data directory \"{}\" is of another cluster", directory),
+               .detail = fmt::format("Its system identifier is {}, that of the backups is {}.",
+                                     control.system_identifier, lineage.system_identifier),
+               .hint = way_around_another_cluster(directory)});
 }
 
 bool check_delta_into(const std::string& directory, const repo::Lineage& lineage,
@@ -447,11 +473,10 @@ std::vector<std::pair<std::string, std::string>> prepare_in_place(const ClearOpt
   const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
   WalAside aside(pg_wal, owners.of_cluster());
   if (has_wal) {
-    prove_writable(pg_wal);
+    prove_clearable(pg_wal);
     aside.put(options);
   }
-  write_marker(directory, options.marker, owners.of_cluster());
-  cluster::remove_control_file(directory);
+  close_directory(directory, options.marker, owners.of_cluster());
   std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
   Leftovers left(directory);
@@ -528,17 +553,18 @@ std::vector<std::pair<std::string, std::string>> prepare_delta(const DeltaOption
   const std::optional<FileLock> spool = has_wal ? take_spool(pg_wal) : std::nullopt;
   WalAside aside(pg_wal, owners.of_cluster());
   if (has_wal) {
-    prove_writable(pg_wal);
+    prove_clearable(pg_wal);
     if (!options.is_copy) aside.put(options.clear);
   }
   set_mode(directory, backup.data_mode);
   set_owner(directory, owners.of_cluster());
-  write_marker(directory, options.clear.marker, owners.of_cluster());
-  // What a link leads to is not the copy's.
   if (const std::string global = parent_path(control_path(directory));
-      options.is_copy && is_link(global))
+      options.is_copy && is_link(global)) {
+    // What it leads to is not the copy's.
+    write_marker(directory, options.clear.marker, owners.of_cluster());
     remove_file(global);
-  cluster::remove_control_file(directory);
+  }
+  close_directory(directory, options.clear.marker, owners.of_cluster());
   std::vector<std::pair<std::string, std::string>> moved = aside.keep();
 
   if (is_others) remove_file(pg_wal);

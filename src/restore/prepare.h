@@ -10,6 +10,9 @@
 // Before that, while the old WAL is saved and the restore is planned, pg_control only has another
 // name (KeepOut): whatever ends the restore then, the cluster is as it was.
 //
+// A disk that WAL has filled is restored to as well: nothing has to be freed by hand, which would
+// be pg_wal, before its WAL is saved and the directory is cleared.
+//
 // In place nothing is lost that is not in the archive: WAL files of the old pg_wal that could not
 // be saved are moved aside, never deleted. Kept are the directory itself, pg_wal (a link to another
 // disk stays one), mount points below it, and tablespace directories.
@@ -83,6 +86,8 @@ void require_may_write(const std::string& path);
 void prepare_into(const std::string& directory, const Marker& marker, const repo::Backup& backup,
                   const Owners& owners);
 
+// For the hint of that refusal, and of one by the major.
+std::string way_around_another_cluster(const std::string& directory);
 // Throws kWrongCluster when a control file is of another system identifier.
 void require_same_cluster(const std::string& directory, const Bytes& control_file,
                           const repo::Lineage& lineage);

@@ -222,7 +222,7 @@ void Follower::throw_failed(const ExitStatus& status) {
                                                     : words + ".",
                              server_.log_file()),
        .hint = fmt::format(
-           "{} {}{}", what.meaning, what.action,
+           "{} {}{}", what.meaning, cluster::action_after(failure, server_.data_directory()),
            what.can_resume ? "\nThen go on with: " + following_.resume_command : std::string())});
 }
 

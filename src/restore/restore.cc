@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fcntl.h>
+#include <functional>
 #include <map>
 #include <memory>
 #include <signal.h>
@@ -103,6 +104,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  void keeping_wal(const std::function<void()>& step) const;
   void require_no_server() const;
   void require_no_production() const;
   std::string recorded_directory() const;
@@ -257,8 +259,27 @@ void Restore::check_place() {
     keep_servers_out();
     reporter_.phase("saving old WAL", 0);
   }
-  salvaged_ = salvage_wal(directory_, options_.salvage,
-                          pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+  keeping_wal([&] {
+    salvaged_ = salvage_wal(directory_, options_.salvage,
+                            pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+  });
+}
+
+// Who is told to make room on a full disk looks at pg_wal first, and until the directory is cleared
+// that may be all there is of what was committed.
+void Restore::keeping_wal(const std::function<void()>& step) const {
+  const std::optional<Error> full = error_of({ErrorCode::kNoSpace}, step);
+  if (!full) return;
+  const std::string pg_wal = join_path(directory_, "pg_wal");
+  if (is_copy_ || !is_directory(pg_wal)) throw Error(*full);
+  throw Error({.code = full->code(),
+               .message = full->message(),
+               .detail = full->detail(),
+               .hint = fmt::format(
+                   "Delete nothing in \"{}\": it may be the only WAL there is. \"holdfast wal "
+                   "salvage {}\" archives it and needs no room there. Then make room with other "
+                   "files on the file system that the message names, and run the command again.",
+                   pg_wal, shell_quote(directory_))});
 }
 
 // What this server wrote and the archive has otherwise is on no way to be recovered: a restore
@@ -365,10 +386,19 @@ void Restore::find_own_backup() {
   choice_options_ = {
       .directory = directory_,
       .is_copy = is_copy_,
-      .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value()};
+      .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value(),
+      .debian_clusters = options_.debian_clusters};
   if (!is_copy_ && backup.from_standby && is_of_this_server(backup, directory_))
     require_word_for_standby(fmt::format("It was one when backup {} was taken.", backup.id));
   own_backup_ = restore::find_own_backup(choice_options_, repository_, backup);
+  if (is_copy_ || backup.from_standby || !own_backup_ || own_backup_->id == backup.id ||
+      own_backup_->start_lsn > backup.start_lsn)
+    return;
+  result_.plan.warnings.push_back(fmt::format(
+      "{}:{} HAS TAKEN OVER: backup {} is of the primary there, and the newest one of this server "
+      "is {}. If that primary lives, this restore makes a second one beside it",
+      backup.host, backup.data_directory, backup.id, own_backup_->id));
+  if (!on_paper_) reporter_.warning(result_.plan.warnings.back());
 }
 
 void Restore::choose_configuration() {
@@ -377,11 +407,12 @@ void Restore::choose_configuration() {
   result_.configuration = choice_->words();
 }
 
-// A standby has its tablespaces where it likes; in place they go where the cluster has its own.
+// Another server has its tablespaces where it likes; in place they go where the cluster has its
+// own.
 std::vector<TablespaceMove> Restore::tablespace_moves() const {
   std::vector<TablespaceMove> moves = options_.tablespaces;
   const repo::Backup& backup = result_.plan.backup;
-  if (is_copy_ || !backup.from_standby || is_of_this_server(backup, directory_)) return moves;
+  if (is_copy_ || (own_backup_ && own_backup_->id == backup.id)) return moves;
   std::map<uint32_t, std::string> own;
   if (own_backup_)
     for (const repo::Tablespace& tablespace : own_backup_->tablespaces)
@@ -398,7 +429,7 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
     const auto found = own.find(tablespace.oid);
     if (found == own.end() || found->second.empty()) {
       reporter_.warning(fmt::format(
-          "tablespace {} is laid at \"{}\", where the standby of {} has it; --tablespace {}=DIR "
+          "tablespace {} is laid at \"{}\", where the server of {} has it; --tablespace {}=DIR "
           "lays it elsewhere",
           oid, tablespace.path, backup.host, oid));
     } else if (found->second != tablespace.path) {
@@ -859,7 +890,7 @@ ConfigurationPlaces Restore::make_places(MadeUpFiles made_up) const {
           choice_->outside,
           {.directory = directory_,
            .is_copy = is_copy_,
-           .is_foreign = choice_->from == ConfigurationChoice::From::kStandby,
+           .is_foreign = choice_->is_foreign(),
            .leaves_inner = keeps_configuration(),
            .made_up = std::move(made_up)}};
 }
@@ -924,7 +955,7 @@ void Restore::configure() {
   const recovery::Plan& plan = result_.plan;
   reporter_.phase("configuring", 0);
   for (const HeldFile& file : choice_->inner) {
-    if (choice_->from != ConfigurationChoice::From::kOtherBackup) break;
+    if (choice_->backup == plan.backup.id) break;  // laid with all else
     const std::string path = join_path(directory_, file.entry.path);
     make_owned_directories(parent_path(path), 0700, owners_->of_cluster());
     write_owned_file(path, file.content, file.entry.mode, owners_->of_cluster());
@@ -937,8 +968,8 @@ void Restore::configure() {
   result_.configuration = choice_->words(laid.others);
   if (!is_copy_) reporter_.note(fmt::format("configuration {}", result_.configuration));
   for (const pg::ConfSetting& setting : laid.not_taken_over)
-    reporter_.warning(fmt::format("{} = '{}' is the standby's and was not taken over", setting.name,
-                                  setting.value));
+    reporter_.warning(fmt::format("{} = '{}' is the other server's and was not taken over",
+                                  setting.name, setting.value));
 
   ConfSettings lasting;
   if (is_copy_) {
@@ -984,6 +1015,10 @@ void Restore::configure() {
     for (const pg::ConfSetting& setting : ours) settled_.insert(setting.name);
   // Who starts it by hand gives it its settings himself, if he knows of them.
   archives_ = archives(options_.start ? with_command_line : in_force);
+  if (!is_copy_ && options_.archive != false && archives_ &&
+      with_command_line["archive_library"].empty())
+    result_.archive_command = with_command_line["archive_command"];
+  result_.server_user = owners_->server_user();
   // Names alone: a value may be a secret.
   std::string by_hand;
   for (const auto& [name, value] : servers_own()) by_hand += (by_hand.empty() ? "" : ", ") + name;
@@ -1210,7 +1245,7 @@ RestoreResult Restore::run() {
 
   // From here to lay_last() no server starts on the directory, and the same restore can be run
   // again.
-  prepare();
+  keeping_wal([&] { prepare(); });
   lay();
   configure();
   lay_tail();

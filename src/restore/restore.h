@@ -26,6 +26,7 @@
 #include "restore/recover.h"
 #include "restore/salvage.h"
 #include "restore/tablespaces.h"
+#include "restore/used_configuration.h"
 
 namespace holdfast::restore {
 
@@ -98,6 +99,8 @@ struct RestoreOptions {
   // kInPlace: how to salvage what the old pg_wal still holds (archive::salvage), handed in because
   // verbs do not include each other.
   Salvage salvage;
+  // kInPlace: where Debian's clusters have their configuration.
+  std::string debian_clusters = kDebianClusters;
   // kInPlace: the archive's history replaces what the directory's own WAL says otherwise.
   bool without_own_wal = false;
 };
@@ -118,6 +121,9 @@ struct RestoreResult {
   std::string configuration;                                     // whose was laid, in words
   std::vector<std::string> outside_files;                        // laid outside the data directory
   std::vector<std::pair<std::string, std::string>> moved_aside;  // kInPlace: from, to
+  // kInPlace, of a server that archives: its archive_command, and the user as whom root starts it.
+  std::string archive_command;
+  std::optional<std::string> server_user;
   bool started = false;
   bool finished = false;  // recovery has ended: promoted, paused or shut down as asked
   int server_pid = 0;

@@ -1009,7 +1009,10 @@ void Check::look_at_room() {
          .outcome = is_little ? CheckOutcome::kWarning : CheckOutcome::kOk,
          .message = fmt::format("{} free, for about {} segments while archiving stands still",
                                 to_human_bytes(free), segments),
-         .hint = is_little ? "Make room on the file system of pg_wal." : ""});
+         .hint = is_little ? "Make room on the file system of pg_wal, with other files than those "
+                             "in it: they "
+                             "may be the only ones of their WAL."
+                           : ""});
   }
   if (!repository_ || !is_directory(repository_->store().url())) return;
   uint64_t free = free_bytes(repository_->store().url());

@@ -876,9 +876,9 @@ CONTEXT:  fetching WAL file "$SEGMENT"
   scene_.must({"backup"});
   const std::string data = other.data_directory();
   const Said in_place = scene_.say({"restore", "--in-place", "--yes", "--pgdata", data});
-  EXPECT_EQ(in_place, (Said{1, fmt::format(R"(ERROR:  data directory "{}" is of another cluster
+  EXPECT_EQ(in_place, (Said{1, fmt::format(R"(ERROR:  data directory "{0}" is of another cluster
 DETAIL:  Its system identifier is $OTHER, that of the backups is $SYSTEM.
-HINT:  Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR.
+HINT:  Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR. If that is the empty cluster which a package has made, or nothing in it is needed, stop its server, move it away with "mv {0} {0}.old", and run the command again.
 )",
                                            data)}));
 }

@@ -189,5 +189,91 @@ TEST_F(DebianLayout, ComesBackWithTheConfigurationThatLayOutsideTheDataDirectory
   }
 }
 
+// A second cluster of the same host, a standby of the first, takes over: the newest backup is its.
+TEST_F(DebianLayout, TheOldPrimaryKeepsItsOwnConfigurationAfterAFailover) {
+  start();
+  must({"init", "--configure-server"});
+  process_->stop(cluster::ShutdownMode::kFast);
+  start();
+  connect().query(
+      "CREATE TABLE public.kept AS SELECT g AS id FROM pg_catalog.generate_series(1, 1000) g");
+  const std::string own = must({"backup"}).at("backup").at("id").as_string();
+
+  run_checked({.arguments = {"pg_createcluster", "15", "replica", "--datadir", path("replica"),
+                             "--socketdir", directory_.path(), "--port", "6637", "--start-conf",
+                             "manual", "--logfile", path("replica-log"), "--", "--auth", "trust"},
+               .environment = {{"PG_CLUSTER_CONF_ROOT", etc()}}});
+  write_file_durably(path("etc/15/replica/conf.d/local.conf"),
+                     as_bytes("listen_addresses = ''\nfsync = off\n"), 0644);
+  remove_tree(path("replica"));
+  run_checked({.arguments = {test_installation(15).program("pg_basebackup"), "--pgdata",
+                             path("replica"), "--checkpoint", "fast", "--no-sync",
+                             "--write-recovery-conf", "--dbname", conninfo()}});
+  cluster::ServerProcess replica(
+      {.installation = test_installation(15),
+       .data_directory = path("replica"),
+       .settings = {{"config_file", path("etc/15/replica/postgresql.conf")}},
+       .log_file = path("replica.log")});
+  replica.wait_until_accepting(cluster::ServerProcess::Until::kReadOnly, std::chrono::minutes(1),
+                               {});
+  process_->stop(cluster::ShutdownMode::kFast);
+  const std::string to_replica =
+      fmt::format("host={} port=6637 user=postgres dbname=postgres", directory_.path());
+  Connection::connect({.conninfo = to_replica}, {}).query("SELECT pg_catalog.pg_promote()");
+  const std::string newest = must({"backup", "--pgdata", path("replica"), "--conninfo", to_replica})
+                                 .at("backup")
+                                 .at("id")
+                                 .as_string();
+
+  // Nobody is told to stop the server that has taken over.
+  const Captured refused =
+      holdfast({"--config", config_file(), "restore", "--in-place", "--yes", "--start", "--backup",
+                newest, "--to-immediate", "--port", "6637"});
+  EXPECT_EQ(refused.status.code, 1) << describe(refused);
+  EXPECT_NE(refused.err.find(fmt::format("{} HAS TAKEN OVER: backup {} is of the primary there",
+                                         path("replica"), newest)),
+            std::string::npos)
+      << refused.err;
+  EXPECT_NE(refused.err.find(fmt::format("on \"{}\", a primary, port 6637. It may be production by "
+                                         "now: do not stop it",
+                                         path("replica"))),
+            std::string::npos)
+      << refused.err;
+
+  // What is there, the directory's own, with its own port.
+  write("conf.d/local.conf", "work_mem = '11MB'\nlisten_addresses = ''\nfsync = off\n", 0644);
+  const std::vector<std::string> restore = {"restore",  "--in-place", "--yes",         "--start",
+                                            "--backup", newest,       "--to-immediate"};
+  const auto expect_own = [&](const RestoredServer& restored, const std::string& words) {
+    EXPECT_EQ(restored.result().at("configuration").as_string(), words);
+    EXPECT_EQ(connect().query_value("SHOW config_file"), conf("postgresql.conf"));
+    EXPECT_EQ(connect().query_value("SHOW hba_file"), conf("pg_hba.conf"));
+    EXPECT_EQ(connect().query_value("SHOW work_mem"), "11MB");
+    EXPECT_EQ(connect().query_value("SHOW archive_mode"), "on");
+  };
+  {
+    expect_own(RestoredServer(data(), must(restore)),
+               "as it is there, but 1 file outside the data directory was there and left, and "
+               "differs");
+  }
+  // The directory is gone: that of its own newest backup, whatever primary there was since.
+  std::vector<std::string> on_paper = restore;
+  on_paper.emplace_back("--dry-run");
+  EXPECT_NE(must(on_paper).at("configuration").as_string().find(own), std::string::npos);
+  // There is none any more: Debian's own files tell whose they are.
+  must({"backup", "delete", own, "--yes"});
+  std::vector<std::string> words = {holdfast_program(), "--config", config_file(), "--json"};
+  words.insert(words.end(), restore.begin(), restore.end());
+  const std::string result =
+      run_checked({.arguments = words, .environment = {{"PG_CLUSTER_CONF_ROOT", etc()}}});
+  {
+    expect_own(RestoredServer(data(), Json::parse(result, "output")),
+               fmt::format("as it is there ({}), with the postgresql.auto.conf of {}:{} (primary), "
+                           "without its port and addresses",
+                           conf("postgresql.conf"), host_name(), path("replica")));
+  }
+  replica.stop(cluster::ShutdownMode::kFast);
+}
+
 }  // namespace
 }  // namespace holdfast::test

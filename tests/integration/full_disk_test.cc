@@ -228,5 +228,63 @@ TEST_F(FullDisk, OfTheRepositoryDoesNotKeepARestoreElsewhereFromIt) {
   EXPECT_TRUE(lstat_if_exists(join_path(into, "global/pg_control")));
 }
 
+// Its server has ended with commits that are not archived; its directory is on the small disk.
+std::string crash_unarchived(RecoveryScene& scene) {
+  scene.server().sql("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g");
+  scene.must({"backup"});
+  scene.server().sql("ALTER SYSTEM SET archive_command = 'false'");
+  scene.server().sql("SELECT pg_reload_conf()");
+  EXPECT_TRUE(comes_true([&] { return scene.server().value("SHOW archive_command") == "false"; }));
+  scene.server().sql("INSERT INTO kept SELECT generate_series(1001, 40000)");
+  scene.crash();
+  std::string data = join_path(small_disk(), "data");
+  run_checked({.arguments = {"cp", "-a", scene.server().data_directory(), data}});
+  return data;
+}
+
+// The disk of the database is full of WAL that could not be archived: all there is of its last
+// commits.
+TEST(FullDiskOfACluster, IsRestoredInPlaceWithNothingFreedByHand) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  const std::string data = crash_unarchived(scene);
+  const std::vector<std::string> restore = {"restore", "--in-place", "--yes",
+                                            "--start", "--pgdata",   data};
+  const Filler filler(0);
+  std::vector<std::string> on_paper = restore;
+  on_paper.emplace_back("--dry-run");
+  scene.must(on_paper);
+  {
+    const RestoredServer server(data, scene.must(restore));
+    EXPECT_EQ(server.value("SELECT pg_catalog.count(*) FROM public.kept"), "40000");
+  }
+}
+
+// Where WAL can neither be archived nor be put aside, nothing is cleared, and nobody is led to free
+// the disk of the only WAL there is.
+TEST(FullDiskOfACluster, IsNotToBeFreedOfItsWal) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  const std::string data = crash_unarchived(scene);
+  const std::string repository = join_path(small_disk(), "repo");
+  run_checked({.arguments = {"cp", "-a", scene.repository(), repository}});
+  {
+    const Filler filler(0);
+    const Captured refused =
+        scene.run({"restore", "--in-place", "--yes", "--pgdata", data, "--repo", repository});
+    EXPECT_EQ(refused.status.code, 1) << describe(refused);
+    EXPECT_NE(refused.err.find(fmt::format("Delete nothing in \"{0}/pg_wal\": it may be the only "
+                                           "WAL there is. \"holdfast",
+                                           data)),
+              std::string::npos)
+        << refused.err;
+    EXPECT_NE(refused.err.find(fmt::format(" wal salvage {}\" archives it", data)),
+              std::string::npos)
+        << refused.err;
+    EXPECT_TRUE(lstat_if_exists(join_path(data, "global/pg_control")));
+    EXPECT_FALSE(lstat_if_exists(join_path(data, "holdfast_restore.in_progress")));
+  }
+  remove_tree(data);
+  remove_tree(repository);
+}
+
 }  // namespace
 }  // namespace holdfast::test

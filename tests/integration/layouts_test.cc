@@ -383,6 +383,39 @@ TEST(CommandLine, ThatArchivedAndIsGoneIsSaidLoudlyAfterARestore) {
       << restored.err;
 }
 
+// --- Another machine ----------------------------------------------------------------------------
+
+TEST(ANewMachine, IsToldThatTheArchiveCommandWhichWasLaidDoesNotWorkThere) {
+  Site site(15);
+  site.start();
+  site.must({"init", "--configure-server"});
+  site.must({"backup"});
+  site.crash();
+  // The repository alone is at hand: the archive_command names a configuration that is not there.
+  const std::string config = site.path("holdfast.toml");
+  rename_path(config, config + ".lost");
+  remove_tree(site.data());
+  const std::vector<std::string> restore = {"--repo", site.path("repo"), "-c",
+                                            "main",   "restore",         "--in-place",
+                                            "--yes",  "--pgdata",        site.data()};
+  const Captured told = holdfast(restore);
+  EXPECT_EQ(told.status.code, 0) << describe(told);
+  EXPECT_NE(told.err.find("THIS SERVER DOES NOT ARCHIVE: its archive_command"), std::string::npos)
+      << told.err;
+  EXPECT_NE(told.err.find(config), std::string::npos) << told.err;
+  // The command as it is to be typed here, where no configuration says the rest.
+  EXPECT_NE(told.err.find(fmt::format("\"holdfast --repo {} --pgdata {} -c main init "
+                                      "--configure-server --replace\"",
+                                      site.path("repo"), site.data())),
+            std::string::npos)
+      << told.err;
+  // With its configuration there is nothing to tell.
+  rename_path(config + ".lost", config);
+  const Captured silent = holdfast(restore);
+  EXPECT_EQ(silent.status.code, 0) << describe(silent);
+  EXPECT_EQ(silent.err.find("DOES NOT ARCHIVE"), std::string::npos) << silent.err;
+}
+
 // --- A copy, moved and cloned --------------------------------------------------------------------
 
 TEST(CopyOfASite, StartsOnItselfWhereverItIsMovedOrCloned) {

@@ -986,7 +986,11 @@ TEST_F(RestoreTest, InPlaceRefusesWhatItMustNotClear) {
   EXPECT_EQ(other.code(), ErrorCode::kWrongCluster);
   EXPECT_EQ(other.message(), fmt::format("data directory \"{}\" is of another cluster", directory));
   EXPECT_EQ(other.hint(),
-            "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR.");
+            fmt::format("Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR. "
+                        "If that is the empty cluster which a package has made, or nothing in it "
+                        "is needed, stop its server, move it away with \"mv {0} {0}.old\", and "
+                        "run the command again.",
+                        directory));
 
   write_file_durably(join_path(directory, "global/pg_control"), control_file_of(kSystemIdentifier));
   RestoreOptions unconfirmed = in_place(directory);
