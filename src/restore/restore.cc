@@ -1164,6 +1164,9 @@ void Restore::check() {
   find_lineage();
   check_place();
   plan();
+  if (const std::optional<repo::Mark>& usable = result_.plan.backup.marks.usable)
+    reporter_.warning(fmt::format("backup {} is restored whole, but is none to rely on: {}",
+                                  result_.plan.backup.id, usable->detail));
   require_own_history();
   require_clusters_timeline();
   check_promotion();
