@@ -23,6 +23,7 @@
 #include "repo/backup_order.h"
 #include "repo/intent.h"
 #include "repo/wal_archive.h"
+#include "restore/aside.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/configuration_choice.h"
@@ -234,6 +235,7 @@ void Restore::check_place() {
     if (!options_.delta && !is_laid_and_unused(directory_)) require_place_for_copy(directory_);
     return require_may_write(directory_);
   }
+  if (!options_.without_own_wal) require_nothing_aside(directory_);
   // The plan can be made while it runs; what the run would say then stands behind it.
   if (on_paper_)
     server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_server(); });
