@@ -29,6 +29,7 @@
 #include "drill/demo.h"
 #include "expire/claims.h"
 #include "repo/backup_order.h"
+#include "restore/aside.h"
 #include "restore/restore.h"
 #include "setup/archiver_trial.h"
 #include "setup/info.h"
@@ -343,6 +344,8 @@ int run_restore(const Call& call) {
   options.witness = server_witness(call);
   if (arguments.resume) {
     if (!arguments.action.empty()) options.new_action = options.action;
+    if (arguments.in_place && !options.directory.empty())
+      restore::require_nothing_aside(absolute_path(options.directory));
     show_done(call,
               restore::resume(options, opened.repository, call.clock, call.reporter, call.stop));
     return 0;

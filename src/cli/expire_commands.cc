@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/prompt.h"
+#include "cluster/connection.h"
+#include "cluster/data_directory.h"
+#include "cluster/server_facts.h"
 #include "expire/change_key.h"
 #include "expire/claims.h"
 #include "expire/delete.h"
@@ -92,6 +95,26 @@ int change_key(const Call& call, bool keep_current) {
   return 0;
 }
 
+// As its server says it; else its data directory, which outlives the server.
+std::optional<expire::ClusterPlace> ask_place(const Call& call) {
+  std::optional<expire::ClusterPlace> place;
+  const std::string& conninfo = call.settings.text("cluster.conninfo");
+  if (!conninfo.empty())
+    error_of([&] {
+      cluster::Connection connection = cluster::Connection::connect(
+          {.conninfo = conninfo, .application_name = "holdfast backup delete"}, call.stop);
+      const cluster::ServerFacts facts = cluster::read_server_facts(connection);
+      place = {.system_identifier = facts.system_identifier, .timeline = facts.timeline};
+    });
+  const std::string& directory = call.settings.text("cluster.pgdata");
+  if (!place && !directory.empty())
+    error_of([&] {
+      const pg::ControlFile control = cluster::read_control_file(directory).control;
+      place = {.system_identifier = control.system_identifier, .timeline = control.timeline};
+    });
+  return place;
+}
+
 }  // namespace
 
 Microseconds grace_of(const config::Settings& settings) {
@@ -155,7 +178,8 @@ int run_backup_delete(const Call& call) {
   expire::Deletion deletion = expire::plan_deletion({.cluster = call.settings.cluster(),
                                                      .ids = call.arguments.words,
                                                      .delete_last = call.arguments.delete_last,
-                                                     .lineage = lineage_choice(call)},
+                                                     .lineage = lineage_choice(call),
+                                                     .ask_place = [&] { return ask_place(call); }},
                                                     opened.repository);
   const bool does = !call.arguments.dry_run;
   if (does) {

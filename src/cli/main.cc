@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "cli/arguments.h"
@@ -24,6 +25,7 @@
 #include "cli/progress.h"
 #include "cli/terminal.h"
 #include "cluster/sandbox.h"
+#include "config/settings.h"
 #include "view/check.h"
 #include "view/view.h"
 
@@ -103,6 +105,12 @@ int run(int argc, const char* const* argv) {
       if (text.starts_with("HOLDFAST_") && equals != std::string_view::npos)
         arguments.sources.environment.emplace(text.substr(0, equals), text.substr(equals + 1));
     }
+    // What is wrong with the settings is told by whoever needs them.
+    if (caller == Caller::kPerson || caller == Caller::kMonitoring)
+      error_of([&] {
+        arguments.commands.set_data_directory(
+            config::Settings::load(arguments.sources).text("cluster.pgdata"));
+      });
     set_log_level(arguments.verbose ? LogLevel::kDebug : LogLevel::kInfo);
 
     const SignalStop signals;

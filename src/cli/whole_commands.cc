@@ -2,11 +2,20 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/process.h"
 
 namespace holdfast::cli {
 namespace {
 
 constexpr std::string_view kProgram = "holdfast ";
+constexpr std::string_view kWalPush = "wal push ";
+constexpr std::string_view kInDataDirectory = "pg_wal/";
+constexpr std::string_view kHexDigits = "0123456789ABCDEF";
+constexpr size_t kTimelineDigits = 8;  // with which the name of every file of WAL begins
 
 bool has_option(std::string_view command, std::string_view name) {
   for (size_t at = command.find(name); at != std::string_view::npos;
@@ -27,6 +36,21 @@ bool may_begin_at(std::string_view text, size_t at) {
   // One blank, or those that indent the line: a column of a table is no sentence.
   const size_t ink = text.find_last_not_of(' ', at - 1);
   return ink == std::string_view::npos || text[ink] == '\n' || ink == at - 2;
+}
+
+// The file that "wal push FILE" names, where it is one of a server's pg_wal and not where that is;
+// `words`: what follows the program's name.
+std::optional<std::string_view> file_without_place(std::string_view words) {
+  if (!words.starts_with(kWalPush)) return std::nullopt;
+  words.remove_prefix(kWalPush.size());
+  std::string_view file = words.substr(0, words.find_first_of(" \n\"',;)"));
+  while (file.ends_with('.') || file.ends_with(':')) file.remove_suffix(1);
+  const std::string_view name =
+      file.starts_with(kInDataDirectory) ? file.substr(kInDataDirectory.size()) : file;
+  if (name.size() <= kTimelineDigits || name.find('/') != std::string_view::npos ||
+      name.substr(0, kTimelineDigits).find_first_not_of(kHexDigits) != std::string_view::npos)
+    return std::nullopt;
+  return file;
 }
 
 }  // namespace
@@ -52,6 +76,17 @@ std::string WholeCommands::complete(std::string_view text) const {
       if (std::ranges::none_of(option.names,
                                [&](const auto& name) { return has_option(command, name); }))
         out += option.words + " ";
+    if (data_directory_.empty()) continue;
+    const std::optional<std::string_view> file =
+        file_without_place(command.substr(kProgram.size()));
+    if (!file) continue;
+    const std::string path = join_path(join_path(data_directory_, "pg_wal"),
+                                       std::string(file->substr(file->find('/') + 1)));
+    bool is_there = false;  // another server's file is not
+    error_of([&] { is_there = stat_if_exists(path).has_value(); });
+    if (!is_there) continue;
+    out.append(kWalPush).append(shell_quote(path));
+    copied += kWalPush.size() + file->size();
   }
   return out.append(text.substr(copied));
 }

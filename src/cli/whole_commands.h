@@ -2,7 +2,8 @@
 //
 // The rooms below write "holdfast backup" and know no more. Where it is printed it becomes
 // "holdfast -c shop backup" if this call was for that cluster: whoever pastes it reaches the same
-// configuration, repository and cluster.
+// configuration, repository and cluster. So "holdfast wal push 00000002.history", of a file of the
+// server's pg_wal, names it with its whole path where the data directory is known and has it.
 #pragma once
 
 #include <string>
@@ -25,6 +26,9 @@ class WholeCommands {
   WholeCommands(std::vector<Option> options, std::vector<std::string> verbs)
       : options_(std::move(options)), verbs_(std::move(verbs)) {}
 
+  // The one that cluster.pgdata names; empty: nobody has named one.
+  void set_data_directory(std::string directory) { data_directory_ = std::move(directory); }
+
   // Every "holdfast VERB ..." of the text: at the beginning of a line, or behind a quote, a bracket
   // or one blank. It ends with the quote or the line. What it has already is not given twice, and
   // what is complete is not changed.
@@ -38,6 +42,7 @@ class WholeCommands {
 
   std::vector<Option> options_;
   std::vector<std::string> verbs_;  // the first words of commands
+  std::string data_directory_;
 };
 
 }  // namespace holdfast::cli

@@ -226,6 +226,8 @@ void Destruction::strike() {
   report_.id = repo::make_backup_id(report_.started, repository_.random());
   report_.finished = report_.started;
   connection_.reset();
+  // From here on whoever comes after a crash of this program finds out where the cluster lies.
+  restore::write_aside_note(data_, moves_);
   cluster::stop_server(data_, cluster::ShutdownMode::kImmediate, kStopPatience, {});
   // Whoever starts servers that have ended would start this one again, and write where it is moved.
   cluster::StartBarrier barrier(data_);
@@ -244,6 +246,7 @@ void Destruction::strike() {
       rename_path(to, from);
       if (from == data_) barrier.follow(from);
     }
+    restore::remove_aside_note(data_);
     throw Error(*error);
   }
   for (const auto& [from, to] : result_.aside)
@@ -268,6 +271,7 @@ void Destruction::bring_back() {
   options.yes = true;
   options.start = true;
   options.salvage = {};
+  options.without_own_wal = true;  // what lies aside is counted as lost
   options.on_plan = [this](const recovery::Plan& plan) { describe_plan(report_, plan); };
   restored_ = restore::restore(options, repository_, clock_, reporter_, stop_);
   describe_restore(report_, restored_);
@@ -381,7 +385,7 @@ void Destruction::throw_with_way_back(const Error& error) {
                .message = error.message(),
                .detail = error.detail(),
                .hint = fmt::format("Nothing of the cluster is gone. {}",
-                                   how_to_put_back(data_, result_.aside))});
+                                   restore::how_to_put_back(data_, result_.aside))});
 }
 
 DestroyResult Destruction::run() {
@@ -414,6 +418,7 @@ DestroyResult Destruction::run() {
     strike();
     bring_back();
     write_first();
+    restore::remove_aside_note(data_);
     tell_of_slots();
     compare_and_check();
   });
@@ -433,16 +438,6 @@ DestroyResult Destruction::run() {
 }
 
 }  // namespace
-
-std::string how_to_put_back(const std::string& data_directory, const Moves& aside) {
-  if (aside.empty())
-    return fmt::format("Its data directory is still at \"{}\"; start the server.", data_directory);
-  std::string words =
-      fmt::format("To put it back, stop the server if one runs on \"{}\", then:", data_directory);
-  for (const auto& [from, to] : aside)
-    words += fmt::format("\nrm -rf {0}\nmv {1} {0}", shell_quote(from), shell_quote(to));
-  return words + "\nand start the server.";
-}
 
 DestroyResult destroy(const DestroyOptions& options, const repo::Repository& repository,
                       const Clock& clock, Reporter& reporter, std::stop_token stop) {

@@ -5,20 +5,21 @@
 // its directory; then the cluster is restored in place from the repository alone. Nothing is
 // salvaged from what was moved aside: what had not been archived is lost, and counted. So what was
 // moved aside is removed only when every check has passed and nothing was lost; else it stays, and
-// the result says where. When the restore fails the error says how to put it back.
+// the result says where. When the restore fails the error says how to put it back; where the drill
+// was killed, a note beside the data directory (restore/aside.h).
 #pragma once
 
 #include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/reporter.h"
 #include "base/time.h"
 #include "drill/sql_statements.h"
 #include "repo/drill_report.h"
+#include "restore/aside.h"
 #include "restore/restore.h"
 
 namespace holdfast::drill {
@@ -40,7 +41,7 @@ struct DestroyResult {
   repo::DrillReport report;
   std::string data_directory;
   // What was moved aside and is still there, from and to; empty when it was removed.
-  std::vector<std::pair<std::string, std::string>> aside;
+  restore::Moves aside;
 };
 
 // Throws kUsage when no drill passed lately, kServerUnavailable when the server does not run on
@@ -48,9 +49,5 @@ struct DestroyResult {
 // touched. From then on what restore throws, with how to put the cluster back as its hint.
 DestroyResult destroy(const DestroyOptions& options, const repo::Repository& repository,
                       const Clock& clock, Reporter& reporter, std::stop_token stop);
-
-// The commands that put back what was moved aside.
-std::string how_to_put_back(const std::string& data_directory,
-                            const std::vector<std::pair<std::string, std::string>>& aside);
 
 }  // namespace holdfast::drill

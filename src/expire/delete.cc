@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "expire/living.h"
 #include "pg/timeline_history.h"
+#include "recovery/windows.h"
 #include "repo/intent.h"
 #include "repo/marks.h"
 #include "repo/needed_wal.h"
@@ -49,16 +50,26 @@ Found find_backup(const repo::Repository& repository, const std::string& cluster
   return {lineage, repo::resolve_backup(repository, lineage, text).id};
 }
 
-// nullopt when nothing can be read of what it uses: a backup that is damaged must not stand in the
-// way of its own deletion.
-std::optional<repo::Backup> read_if_whole(const repo::Repository& repository, const Found& found) {
+// nullopt when its commit cannot be read: a backup that is damaged must not stand in the way of its
+// own deletion.
+std::optional<repo::Backup> read_if_possible(const repo::Repository& repository,
+                                             const Found& found) {
   std::optional<repo::Backup> backup;
-  const std::optional<Error> damage = error_of({ErrorCode::kCorrupt}, [&] {
-    backup = repo::read_backup(repository, found.lineage, found.id);
-    if (!repo::read_refs(repository, found.lineage, found.id)) backup.reset();
-  });
-  if (damage) return std::nullopt;
+  error_of({ErrorCode::kCorrupt},
+           [&] { backup = repo::read_backup(repository, found.lineage, found.id); });
   return backup;
+}
+
+// Without its list of references a backup is none to rely on: nothing can be removed beside it.
+bool has_refs(const repo::Repository& repository, const repo::LineageName& lineage,
+              const std::string& id) {
+  bool has = false;
+  unreadable_of([&] { has = repo::read_refs(repository, lineage, id).has_value(); });
+  return has;
+}
+
+bool is_good(const repo::Repository& repository, const repo::Backup& backup) {
+  return backup.is_good() && has_refs(repository, backup.lineage, backup.id);
 }
 
 void refuse_pinned(const repo::Repository& repository, const Found& found) {
@@ -126,8 +137,10 @@ void require_whole(const repo::Repository& repository, const repo::Lineage& line
                    const repo::Backup& backup) {
   const repo::LineageName& name = lineage.name;
   std::vector<std::string> objects = {repo::manifest_name(name, backup.id)};
-  for (const repo::PackRefs& pack :
-       repo::read_refs(repository, name, backup.id).value_or(std::vector<repo::PackRefs>{}))
+  std::optional<std::vector<repo::PackRefs>> refs;
+  const std::optional<Error> bad_refs =
+      damage_of([&] { refs = repo::read_refs(repository, name, backup.id); });
+  for (const repo::PackRefs& pack : refs.value_or(std::vector<repo::PackRefs>{}))
     objects.push_back(repo::pack_name(name, pack.pack));
   objects.push_back(repo::refs_name(name, backup.id));
   std::optional<std::string> missing = repo::find_missing_wal(repository, lineage,
@@ -138,7 +151,12 @@ void require_whole(const repo::Repository& repository, const repo::Lineage& line
     if (!missing && !repository.store().info(object)) missing = object;
   const std::optional<repo::TakenWal> taken =
       repo::find_taken_wal(backup, repo::WalArchive(repository, lineage), repo::Compare::kContents);
-  if (!missing && !taken) return;
+  if (!missing && !taken) {
+    if (bad_refs)
+      repo::put_mark(repository, name, backup.id, repo::MarkKind::kUsable,
+                     fmt::format("Its list of references is damaged: {}.", bad_refs->message()));
+    return;
+  }
   const std::string detail =
       missing ? fmt::format("The object \"{}\" that it uses is missing.", *missing)
               : taken->words + ".";
@@ -189,18 +207,19 @@ std::vector<repo::Backup> good_without(const repo::Repository& repository,
     });
     if (goes) continue;
     unreadable_of([&] {
-      const std::optional<repo::Backup> backup = read_if_whole(repository, {lineage.name, id});
-      if (backup && !backup->damaged) good.push_back(*backup);
+      const std::optional<repo::Backup> backup = read_if_possible(repository, {lineage.name, id});
+      if (backup && is_good(repository, *backup)) good.push_back(*backup);
     });
   }
   return good;
 }
 
-// The timelines on which a server may be at work: the newest of which there is WAL, and each that
-// was archived from when the newest had begun already: a copy's or a test's may have the higher
-// number. What cannot be read is left out.
+// The timelines on which a server may be at work: the one of `place`, however quiet it is there,
+// the newest of which there is WAL, and each that was archived from when the newest had begun
+// already: a copy's or a test's may have the higher number. What cannot be read is left out.
 std::vector<pg::TimelineHistory> histories_in_use(const repo::Repository& repository,
-                                                  const repo::Lineage& lineage) {
+                                                  const repo::Lineage& lineage,
+                                                  const std::optional<ClusterPlace>& place) {
   const repo::WalArchive archive(repository, lineage);
   std::vector<pg::TimelineHistory> in_use;
   std::optional<Time> newest_began;
@@ -219,6 +238,7 @@ std::vector<pg::TimelineHistory> histories_in_use(const repo::Repository& reposi
         if (began) newest_began = began->pushed;
         return in_use.push_back(*std::move(history));
       }
+      if (place && place->timeline == *timeline) return in_use.push_back(*std::move(history));
       const std::optional<uint64_t> last = archive.last_segment(*timeline);
       if (!last || !newest_began) return;
       const std::optional<repo::WalSegmentInfo> info =
@@ -229,17 +249,49 @@ std::vector<pg::TimelineHistory> histories_in_use(const repo::Repository& reposi
   return in_use;
 }
 
-// What would be without any way back: the cluster, or the timeline on which it is at work.
+// What only the backups of `going` lead to, and of each timeline in use, where it is so, that last.
+struct Losses {
+  std::vector<Deletion::Loss> all;
+  std::optional<Deletion::Loss> in_use;
+};
+Losses find_losses(const repo::Repository& repository, const repo::Lineage& lineage,
+                   const std::vector<repo::Backup>& going,
+                   const std::vector<pg::TimelineHistory>& in_use) {
+  const std::vector<recovery::Window> windows =
+      recovery::look_at_wal(repository, lineage, [](const std::string&, const Error&) {}).windows;
+  Losses losses;
+  for (const recovery::Window& window : windows) {
+    const auto goes = [&](const std::string& id) {
+      return std::ranges::find(going, id, &repo::Backup::id) != going.end();
+    };
+    if (!std::ranges::all_of(window.backups, goes)) continue;
+    losses.all.push_back({.timeline = window.timeline,
+                          .from = window.start_lsn,
+                          .to = window.end_lsn,
+                          .since = window.start_time,
+                          .until = window.end_time});
+    const auto is_later = [&](const recovery::Window& other) {
+      return other.timeline == window.timeline && other.end_lsn > window.end_lsn;
+    };
+    if (std::ranges::find(in_use, window.timeline, &pg::TimelineHistory::timeline) !=
+            in_use.end() &&
+        std::ranges::none_of(windows, is_later))
+      losses.in_use = losses.all.back();
+  }
+  return losses;
+}
+
+// What would be without any way back: the cluster, the timeline on which it is at work, or what it
+// has written there behind a gap.
 void refuse_last(const repo::Repository& repository, const std::vector<repo::Lineage>& lineages,
                  const DeleteOptions& options, Deletion& deletion) {
   auto refuse = [&](const std::string& what, const std::string& detail) {
-    deletion.leaves_no_good_backup = true;
     if (options.delete_last) return;
     throw Error({.code = ErrorCode::kUsage,
                  .message = fmt::format("{} would be left without a good backup", what),
                  .detail = detail,
-                 .hint = "Take another backup first; or, if nothing of the cluster is to be "
-                         "recovered any more, add --delete-last."});
+                 .hint = "Take another backup first; or, if nothing of it is to be recovered any "
+                         "more, add --delete-last."});
   };
   // A newer lineage has taken its place, once it has a good backup.
   for (auto lineage = lineages.rbegin(); lineage != lineages.rend(); ++lineage) {
@@ -249,10 +301,16 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
         going.push_back(*one.backup);
     const std::vector<repo::Backup> left = good_without(repository, *lineage, deletion);
     if (going.empty() && left.empty()) continue;
-    if (left.empty())
+    if (left.empty()) {
+      deletion.leaves_no_good_backup = true;
       return refuse(fmt::format("cluster \"{}\"", options.cluster),
                     fmt::format("Backup \"{}\" is its last that is not damaged.", going.back().id));
-    for (const pg::TimelineHistory& history : histories_in_use(repository, *lineage)) {
+    }
+    std::optional<ClusterPlace> place;
+    if (!going.empty() && options.ask_place) place = options.ask_place();
+    if (place && place->system_identifier != lineage->system_identifier) place.reset();
+    const std::vector<pg::TimelineHistory> in_use = histories_in_use(repository, *lineage, place);
+    for (const pg::TimelineHistory& history : in_use) {
       auto leads_there = [&](const repo::Backup& backup) {
         return backup.stop_timeline == history.timeline() ||
                history.is_ancestor(backup.stop_timeline, backup.stop_lsn);
@@ -263,6 +321,14 @@ void refuse_last(const repo::Repository& repository, const std::vector<repo::Lin
                            "are of others: what was committed on it could not be recovered.",
                            options.cluster));
     }
+    const Losses losses = find_losses(repository, *lineage, going, in_use);
+    deletion.losses = losses.all;
+    if (losses.in_use)
+      refuse(fmt::format("timeline {} from {} on", pg::to_string(losses.in_use->timeline),
+                         pg::to_string(losses.in_use->from)),
+             fmt::format("WAL is missing before that, and no other backup leads past the gap: what "
+                         "was committed from {} to {} could not be recovered.",
+                         to_local(losses.in_use->since), to_local(losses.in_use->until)));
     return;
   }
 }
@@ -277,7 +343,7 @@ void count_freed(const repo::Repository& repository, const repo::Lineage& lineag
   for (const Deletion::OneBackup& one : deletion.backups) {
     if (one.lineage != lineage.name) continue;
     deleted.insert(one.id);
-    if (!one.backup) damaged.insert(one.id);
+    if (!has_refs(repository, lineage.name, one.id)) damaged.insert(one.id);
   }
   if (deleted.empty()) return;
   before_it.insert(damaged.begin(), damaged.end());
@@ -311,12 +377,15 @@ Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& rep
     deletion.backups.push_back(
         {.lineage = found.lineage,
          .id = found.id,
-         .backup = read_if_whole(repository, found),
+         .backup = read_if_possible(repository, found),
          .unreadable_marks = repo::read_marks(repository, found.lineage, found.id).unreadable});
   }
   refuse_nothing(deletion);
   refuse_last(repository, lineages, options, deletion);
-  for (const repo::Lineage& lineage : lineages) count_freed(repository, lineage, deletion);
+  // Nothing is removed here, and an expiry asks again what every backup uses.
+  deletion.why_unknown = damage_of([&] {
+    for (const repo::Lineage& lineage : lineages) count_freed(repository, lineage, deletion);
+  });
   return deletion;
 }
 

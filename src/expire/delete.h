@@ -6,11 +6,14 @@
 // some of them deleted and the others as they were.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "pg/timeline_history.h"
 #include "repo/backup.h"
 #include "repo/lineage_choice.h"
 #include "repo/repository.h"
@@ -18,18 +21,25 @@
 
 namespace holdfast::expire {
 
+// Where the cluster is at work, as its server or its data directory says.
+struct ClusterPlace {
+  uint64_t system_identifier = 0;
+  pg::TimelineId timeline;
+};
+
 struct DeleteOptions {
   std::string cluster = "main";
   std::vector<std::string> ids;      // each an id, the beginning of one, or "latest"
-  bool delete_last = false;          // also when no good backup of the cluster would be left
+  bool delete_last = false;          // also what is refused as the last that leads somewhere
   repo::LineageChoice lineage = {};  // for "latest"
+  std::function<std::optional<ClusterPlace>()> ask_place = {};
 };
 
 struct Deletion {
   struct OneBackup {
     repo::LineageName lineage;
     std::string id;
-    // nullopt: its commit object or its references are damaged, and it can only be given up.
+    // nullopt: its commit object is damaged, and it can only be given up.
     std::optional<repo::Backup> backup;
     bool is_final = false;                           // it cannot be taken back
     std::vector<std::string> unreadable_marks = {};  // which may say that it is pinned
@@ -39,18 +49,29 @@ struct Deletion {
     Error why;
   };
   std::vector<OneBackup> backups;
-  std::vector<Left> left;      // were named too, and stay: pinned, or in use
+  std::vector<Left> left;  // were named too, and stay: pinned, or in use
+  // What keeps from telling what it frees: of another backup too it is not known what that uses.
+  std::optional<Error> why_unknown = {};
   uint64_t freed_objects = 0;  // that nothing else uses
   uint64_t freed_bytes = 0;
   uint64_t freed_wal_segments = 0;  // that no backup left needs
   uint64_t freed_wal_bytes = 0;
   bool leaves_no_good_backup = false;
+  // A stretch of WAL without a gap into which no other good backup leads: what was committed in it
+  // cannot be recovered any more.
+  struct Loss {
+    pg::TimelineId timeline;
+    pg::Lsn from, to;
+    Time since, until;
+  };
+  std::vector<Loss> losses = {};
 };
 
 // What deleting would take off; nothing is changed. One that is pinned, or in use by a restore or
 // mount, is left, and where every one is that is thrown (kUsage; kBusy, which names host and
-// process). Throws kNotFound and kUsage (an id of none or of several; the last good one without
-// delete_last).
+// process). Throws kNotFound and kUsage (an id of none or of several; without delete_last the last
+// good one: of the cluster, of a timeline on which a server may be at work, of the newest stretch
+// of WAL without a gap there).
 Deletion plan_deletion(const DeleteOptions& options, const repo::Repository& repository);
 
 // Marks them as deleted, after looking once more whether somebody has begun to use them. What is

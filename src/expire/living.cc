@@ -5,7 +5,7 @@
 #include <span>
 #include <type_traits>
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "repo/refs.h"
@@ -18,31 +18,6 @@ using repo::ObjectKind;
 
 constexpr uint64_t kEverySegment = 0;
 
-[[noreturn]] void throw_unknown_use(const std::string& backup_id, const Error& error) {
-  const std::string remedy =
-      error.is_damage() || error.hint().empty()
-          ? fmt::format(
-                "Take the object from a copy of the repository, or give the backup up with "
-                "\"holdfast backup delete {}\".",
-                backup_id)
-          : error.hint();
-  throw Error({.code = error.code(),
-               .message = fmt::format("cannot tell what backup \"{}\" uses", backup_id),
-               .detail = fmt::format("{}{}{}", error.message(), error.detail().empty() ? "" : ". ",
-                                     error.detail()),
-               .hint = "Nothing was removed. " + remedy});
-}
-
-// What `read` returns; that it cannot be read is told as a reason why nothing can be removed, so
-// that whoever is told learns which backup stands in the way.
-template <typename Read>
-std::invoke_result_t<Read> read_of_backup(const std::string& backup_id, Read read) {
-  std::invoke_result_t<Read> result;
-  const std::optional<Error> error = unreadable_of([&] { result = read(); });
-  if (error) throw_unknown_use(backup_id, *error);
-  return result;
-}
-
 }  // namespace
 
 std::vector<repo::Backup> kept_backups(std::vector<repo::Backup> committed) { return committed; }
@@ -53,19 +28,21 @@ Living::Living(const repo::Repository& repository, const repo::Lineage& lineage,
       lineage_(lineage),
       archive_(repository, lineage),
       intents_(repo::read_valid_intents(repository, lineage.name, now, grace)) {
-  read_commits(excluded);
+  UnknownUses unknown;
+  read_commits(excluded, unknown);
   for (const repo::Backup& backup : backups_) {
     reached_ids_.insert(backup.id);
-    add_packs_of(backup.id);
+    add_packs_of(backup.id, unknown);
   }
   for (const repo::Intent& intent : intents_) {
     intent_ids_.insert(intent.id);
     if (!intent.backup.empty()) reached_ids_.insert(intent.backup);
     for (const std::string& id : intent.uses)
-      if (reached_ids_.insert(id).second) add_packs_of(id);
+      if (reached_ids_.insert(id).second) add_packs_of(id, unknown);
     if (intent.objects_from && (!objects_from_ || *intent.objects_from < *objects_from_))
       objects_from_ = intent.objects_from;
   }
+  throw_if_unknown(unknown);
   drop_repeated_packs();
   replaced_records_ = repo::replaced_records(repository_, lineage_.name);
   store::for_each_entry(
@@ -109,12 +86,48 @@ std::set<pg::TimelineId> Living::timelines_with_objects() const {
   return found;
 }
 
-void Living::read_commits(const std::set<std::string>& excluded) {
+// All at once: what is named alone would be given up for another that stands in the way as well.
+void Living::throw_if_unknown(const UnknownUses& unknown) const {
+  if (unknown.empty()) return;
+  std::vector<std::string> given_up, still_there, problems;
+  for (const auto& [id, error] : unknown) {
+    const bool is_deleted = repo::read_marks(repository_, lineage_.name, id).deleted.has_value();
+    (is_deleted ? given_up : still_there).push_back(id);
+    problems.push_back(
+        fmt::format("{}{}{}", error.message(), error.detail().empty() ? "" : ". ", error.detail()));
+  }
+  std::string remedy;
+  if (const auto refused = std::ranges::find_if(
+          unknown,
+          [](const auto& one) { return !one.second.is_damage() && !one.second.hint().empty(); });
+      refused != unknown.end())
+    remedy = refused->second.hint();
+  else if (!still_there.empty())
+    remedy = fmt::format(
+        "Take the {} from a copy of the repository. Or take a new backup, and give {} up together: "
+        "\"holdfast backup delete {}\"; when the grace period of that is over expire goes on.",
+        unknown.size() == 1 ? "object" : "objects", still_there.size() == 1 ? "this one" : "these",
+        fmt::join(still_there, " "));
+  else
+    remedy = fmt::format("Expire goes on when the grace period of {} deletion is over.",
+                         given_up.size() == 1 ? "its" : "their");
+  throw Error(
+      {.code = unknown.front().second.code(),
+       .message = unknown.size() == 1
+                      ? fmt::format("cannot tell what backup \"{}\" uses", unknown.front().first)
+                      : fmt::format("cannot tell what {} backups use", unknown.size()),
+       .detail = fmt::format("{}", fmt::join(problems, " ")),
+       .hint = "Nothing was removed. " + remedy});
+}
+
+void Living::read_commits(const std::set<std::string>& excluded, UnknownUses& unknown) {
   std::vector<repo::Backup> committed;
   for (const repo::CommitEntry& commit : repo::list_commits(repository_, lineage_.name)) {
     if (excluded.contains(commit.id)) continue;
-    std::optional<repo::Backup> backup = read_of_backup(
-        commit.id, [&] { return repo::read_commit(repository_, lineage_.name, commit.id); });
+    std::optional<repo::Backup> backup;
+    if (const std::optional<Error> error = unreadable_of(
+            [&] { backup = repo::read_commit(repository_, lineage_.name, commit.id); }))
+      unknown.emplace_back(commit.id, *error);
     if (backup) committed.push_back(std::move(*backup));  // else removed at this moment
   }
   backups_ = kept_backups(std::move(committed));
@@ -128,9 +141,13 @@ void Living::drop_repeated_packs() {
   distinct_packs_ = packs_.size();
 }
 
-void Living::add_packs_of(const std::string& backup_id) {
-  const std::optional<std::vector<repo::PackRefs>> refs = read_of_backup(
-      backup_id, [&] { return repo::read_refs(repository_, lineage_.name, backup_id); });
+void Living::add_packs_of(const std::string& backup_id, UnknownUses& unknown) {
+  std::optional<std::vector<repo::PackRefs>> refs;
+  if (const std::optional<Error> error =
+          unreadable_of([&] { refs = repo::read_refs(repository_, lineage_.name, backup_id); })) {
+    unknown.emplace_back(backup_id, *error);
+    return;
+  }
   if (refs) {
     const std::span<const Bytes16> known = std::span(packs_).first(distinct_packs_);
     std::vector<Bytes16> others;
@@ -142,10 +159,10 @@ void Living::add_packs_of(const std::string& backup_id) {
   }
   // Of a backup that was deleted and is still used nothing else is left to protect.
   if (!repo::has_commit(repository_, lineage_.name, backup_id)) return;
-  throw_unknown_use(backup_id,
-                    Error({.code = ErrorCode::kCorrupt,
-                           .message = fmt::format("The object \"{}\" is missing.",
-                                                  repo::refs_name(lineage_.name, backup_id))}));
+  unknown.emplace_back(backup_id,
+                       Error({.code = ErrorCode::kCorrupt,
+                              .message = fmt::format("The object \"{}\" is missing.",
+                                                     repo::refs_name(lineage_.name, backup_id))}));
 }
 
 std::optional<pg::TimelineHistory> Living::history_of(pg::TimelineId timeline) const {

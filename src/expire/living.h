@@ -14,8 +14,10 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "pg/timeline_history.h"
 #include "repo/backup.h"
 #include "repo/intent.h"
@@ -33,7 +35,7 @@ class Living {
   // Reads the intents, then the commits: an intent that has ended by then had its commit put
   // before. A commit counts as long as it stands, also of a backup that is deleted: that may be
   // taken back. `excluded` are ids that do not count. `repository` must outlive it. Throws kCorrupt
-  // when what a kept backup uses cannot be told.
+  // when what a kept backup uses cannot be told; it names each of which it cannot.
   Living(const repo::Repository& repository, const repo::Lineage& lineage, Time now,
          Microseconds grace, const std::set<std::string>& excluded = {});
 
@@ -52,8 +54,11 @@ class Living {
   bool has_redirects() const { return has_redirects_; }
 
  private:
-  void read_commits(const std::set<std::string>& excluded);
-  void add_packs_of(const std::string& backup_id);
+  // Of which backups nobody can tell what they use, and why.
+  using UnknownUses = std::vector<std::pair<std::string, Error>>;
+  void throw_if_unknown(const UnknownUses& unknown) const;
+  void read_commits(const std::set<std::string>& excluded, UnknownUses& unknown);
+  void add_packs_of(const std::string& backup_id, UnknownUses& unknown);
   void drop_repeated_packs();
   std::set<pg::TimelineId> timelines_with_objects() const;
   std::optional<uint64_t> find_first_segment(pg::TimelineId timeline) const;

@@ -68,6 +68,9 @@ struct Backup {
   uint64_t refs_bytes = 0;
   Bytes32 refs_sha256;
   BackupMarks marks = {};  // what was found out since; no part of the commit object
+
+  // To be relied on, as one that is restored whole as it stands and may not be tomorrow is not.
+  bool is_good() const { return !damaged && !marks.usable; }
 };
 Json to_json(const Backup& backup);
 Backup backup_from_json(const Json& body);

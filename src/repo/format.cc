@@ -53,13 +53,27 @@ std::string kind_text(uint32_t kind) {
 
 void append(Bytes& to, ByteView bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); }
 
+constexpr std::string_view kHistoryEnding = ".history";
+
+// Every server that is on a timeline keeps its history.
+std::string where_else(std::string_view object) {
+  const size_t suffix = object.find(kHistoryEnding);
+  if (suffix == std::string_view::npos)
+    return "Take the object from a copy of the repository, or restore another backup.";
+  const std::string_view file =
+      object.substr(0, suffix + kHistoryEnding.size()).substr(object.rfind('/', suffix) + 1);
+  return fmt::format(
+      "The server still has the file in its pg_wal: \"holdfast wal push {}\" archives it anew.",
+      file);
+}
+
 }  // namespace
 
 void throw_damaged(std::string_view name, std::string detail, const char* file, int line) {
   throw Error({.code = ErrorCode::kCorrupt,
                .message = fmt::format("damaged object \"{}\"", name),
                .detail = std::move(detail),
-               .hint = "Take the object from a copy of the repository, or restore another backup."},
+               .hint = where_else(name)},
               file, line);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <initializer_list>
 
 #include <fmt/core.h>
 
@@ -12,8 +13,14 @@
 namespace holdfast::repo {
 namespace {
 
-constexpr std::array<std::string_view, 6> kWords = {"pinned",   "unpinned", "damaged",
-                                                    "verified", "deleted",  "undeleted"};
+constexpr std::array<std::string_view, 7> kWords = {"pinned",  "unpinned",  "damaged", "verified",
+                                                    "deleted", "undeleted", "usable"};
+
+// Those of one group contradict each other: the first of its pair.
+MarkKind group_of(MarkKind what) {
+  if (what == MarkKind::kUsable) return MarkKind::kDamaged;
+  return static_cast<MarkKind>(static_cast<int>(what) / 2 * 2);
+}
 
 // nullopt for a fact that only a later version of this program knows.
 std::optional<Mark> mark_from(const Json& body, const std::string& name,
@@ -38,10 +45,10 @@ void take(std::optional<Mark>& newest, const Mark& mark) {
   if (!newest || newest->at <= mark.at) newest = mark;
 }
 
-// The time of the newest mark of that kind, or of the one that says the contrary; of a deletion
-// also of a pin, which ends it.
-std::optional<Time> newest_of_pair(const Repository& repository, const LineageName& lineage,
-                                   const std::string& backup_id, MarkKind what) {
+// The time of the newest mark of that kind, or of one that says the contrary; of a deletion also of
+// a pin, which ends it.
+std::optional<Time> newest_of_group(const Repository& repository, const LineageName& lineage,
+                                    const std::string& backup_id, MarkKind what) {
   std::optional<Time> newest;
   store::for_each_entry(
       repository.store(), {.prefix = marks_folder(lineage, backup_id)},
@@ -52,13 +59,23 @@ std::optional<Time> newest_of_pair(const Repository& repository, const LineageNa
           if (!body) return;
           const std::optional<Mark> mark = mark_from(*body, entry.name, backup_id);
           if (!mark) return;
-          const bool is_of_pair = static_cast<int>(mark->what) / 2 == static_cast<int>(what) / 2;
-          if (is_of_pair || (what == MarkKind::kDeleted && mark->what == MarkKind::kPinned))
+          if (group_of(mark->what) == group_of(what) ||
+              (what == MarkKind::kDeleted && mark->what == MarkKind::kPinned))
             newest = std::max(newest.value_or(mark->at), mark->at);
         });
         return true;
       });
   return newest;
+}
+
+// Of two at one moment the one that is named before the other.
+void keep_newest(std::initializer_list<std::optional<Mark>*> marks) {
+  std::optional<Mark>* newest = nullptr;
+  for (std::optional<Mark>* mark : marks) {
+    if (!*mark) continue;
+    if (newest != nullptr) ((*mark)->at > (*newest)->at ? *newest : *mark).reset();
+    if (newest == nullptr || !*newest) newest = mark;
+  }
 }
 
 }  // namespace
@@ -73,7 +90,7 @@ Mark put_mark(const Repository& repository, const LineageName& lineage,
             .detail = std::move(detail),
             .put = {}};
   // Clocks have ticks, and go back.
-  if (const std::optional<Time> newest = newest_of_pair(repository, lineage, backup_id, what))
+  if (const std::optional<Time> newest = newest_of_group(repository, lineage, backup_id, what))
     mark.at = std::max(mark.at, *newest + Microseconds{1});
   put_again(repository, lineage, backup_id, mark);
   if (protects(what)) put_again(repository, lineage, backup_id, mark);
@@ -123,6 +140,7 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
                       take(mark->what == MarkKind::kPinned      ? marks.pinned
                            : mark->what == MarkKind::kUnpinned  ? unpinned
                            : mark->what == MarkKind::kDamaged   ? marks.damaged
+                           : mark->what == MarkKind::kUsable    ? marks.usable
                            : mark->what == MarkKind::kDeleted   ? marks.deleted
                            : mark->what == MarkKind::kUndeleted ? undeleted
                                                                 : marks.verified,
@@ -136,8 +154,7 @@ BackupMarks read_marks(const Repository& repository, const LineageName& lineage,
   const std::optional<Mark> pin = marks.pinned;
   const bool is_pin_newer = pin && marks.deleted && pin->at >= marks.deleted->at;
   if (marks.pinned && unpinned && unpinned->at > marks.pinned->at) marks.pinned.reset();
-  if (marks.damaged && marks.verified)
-    (marks.verified->at > marks.damaged->at ? marks.damaged : marks.verified).reset();
+  keep_newest({&marks.damaged, &marks.usable, &marks.verified});
   const bool is_undeleted = marks.deleted && undeleted && undeleted->at >= marks.deleted->at;
   if (marks.pinned || is_undeleted || is_pin_newer) marks.deleted.reset();
   // Nobody could take it back while a pin hid it.

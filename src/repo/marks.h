@@ -1,10 +1,11 @@
 // marks.h: what was found out about a backup after its commit: pinned, damaged, verified, deleted.
 //
-// A commit object never changes, so later facts are objects of their own. The newest of two that
-// contradict each other counts, by the store's clock; of two at one moment "damaged", "pinned" and
-// "undeleted". What keeps a backup from being removed, "pinned" and "undeleted", is put twice: it
-// stands as long as either can be read.
-// Normative: docs/design/repository-format.md, "Commit objects".
+// A commit object never changes, so later facts are objects of their own. The newest of those that
+// contradict each other counts, by the store's clock; of two at one moment "damaged", then
+// "usable", "pinned" and "undeleted". "usable" says that a backup is restored whole, and is none to
+// rely on: what else is damaged of it may cost it soon. What keeps a backup from being removed,
+// "pinned" and "undeleted", is put twice: it stands as long as either can be read. Normative:
+// docs/design/repository-format.md, "Commit objects".
 #pragma once
 
 #include <cstdint>
@@ -18,13 +19,22 @@
 
 namespace holdfast::repo {
 
-// In pairs of which the one says the contrary of the other.
-enum class MarkKind : uint8_t { kPinned, kUnpinned, kDamaged, kVerified, kDeleted, kUndeleted };
+// In pairs of which the one says the contrary of the other; "usable" the contrary of "damaged" and
+// of "verified".
+enum class MarkKind : uint8_t {
+  kPinned,
+  kUnpinned,
+  kDamaged,
+  kVerified,
+  kDeleted,
+  kUndeleted,
+  kUsable
+};
 std::string_view to_string(MarkKind kind);  // "pinned"
 
 struct Mark {
   MarkKind what = MarkKind::kVerified;
-  Time at;             // by the store's clock; later than all of its pair that were there
+  Time at;             // by the store's clock; later than all that it contradicts
   std::string by;      // the host
   std::string detail;  // a sentence
   Time put = {};       // the object's time of modification
@@ -32,11 +42,11 @@ struct Mark {
 
 // All marks of one backup, and what they come to.
 struct BackupMarks {
-  std::optional<Mark> pinned;    // unless it was unpinned since
-  std::optional<Mark> damaged;   // unless it was verified since
-  std::optional<Mark> verified;  // unless it was found damaged since
-  std::optional<Mark> deleted;   // unless that was taken back or it was pinned since, or is pinned
-  Time deleted_from{};           // when the grace period of that began
+  std::optional<Mark> pinned;  // unless it was unpinned since
+  // Of these the newest alone.
+  std::optional<Mark> damaged, usable, verified;
+  std::optional<Mark> deleted;  // unless that was taken back or it was pinned since, or is pinned
+  Time deleted_from{};          // when the grace period of that began
   // Those that count, are put twice, and of which one object is left.
   std::vector<Mark> alone;
   // Names of marks that cannot be read, or of the folder of all. They hold nothing up: what a

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "base/task_group.h"
+#include "base/users.h"
 #include "cluster/data_directory.h"
 #include "cluster/running_server.h"
 #include "cluster/server_facts.h"
@@ -24,6 +25,7 @@
 #include "repo/backup_order.h"
 #include "repo/intent.h"
 #include "repo/wal_archive.h"
+#include "restore/aside.h"
 #include "restore/begin.h"
 #include "restore/configuration.h"
 #include "restore/configuration_choice.h"
@@ -50,6 +52,38 @@ constexpr int kCopyPort = 5432;
 // A socket's path has at most 107 bytes (sockaddr_un), and "/.s.PGSQL.65535" comes behind the
 // directory.
 constexpr size_t kMaxSocketDirectoryBytes = 90;
+
+// The server asks for WAL as its own user, and root can read what that user cannot: the recovery
+// would end when everything is laid.
+void require_wal_for(const std::string& user, const RestoreOptions& options,
+                     const repo::Repository& repository) {
+  const size_t get = options.restore_command.find(" wal get ");
+  if (get == std::string::npos) return;
+  std::string command = "exec " + options.restore_command.substr(0, get) + " info";
+  for (size_t at = command.find("%%"); at != std::string::npos; at = command.find("%%", at + 1))
+    command.erase(at, 1);
+  SpawnOptions spawn{.arguments = {"env"}, .directory = "/"};
+  for (const auto& [name, value] : options.server_environment)
+    spawn.arguments.push_back(name + "=" + value);
+  spawn.arguments.insert(spawn.arguments.end(), {"/bin/sh", "-c", command});
+  const Captured tried = ::holdfast::run(cluster::as_user(std::move(spawn), user));
+  // What is damaged was read by us, too.
+  if (tried.status.ok() || tried.status.code == exit_status(ErrorCode::kCorrupt)) return;
+  const std::string& url = repository.store().url();
+  const std::optional<struct stat> there = stat_if_exists(url);
+  const bool is_his = !there || user_name(there->st_uid) == user;
+  throw Error(
+      {.code = ErrorCode::kPermission,
+       .message = fmt::format("\"{}\", as whom the server runs, cannot open the repository", user),
+       .detail = fmt::format("Its restore_command would fail. Tried by hand as that user:\n{}",
+                             tried.err),
+       .hint = is_his ? fmt::format("Let that user open it, and run the command again; what was "
+                                    "tried: {}",
+                                    command)
+                      : fmt::format("As root give that user the repository, and run the command "
+                                    "again: chown -R {}: {}",
+                                    user, shell_quote(url))});
+}
 
 class Restore {
  public:
@@ -236,6 +270,7 @@ void Restore::check_place() {
     if (!options_.delta && !is_laid_and_unused(directory_)) require_place_for_copy(directory_);
     return require_may_write(directory_);
   }
+  if (!options_.without_own_wal) require_nothing_aside(directory_);
   // The plan can be made while it runs; what the run would say then stands behind it.
   if (on_paper_)
     server_runs_ = error_of({ErrorCode::kBusy}, [&] { require_no_server(); });
@@ -515,6 +550,8 @@ void Restore::open_manifest() {
 // Before the first byte is written, not behind the last.
 void Restore::require_what_a_start_needs() {
   const repo::Backup& backup = result_.plan.backup;
+  if (options_.start && owners_->server_user())
+    require_wal_for(*owners_->server_user(), options_, repository_);
   for (const std::string_view path : {pg::kControlFilePath, std::string_view(kBackupLabel)}) {
     if (path == kBackupLabel && backup.type == "advance") continue;
     const std::optional<repo::ManifestEntry> entry =
@@ -1199,6 +1236,9 @@ void Restore::check() {
   find_lineage();
   check_place();
   plan();
+  if (const std::optional<repo::Mark>& usable = result_.plan.backup.marks.usable)
+    reporter_.warning(fmt::format("backup {} is restored whole, but is none to rely on: {}",
+                                  result_.plan.backup.id, usable->detail));
   require_own_history();
   require_clusters_timeline();
   check_promotion();

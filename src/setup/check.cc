@@ -21,7 +21,6 @@
 #include "cluster/written_wal.h"
 #include "pg/version.h"
 #include "repo/backup.h"
-#include "repo/backup_order.h"
 #include "repo/drill_report.h"
 #include "repo/verified_objects.h"
 #include "repo/wal_tip.h"
@@ -891,37 +890,47 @@ void Check::look_at_pages() {
 }
 
 // Each that cannot be read is told, whatever is newer: it may be the only one that goes back so
-// far.
+// far. What a copy, or a line that a recovery has left, has of newer ones is none of the server's.
 void Check::look_at_backups() {
-  const std::vector<std::string> ids = repo::backup_ids_in_order(*repository_, lineage_->name);
-  const size_t looked_at = std::min(ids.size(), kBackupsLookedAt);
-  std::optional<repo::Backup> newest;  // good one
-  for (size_t i = 0; i < looked_at; ++i) {
-    const std::string& id = ids[ids.size() - 1 - i];
-    std::optional<repo::Backup> backup =
-        repo::read_backup_if_possible(*repository_, lineage_->name, id, [&](const Error& error) {
-          add({.name = "backup",
-               .outcome = CheckOutcome::kWarning,
-               .message =
-                   fmt::format("{} is unreadable, and cannot be restored: {}", id, error.message()),
-               .detail = error.detail(),
-               .hint = error.hint()});
-        });
-    if (backup && !backup->damaged && !newest) newest = std::move(backup);
-  }
-  if (newest) {
+  std::optional<pg::TimelineHistory> history;
+  if (facts_)  // without it the look at continuity fails
+    error_of({ErrorCode::kNotFound, ErrorCode::kCorrupt},
+             [&] { history = archived_history(*repository_, *lineage_, facts_->timeline); });
+  const NewestBackups newest = find_newest_backups(
+      *repository_, lineage_->name, history, [&](const std::string& id, const Error& error) {
+        add({.name = "backup",
+             .outcome = CheckOutcome::kWarning,
+             .message =
+                 fmt::format("{} is unreadable, and cannot be restored: {}", id, error.message()),
+             .detail = error.detail(),
+             .hint = error.hint()});
+      });
+  const auto elsewhere = [&] {
+    return fmt::format(
+        "Backup {} is newer, and does not lead to timeline {}, on which the server "
+        "is.",
+        newest.good->id, pg::to_string(facts_->timeline));
+  };
+  if (newest.leading) {
+    const repo::Backup& leading = *newest.leading;
     // One that was imported is as old as what is in it.
-    const Time taken = newest->origin.empty() ? newest->finished : newest->stop_time;
+    const Time taken = leading.origin.empty() ? leading.finished : leading.stop_time;
     return add_age({.name = "last backup",
                     .outcome = CheckOutcome::kNote,
-                    .message = fmt::format("backup {} was taken", newest->id)},
+                    .message = fmt::format("backup {} was taken", leading.id),
+                    .detail = newest.good->id == leading.id ? std::string() : elsewhere()},
                    "backup_age", clock_.now() - taken, options_.max_backup_age,
                    "Run \"holdfast backup\".");
   }
   add({.name = "last backup",
        .outcome = unless_asked(options_.max_backup_age),
-       .message = ids.empty() ? "there is no backup yet"
-                              : fmt::format("of the newest {} backups none is good", looked_at),
+       .message =
+           newest.looked_at == 0 ? "there is no backup yet"
+           : newest.good
+               ? fmt::format("of the newest {} backups none is good and leads to timeline {}",
+                             newest.looked_at, pg::to_string(facts_->timeline))
+               : fmt::format("of the newest {} backups none is good", newest.looked_at),
+       .detail = newest.good ? elsewhere() : std::string(),
        .hint = "Run \"holdfast backup\"."});
 }
 

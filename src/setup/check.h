@@ -43,7 +43,8 @@ struct CheckOptions {
   std::chrono::seconds archive_timeout{60};  // how long to wait for the segment
   // What must not be older, where it was asked for: a check that finds it older, or cannot tell,
   // has failed.
-  std::optional<Microseconds> max_backup_age = std::nullopt;   // of the newest good backup
+  std::optional<Microseconds> max_backup_age = std::nullopt;   // of the newest good backup that
+                                                               // leads to the server
   std::optional<Microseconds> max_archive_lag = std::nullopt;  // of what waits to be archived
   std::optional<Microseconds> max_verify_age = std::nullopt;   // of the last verify of everything
   std::optional<Microseconds> max_drill_age = std::nullopt;    // of the last drill that passed

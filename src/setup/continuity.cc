@@ -27,27 +27,6 @@ CheckItem broken(std::string message, std::string detail, std::string hint) {
           .hint = std::move(hint)};
 }
 
-pg::TimelineHistory history_of(const std::vector<pg::TimelineHistory>& histories,
-                               pg::TimelineId timeline, const std::optional<Error>& damage) {
-  const auto found = std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
-  if (found != histories.end()) return *found;
-  const std::string name = pg::history_file_name(timeline);
-  if (damage)
-    throw Error(
-        {.code = damage->code(),
-         .message = fmt::format("timeline history file \"{}\" cannot be used: {}", name,
-                                damage->message()),
-         .detail = "Without it no recovery follows the server to its timeline.",
-         .hint = fmt::format("The server still has it: \"holdfast wal push pg_wal/{}\" in its "
-                             "data directory archives it anew.",
-                             name)});
-  throw Error(
-      {.code = ErrorCode::kNotFound,
-       .message = fmt::format("timeline history file \"{}\" is not in the repository", name),
-       .detail = "Without it no recovery follows the server to its timeline.",
-       .hint = "Look into the server's log for what archive_command said of it."});
-}
-
 class Continuity {
  public:
   Continuity(const repo::WalArchive& archive, const repo::Backup& backup,
@@ -152,23 +131,59 @@ class Continuity {
 
 }  // namespace
 
+pg::TimelineHistory archived_history(const repo::Repository& repository,
+                                     const repo::Lineage& lineage, pg::TimelineId timeline) {
+  const std::string name = pg::history_file_name(timeline);
+  std::optional<pg::TimelineHistory> history;
+  const std::optional<Error> damage = damage_of([&] {
+    const std::optional<Bytes> text =
+        repo::WalArchive(repository, lineage)
+            .read_file({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}});
+    if (text) history = pg::parse_timeline_history(timeline, as_text(*text));
+    if (!text && timeline.value == 1) history.emplace(timeline);
+  });
+  if (history) return *history;
+  if (damage)
+    throw Error(
+        {.code = damage->code(),
+         .message = fmt::format("timeline history file \"{}\" cannot be used: {}", name,
+                                damage->message()),
+         .detail = "Without it no recovery follows the server to its timeline.",
+         .hint = fmt::format("The server still has it: \"holdfast wal push pg_wal/{}\" in its "
+                             "data directory archives it anew.",
+                             name)});
+  throw Error(
+      {.code = ErrorCode::kNotFound,
+       .message = fmt::format("timeline history file \"{}\" is not in the repository", name),
+       .detail = "Without it no recovery follows the server to its timeline.",
+       .hint = "Look into the server's log for what archive_command said of it."});
+}
+
+NewestBackups find_newest_backups(
+    const repo::Repository& repository, const repo::LineageName& lineage,
+    const std::optional<pg::TimelineHistory>& history,
+    const std::function<void(const std::string& id, const Error& error)>& unreadable) {
+  const std::vector<std::string> ids = repo::backup_ids_in_order(repository, lineage);
+  NewestBackups newest{.looked_at = std::min(ids.size(), kBackupsLookedAt)};
+  for (size_t i = 0; i < newest.looked_at; ++i) {
+    const std::string& id = ids[ids.size() - 1 - i];
+    const std::optional<repo::Backup> backup = repo::read_backup_if_possible(
+        repository, lineage, id, [&](const Error& error) { unreadable(id, error); });
+    if (!backup || !backup->is_good()) continue;
+    if (!newest.good) newest.good = backup;
+    const bool leads = !history || history->is_ancestor(backup->stop_timeline, backup->stop_lsn);
+    if (leads && !newest.leading) newest.leading = backup;
+  }
+  return newest;
+}
+
 CheckItem look_at_continuity(const repo::Repository& repository, const repo::Lineage& lineage,
                              pg::TimelineId timeline, std::optional<Time> server_started) {
   const repo::WalArchive archive(repository, lineage);
-  std::optional<Error> damage;
-  const std::vector<pg::TimelineHistory> histories = recovery::read_histories(
-      archive, [&](pg::TimelineId passed_over, const std::optional<Error>& why) {
-        if (passed_over == timeline) damage = why;
-      });
-  const pg::TimelineHistory history = history_of(histories, timeline, damage);
-  std::optional<repo::Backup> newest;
-  const std::vector<std::string> ids = repo::backup_ids_in_order(repository, lineage.name);
-  for (size_t i = 0; i < std::min(ids.size(), kBackupsLookedAt) && !newest; ++i) {
-    std::optional<repo::Backup> backup = repo::read_backup_if_possible(
-        repository, lineage.name, ids[ids.size() - 1 - i], [](const Error&) {});
-    if (backup && !backup->damaged && history.is_ancestor(backup->stop_timeline, backup->stop_lsn))
-      newest = std::move(backup);
-  }
+  const pg::TimelineHistory history = archived_history(repository, lineage, timeline);
+  const std::optional<repo::Backup> newest =
+      find_newest_backups(repository, lineage.name, history, [](const std::string&, const Error&) {
+      }).leading;
   if (!newest)
     return broken(fmt::format("no good backup leads to timeline {}, on which the server is",
                               pg::to_string(timeline)),
@@ -192,7 +207,10 @@ CheckItem look_at_continuity(const repo::Repository& repository, const repo::Lin
                     name, archive.first_file(*lost).value_or(name),
                     archive.first_segment(*lost) ? " --onward" : ""));
   }
-  return Continuity(archive, *newest, history, recovery::left_at(histories)).look(server_started);
+  return Continuity(archive, *newest, history,
+                    recovery::left_at(recovery::read_histories(
+                        archive, [](pg::TimelineId, const std::optional<Error>&) {})))
+      .look(server_started);
 }
 
 }  // namespace holdfast::setup

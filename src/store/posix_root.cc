@@ -175,6 +175,9 @@ void PosixRoot::fail_refused(std::string_view call, std::string_view path, int e
   const auto self = static_cast<uid_t>(setfsuid(static_cast<uid_t>(-1)));  // only tells
   const std::string owner = user_name(root.st_uid);
   const std::string place = shell_quote(path_);
+  // As whom nobody runs a server: a copy that root made, or one of another host.
+  const bool is_strangers = root.st_uid == 0 || owner == std::to_string(root.st_uid);
+  const std::string give_it = fmt::format("chown -R {}: {}", user_name(self), place);
   throw Error(
       {.code = ErrorCode::kPermission,
        .message = fmt::format("could not {} \"{}\": {}", call, path, describe(error_number)),
@@ -187,9 +190,15 @@ void PosixRoot::fail_refused(std::string_view call, std::string_view path, int e
                    ? fmt::format("As root give everything in the repository to its owner: "
                                  "chown -R --reference={0} {0}",
                                  place)
+               : self != root.st_uid && is_strangers
+                   ? fmt::format("Where {} is the user of the server, as root give him the "
+                                 "repository: {}",
+                                 user_name(self), give_it)
                : self != root.st_uid
-                   ? fmt::format("Run the command as {}, or as root, who works as {} in it.", owner,
-                                 owner)
+                   ? fmt::format("Run the command as {0}, or as root, who works as {0} in it; or, "
+                                 "where {1} is the user of the server, as root give him the "
+                                 "repository: {2}",
+                                 owner, user_name(self), give_it)
                    : fmt::format("Give its owner back what he may do: chmod -R u+rwX {}", place)});
 }
 

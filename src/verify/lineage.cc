@@ -314,7 +314,8 @@ void LineageVerifier::read_refs() {
   for (Candidate& candidate : candidates_) {
     if (!candidate.backup) continue;
     throw_if_stopped(job_.stop);
-    candidate.is_forced = candidate.backup->marks.damaged.has_value();
+    const repo::BackupMarks& marks = candidate.backup->marks;
+    candidate.is_forced = marks.damaged || marks.usable;
     const std::string name = repo::refs_name(name_, candidate.id);
     References refs;
     const std::optional<Error> error = unreadable_of([&] {
@@ -739,11 +740,13 @@ void LineageVerifier::keep_marks() {
         verdict.backup ? verdict.backup->marks : repo::read_marks(repository_, name_, verdict.id);
     for (const repo::Mark& alone : marks.alone) put_second(verdict.id, alone);
     std::optional<repo::MarkKind> mark;
-    if (verdict.verdict == Verdict::kDamaged || candidate->is_unsound) {
+    if (verdict.verdict == Verdict::kDamaged) {
       if (!marks.damaged && !candidate->needs_newer) mark = repo::MarkKind::kDamaged;
     } else if (verdict.verdict == Verdict::kUnreadable) {
       continue;  // what is in it is as it was known before
-    } else if (marks.damaged || !marks.verified || options_.deep) {
+    } else if (candidate->is_unsound) {
+      if (!marks.usable) mark = repo::MarkKind::kUsable;
+    } else if (!marks.verified || options_.deep) {
       mark = repo::MarkKind::kVerified;
     }
     // One that is being deleted loses its objects: that is no damage.

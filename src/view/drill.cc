@@ -153,7 +153,7 @@ std::string text(const drill::DestroyResult& result) {
                     !result.report.passed                   ? "the drill failed"
                     : result.report.lost_transactions == 0U ? "the backup does not have all of it"
                                                             : "commits were lost or may have been",
-                    drill::how_to_put_back(result.data_directory, result.aside));
+                    restore::how_to_put_back(result.data_directory, result.aside));
   return out + verdict_words(result.report) + "\n";
 }
 

@@ -35,13 +35,23 @@ std::string what_goes(const expire::Deletion& deletion, bool done) {
                          fmt::format("{}: \"{}\" cannot be read, and may pin it", one.id, mark));
   for (const expire::Deletion::Left& left : deletion.left)
     lines.emplace_back("stays", fmt::format("{}", left.why.message()));
-  lines.emplace_back(
-      "frees", fmt::format("{}, used by no other backup", to_human_bytes(deletion.freed_bytes)));
-  lines.emplace_back("WAL", deletion.freed_wal_bytes == 0
-                                ? "stays"
-                                : fmt::format("{}, {}, needed by no other backup",
-                                              plural(deletion.freed_wal_segments, "segment"),
-                                              to_human_bytes(deletion.freed_wal_bytes)));
+  if (deletion.why_unknown) {
+    lines.emplace_back("frees", fmt::format("unknown: {}", deletion.why_unknown->message()));
+  } else {
+    lines.emplace_back(
+        "frees", fmt::format("{}, used by no other backup", to_human_bytes(deletion.freed_bytes)));
+    lines.emplace_back("WAL", deletion.freed_wal_bytes == 0
+                                  ? "stays"
+                                  : fmt::format("{}, {}, needed by no other backup",
+                                                plural(deletion.freed_wal_segments, "segment"),
+                                                to_human_bytes(deletion.freed_wal_bytes)));
+  }
+  for (const expire::Deletion::Loss& loss : deletion.losses)
+    lines.emplace_back(
+        "gives up",
+        fmt::format("every moment from {} to {} on timeline {}: no other good "
+                    "backup leads there",
+                    to_local(loss.since), to_local(loss.until), pg::to_string(loss.timeline)));
   std::string out = fields(lines);
   if (deletion.leaves_no_good_backup)
     out += "No good backup is left: nothing of the cluster can be recovered.\n";
@@ -81,11 +91,21 @@ Json json(const expire::Deletion& deletion, bool done) {
   Json left = Json::array();
   for (const expire::Deletion::Left& stays : deletion.left)
     left.push(Json::object().set("id", stays.id).set("reason", stays.why.message()));
+  Json losses = Json::array();
+  for (const expire::Deletion::Loss& loss : deletion.losses)
+    losses.push(Json::object()
+                    .set("timeline", loss.timeline.value)
+                    .set("start_lsn", pg::to_string(loss.from))
+                    .set("end_lsn", pg::to_string(loss.to))
+                    .set("start_time", to_rfc3339(loss.since))
+                    .set("end_time", to_rfc3339(loss.until)));
   return Json::object()
       .set("schema", "holdfast.backup_delete.v1")
       .set("deleted", done)
       .set("backups", std::move(backups))
       .set("left", std::move(left))
+      .set("losses", std::move(losses))
+      .set("frees_unknown", deletion.why_unknown ? Json(deletion.why_unknown->message()) : Json())
       .set("freed_objects", deletion.freed_objects)
       .set("freed_bytes", deletion.freed_bytes)
       .set("freed_wal_segments", deletion.freed_wal_segments)

@@ -57,6 +57,7 @@ Json backup_json(const repo::Backup& backup) {
   }
   const repo::BackupMarks& marks = backup.marks;
   return out.set("damage", marks.damaged ? Json(marks.damaged->detail) : Json())
+      .set("usable", marks.usable ? Json(marks.usable->detail) : Json())
       .set("verified", marks.verified ? Json(to_rfc3339(marks.verified->at)) : Json());
 }
 
@@ -67,6 +68,7 @@ std::string backup_type(const repo::Backup& backup) {
 std::string backup_state(const repo::Backup& backup) {
   if (backup.damaged_blocks > 0) return fmt::format("damaged, {} pages", backup.damaged_blocks);
   if (backup.damaged) return "damaged";
+  if (backup.marks.usable) return "usable";
   return backup.marks.verified ? "good, verified" : "good";
 }
 
@@ -161,6 +163,7 @@ std::string backup_table(const std::vector<repo::Backup>& backups,
     rows.push_back({backup.id, backup.origin.empty() ? backup.type : "imported",
                     short_local(backup.stop_time), to_human_bytes(backup.stored_bytes),
                     backup.damaged          ? "damaged"
+                    : backup.marks.usable   ? "usable"
                     : backup.marks.verified ? "verified"
                                             : "good"});
   for (const repo::UnreadableBackup& backup : unreadable)
@@ -404,6 +407,9 @@ std::string text(const repo::Backup& backup) {
   if (const std::optional<repo::Mark>& mark = backup.marks.damaged)
     lines.emplace_back("damage", fmt::format("{} (found at {} on host \"{}\")", mark->detail,
                                              to_local(mark->at), mark->by));
+  if (const std::optional<repo::Mark>& mark = backup.marks.usable)
+    lines.emplace_back("usable", fmt::format("{} It is restored whole (found at {} on host \"{}\")",
+                                             mark->detail, to_local(mark->at), mark->by));
   if (const std::optional<repo::Mark>& mark = backup.marks.verified)
     lines.emplace_back("verified", fmt::format("{} on host \"{}\"", to_local(mark->at), mark->by));
   for (const repo::Tablespace& tablespace : backup.tablespaces)

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/users.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
 
@@ -151,6 +152,28 @@ TEST_F(AsRoot, ARestoreInPlaceGivesBackAServerThatArchives) {
     const Captured own = scene_.run(words);
     EXPECT_TRUE(own.status.ok()) << describe(own);
   }
+}
+
+// As root's cp -r or rsync brings it back: root can read it, and the server could not.
+TEST_F(AsRoot, ARepositoryOfRootsIsGivenToTheServersUserBeforeAnythingIsLaid) {
+  scene_.must({"backup"});
+  ASSERT_TRUE(as_root({"chmod", "0750", scene_.repository()}).status.ok());
+  const std::string give =
+      fmt::format("chown -R {}: {}", user_name(geteuid()), scene_.repository());
+  const std::string copy = scene_.path("copy");
+  for (const char* owner : {"root:root", "4242:4242"}) {  // nobody has that number here
+    ASSERT_TRUE(as_root({"chown", "-R", owner, scene_.repository()}).status.ok());
+    const Captured refused = as_root(scene_, {"restore", "--into", copy, "--start"});
+    EXPECT_EQ(refused.status.code, 1) << describe(refused);
+    EXPECT_NE(refused.err.find(give), std::string::npos) << describe(refused);
+    EXPECT_FALSE(lstat_if_exists(copy));
+    const Captured own = scene_.run({"info"});
+    EXPECT_EQ(own.status.code, 1) << describe(own);
+    EXPECT_NE(own.err.find(give), std::string::npos) << describe(own);
+  }
+  ASSERT_TRUE(as_root({"sh", "-c", give}).status.ok());
+  const Captured ran = as_root(scene_, {"restore", "--into", copy, "--start"});
+  EXPECT_TRUE(ran.status.ok()) << describe(ran);
 }
 
 // What the owner of the directory lays there leads root nowhere.

@@ -19,6 +19,7 @@
 #include "repo/drill_report.h"
 #include "repo/layout.h"
 #include "repo/repository.h"
+#include "restore/aside.h"
 #include "store/open_store.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
@@ -685,6 +686,7 @@ TEST_F(DrillDestroy, BringsTheClusterBackInItsPlaceAndThenRemovesTheOldOne) {
   EXPECT_EQ(state_of(report, "pages"), "passed");
   EXPECT_TRUE(report.at("aside").items().empty());
   EXPECT_EQ(aside(), 0U);
+  EXPECT_FALSE(lstat_if_exists(restore::aside_note_path(scene_.server().data_directory())));
   EXPECT_EQ(rows(), "50");
   // The cluster is what it was: no extension was left in it.
   EXPECT_EQ(cluster::Connection::connect({.conninfo = scene_.server().conninfo()}, {})
@@ -753,11 +755,19 @@ TEST_F(DrillDestroy, SaysHowToPutTheClusterBackWhenItFails) {
   EXPECT_EQ(aside(), 2U);
   EXPECT_FALSE(scene_.must({"drill", "show", "latest"}).at("passed").as_bool());
 
+  // So does whatever is run in its place, also where the drill was killed and said nothing.
+  end_processes_below(scene_.server().data_directory());
+  for (const char* word : {"--dry-run", "--start", "--resume"}) {
+    const Captured again = scene_.run({"restore", "--in-place", "--yes", word});
+    EXPECT_EQ(again.status.code, 1) << describe(again);
+    EXPECT_NE(again.err.find("where a drill has moved it"), std::string::npos) << describe(again);
+    EXPECT_NE(again.err.find("rm -rf"), std::string::npos) << again.err;
+  }
+
   // As it says.
   const size_t begin = ran.err.find("rm -rf"), end = ran.err.find("and start the server");
   ASSERT_NE(begin, std::string::npos) << ran.err;
   ASSERT_NE(end, std::string::npos);
-  end_processes_below(scene_.server().data_directory());
   run_checked({.arguments = {"/bin/sh", "-ec", ran.err.substr(begin, end - begin)}});
   EXPECT_EQ(aside(), 0U);
   cluster::ServerProcess again({.installation = scene_.server().installation(),

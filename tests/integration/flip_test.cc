@@ -392,9 +392,9 @@ TEST_P(FlipTest, AnOlderCopyUnderTheSameNameIsRefusedWhereACommitNamesIt) {
           compressor);
     writer.commit();
     with(name, test::object_bytes(aside, self), [&, &object = name] {
-      // Verify marks a backup whose references are damaged, and then it must be named.
-      EXPECT_TRUE(restores()) << object << ": there is another, or it is not read";
+      // What verify then says of it keeps nobody from restoring it.
       EXPECT_TRUE(outcome().damaged) << object;
+      EXPECT_TRUE(restores()) << object << ": there is another, or it is not read";
     });
   }
 }

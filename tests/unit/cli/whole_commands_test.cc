@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file.h"
+#include "base/process.h"
+
 namespace holdfast::cli {
 namespace {
 
@@ -46,6 +49,38 @@ TEST(WholeCommands, GiveEachCommandWhatThisCallWasTold) {
     EXPECT_EQ(commands().complete(c.whole), c.whole) << "twice";
   }
   EXPECT_EQ(WholeCommands().complete("\"holdfast backup\""), "\"holdfast backup\"");
+}
+
+// Whoever reads that a file of the server's WAL is to be archived is not in its pg_wal.
+TEST(WholeCommands, NameAFileOfTheServersWalWithItsWholePath) {
+  const TemporaryDirectory place("holdfast-test");
+  const std::string data = join_path(place.path(), "the data"), wal = join_path(data, "pg_wal");
+  make_directory(data);
+  make_directory(wal);
+  write_file_durably(join_path(wal, "00000002.history"), {});
+  const std::string path = shell_quote(join_path(wal, "00000002.history"));
+  const struct {
+    std::string text, whole;
+  } cases[] = {
+      {"Archive it again: holdfast wal push 00000002.history",
+       "Archive it again: holdfast wal push " + path},
+      {"\"holdfast wal push pg_wal/00000002.history\" does",
+       "\"holdfast wal push " + path + "\" does"},
+      {"By holdfast wal push 00000002.history. Then it",
+       "By holdfast wal push " + path + ". Then it"},
+  };
+  const char* others[] = {"holdfast wal push 00000003.history",  // another server's
+                          "holdfast wal push /old/pg_wal/00000002.history",
+                          "holdfast wal push from the pg_wal of a server, then holdfast wal list",
+                          "holdfast wal get 00000002.history pg_wal/x"};
+  WholeCommands known({}, {"wal"});
+  known.set_data_directory(data);
+  for (const auto& c : cases) {
+    EXPECT_EQ(known.complete(c.text), c.whole);
+    EXPECT_EQ(known.complete(c.whole), c.whole) << "twice";
+    EXPECT_EQ(WholeCommands({}, {"wal"}).complete(c.text), c.text) << "nobody knows where";
+  }
+  for (const char* other : others) EXPECT_EQ(known.complete(other), other);
 }
 
 TEST(WholeCommands, StandInTheSentencesOfADocumentToo) {

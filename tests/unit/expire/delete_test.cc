@@ -98,9 +98,10 @@ TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToTheNewestTimeline) {
   const Error error = plan_error({before});
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
   EXPECT_EQ(error.message(), "timeline 2 would be left without a good backup");
-  EXPECT_TRUE(plan({before}, true).leaves_no_good_backup);
+  EXPECT_FALSE(plan({before}, true).leaves_no_good_backup) << "one of timeline 1 is left";
   EXPECT_FALSE(plan({behind}).leaves_no_good_backup);
   put_backup({pack(3)}, 6, 2);
+  put_segment(2, 6);
   EXPECT_FALSE(plan({before}).leaves_no_good_backup);
 }
 
@@ -125,6 +126,52 @@ TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToATimelineThatIsArchivedStill) {
                                  {.host = "db1", .pgdata = "/data", .pushed = target.clock.now()}),
           test::pieces_of(content));
   EXPECT_EQ(plan_error({before}).message(), "timeline 1 would be left without a good backup");
+}
+
+// So quiet that nothing of it came since: the server is asked.
+TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToTheTimelineOfTheServer) {
+  const std::string before = backup({pack(1)}, 1);
+  for (uint64_t segment : {1, 2, 3, 4}) put_segment(1, segment);
+  put_history(2, {{.timeline = {1}, .switch_lsn = pg::start_lsn(5, segment_size()), .reason = {}}});
+  for (uint64_t segment : {5, 6}) put_segment(2, segment);
+  const std::string of_copy = put_backup({pack(3)}, 6, 2);
+  const auto plan_of = [&](const std::string& id, uint64_t system, uint32_t timeline) {
+    return plan_deletion({.ids = {id},
+                          .ask_place = [=]() -> std::optional<ClusterPlace> {
+                            return ClusterPlace{.system_identifier = system,
+                                                .timeline = {timeline}};
+                          }},
+                         target.repository);
+  };
+  const uint64_t system = target.lineage.system_identifier;
+  EXPECT_EQ(error_of([&] { plan_of(before, system, 1); }).message(),
+            "timeline 1 would be left without a good backup");
+  plan_of(before, system, 2);
+  plan_of(before, system + 1, 1);
+  plan_of(of_copy, system, 1);
+  // Without an answer it is named.
+  const Deletion deletion = plan({before});
+  ASSERT_EQ(deletion.losses.size(), 1u);
+  EXPECT_EQ(deletion.losses[0].timeline, pg::TimelineId{1});
+}
+
+// The other backups end before the gap: they lead nowhere behind it.
+TEST_F(DeleteBackup, RefusesTheLastOneThatLeadsToWhatLiesBehindAGap) {
+  const std::string before = backup({pack(1)}, 1);
+  const std::string behind = backup({pack(2)}, 5);
+  for (uint64_t segment : {1, 2, 4, 5, 6}) put_segment(1, segment);
+  const Error error = plan_error({behind});
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_EQ(error.message(), "timeline 1 from " + pg::to_string(commit_of(behind, 1, 5).stop_lsn) +
+                                 " on would be left without a good backup");
+  EXPECT_EQ(plan({behind}, true).losses.size(), 1u);
+  EXPECT_FALSE(plan({behind}, true).leaves_no_good_backup);
+  // What the older one alone leads to is of the past, and is named.
+  const Deletion of_old = plan({before});
+  ASSERT_EQ(of_old.losses.size(), 1u);
+  EXPECT_EQ(of_old.losses[0].from, commit_of(before, 1, 1).stop_lsn);
+  const std::string another = backup({pack(3)}, 6);
+  EXPECT_TRUE(plan({behind}).losses.empty());
 }
 
 TEST_F(DeleteBackup, RefusesAPinnedOne) {
@@ -314,18 +361,35 @@ TEST_F(DeleteBackup, OfAFullRepositoryTakesTheBackupOffAtOnce) {
 
 TEST_F(DeleteBackup, GivesUpOneThatIsDamagedBeyondReading) {
   const std::string commit_damaged = backup({pack(1)});
-  const std::string refs_damaged = backup({pack(2)});
-  const std::string refs_missing = backup({pack(3)});
   const std::string good = backup({pack(4)});
   auto damage = [](Bytes& bytes) { bytes[bytes.size() / 2] ^= std::byte{1}; };
   for (const std::string& name : commit_names(commit_damaged)) target.store.edit(name, damage);
-  target.store.edit(repo::refs_name(lineage(), refs_damaged), damage);
-  target.store.remove(repo::refs_name(lineage(), refs_missing));
-  const Deletion deletion = plan({commit_damaged, refs_damaged, refs_missing});
-  for (const Deletion::OneBackup& one : deletion.backups) EXPECT_FALSE(one.backup) << one.id;
+  const Deletion deletion = plan({commit_damaged});
+  EXPECT_FALSE(deletion.backups[0].backup);
   EXPECT_FALSE(deletion.leaves_no_good_backup);
-  carry_out(deletion, target.repository, target.store);
+  EXPECT_TRUE(carry_out(deletion, target.repository, target.store).backups[0].is_final);
   EXPECT_EQ(ids(), std::vector<std::string>{good});
+}
+
+// It can be restored whole: nothing of it is needed for that.
+TEST_F(DeleteBackup, OfOneWhoseReferencesAreDamagedCanBeTakenBack) {
+  const std::string refs_damaged = backup({pack(2)});
+  const std::string refs_missing = backup({pack(3)});
+  const std::string good = backup({pack(4)});
+  put_segment(1, 4);
+  target.store.edit(repo::refs_name(lineage(), refs_damaged), [](Bytes& bytes) { bytes.clear(); });
+  target.store.remove(repo::refs_name(lineage(), refs_missing));
+  // Of the one it is not known what it uses: nothing is removed here for whose sake the other would
+  // have to stay.
+  EXPECT_EQ(plan({refs_damaged}).why_unknown.value().message(),
+            "cannot tell what backup \"" + refs_missing + "\" uses");
+  for (const std::string& id : {refs_damaged, refs_missing})
+    EXPECT_FALSE(carry_out(plan({id}), target.repository, target.store).backups[0].is_final);
+  EXPECT_EQ(ids(), std::vector<std::string>{good});
+  undelete("main", refs_damaged, target.repository);
+  EXPECT_TRUE(repo::read_marks(target.repository, lineage(), refs_damaged).usable);
+  EXPECT_EQ(ids(), (std::vector<std::string>{refs_damaged, good}));
+  EXPECT_EQ(error_of([&] { plan({good}); }).code(), ErrorCode::kUsage) << "no other is good";
 }
 
 TEST_F(DeleteBackup, SaysThatThereIsNoSuchCluster) {

@@ -368,6 +368,31 @@ TEST_F(Expire, RemovesNothingOfABackupOneOfWhoseTwoCommitsIsLostOrDamaged) {
   EXPECT_EQ(test::object_names(target.store), whole);
 }
 
+// Named one by one, each would be given up for the other, and nothing gained.
+TEST_F(Expire, NamesEveryBackupThatStandsInTheWayAndGoesOnWithoutThem) {
+  std::vector<std::string> damaged;
+  for (const uint8_t number : {uint8_t{1}, uint8_t{2}}) {
+    damaged.push_back(put_backup({pack(number)}));
+    target.store.edit(repo::refs_name(lineage(), damaged.back()),
+                      [](Bytes& bytes) { bytes.clear(); });
+    pass(std::chrono::minutes(1));
+  }
+  put_backup({pack(3)});
+  const Error error = error_of([&] { run(); });
+  EXPECT_EQ(error.message(), "cannot tell what 2 backups use");
+  EXPECT_NE(
+      error.hint().find(fmt::format("\"holdfast backup delete {} {}\"", damaged[0], damaged[1])),
+      std::string::npos)
+      << error.hint();
+  for (const std::string& id : damaged)
+    repo::put_mark(target.repository, lineage(), id, repo::MarkKind::kDeleted, "");
+  EXPECT_EQ(error_of([&] { run(); }).hint(),
+            "Nothing was removed. Expire goes on when the grace period of their deletion is over.");
+  pass(kGrace);
+  run();
+  for (const std::string& id : damaged) EXPECT_FALSE(repo::has_commit(target.repository, lineage(), id));
+}
+
 // What may not be read protects all that it could name, and before anything goes everything is
 // read.
 TEST_F(Expire, RemovesNothingWhileThereIsAnythingThatItMayNotRead) {

@@ -255,6 +255,7 @@ class History : public test::DeletionWorld {
     } else if (draw(8) != 0) {
       one->intent->end();
     }
+    if (!made.was_protected) unprotected_.insert(made.id);
     committed_.push_back(std::move(made));
     forget(one);
   }
@@ -394,8 +395,9 @@ class History : public test::DeletionWorld {
     } catch (const Error& error) {
       if (store.is_dead() || is_refused_beside_another(error)) return;
       EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << error.message() << " " << error.detail();
-      EXPECT_TRUE(std::ranges::any_of(committed_, [](const MadeBackup& one) {
-        return !one.was_protected;
+      // Also one that is deleted stands in the way until its grace period is over.
+      EXPECT_TRUE(std::ranges::any_of(unprotected_, [&](const std::string& id) {
+        return repo::has_commit(target.repository, lineage(), id);
       })) << error.message();
     }
   }
@@ -558,6 +560,7 @@ class History : public test::DeletionWorld {
   Engine engine_;
   std::vector<Running> running_;
   std::vector<MadeBackup> committed_;
+  std::set<std::string> unprotected_;                         // of these
   std::map<std::string, std::pair<uint32_t, uint64_t>> wal_;  // all that was ever pushed
   // Each by the last segment of what it tells.
   std::map<std::string, std::pair<uint32_t, uint64_t>> indexes_, snapshots_;

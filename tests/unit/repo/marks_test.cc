@@ -61,6 +61,19 @@ TEST_P(MarksTest, TheNewestOfDamagedAndVerifiedCounts) {
   EXPECT_FALSE(marks().verified);
 }
 
+// Restored whole, and none to rely on.
+TEST_P(MarksTest, TheNewestOfDamagedUsableAndVerifiedCounts) {
+  using enum MarkKind;
+  for (const MarkKind what : {kDamaged, kUsable, kVerified, kUsable, kDamaged}) {
+    put(what);
+    EXPECT_EQ(backup().damaged, what == kDamaged);
+    EXPECT_EQ(marks().damaged.has_value(), what == kDamaged);
+    EXPECT_EQ(marks().usable.has_value(), what == kUsable);
+    EXPECT_EQ(marks().verified.has_value(), what == kVerified);
+    EXPECT_EQ(backup().is_good(), what == kVerified);
+  }
+}
+
 TEST_P(MarksTest, TheNewestOfPinnedAndUnpinnedCounts) {
   put(MarkKind::kPinned, "before the migration");
   EXPECT_EQ(marks().pinned->detail, "before the migration");

@@ -315,6 +315,13 @@ TEST_P(WalArchiveTest, KeepsHistoryFiles) {
   EXPECT_EQ(archive().file_info(history_file(2))->sha256, info.sha256);
   EXPECT_EQ(archive().read_file(history_file(3)), std::nullopt);
   EXPECT_EQ(archive().file_info(history_file(3)), std::nullopt);
+  const std::string first = archive().object_name(history_file(2));
+  for (const std::string& name : {first, copy_of_history(first).value()})
+    store_.edit(name, [](Bytes& bytes) { bytes.clear(); });
+  EXPECT_NE(test::error_of([&] { archive().read_file(history_file(2)); })
+                .hint()
+                .find("\"holdfast wal push 00000002.history\""),
+            std::string::npos);
 }
 
 // Each content of one, the first and further ones.

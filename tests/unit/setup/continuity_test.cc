@@ -98,5 +98,26 @@ TEST_F(ContinuityTest, SaysOfAHistoryThatCannotBeReadThatTheServerHasIt) {
   EXPECT_EQ(test::error_of([&] { look(5, 3); }).code(), ErrorCode::kNotFound);
 }
 
+// A copy of the cluster takes backups of its own, and they are newer.
+TEST_F(ContinuityTest, TheNewestBackupIsOneThatLeadsToTheServer) {
+  write(6);
+  put_history(2, "1\t" + pg::to_string(pg::start_lsn(4, size())) + "\ttest\n");
+  const pg::Lsn start = pg::start_lsn(5, size()) + 40;
+  const std::string of_copy =
+      put_backup({.start = start, .stop = start + 100, .stop_minute = 53, .timeline = 2});
+  const auto newest = [&](std::optional<uint32_t> timeline) {
+    std::optional<pg::TimelineHistory> history;
+    if (timeline) history = archived_history(repository(), lineage(), {*timeline});
+    return find_newest_backups(repository(), lineage().name, history,
+                               [](const std::string&, const Error&) {});
+  };
+  EXPECT_EQ(newest(1).leading.value().id, id_);
+  EXPECT_EQ(newest(1).good.value().id, of_copy);
+  EXPECT_EQ(newest(2).leading.value().id, of_copy);
+  EXPECT_EQ(newest(std::nullopt).leading.value().id, of_copy);
+  put_history(3, "1\t" + pg::to_string(pg::start_lsn(1, size())) + "\ttest\n");
+  EXPECT_FALSE(newest(3).leading);
+}
+
 }  // namespace
 }  // namespace holdfast::setup

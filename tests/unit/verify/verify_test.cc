@@ -463,16 +463,17 @@ TEST_F(VerifyTest, ABackupWhoseReferencesOrFooterAreDamagedIsMarked) {
         const VerifyResult result = run();
         EXPECT_TRUE(result.damaged());
         EXPECT_EQ(of(result, id).verdict, Verdict::kUsable) << words(result);
-        EXPECT_TRUE(backup(id).damaged);
-        ASSERT_TRUE(backup(id).marks.damaged);
-        EXPECT_NE(backup(id).marks.damaged->detail.find(
+        EXPECT_FALSE(backup(id).damaged) << "no restore refuses what can be restored";
+        EXPECT_FALSE(backup(id).is_good());
+        ASSERT_TRUE(backup(id).marks.usable);
+        EXPECT_NE(backup(id).marks.usable->detail.find(
                       kind == ObjectKind::kPack ? "the footer of pack" : "its list of references"),
                   std::string::npos);
         world_.clock.advance(std::chrono::minutes(1));
       }
       world_.replace(name, whole);
       EXPECT_FALSE(run().damaged());
-      EXPECT_FALSE(backup(id).damaged);
+      EXPECT_TRUE(backup(id).is_good());
       world_.clock.advance(std::chrono::minutes(1));
     }
 }
