@@ -390,7 +390,8 @@ TEST_F(Expire, NamesEveryBackupThatStandsInTheWayAndGoesOnWithoutThem) {
             "Nothing was removed. Expire goes on when the grace period of their deletion is over.");
   pass(kGrace);
   run();
-  for (const std::string& id : damaged) EXPECT_FALSE(repo::has_commit(target.repository, lineage(), id));
+  for (const std::string& id : damaged)
+    EXPECT_FALSE(repo::has_commit(target.repository, lineage(), id));
 }
 
 // What may not be read protects all that it could name, and before anything goes everything is
