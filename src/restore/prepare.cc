@@ -424,8 +424,10 @@ void require_wal_there(const std::string& directory) {
   const uint64_t number = pg::segment_of(control->redo_lsn, size);
   const std::string pg_wal = join_path(directory, "pg_wal");
   if (is_directory(pg_wal))
-    for (const cluster::WalDirectoryFile& file : cluster::list_wal_directory(pg_wal, size))
-      if (pg::parse_wal_file_name(file.name, size).segment.segment_number == number) return;
+    for (const DirectoryEntry& entry : list_directory(pg_wal)) {
+      const pg::WalFileName file = pg::parse_wal_file_name(entry.name, size);
+      if (file.kind == pg::WalFileKind::kSegment && file.segment.segment_number == number) return;
+    }
   const std::string where =
       is_link(pg_wal) ? fmt::format(", which leads to \"{}\",", read_link(pg_wal)) : std::string();
   throw Error(

@@ -54,9 +54,12 @@ constexpr std::array kPages = {"README.md",
                                "docs/guide/verify.md"};
 
 // What is shown without its output, because it changes the machine.
-constexpr std::array kNotRun = {"./quickstart", "./run-tests", "make release",
+constexpr std::array kNotRun = {"./quickstart",
+                                "./run-tests",
+                                "make release",
                                 "sudo install build/release/holdfast /usr/local/bin/",
-                                "chown -R --reference=/var/lib/holdfast /var/lib/holdfast"};
+                                "chown -R --reference=/var/lib/holdfast /var/lib/holdfast",
+                                "chown -R postgres: /var/lib/holdfast"};
 
 // The words of a page that mean something else in the sandbox. $S is its path.
 constexpr std::string_view kPrelude = R"(
