@@ -380,13 +380,17 @@ TEST_P(TimelineTargets, AreReachedOnTheirOwnPathOrNamedWithTheCommandThatReaches
     EXPECT_EQ(unconcerned.status.code, 0) << describe(unconcerned);
     EXPECT_NE(unconcerned.out.find("this recovery does not come by there"), std::string::npos)
         << unconcerned.out;
-    remove_file(scene_.wal_object("00000004.history").value());
+    const std::string object = scene_.wal_object("00000004.history").value();
+    remove_file(object);
+    remove_tree(join_path(parent_path(parent_path(object)), "histories.copy/00000004"));
   }
   {
     SCOPED_TRACE("a history that is lost");
     const std::string object = scene_.wal_object("00000002.history").value();
+    const std::string copy = join_path(parent_path(parent_path(object)), "histories.copy/00000002");
     const std::string aside = scene_.path("history.aside");
     rename_path(object, aside);
+    rename_path(copy, aside + ".copy");
     // The third timeline's history knows of the second.
     EXPECT_EQ(dry_run({}).status.code, 0);
     // On the first the server would be stopped at its promotion.
@@ -396,6 +400,7 @@ TEST_P(TimelineTargets, AreReachedOnTheirOwnPathOrNamedWithTheCommandThatReaches
         << refused.err;
     EXPECT_EQ(dry_run({"--timeline", "1", "--action", "pause"}).status.code, 0);
     rename_path(aside, object);
+    rename_path(aside + ".copy", copy);
   }
 }
 
