@@ -200,7 +200,7 @@ std::vector<Tablespace> read_tablespaces(Connection& connection,
                         "WHERE spcname NOT IN ('pg_default', 'pg_global') ORDER BY oid")) {
     std::string location = row[2].value_or("");
     if (location.starts_with("../"))  // in a copy's data directory
-      location = absolute_path(join_path(data_directory, "pg_tblspc/" + location));
+      location = absolute_path(fmt::format("{}/pg_tblspc/{}", data_directory, location));
     if (!location.starts_with('/')) location.clear();  // "pg_tblspc/16385": in place
     tablespaces.push_back({.oid = parse_number<uint32_t>(required(row, 0, "tablespace"), "OID"),
                            .name = required(row, 1, "tablespace's name"),

@@ -64,7 +64,7 @@ void require_wal_for(const std::string& user, const RestoreOptions& options,
     command.erase(at, 1);
   SpawnOptions spawn{.arguments = {"env"}, .directory = "/"};
   for (const auto& [name, value] : options.server_environment)
-    spawn.arguments.push_back(name + "=" + value);
+    spawn.arguments.push_back(fmt::format("{}={}", name, value));
   spawn.arguments.insert(spawn.arguments.end(), {"/bin/sh", "-c", command});
   const Captured tried = ::holdfast::run(cluster::as_user(std::move(spawn), user));
   // What is damaged was read by us, too.
