@@ -92,15 +92,12 @@ TEST(TablespacesOfACopy, GoAlongWhereverItIsMovedOrCopied) {
     return server;
   };
   {  // One that replay makes, too.
-    const std::unique_ptr<RestoredServer> server = [&] {
-      RecoveryScene& primary = scene;
-      primary.must({"restore", "--into", primary.path("first")});
-      primary.server().sql(fmt::format("CREATE TABLESPACE two LOCATION '{}'",
-                                       primary.make_tablespace_directory("two")));
-      primary.server().sql("CREATE TABLE later TABLESPACE two AS SELECT 1");
-      primary.archive_current_segment();
-      return primary.restore_into("with two", {});
-    }();
+    scene.must({"restore", "--into", scene.path("first")});
+    scene.server().sql(
+        fmt::format("CREATE TABLESPACE two LOCATION '{}'", scene.make_tablespace_directory("two")));
+    scene.server().sql("CREATE TABLE later TABLESPACE two AS SELECT 1");
+    scene.archive_current_segment();
+    const std::unique_ptr<RestoredServer> server = scene.restore_into("with two", {});
     const std::string oid =
         server->value("SELECT oid FROM pg_catalog.pg_tablespace WHERE spcname = 'two'");
     EXPECT_EQ(read_link(join_path(server->directory(), "pg_tblspc/" + oid)),
