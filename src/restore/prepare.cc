@@ -361,9 +361,8 @@ void remove_marks(const std::string& directory) {
 std::string way_around_another_cluster(const std::string& directory) {
   return fmt::format(
       "Check --cluster and cluster.pgdata, or restore elsewhere with --into DIR. If that is the "
-      "empty cluster which a package has made, or nothing in it is needed, stop its server, move "
-      "it "
-      "away with \"mv {} {}\", and run the command again.",
+      "empty cluster which a package has made, or nothing in it is needed, stop its server, "
+      "move it away with \"mv {} {}\", and run the command again.",
       shell_quote(directory), shell_quote(directory + ".old"));
 }
 
