@@ -1,6 +1,7 @@
 #include "restore/configuration_choice.h"
 
 #include <algorithm>
+#include <functional>
 
 #include <fmt/core.h>
 
@@ -16,7 +17,7 @@
 namespace holdfast::restore {
 namespace {
 
-// Newer backups that are looked through for a configuration of the cluster's own.
+// The newest backups, which are looked through.
 constexpr size_t kBackupsLookedAt = 100;
 
 using From = ConfigurationChoice::From;
@@ -125,6 +126,19 @@ void take_used(ConfigurationChoice& choice, const cluster::ConfigurationRoles& r
   choice.outside.clear();
 }
 
+std::optional<repo::Backup> find_newest(const repo::Repository& repository,
+                                        const repo::LineageName& lineage,
+                                        const std::function<bool(const repo::Backup&)>& is_it) {
+  const std::vector<std::string> ids = repo::list_backup_ids(repository, lineage);
+  const size_t oldest = ids.size() - std::min(ids.size(), kBackupsLookedAt);
+  for (size_t at = ids.size(); at > oldest; --at)
+    if (std::optional<repo::Backup> backup =
+            repo::read_backup_if_possible(repository, lineage, ids[at - 1], [](const Error&) {});
+        backup && is_it(*backup))
+      return backup;
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool is_of_this_server(const repo::Backup& backup, const std::string& directory) {
@@ -157,24 +171,25 @@ std::string ConfigurationChoice::words(size_t others) const {
   return fmt::format("of {}", server_words(configuration));
 }
 
+std::optional<repo::Backup> find_newest_of_this_server(const std::string& directory,
+                                                       const repo::Repository& repository,
+                                                       const repo::LineageName& lineage) {
+  return find_newest(repository, lineage, [&](const repo::Backup& backup) {
+    return is_of_this_server(backup, directory);
+  });
+}
+
 std::optional<repo::Backup> find_own_backup(const ChoiceOptions& options,
                                             const repo::Repository& repository,
                                             const repo::Backup& backup) {
   if (options.is_copy || is_of_this_server(backup, options.directory)) return backup;
+  if (std::optional<repo::Backup> own =
+          find_newest_of_this_server(options.directory, repository, backup.lineage))
+    return own;
   const auto is_a_primarys = [&](const repo::Backup& other) {
     return !options.is_standbys_place && !is_of_standby(other);
   };
-  std::optional<repo::Backup> of_a_primary =
-      is_a_primarys(backup) ? std::optional(backup) : std::nullopt;
-  const std::vector<std::string> ids = repo::list_backup_ids(repository, backup.lineage);
-  const size_t oldest = ids.size() - std::min(ids.size(), kBackupsLookedAt);
-  for (size_t at = ids.size(); at > oldest; --at) {
-    std::optional<repo::Backup> other =
-        repo::read_backup_if_possible(repository, backup.lineage, ids[at - 1], [](const Error&) {});
-    if (other && is_of_this_server(*other, options.directory)) return other;
-    if (other && !of_a_primary && is_a_primarys(*other)) of_a_primary = std::move(other);
-  }
-  return of_a_primary;
+  return is_a_primarys(backup) ? backup : find_newest(repository, backup.lineage, is_a_primarys);
 }
 
 ConfigurationChoice choose_configuration(const ChoiceOptions& options,

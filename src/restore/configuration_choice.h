@@ -71,7 +71,11 @@ ConfigurationChoice choose_configuration(const ChoiceOptions& options,
                                          const std::optional<repo::Backup>& own,
                                          Reporter& reporter);
 
-// Whether the backup was taken on this host, of the server with that data directory.
+// Whether the backup was taken on this host, of the server with that data directory; and the newest
+// that was, of the last ones of the lineage.
 bool is_of_this_server(const repo::Backup& backup, const std::string& directory);
+std::optional<repo::Backup> find_newest_of_this_server(const std::string& directory,
+                                                       const repo::Repository& repository,
+                                                       const repo::LineageName& lineage);
 
 }  // namespace holdfast::restore

@@ -28,13 +28,6 @@ namespace {
 
 constexpr size_t kTellingNames = 3;
 
-// nullopt: missing or damaged, as in a destroyed cluster.
-std::optional<Bytes> valid_control_file(const std::string& directory) {
-  std::optional<Bytes> bytes = read_if_exists(cluster::control_file_path(directory));
-  if (bytes && !pg::crc_is_valid(*bytes)) bytes.reset();
-  return bytes;
-}
-
 // Whoever began to restore in this directory had it shown, or it was empty.
 bool was_interrupted_here(const std::string& directory) {
   if (is_marker_begun(directory)) return true;
@@ -125,6 +118,12 @@ void take_out_backed_up(std::set<std::string>& names, const repo::Repository& re
 }
 
 }  // namespace
+
+std::optional<Bytes> valid_control_file(const std::string& directory) {
+  std::optional<Bytes> bytes = read_if_exists(cluster::control_file_path(directory));
+  if (bytes && !pg::crc_is_valid(*bytes)) bytes.reset();
+  return bytes;
+}
 
 bool require_data_directory(const std::string& directory, const repo::Lineage& lineage) {
   if (!lstat_if_exists(directory)) return false;

@@ -11,13 +11,18 @@
 // Links and sockets at the top hold nothing themselves and are nobody's work.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 
+#include "base/bytes.h"
 #include "base/reporter.h"
 #include "repo/repository.h"
 
 namespace holdfast::restore {
+
+// pg_control of a data directory; nullopt: missing or damaged, as in a destroyed cluster.
+std::optional<Bytes> valid_control_file(const std::string& directory);
 
 // True when there is something to clear. Throws kWrongCluster for a data directory of another
 // cluster, or of another major; kConflict for what is none.

@@ -117,6 +117,7 @@ class Restore {
   void find_own_backup();
   void choose_configuration();
   void require_word_for_standby(const std::string& why) const;
+  void require_word_where_a_standby_was() const;
   void place_tablespaces();
   void hold_off_deletion();
   void hold_recovery(const std::string& old);
@@ -178,6 +179,7 @@ class Restore {
   std::optional<repo::Lineage> lineage_;
   std::string directory_;
   bool must_clear_ = false;
+  bool tells_its_role_ = false;  // what the server was, primary or standby
   SalvagedWal salvaged_;
   std::optional<recovery::ClusterEnd> cluster_;
   std::vector<cluster::ReplicationSlot> slots_;  // that are cleared
@@ -280,6 +282,7 @@ void Restore::check_place() {
   must_clear_ = require_data_directory(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
+  tells_its_role_ = must_clear_ && valid_control_file(directory_).has_value();
   // A copy of a data directory links to the original's tablespaces.
   require_unused(linked_places(directory_), directory_);
   if (on_paper_ && !server_runs_)
@@ -416,6 +419,14 @@ void Restore::require_word_for_standby(const std::string& why) const {
                        "its primary. To make it a primary, add --action promote to the command."});
 }
 
+// Where nothing is left that tells what the server was, its last backup does.
+void Restore::require_word_where_a_standby_was() const {
+  const std::optional<repo::Backup> last =
+      find_newest_of_this_server(directory_, repository_, lineage_->name);
+  if (last && last->from_standby)
+    require_word_for_standby(fmt::format("It was one when backup {} was taken.", last->id));
+}
+
 void Restore::find_own_backup() {
   const repo::Backup& backup = result_.plan.backup;
   choice_options_ = {
@@ -423,8 +434,7 @@ void Restore::find_own_backup() {
       .is_copy = is_copy_,
       .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value(),
       .debian_clusters = options_.debian_clusters};
-  if (!is_copy_ && backup.from_standby && is_of_this_server(backup, directory_))
-    require_word_for_standby(fmt::format("It was one when backup {} was taken.", backup.id));
+  if (!is_copy_ && !tells_its_role_) require_word_where_a_standby_was();
   own_backup_ = restore::find_own_backup(choice_options_, repository_, backup);
   if (is_copy_ || backup.from_standby || !own_backup_ || own_backup_->id == backup.id ||
       own_backup_->start_lsn > backup.start_lsn)

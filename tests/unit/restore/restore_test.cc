@@ -150,7 +150,9 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
     backup.wal_segment_bytes = lineage().wal_segment_bytes;
     backup.block_bytes = kBlock;
     backup.blocks_per_segment = lineage().blocks_per_segment;
-    backup.data_directory = data_directory_;
+    backup.data_directory = standbys_directory_.value_or(data_directory_);
+    backup.from_standby = standbys_directory_.has_value();
+    backup.host = host_name();
     backup.data_mode = 0750;
     backup.tablespaces = {{.oid = 16400, .path = tablespace_path_}};
     backup.floors = {.max_connections = 150,
@@ -257,6 +259,7 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
   const std::string old_tablespace_ = join_path(root_.path(), "ts");
   // As the backup has them.
   const std::string data_directory_ = join_path(root_.path(), "original");
+  std::optional<std::string> standbys_directory_;  // of the one that is backed up
   std::string tablespace_path_ = old_tablespace_;
   test::FakeClock clock_;
   RecordingReporter reporter_;
@@ -927,6 +930,19 @@ TEST_F(RestoreTest, TheDirectoryOfAStandbyBecomesAPrimarysOnlyByAWord) {
   made.action_is_named = true;
   run(made);
   EXPECT_FALSE(lstat_if_exists(join_path(directory, "standby.signal")));
+}
+
+// It may have been promoted since it was backed up: what is there says so.
+TEST_F(RestoreTest, WhatAServerWasItsLastBackupTellsOnlyWhereTheDirectoryDoesNot) {
+  const std::string directory = make_old_directory();
+  standbys_directory_ = directory;
+  take_backup();
+  EXPECT_TRUE(run(in_place(directory)).in_place);
+  remove_tree(directory);
+  make_directory(directory);
+  const Error refused = refusal(in_place(directory));
+  EXPECT_EQ(refused.message(), fmt::format("\"{}\" is the data directory of a standby", directory));
+  EXPECT_NE(refused.detail().find("when backup"), std::string::npos) << refused.detail();
 }
 
 // By hand it is started by somebody who does not know of holdfast.
