@@ -95,12 +95,6 @@ int usual_jobs(int jobs) {
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, kMaxJobs);
 }
 
-// A server, as its control file says, that does not run a recovery.
-bool is_in_recovery(pg::ClusterState state) {
-  return state == pg::ClusterState::kShutDownInRecovery ||
-         state == pg::ClusterState::kInCrashRecovery ||
-         state == pg::ClusterState::kInArchiveRecovery;
-}
 }  // namespace
 
 WalSource wal_source_of(const std::string& path, const std::string& data_directory,
@@ -207,7 +201,7 @@ bool Intake::is_in_production(const std::string& name) const {
   if (!is_marked_ready(name) || stat_if_exists(join_path(source_.data_directory, "standby.signal")))
     return false;
   const std::optional<pg::ControlFile> control = control_file_of(source_);
-  return control && !is_in_recovery(control->state);
+  return control && !pg::is_in_recovery(control->state);
 }
 
 // What its records say. Of a segment whose first page is damaged nothing but its bytes are known:

@@ -190,6 +190,11 @@ std::string_view to_string(ClusterState state) {
   return kNames.at(static_cast<size_t>(state));
 }
 
+bool is_in_recovery(ClusterState state) {
+  return state == ClusterState::kShutDownInRecovery || state == ClusterState::kInCrashRecovery ||
+         state == ClusterState::kInArchiveRecovery;
+}
+
 std::string_view to_string(WalLevel level) {
   constexpr std::array<std::string_view, 3> kNames = {"minimal", "replica", "logical"};
   return kNames.at(static_cast<size_t>(level));

@@ -38,6 +38,9 @@ enum class ClusterState : uint8_t {
 };
 // As pg_controldata prints it: "shut down in recovery".
 std::string_view to_string(ClusterState state);
+// Of a standby, of a recovery to a target, or, until the WAL of its own is replayed, of any server
+// that crashed.
+bool is_in_recovery(ClusterState state);
 
 enum class WalLevel : uint8_t { kMinimal, kReplica, kLogical };
 std::string_view to_string(WalLevel level);

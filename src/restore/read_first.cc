@@ -8,11 +8,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
-#include "cluster/start_barrier.h"
-#include "pg/control_file.h"
 #include "repo/layout.h"
 #include "repo/refs.h"
 #include "repo/verified_objects.h"
+#include "restore/own_directory.h"
 #include "store/store.h"
 
 namespace holdfast::restore {
@@ -32,8 +31,7 @@ namespace {
 }  // namespace
 
 bool holds_a_cluster(const std::string& directory) {
-  const std::optional<Bytes> control = read_if_exists(cluster::control_file_path(directory));
-  return control && pg::crc_is_valid(*control) && is_directory(join_path(directory, "base"));
+  return valid_control_file(directory) && is_directory(join_path(directory, "base"));
 }
 
 void require_packs(const repo::Repository& repository, const repo::Backup& backup,

@@ -179,7 +179,7 @@ class Restore {
   std::optional<repo::Lineage> lineage_;
   std::string directory_;
   bool must_clear_ = false;
-  bool tells_its_role_ = false;  // what the server was, primary or standby
+  bool was_a_primarys_ = false;  // the directory, as its pg_control says
   SalvagedWal salvaged_;
   std::optional<recovery::ClusterEnd> cluster_;
   std::vector<cluster::ReplicationSlot> slots_;  // that are cleared
@@ -282,7 +282,8 @@ void Restore::check_place() {
   must_clear_ = require_data_directory(directory_, *lineage_);
   if (lstat_if_exists(join_path(directory_, kStandbySignal)))
     require_word_for_standby(fmt::format("It has a \"{}\".", kStandbySignal));
-  tells_its_role_ = must_clear_ && valid_control_file(directory_).has_value();
+  if (const std::optional<Bytes> control = valid_control_file(directory_))
+    was_a_primarys_ = !pg::is_in_recovery(pg::parse_control_file(*control).state);
   // A copy of a data directory links to the original's tablespaces.
   require_unused(linked_places(directory_), directory_);
   if (on_paper_ && !server_runs_)
@@ -419,7 +420,8 @@ void Restore::require_word_for_standby(const std::string& why) const {
                        "its primary. To make it a primary, add --action promote to the command."});
 }
 
-// Where nothing is left that tells what the server was, its last backup does.
+// A standby's signal may be lost with other files. Where pg_control does not show that the server
+// was none, its last backup says it.
 void Restore::require_word_where_a_standby_was() const {
   const std::optional<repo::Backup> last =
       find_newest_of_this_server(directory_, repository_, lineage_->name);
@@ -434,7 +436,7 @@ void Restore::find_own_backup() {
       .is_copy = is_copy_,
       .is_standbys_place = lstat_if_exists(join_path(directory_, kStandbySignal)).has_value(),
       .debian_clusters = options_.debian_clusters};
-  if (!is_copy_ && !tells_its_role_) require_word_where_a_standby_was();
+  if (!is_copy_ && !was_a_primarys_) require_word_where_a_standby_was();
   own_backup_ = restore::find_own_backup(choice_options_, repository_, backup);
   if (is_copy_ || backup.from_standby || !own_backup_ || own_backup_->id == backup.id ||
       own_backup_->start_lsn > backup.start_lsn)

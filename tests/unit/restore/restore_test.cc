@@ -47,10 +47,12 @@ Bytes pattern(size_t size, unsigned seed) {
 }
 
 // A server's own, with another system identifier.
-Bytes control_file_of(uint64_t system_identifier) {
+Bytes control_file_of(uint64_t system_identifier,
+                      std::optional<pg::ClusterState> state = std::nullopt) {
   Bytes bytes = test::golden("pg-15/pg_control");
   store_le(bytes.data(), system_identifier);
   store_le(bytes.data() + 40, uint64_t{0x200028});  // redo, in a segment that old clusters have
+  if (state) store_le(bytes.data() + 16, static_cast<uint32_t>(*state));
   store_le(bytes.data() + 288, pg::crc32c(ByteView(bytes).first(288)));
   return bytes;
 }
@@ -937,12 +939,24 @@ TEST_F(RestoreTest, WhatAServerWasItsLastBackupTellsOnlyWhereTheDirectoryDoesNot
   const std::string directory = make_old_directory();
   standbys_directory_ = directory;
   take_backup();
+  const auto expect_refused = [&] {
+    const Error refused = refusal(in_place(directory));
+    EXPECT_EQ(refused.message(),
+              fmt::format("\"{}\" is the data directory of a standby", directory));
+    EXPECT_NE(refused.detail().find("when backup"), std::string::npos) << refused.detail();
+  };
+  // A standby's, of which the signal is lost.
+  const std::string control = join_path(directory, "global/pg_control");
+  for (const auto state :
+       {pg::ClusterState::kShutDownInRecovery, pg::ClusterState::kInArchiveRecovery}) {
+    write_file_durably(control, control_file_of(kSystemIdentifier, state));
+    expect_refused();
+  }
+  write_file_durably(control, control_file_of(kSystemIdentifier, pg::ClusterState::kInProduction));
   EXPECT_TRUE(run(in_place(directory)).in_place);
   remove_tree(directory);
   make_directory(directory);
-  const Error refused = refusal(in_place(directory));
-  EXPECT_EQ(refused.message(), fmt::format("\"{}\" is the data directory of a standby", directory));
-  EXPECT_NE(refused.detail().find("when backup"), std::string::npos) << refused.detail();
+  expect_refused();
 }
 
 // By hand it is started by somebody who does not know of holdfast.
