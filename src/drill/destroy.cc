@@ -187,15 +187,12 @@ void Destruction::require_plan() {
   const ProductionAnswer answer =
       cluster::ask_production(*connection_, lineage_->system_identifier);
   recovery::Target target;
-  if (answer.production) target.cluster = answer.production->timeline;
-  const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, target);
   if (answer.production)
-    recovery::require_clusters_timeline(repository_, *lineage_, {},
-                                        {.timeline = answer.production->timeline,
-                                         .end = answer.production->flushed,
-                                         .whose = "the server that would be destroyed",
-                                         .goes_on = true},
-                                        plan);
+    target.cluster = {.timeline = answer.production->timeline,
+                      .end = answer.production->flushed,
+                      .whose = "the server that would be destroyed",
+                      .goes_on = true};
+  const recovery::Plan plan = recovery::make_plan(repository_, *lineage_, target);
   const uint64_t needed =
       plan.backup.bytes + plan.segments * plan.backup.wal_segment_bytes + kSpareDiskBytes;
   const uint64_t free = free_bytes(parent_path(data_));

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "pg/transaction_id.h"
 #include "pg/version.h"
+#include "recovery/parting.h"
 #include "recovery/removals.h"
 #include "recovery/sources.h"
 #include "repo/needed_wal.h"
@@ -24,33 +25,6 @@ using pg::to_string;
 
 bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lineage,
                     const Target& target, const AskServer& ask_server);
-
-// The latest that the plan brings back.
-Time reached_by(const Plan& plan) {
-  return std::max(plan.backup.stop_time, plan.last_commit.value_or(Time::min()));
-}
-
-// Which backup was named decides, where it leads to one of two alone: those that part at `fork`.
-bool is_told_by_backup(const Target& target, const Plan& plan, pg::Lsn fork) {
-  return !target.backup.empty() && target.backup != "latest" && plan.backup.stop_lsn > fork;
-}
-
-// How a timeline that nobody is to follow any more is ended for good.
-// While anything of it is served its number is taken, and without its history no recovery could be
-// promoted: its WAL goes first.
-std::string never_again(const repo::WalArchive& archive, pg::TimelineId timeline) {
-  if (timeline.value == 1) return {};
-  const std::optional<uint64_t> first = archive.first_segment(timeline);
-  std::string commands;
-  if (first)
-    commands = fmt::format("holdfast wal set-aside {} --onward && ",
-                           pg::segment_file_name({.timeline = timeline, .segment_number = *first},
-                                                 archive.segment_size()));
-  return fmt::format(
-      "Timeline {} is never followed again, if it was a test's or a copy's and no server of the "
-      "cluster went on on it, after: {}holdfast wal set-aside {}",
-      to_string(timeline), commands, pg::history_file_name(timeline));
-}
 
 // A trial only asks whether there is a plan: its refusals name no way out.
 enum class Purpose : uint8_t { kPlan, kTrial };
@@ -86,13 +60,6 @@ class Planner {
   void require_one_tail(Plan& plan, const WalPath& path) const;
   void take_to_the_end(Plan& plan, const Way& way);
   bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
-  void find_abandoned(Plan& plan);
-  void look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
-  void look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const;
-  // Of a timeline that is not named the commits decide whether it is the one that is meant.
-  bool is_led_by_time() const {
-    return target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kTime;
-  }
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   Plan without_half_removals(Plan plan) const;
@@ -112,15 +79,6 @@ class Planner {
   void require_time_reached(Plan& plan, const Way& way, const Reach& reach) const;
   [[noreturn]] void throw_not_reached(std::string message, std::string detail,
                                       const Target& as_archived) const;
-  void refuse_abandoned(Plan& plan) const;
-  void refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const;
-  void refuse_unreadable(const Plan& plan) const;
-  void refuse_another_such_place(Plan& plan) const;
-  bool has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const;
-  bool has_location(const pg::TimelineHistory& history) const;
-  void refuse_to_leave_newest_backup(const Plan& plan) const;
-  std::string never_behind(const AbandonedBranch& branch) const;
-  std::optional<bool> took_over_from(const AbandonedBranch& branch, bool by_target) const;
   void refuse_contradicted(const repo::Backup& backup, pg::Lsn end) const;
   void require_one_line(const Plan& plan) const;
   std::string up_to_the_hole(const Way& way, pg::SegmentName missing) const;
@@ -147,17 +105,6 @@ class Planner {
   const AskServer& ask_server_;
   const Purpose purpose_;
 };
-
-// How far back from the end of an abandoned timeline a commit is looked for.
-constexpr uint64_t kSegmentsOfBranch = 64;
-
-// Sentences of a hint, each on a line of its own, for commands stand at their ends.
-std::string lines(std::initializer_list<std::string> sentences) {
-  std::string text;
-  for (const std::string& sentence : sentences)
-    if (!sentence.empty()) text += (text.empty() ? "" : "\n") + sentence;
-  return text;
-}
 
 // What both say is said once.
 void put_before(std::vector<std::string>& words, std::vector<std::string> first) {
@@ -729,316 +676,6 @@ bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) 
   return true;
 }
 
-// Every other timeline whose own WAL goes on behind the fork, with the time of its last commit.
-void Planner::find_abandoned(Plan& plan) {
-  for (const pg::TimelineHistory& history : sources_.histories()) {
-    const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
-    if (!fork) continue;
-    // Nobody needs it for this recovery.
-    if (const std::optional<Error> damage =
-            damage_of([&] { look_at_branch(plan, history, *fork); }))
-      plan.notes.push_back(fmt::format("what timeline {} holds cannot be told: {}",
-                                       to_string(history.timeline()), damage->message()));
-  }
-  for (const AbandonedBranch& branch : plan.abandoned) {
-    plan.notes.push_back(fmt::format(
-        "timeline {0} left this path at {1} and is not followed; its last commit is of {2} "
-        "(--timeline {0})",
-        to_string(branch.timeline), to_string(branch.forked_at), to_local(*branch.last_commit)));
-  }
-}
-
-void Planner::look_at_branch(Plan& plan, const pg::TimelineHistory& history, pg::Lsn fork) const {
-  const uint64_t first = std::max(segment_of(fork), uint64_t{1});
-  if (!is_led_by_time()) return look_at_end_of_branch(plan, history, fork);
-  const WalPath path(archive_, history, first);
-  if (!path.last() || path.timeline() != history.timeline()) return;
-  Survey survey(archive_, path);
-  for (uint64_t number = *path.last(); number >= first; --number) {
-    const std::optional<PathSegment> segment = path.at(number);
-    if (!segment) break;
-    const repo::WalSegmentInfo info = survey.info(*segment);
-    if (info.commits.count == 0) continue;
-    if (info.commits.last_lsn >= fork) {
-      plan.abandoned.push_back({.timeline = history.timeline(),
-                                .forked_at = fork,
-                                .last_commit = info.commits.last_time,
-                                .last_commit_meant = info.commits.last_time});
-      if (target_.kind == TargetKind::kTime)
-        plan.abandoned.back().last_commit_meant =
-            survey.to_time(first, target_.time, target_.exclusive).last_commit;
-    }
-    break;
-  }
-}
-
-// For a place it is named alone: what lies between its fork and its end is not read.
-void Planner::look_at_end_of_branch(Plan& plan, const pg::TimelineHistory& history,
-                                    pg::Lsn fork) const {
-  const std::optional<uint64_t> last = archive_.last_segment(history.timeline());
-  for (uint64_t back = 0; last && back < std::min(kSegmentsOfBranch, *last); ++back) {
-    const std::optional<repo::WalSegmentInfo> info = archive_.segment_info(
-        {.kind = pg::WalFileKind::kSegment,
-         .segment = {.timeline = history.timeline(), .segment_number = *last - back}});
-    if (!info || info->readable_end <= fork) return;
-    if (info->commits.count == 0) continue;
-    if (info->commits.last_lsn >= fork)
-      plan.abandoned.push_back({.timeline = history.timeline(),
-                                .forked_at = fork,
-                                .last_commit = info->commits.last_time,
-                                .last_commit_meant = info->commits.last_time});
-    return;
-  }
-}
-
-// The newest timeline is followed because it usually is the one that went on. Where another one
-// has what is later, that is no longer plain: it may be a copy's, or a standby's that was promoted
-// by mistake.
-void Planner::refuse_abandoned(Plan& plan) const {
-  if (target_.timeline) return;
-  // Where the cluster is on the one that is followed, its end, and its newest backup's, are plain.
-  const bool is_end = target_.kind == TargetKind::kLatest || target_.kind == TargetKind::kImmediate;
-  if (is_end && target_.cluster == sources_.history().timeline()) return;
-  refuse_unreadable(plan);
-  refuse_to_leave_newest_backup(plan);
-  // A place is where it is, whatever was committed later.
-  const bool is_place = !is_led_by_time();
-  if (is_place && target_.kind != TargetKind::kImmediate) refuse_another_such_place(plan);
-  const Time reached = reached_by(plan);
-  for (const AbandonedBranch& branch : plan.abandoned) {
-    if (!branch.last_commit_meant) continue;
-    if (is_place && plan.end_lsn <= branch.forked_at) continue;
-    const bool is_earlier = is_place || *branch.last_commit_meant <= reached;
-    // Two that lived side by side are two clusters, whichever was written to last.
-    if (is_earlier && took_over_from(branch, false).value_or(false)) continue;
-    if (target_.kind == TargetKind::kTime && !plan.ran_to_the_end &&
-        took_over_from(branch, true) == true)
-      continue;
-    refuse_abandoned(plan, branch);
-  }
-}
-
-// A later timeline whose history is there and cannot be read may be the one that went on.
-void Planner::refuse_unreadable(const Plan& plan) const {
-  const auto later = std::ranges::find_if(sources_.unreadable(), [&](pg::TimelineId timeline) {
-    return timeline > plan.timeline && archive_.first_segment(timeline).has_value();
-  });
-  if (later == sources_.unreadable().end()) return;
-  Target stay = target_;
-  stay.timeline = sources_.history().timeline();
-  throw_unreachable(
-      fmt::format("timeline {} may have gone on, and its history cannot be read",
-                  to_string(*later)),
-      fmt::format("\"{}\" is damaged, and WAL of that timeline is archived: where it left timeline "
-                  "{}, which would be followed, is not known.",
-                  pg::history_file_name(*later), to_string(*stay.timeline)),
-      lines(
-          {fmt::format("Archive it again from the pg_wal directory of a server: holdfast wal push "
-                       "{}",
-                       pg::history_file_name(*later)),
-           fmt::format("To go along timeline {}: {}", to_string(*stay.timeline),
-                       command_for(stay))}));
-}
-
-// The timelines of one fork go on with the same locations and the same transaction numbers, and a
-// name can be given on each: which of them is meant only the operator knows.
-void Planner::refuse_another_such_place(Plan& plan) const {
-  for (const pg::TimelineHistory& history : sources_.histories()) {
-    const std::optional<pg::Lsn> fork = fork_of(history, sources_.history());
-    if (!fork || plan.end_lsn <= *fork || is_told_by_backup(target_, plan, *fork)) continue;
-    bool has_one = false;
-    // Nobody needs it for this recovery.
-    if (const std::optional<Error> damage =
-            damage_of([&] { has_one = has_such_place(history, *fork); }))
-      plan.notes.push_back(fmt::format("whether timeline {} has such a place cannot be told: {}",
-                                       to_string(history.timeline()), damage->message()));
-    if (!has_one) continue;
-    Target stay = target_, other = target_;
-    stay.timeline = sources_.history().timeline();
-    other.timeline = history.timeline();
-    throw_unreachable(
-        fmt::format("timeline {} has such a place too: {}", to_string(history.timeline()),
-                    to_string(target_)),
-        fmt::format("Timeline {}, which would be followed, and timeline {} part at {}, and go on "
-                    "with the same numbers.",
-                    to_string(*stay.timeline), to_string(history.timeline()), to_string(*fork)),
-        lines({fmt::format("To go along timeline {}: {}", to_string(*stay.timeline),
-                           command_for(stay)),
-               fmt::format("To go along timeline {}: {}", to_string(history.timeline()),
-                           command_for(other)),
-               never_again(archive_, *stay.timeline)}));
-  }
-}
-
-bool Planner::has_such_place(const pg::TimelineHistory& history, pg::Lsn fork) const {
-  if (target_.kind == TargetKind::kLsn) return target_.lsn > fork && has_location(history);
-  const uint64_t first = std::max(segment_of(fork), uint64_t{1});
-  const WalPath path(archive_, history, first);
-  if (!path.last() || path.timeline() != history.timeline()) return false;
-  Survey survey(archive_, path);
-  if (target_.kind == TargetKind::kXid) {
-    const std::optional<pg::TransactionEnd> end =
-        survey.find_transaction(target_.xid, first, *path.last()).end;
-    return end && end->lsn >= fork;
-  }
-  return std::ranges::any_of(survey.find_restore_points(target_.name, first, *path.last()),
-                             [&](const repo::WalRestorePoint& point) { return point.lsn >= fork; });
-}
-
-// However much of it is archived, two segments at most are looked at.
-bool Planner::has_location(const pg::TimelineHistory& history) const {
-  const pg::SegmentName segment{.timeline = history.timeline(),
-                                .segment_number = segment_of(target_.lsn)};
-  if (archive_.last_segment(history.timeline()).value_or(0) > segment.segment_number) return true;
-  const auto holds = [&](const std::optional<repo::WalSegmentInfo>& info) {
-    return info && info->readable_end > target_.lsn;
-  };
-  if (holds(archive_.segment_info({.kind = pg::WalFileKind::kSegment, .segment = segment})))
-    return true;
-  return std::ranges::any_of(archive_.partials(segment), [&](const Bytes16& partial) {
-    return holds(
-        archive_.segment_info({.kind = pg::WalFileKind::kPartial, .segment = segment}, &partial));
-  });
-}
-
-// A backup that was committed when the timeline that would be followed was there, and that does not
-// lead to it: somebody went on elsewhere, whatever was committed later here (by a drill, a test, a
-// copy).
-void Planner::refuse_to_leave_newest_backup(const Plan& plan) const {
-  const pg::TimelineHistory& chosen = sources_.history();
-  const std::optional<repo::Backup> newest = sources_.newest_of_all();
-  if (!newest || !newest->origin.empty() ||
-      chosen.is_ancestor(newest->stop_timeline, newest->stop_lsn))
-    return;
-  // Up to where they part it makes no difference.
-  const auto its_history = std::ranges::find(sources_.histories(), newest->stop_timeline,
-                                             &pg::TimelineHistory::timeline);
-  if (its_history != sources_.histories().end())
-    if (const std::optional<pg::Lsn> fork = fork_of(*its_history, chosen);
-        fork && (plan.end_lsn <= *fork || is_told_by_backup(target_, plan, *fork)))
-      return;
-  // A time of modification is that of a copy of the repository.
-  std::optional<repo::WalFileInfo> began;
-  unreadable_of([&] {
-    began = archive_.file_info(
-        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = chosen.timeline()}});
-  });
-  const Time committed = newest->committed.value_or(newest->finished);
-  if (!began || committed <= began->pushed) return;
-  Target stay = target_, other = target_;
-  stay.timeline = chosen.timeline();
-  other.timeline = newest->stop_timeline;
-  throw_unreachable(
-      fmt::format("the newest backup is of timeline {}, and timeline {} would be followed",
-                  to_string(newest->stop_timeline), to_string(chosen.timeline())),
-      fmt::format(
-          "Backup {} was committed at {}, when timeline {} had begun, and does not lead to "
-          "it: a server went on on timeline {}, and what it committed would be left behind.",
-          newest->id, to_local(committed), to_string(chosen.timeline()),
-          to_string(newest->stop_timeline)),
-      lines({fmt::format("To go along timeline {}: {}", to_string(newest->stop_timeline),
-                         command_for(other)),
-             fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
-                         command_for(stay)),
-             never_again(archive_, chosen.timeline())}));
-}
-
-// Whether the timeline that is followed from the parting on began when the branch had committed its
-// last: then it is the one that went on. What was forked off that one later says nothing.
-// `by_target`: had begun at the target's time, too. nullopt: when it began is not told.
-std::optional<bool> Planner::took_over_from(const AbandonedBranch& branch, bool by_target) const {
-  const pg::TimelineHistory& chosen = sources_.history();
-  std::vector<pg::TimelineId> timelines;
-  for (const pg::TimelineHistoryEntry& entry : chosen.ancestors())
-    timelines.push_back(entry.timeline);
-  timelines.push_back(chosen.timeline());
-  for (const pg::TimelineId timeline : timelines) {
-    const pg::Lsn start = chosen.start_of(timeline).value_or(pg::Lsn{});
-    // One that was left again before it began has nothing on the way.
-    if (!start.is_valid() || start < branch.forked_at || chosen.timeline_at(start) != timeline)
-      continue;
-    const uint64_t number = segment_of(start);
-    std::optional<WalPath> path = WalPath::up_to(archive_, chosen, number, number);
-    if (!path) path.emplace(archive_, chosen, number);  // it may be unfinished
-    const auto began = Survey(archive_, *path).time_of_beginning(start);
-    if (!began) return std::nullopt;
-    const bool had_begun = !by_target || began->earliest <= target_.time;
-    return had_begun && *branch.last_commit_meant <= began->latest;
-  }
-  return std::nullopt;
-}
-
-void Planner::refuse_abandoned(Plan& plan, const AbandonedBranch& branch) const {
-  const pg::TimelineHistory& chosen = sources_.history();
-  Target stay = target_, other = target_;
-  stay.timeline = chosen.timeline();
-  other.timeline = branch.timeline;
-  if (target_.backup == "latest") other.backup.clear();
-  const auto works = [&](const Target& target) {
-    return can_be_planned(repository_, lineage_, target, ask_server_);
-  };
-  const std::string parting = fmt::format(
-      "They part at {}. Up to the target the last commit on the way to timeline {} is {}, on "
-      "timeline {} it is of {}",
-      to_string(branch.forked_at), to_string(chosen.timeline()),
-      plan.last_commit ? "of " + to_local(*plan.last_commit) : "before the backup's end",
-      to_string(branch.timeline), to_local(*branch.last_commit_meant));
-  const bool is_later = *branch.last_commit_meant > reached_by(plan);
-  const bool other_works = works(other);
-  if (is_told_by_backup(target_, plan, branch.forked_at)) {
-    plan.warnings.push_back(
-        fmt::format("timeline {} has later commits than timeline {}, which is "
-                    "followed. {}.",
-                    to_string(branch.timeline), to_string(chosen.timeline()), parting));
-    return;
-  }
-  const bool is_led_to = other_works || sources_.has_backup_for(branch.timeline);
-  const std::optional<std::string> deleted =
-      is_led_to ? std::nullopt : sources_.deleted_backup_for(branch.timeline);
-  std::string way_there;
-  if (other_works)
-    way_there =
-        fmt::format("To go along timeline {}: {}", to_string(branch.timeline), command_for(other));
-  else if (is_led_to)
-    way_there = fmt::format("What keeps timeline {} from being recovered, this tells: {}",
-                            to_string(branch.timeline), command_for(other));
-  else if (deleted)
-    way_there = fmt::format(
-        "A backup that leads to timeline {} was deleted. Until an expiry takes it, it can be had "
-        "back: holdfast backup undelete {}",
-        to_string(branch.timeline), *deleted);
-  else
-    way_there = fmt::format(
-        "While the server of timeline {} runs, a backup of it makes that one recoverable: holdfast "
-        "backup",
-        to_string(branch.timeline));
-  throw_unreachable(
-      fmt::format("timeline {} has {} commits {} timeline {}, which would be followed",
-                  to_string(branch.timeline), is_later ? "later" : "other",
-                  is_later ? "than" : "beside", to_string(chosen.timeline())),
-      fmt::format("{}: {}.", parting,
-                  is_led_to ? "only one of them can be recovered"
-                            : fmt::format("what is on timeline {} would be left behind, for no "
-                                          "backup leads there",
-                                          to_string(branch.timeline))),
-      lines({fmt::format("To go along timeline {}: {}", to_string(chosen.timeline()),
-                         command_for(stay)),
-             way_there, never_again(archive_, chosen.timeline()), never_behind(branch)}));
-}
-
-// How what a branch has behind the parting is ended for good. The segment of the parting is the
-// other's too, which has its own copy of it.
-std::string Planner::never_behind(const AbandonedBranch& branch) const {
-  if (sources_.history().start_of(branch.timeline) == std::nullopt) return {};
-  return fmt::format(
-      "What timeline {} has behind that place is never asked about again, if no server goes on on "
-      "it, after: holdfast wal set-aside {} --onward",
-      to_string(branch.timeline),
-      pg::segment_file_name(
-          {.timeline = branch.timeline, .segment_number = segment_of(branch.forked_at)},
-          archive_.segment_size()));
-}
-
 // --- by the kind of target ----------------------------------------------------------------------
 
 void Planner::plan_latest(Plan& plan) {
@@ -1462,8 +1099,14 @@ Plan Planner::make() {
         "the history of timeline {} contradicts that of timeline {} on where timeline {} ended; "
         "this recovery does not come by there",
         to_string(one.newer), to_string(one.older), to_string(one.left)));
-  find_abandoned(plan);
-  refuse_abandoned(plan);
+  Parting parting(
+      sources_, target_,
+      [this](const Target& target) {
+        return can_be_planned(repository_, lineage_, target, ask_server_);
+      },
+      plan);
+  parting.find_abandoned();
+  parting.ask();
   const NextTimeline next = find_next_timeline(archive_, plan.timeline);
   plan.next_timeline = next.timeline;
   plan.lost_history_of = next.lost_history_of;
@@ -1510,87 +1153,6 @@ bool can_be_planned(const repo::Repository& repository, const repo::Lineage& lin
 }
 
 }  // namespace
-
-namespace {
-
-// Two servers may have taken one number: what is archived under it is then not the cluster's.
-void require_its_history(const repo::WalArchive& archive, const Target& target,
-                         const ClusterEnd& cluster, const Plan& plan) {
-  if (!cluster.history || cluster.timeline.value == 1) return;
-  const std::string name = pg::history_file_name(cluster.timeline);
-  std::optional<Bytes> archived;
-  unreadable_of([&] {
-    archived = archive.read_file(
-        {.kind = pg::WalFileKind::kHistory, .segment = {.timeline = cluster.timeline}});
-  });
-  if (!archived || *archived == *cluster.history) return;
-  Target stay = target;
-  stay.timeline = plan.timeline;
-  throw_unreachable(
-      fmt::format("timeline {} of {} is not the archive's", to_string(cluster.timeline),
-                  cluster.whose),
-      fmt::format("Its \"{}\" is another than the archived one: two servers took that number, and "
-                  "nothing that this one wrote since is archived.",
-                  name),
-      lines({std::string(repo::kTakenTimelineHint),
-             fmt::format("To go along timeline {} as it is archived: {}", to_string(plan.timeline),
-                         command_for(stay))}));
-}
-
-}  // namespace
-
-void require_clusters_timeline(const repo::Repository& repository, const repo::Lineage& lineage,
-                               const Target& target, const ClusterEnd& cluster, const Plan& plan) {
-  const repo::WalArchive archive(repository, lineage);
-  require_its_history(archive, target, cluster, plan);
-  if (cluster.timeline == plan.timeline) return;
-  const std::vector<pg::TimelineHistory> histories = read_histories(archive, {});
-  const auto of = [&](pg::TimelineId timeline) {
-    return std::ranges::find(histories, timeline, &pg::TimelineHistory::timeline);
-  };
-  const auto own = of(cluster.timeline), chosen = of(plan.timeline);
-  Target stay = target, other = target;
-  stay.timeline = plan.timeline;
-  const std::string to_stay =
-      fmt::format("To go along timeline {}: {}", to_string(plan.timeline), command_for(stay));
-  if (own == histories.end()) {
-    const std::string name = pg::history_file_name(cluster.timeline);
-    // One of which nothing is archived yet cannot be followed.
-    const pg::WalFileName file{.kind = pg::WalFileKind::kHistory,
-                               .segment = {.timeline = cluster.timeline}};
-    const std::vector<repo::WalArchive::Content> contents = archive.contents(file);
-    if (contents.empty() && !archive.first_segment(cluster.timeline)) return;
-    const bool is_aside = !contents.empty() && contents.back().aside.has_value();
-    throw_unreachable(
-        fmt::format("{} is on timeline {}, whose history cannot be read", cluster.whose,
-                    to_string(cluster.timeline)),
-        fmt::format("\"{}\" {}: what that server committed would be left out.", name,
-                    is_aside           ? "was set aside"
-                    : contents.empty() ? "is not in the archive, and WAL of the timeline is"
-                                       : "is damaged"),
-        lines({is_aside ? fmt::format("To serve it again: holdfast wal set-aside {} --off", name)
-                        : fmt::format("Archive it again from the server's pg_wal: holdfast wal "
-                                      "push {}",
-                                      name),
-               to_stay}));
-  }
-  if (chosen == histories.end()) return;
-  const std::optional<pg::Lsn> fork = fork_of(*own, *chosen);
-  if (!fork || plan.end_lsn <= *fork || is_told_by_backup(target, plan, *fork)) return;
-  // A server that goes on before the fork is on a line of its own: nobody leaves a timeline ahead
-  // of the one that writes it.
-  if (cluster.end <= *fork && !cluster.goes_on) return;
-  other.timeline = cluster.timeline;
-  throw_unreachable(
-      fmt::format("{} is on timeline {}, and timeline {} would be followed", cluster.whose,
-                  to_string(cluster.timeline), to_string(plan.timeline)),
-      fmt::format("They part at {}, and it has written up to {}{}: what it committed behind that "
-                  "place would be left out.",
-                  to_string(*fork), to_string(cluster.end), cluster.goes_on ? " at least" : ""),
-      lines({fmt::format("To go along timeline {}: {}", to_string(cluster.timeline),
-                         command_for(other)),
-             to_stay, never_again(archive, plan.timeline)}));
-}
 
 namespace {
 

@@ -28,7 +28,7 @@
 // committed in between; else it is kept, and a warning names that LSN.
 //
 // Behind the archived WAL there is nothing only as far as nothing proves otherwise (wal_path.h).
-// To the end, and to a time, the newest timeline is followed only while no other has later commits.
+// Which of several timelines is meant is asked where it is not plain (parting.h).
 //
 // Facts: xlogrecovery.c (recoveryStopsBefore, recoveryStopsAfter), PostgreSQL 13 to 18.
 #pragma once
@@ -153,21 +153,6 @@ NextTimeline find_next_timeline(const repo::WalArchive& archive, pg::TimelineId 
 // to before it, where there is one.
 std::string way_before(const repo::Repository& repository, const repo::Lineage& lineage,
                        const Target& target, pg::SegmentName damaged);
-
-// How far the server of the cluster itself has written.
-struct ClusterEnd {
-  pg::TimelineId timeline;
-  pg::Lsn end;
-  std::string whose;  // "the server that conninfo leads to"
-  // It runs and writes on, or what it wrote last is lost: `end` is the least.
-  bool goes_on = false;
-  // Its own history file: a timeline's number may have been taken twice. nullopt: not known.
-  std::optional<Bytes> history = {};
-};
-// Throws kTargetUnreachable, with both commands, for a plan whose timeline nobody has named and
-// that leaves the cluster's before the place up to which that was written.
-void require_clusters_timeline(const repo::Repository& repository, const repo::Lineage& lineage,
-                               const Target& target, const ClusterEnd& cluster, const Plan& plan);
 
 // The end of the archived WAL of a timeline: its last complete record, and the segment in which
 // what is archived ends.

@@ -22,6 +22,13 @@ void throw_unreachable(std::string message, std::string detail, std::string hint
                .hint = std::move(hint)});
 }
 
+std::string lines(std::initializer_list<std::string> sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences)
+    if (!sentence.empty()) text += (text.empty() ? "" : "\n") + sentence;
+  return text;
+}
+
 Sources::Sources(const repo::Repository& repository, const repo::Lineage& lineage,
                  const Target& target)
     : repository_(repository), lineage_(lineage), archive_(repository, lineage), target_(target) {
@@ -56,15 +63,20 @@ void Sources::find_backups() {
 void Sources::read_histories() {
   // A damaged history of one timeline must not keep the others from being recovered: it is thrown
   // only when that timeline was asked for.
-  histories_ = recovery::read_histories(
-      archive_, [&](pg::TimelineId timeline, const std::optional<Error>& damage) {
-        if (target_.timeline == timeline && damage) throw Error(*damage);
-        if (target_.timeline == timeline) return;
-        if (damage) unreadable_.push_back(timeline);
-        notes_.push_back(fmt::format(
-            "timeline {} is passed over: {}", to_string(timeline),
-            damage ? damage->message() : std::string("its history file is not in the archive")));
-      });
+  histories_ = recovery::read_histories(archive_, [&](pg::TimelineId timeline,
+                                                      const std::optional<Error>& damage) {
+    if (target_.timeline == timeline && damage) throw Error(*damage);
+    if (target_.timeline == timeline) return;
+    const bool is_aside =
+        !damage &&
+        !archive_.contents({.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}})
+             .empty();
+    if (!is_aside) untold_.push_back({.timeline = timeline, .is_damaged = damage.has_value()});
+    notes_.push_back(fmt::format("timeline {} is passed over: {}", to_string(timeline),
+                                 damage     ? damage->message()
+                                 : is_aside ? "its history file was set aside"
+                                            : "its history file is not in the archive"));
+  });
   left_ = left_at(histories_);
   find_contradictions();
 }
@@ -164,8 +176,11 @@ void Sources::for_each_backup(const std::function<bool(const repo::Backup&)>& vi
 
 std::optional<repo::Backup> Sources::newest_of_all() const {
   const std::vector<std::string> ids = repo::backup_ids_in_order(repository_, lineage_.name);
-  for (auto id = ids.rbegin(); id != ids.rend(); ++id)
-    if (std::optional<repo::Backup> backup = read_if_usable(*id)) return backup;
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    std::optional<repo::Backup> backup =
+        repo::read_backup_if_possible(repository_, lineage_.name, *id, [](const Error&) {});
+    if (backup && !taken_wal_of(*backup)) return backup;
+  }
   return std::nullopt;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,8 @@ namespace holdfast::recovery {
 
 // The refusal of a target that the archive does not lead to: exit status 4.
 [[noreturn]] void throw_unreachable(std::string message, std::string detail, std::string hint);
+// Sentences of a hint, each on a line of its own, for commands stand at their ends.
+std::string lines(std::initializer_list<std::string> sentences);
 
 // One backup on the way to a timeline, with the WAL that leads on from it.
 struct Way {
@@ -53,8 +56,12 @@ class Sources {
   const pg::TimelineHistory& history() const { return *history_; }
   // Where timelines were left at latest, as all histories say.
   const LeftAt& left() const { return left_; }
-  // Timelines whose history is there and cannot be read.
-  const std::vector<pg::TimelineId>& unreadable() const { return unreadable_; }
+  // Timelines whose history is damaged, or lost: what was set aside is neither.
+  struct Untold {
+    pg::TimelineId timeline;
+    bool is_damaged = false;
+  };
+  const std::vector<Untold>& untold() const { return untold_; }
   // What was passed over so far.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -63,7 +70,7 @@ class Sources {
   std::optional<repo::Backup> newest_backup(
       const std::function<bool(const repo::Backup&)>& serves) const;
   std::optional<repo::Backup> oldest_backup() const;
-  // On whatever timeline.
+  // On whatever timeline, damaged or not: where a server lived both tell.
   std::optional<repo::Backup> newest_of_all() const;
   Way way_from(repo::Backup backup) const;
   // The same up to that segment, whatever lies behind it; nullopt: not all of it is archived.
@@ -97,7 +104,7 @@ class Sources {
   const Target& target_;
   std::vector<std::string> backup_ids_;         // oldest first; one when named
   std::vector<pg::TimelineHistory> histories_;  // newest first
-  std::vector<pg::TimelineId> unreadable_;
+  std::vector<Untold> untold_;
   LeftAt left_;
   std::optional<pg::TimelineHistory> history_;  // of the chosen timeline
   std::vector<Contradiction> contradictions_;

@@ -23,6 +23,19 @@ enum class TargetKind : uint8_t {
   kImmediate,  // as soon as the backup is consistent
 };
 
+// How far the server of the cluster itself has written.
+struct ClusterEnd {
+  pg::TimelineId timeline;
+  pg::Lsn end;
+  std::string whose;  // "the server that conninfo leads to"
+  // It runs and writes on, or what it wrote last is lost: `end` is the least.
+  bool goes_on = false;
+  // This is a dry run, and the run itself archives first what that server has left.
+  bool is_saved_first = false;
+  // Its own history file: a timeline's number may have been taken twice. nullopt: not known.
+  std::optional<Bytes> history = {};
+};
+
 struct Target {
   TargetKind kind = TargetKind::kLatest;
   Time time = {};
@@ -35,8 +48,8 @@ struct Target {
   // Digests of unfinished segments of the server that is restored in place: of several that part,
   // its own is meant.
   std::vector<Bytes16> own_partials = {};
-  // The timeline on which the cluster's own server is; nullopt: not known.
-  std::optional<pg::TimelineId> cluster = {};
+  // Where the cluster's own server is: whoever leaves its timeline must name the one that is meant.
+  std::optional<ClusterEnd> cluster = {};
   // The command that named it, as it was typed, but without the options of the target: a refusal
   // completes it to a command that works.
   std::string command = "holdfast restore";

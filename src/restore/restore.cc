@@ -111,7 +111,6 @@ class Restore {
   void plan();
   void require_own_history() const;
   std::optional<recovery::ClusterEnd> find_cluster_end() const;
-  void require_clusters_timeline() const;
   void check_old_copy();
   void require_no_strangers() const;
   void find_own_backup();
@@ -181,7 +180,6 @@ class Restore {
   bool must_clear_ = false;
   bool was_a_primarys_ = false;  // the directory, as its pg_control says
   SalvagedWal salvaged_;
-  std::optional<recovery::ClusterEnd> cluster_;
   std::vector<cluster::ReplicationSlot> slots_;  // that are cleared
   TargetLock lock_;
   Marker marker_;
@@ -488,11 +486,11 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
 
 void Restore::plan() {
   reporter_.phase("planning", 0);
-  cluster_ = find_cluster_end();
-  auto make = [this] {
-    recovery::Target target = options_.target;
-    target.own_partials = salvaged_.partials;
-    if (cluster_) target.cluster = cluster_->timeline;
+  recovery::Target target = options_.target;
+  target.own_partials = salvaged_.partials;
+  target.cluster = find_cluster_end();
+  if (target.cluster) target.cluster->is_saved_first = on_paper_ && must_clear_;
+  auto make = [&] {
     recovery::AskServer ask = ask_running_server(options_.conninfo, repository_, *lineage_, stop_);
     if (salvaged_.end && !on_paper_)
       ask = ask_ended_server(*salvaged_.end, pg::WalSegmentSize(lineage_->wal_segment_bytes),
@@ -747,12 +745,6 @@ std::optional<recovery::ClusterEnd> Restore::find_cluster_end() const {
     cluster->history = read_if_exists(
         fmt::format("{}/pg_wal/{}", directory_, pg::history_file_name(cluster->timeline)));
   return cluster;
-}
-
-void Restore::require_clusters_timeline() const {
-  if (!options_.target.timeline && cluster_)
-    recovery::require_clusters_timeline(repository_, *lineage_, options_.target, *cluster_,
-                                        result_.plan);
 }
 
 void Restore::prepare() {
@@ -1252,7 +1244,6 @@ void Restore::check() {
     reporter_.warning(fmt::format("backup {} is restored whole, but is none to rely on: {}",
                                   result_.plan.backup.id, usable->detail));
   require_own_history();
-  require_clusters_timeline();
   check_promotion();
   check_old_copy();
   require_no_strangers();

@@ -150,7 +150,7 @@ class ArchiveFixture {
       if (!left_out.contains(wal.name(index).segment_number)) put_segment(wal, index);
     }
   }
-  void put_history(uint32_t timeline, std::string_view text) {
+  void put_history(uint32_t timeline, std::string_view text, std::optional<Time> pushed = {}) {
     archive_.put_file({.kind = pg::WalFileKind::kHistory,
                        .segment = {.timeline = {timeline}, .segment_number = 0}},
                       {.file_name = pg::history_file_name({timeline}),
@@ -158,7 +158,7 @@ class ArchiveFixture {
                        .sha256 = repo::wal_content_sha256(as_bytes(text)),
                        .system_identifier = kSystemIdentifier,
                        .host = "db1",
-                       .pushed = store_.now()},
+                       .pushed = pushed.value_or(store_.now())},
                       as_bytes(text));
   }
 

@@ -627,7 +627,9 @@ TEST_F(PlanTest, AnAbandonedTimelineWithLaterCommitsIsNotLeftBehindUnasked) {
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(50));
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
   // A server that is on it says that it is the one: it was recovered to there, and is quiet.
-  EXPECT_EQ(plan({.cluster = pg::TimelineId{2}}).last_commit, at_minute(50));
+  EXPECT_EQ(plan({.cluster = ClusterEnd{.timeline = {2}, .end = fork_, .whose = "the server"}})
+                .last_commit,
+            at_minute(50));
   // A backup that leads to both says nothing of which is meant.
   EXPECT_EQ(refusal({.backup = b_}).hint(),
             fmt::format("To go along timeline 2: holdfast restore --to-latest --timeline 2 "
@@ -666,6 +668,55 @@ TEST_F(PlanTest, TheNewestBackupsTimelineIsNotLeftUnasked) {
       << error.hint();
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).backup.id, newest);
   EXPECT_EQ(plan({.timeline = pg::TimelineId{2}}).last_commit, at_minute(70));
+}
+
+// However it is found since, that it was taken is true.
+TEST_F(PlanTest, ADamagedBackupTellsAsWellWhereItsServerLived) {
+  put_all();
+  put_timeline_that_began(66);
+  const std::string newest = put_backup({.start = first_records_[6],
+                                         .stop = after_first_commit_[6],
+                                         .stop_minute = 59,
+                                         .committed = store().now() + std::chrono::hours(1)});
+  repo::put_mark(repository(), lineage().name, newest, repo::MarkKind::kDamaged, "A pack is gone.");
+  EXPECT_EQ(refusal({}).message(),
+            "the newest backup is of timeline 1, and timeline 2 would be followed");
+}
+
+// What is behind the parting began with timeline 2: that timeline 3 left that one later says
+// nothing of timeline 1.
+TEST_F(PlanTest, ABackupIsOlderThanATimelineOnlyIfItIsOlderThanThatOneAtTheParting) {
+  put_all();
+  WalBuilder second = put_timeline_that_began(66);
+  put_backup({.start = first_records_[6],
+              .stop = after_first_commit_[6],
+              .stop_minute = 59,
+              .committed = store().now() + std::chrono::hours(1)});
+  put_history(
+      3, fmt::format("1\t{}\tx\n2\t{}\ty\n", pg::to_string(fork_), pg::to_string(second.end_lsn())),
+      store().now() + std::chrono::hours(2));
+  second.set_timeline({3});
+  add_end_of_recovery(second, 3, 2, 80);
+  second.add_switch();
+  put_segment(second, 5);
+  EXPECT_EQ(refusal({}).message(),
+            "the newest backup is of timeline 1, and timeline 3 would be followed");
+}
+
+// What is damaged hides its own commits, and not those before it.
+TEST_F(PlanTest, CommitsBeforeADamagedSegmentOfAnotherTimelineAreNotLeftUnasked) {
+  put_all();
+  put_timeline_that_began(52);
+  const std::string damaged = archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 6}});
+  store().remove(damaged);
+  HF_CHECK(store().create(damaged, as_bytes("no segment")));
+  EXPECT_EQ(refusal({}).message(),
+            "timeline 1 has other commits beside timeline 2, which would be followed");
+  EXPECT_EQ(refusal(to_time(60)).code(), ErrorCode::kTargetUnreachable);
+  const std::vector<std::string> warnings = plan({.timeline = pg::TimelineId{2}}).warnings;
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_TRUE(warnings[0].starts_with("what timeline 1 holds cannot be told: ")) << warnings[0];
 }
 
 // A test copy's timeline, or that of a standby promoted by mistake, beside production's: each has
@@ -774,13 +825,11 @@ TEST_F(PlanTest, TwoTimelinesThatLeftOneParentAtOnePlaceArePartedThere) {
             "timeline 2 has later commits than timeline 3, which would be followed");
   const Plan third = plan({.timeline = pg::TimelineId{3}});
   EXPECT_EQ(third.abandoned.size(), 1U);
-  const auto error = holdfast::error_of([&] {
-    require_clusters_timeline(
-        repository(), lineage(), {},
-        {.timeline = {2}, .end = pg::end_lsn(5, size()), .whose = "the server"}, third);
-  });
-  ASSERT_TRUE(error);
-  EXPECT_EQ(error->message(), "the server is on timeline 2, and timeline 3 would be followed");
+  EXPECT_EQ(refusal({.cluster = ClusterEnd{.timeline = {2},
+                                           .end = pg::end_lsn(5, size()),
+                                           .whose = "the server"}})
+                .message(),
+            "the server is on timeline 2, and timeline 3 would be followed");
 }
 
 // Nothing was committed there behind the fork, but a backup was taken, of a server that lived.
@@ -859,44 +908,89 @@ TEST_F(PlanTest, ALaterTimelineWhoseHistoryIsDamagedIsNotLeftUnasked) {
   EXPECT_EQ(refusal({}).message(), "timeline 2 may have gone on, and its history cannot be read");
   EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
 }
+TEST_F(PlanTest, ALaterTimelineWhoseHistoryIsLostIsNotLeftUnasked) {
+  put_all();
+  put_segment(make_timeline_2(), 4);
+  const Error error = refusal({});
+  EXPECT_EQ(error.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(error.message(), "timeline 2 may have gone on, and its history is not in the archive");
+  EXPECT_NE(
+      error.hint().find("\nTo go along timeline 1: holdfast restore --to-latest --timeline 1"),
+      std::string::npos)
+      << error.hint();
+  EXPECT_TRUE(
+      error.hint().ends_with("after: holdfast wal set-aside 000000020000000000000005 "
+                             "--onward"))
+      << error.hint();
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{1}}).last_commit, at_minute(65));
+  // The cluster's own server says which one it is on.
+  EXPECT_EQ(plan({.cluster = ClusterEnd{.timeline = {1}, .end = fork_, .whose = "the server"}})
+                .last_commit,
+            at_minute(65));
+}
 
 // What the cluster's own server wrote says which one it is on.
 TEST_F(PlanTest, TheClustersOwnTimelineIsNotLeftUnasked) {
   put_all();
   put_timeline_that_began(66);
-  const Target latest;
-  const Plan second = plan(latest);
-  ASSERT_EQ(second.timeline, pg::TimelineId{2});
-  const auto require = [&](const Target& target, uint32_t timeline, pg::Lsn end) {
-    return holdfast::error_of([&] {
-      require_clusters_timeline(repository(), lineage(), target,
-                                {.timeline = {timeline}, .end = end, .whose = "the server"},
-                                second);
-    });
+  ASSERT_EQ(plan({}).timeline, pg::TimelineId{2});
+  const auto on = [](uint32_t timeline, pg::Lsn end) {
+    return ClusterEnd{.timeline = {timeline}, .end = end, .whose = "the server"};
   };
-  const std::optional<Error> left = require(latest, 1, pg::end_lsn(6, size()));
-  ASSERT_TRUE(left);
-  EXPECT_EQ(left->code(), ErrorCode::kTargetUnreachable);
-  EXPECT_EQ(left->message(), "the server is on timeline 1, and timeline 2 would be followed");
-  EXPECT_TRUE(left->hint().starts_with(
+  const pg::Lsn end = pg::end_lsn(6, size());
+  const Error left = refusal({.cluster = on(1, end)});
+  EXPECT_EQ(left.code(), ErrorCode::kTargetUnreachable);
+  EXPECT_EQ(left.message(), "the server is on timeline 1, and timeline 2 would be followed");
+  EXPECT_TRUE(left.hint().starts_with(
       "To go along timeline 1: holdfast restore --to-latest --timeline 1\n"))
-      << left->hint();
+      << left.hint();
   // A server that runs, or whose last WAL is lost, may have written anything.
-  const std::optional<Error> runs = holdfast::error_of([&] {
-    require_clusters_timeline(
-        repository(), lineage(), latest,
-        {.timeline = {1}, .end = fork_, .whose = "the server", .goes_on = true}, second);
-  });
-  ASSERT_TRUE(runs);
-  EXPECT_EQ(runs->message(), left->message());
+  ClusterEnd runs = on(1, fork_);
+  runs.goes_on = true;
+  EXPECT_EQ(refusal({.cluster = runs}).message(), left.message());
   // A backup that leads to both says nothing; nor does the word for the newest.
-  Target named{.backup = a_};
-  EXPECT_TRUE(require(named, 1, pg::end_lsn(6, size())));
-  // It wrote nothing of its own behind the parting, or is on that timeline, or on one of which
-  // nothing is archived.
-  EXPECT_FALSE(require(latest, 1, fork_));
-  EXPECT_FALSE(require(latest, 2, pg::end_lsn(6, size())));
-  EXPECT_FALSE(require(latest, 3, pg::end_lsn(6, size())));
+  EXPECT_EQ(refusal({.backup = a_, .cluster = on(1, end)}).message(), left.message());
+  // It wrote nothing of its own behind the parting, or is on that timeline, or another was named.
+  EXPECT_EQ(plan({.cluster = on(1, fork_)}).timeline, pg::TimelineId{2});
+  EXPECT_EQ(plan({.cluster = on(2, end)}).timeline, pg::TimelineId{2});
+  EXPECT_EQ(plan({.timeline = pg::TimelineId{2}, .cluster = on(1, end)}).timeline,
+            pg::TimelineId{2});
+}
+
+// Where it parts from the others its own history tells, and that it wrote is true all the same.
+TEST_F(PlanTest, AClustersTimelineOfWhichNothingIsArchivedIsNotLeftInSilence) {
+  put_all();
+  ClusterEnd cluster{.timeline = {2}, .end = pg::end_lsn(6, size()), .whose = "the server"};
+  const auto warnings = [&] { return plan({.cluster = cluster}).warnings; };
+  const std::string nothing = "the server is on timeline 2, of which nothing is archived";
+  EXPECT_EQ(warnings(),
+            std::vector<std::string>({nothing + ": what it committed is not recovered"}));
+  const pg::Lsn end = pg::end_lsn(6, size());
+  cluster.history = to_bytes(fmt::format("1\t{}\tx\n", pg::to_string(end)));
+  EXPECT_EQ(warnings(),
+            std::vector<std::string>({fmt::format(
+                "{}: what it committed behind {} is not recovered", nothing, pg::to_string(end))}));
+  // Another server has written on where it left.
+  cluster.history = to_bytes(fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  EXPECT_EQ(refusal({.cluster = cluster}).message(), nothing);
+  EXPECT_TRUE(plan({.timeline = pg::TimelineId{1}, .cluster = cluster}).warnings.empty());
+  EXPECT_TRUE(plan({.kind = TargetKind::kLsn, .lsn = first_records_[5], .cluster = cluster})
+                  .warnings.empty());
+  // The run saves what it wrote, and asks then.
+  cluster.is_saved_first = true;
+  EXPECT_TRUE(warnings().empty());
+}
+
+// Who goes to the end does not mean one that lies before what the cluster has.
+TEST_F(PlanTest, AnEndBeforeThePartingLeavesTheClustersTimelineToo) {
+  put_all();
+  put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(fork_)));
+  const ClusterEnd cluster{
+      .timeline = {1}, .end = pg::end_lsn(6, size()), .whose = "the server", .goes_on = true};
+  EXPECT_EQ(refusal({.cluster = cluster}).message(),
+            "the server is on timeline 1, and timeline 2 would be followed");
+  EXPECT_EQ(plan({.kind = TargetKind::kLsn, .lsn = first_records_[5], .cluster = cluster}).end_lsn,
+            first_records_[5]);
 }
 
 // What was forked off a copy's timeline later is no answer: the copy lived beside.
