@@ -138,6 +138,7 @@ class Restore {
 
   // --- parts
   void require_confirmed() const;
+  void save_own_wal();
   void keeping_wal(const std::function<void()>& step) const;
   void require_no_server() const;
   void require_no_production() const;
@@ -296,10 +297,33 @@ void Restore::check_place() {
     keep_servers_out();
     reporter_.phase("saving old WAL", 0);
   }
-  keeping_wal([&] {
-    salvaged_ = salvage_wal(directory_, options_.salvage,
-                            pg::WalSegmentSize(lineage_->wal_segment_bytes), on_paper_);
+  save_own_wal();
+}
+
+// A repository that takes nothing (a snapshot, a copy that is mounted read-only, a full one) does
+// not keep the cluster from being recovered, when somebody gives up what only the directory has.
+void Restore::save_own_wal() {
+  const pg::WalSegmentSize size(lineage_->wal_segment_bytes);
+  const std::optional<Error> refusal = error_of({ErrorCode::kPermission, ErrorCode::kNoSpace}, [&] {
+    keeping_wal([&] { salvaged_ = salvage_wal(directory_, options_.salvage, size, on_paper_); });
+    if (on_paper_ && !salvaged_.saved.empty()) repository_.store().require_writable();
   });
+  if (!refusal) return;
+  if (!options_.without_own_wal)
+    throw Error({.code = refusal->code(),
+                 .message = refusal->message(),
+                 .detail = refusal->detail(),
+                 .hint = refusal->hint() +
+                         "\nIf the repository cannot be made to take it: add --without-own-wal to "
+                         "the command. What the directory's pg_wal has and the archive has not is "
+                         "moved aside then, and nothing of it is recovered."});
+  reporter_.warning(fmt::format("the WAL of the old server is not saved, and is moved aside: {}",
+                                refusal->message()));
+  salvaged_ = salvage_wal(directory_, options_.salvage, size, true);
+  salvaged_.saved.clear();
+  salvaged_.partials.clear();
+  salvaged_.end.reset();
+  salvaged_.unsaved = salvage_wal(directory_, {}, size, true).unsaved;
 }
 
 // Who is told to make room on a full disk looks at pg_wal first, and until the directory is cleared

@@ -121,6 +121,12 @@ class PosixStore : public Store {
     root_.sync_name(name);
   }
 
+  void require_writable() override {
+    const AsOwner as_owner(root_.ownership());
+    const std::string path = root_.path_of(kUploadFolder);
+    if (faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) != 0 && errno != ENOENT)
+      root_.fail("write into", path, errno);
+  }
   Time now() override { return clock_.now(root_); }
   std::string url() const override { return root_.path(); }
 

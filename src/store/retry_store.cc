@@ -53,6 +53,7 @@ class RetryStore : public Store {
   void make_durable(const std::string& name) override {
     attempt([&] { below_.make_durable(name); });
   }
+  void require_writable() override { below_.require_writable(); }
   Time now() override {
     return attempt([&] { return below_.now(); });
   }

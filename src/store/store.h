@@ -101,6 +101,10 @@ class Store {
   // process that was killed before it had synced). Throws kNotFound when there is none.
   virtual void make_durable(const std::string& name) = 0;
 
+  // For who must know it and may not write: throws kPermission where it is plain that nothing can
+  // be put.
+  virtual void require_writable() {}
+
   virtual Time now() = 0;               // the store's clock
   virtual std::string url() const = 0;  // for messages: "/var/lib/holdfast"
 };

@@ -82,6 +82,41 @@ TEST(RestoreGuards, NothingStartsAndNobodyElseRestoresWhileTheOldWalIsSaved) {
   }
 }
 
+// A snapshot, or a copy that is mounted read-only, is all that there is of the repository.
+TEST(RestoreGuards, ARepositoryThatTakesNothingBringsTheClusterBack) {
+  RecoveryScene scene({.wal_segment_mib = 1});
+  scene.server().sql("CREATE TABLE t AS SELECT generate_series(1, 10) AS id");
+  scene.must({"backup"});
+  scene.server().sql("INSERT INTO t VALUES (11)");
+  scene.archive_current_segment();
+  scene.server().sql("INSERT INTO t VALUES (12)");
+  const std::string segment = scene.server().value("SELECT pg_walfile_name(pg_current_wal_lsn())");
+  scene.crash();
+  run_checked({.arguments = {"chmod", "-R", "a-w", scene.repository()}});
+  const std::vector<std::string> before = contents(scene.server().data_directory());
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--dry-run"}, {"--yes"}}) {
+    std::vector<std::string> words = {"restore", "--in-place"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Captured refused = scene.run(words);
+    EXPECT_EQ(refused.status.code, 1) << describe(refused);
+    EXPECT_NE(refused.err.find("add --without-own-wal to the command"), std::string::npos)
+        << refused.err;
+  }
+  EXPECT_EQ(contents(scene.server().data_directory()), before);
+  EXPECT_EQ(scene.run({"restore", "--in-place", "--dry-run", "--without-own-wal"}).status.code, 0);
+  {
+    const auto restored = scene.restore_in_place({"--without-own-wal"});
+    EXPECT_EQ(restored->value("SELECT pg_catalog.max(id) FROM public.t"), "11");
+    const Json& aside = restored->result().at("moved_aside");
+    const bool is_kept = std::ranges::any_of(aside.items(), [&](const Json& one) {
+      return one.at("to").as_string().ends_with(segment) &&
+             lstat_if_exists(one.at("to").as_string());
+    });
+    EXPECT_TRUE(is_kept) << aside.dump();
+  }
+  run_checked({.arguments = {"chmod", "-R", "u+w", scene.repository()}});
+}
+
 // "cp -a" of a data directory, whose tablespaces are the original's.
 TEST(RestoreGuards, ACopyIsNotRestoredOverTheTablespacesOfTheOriginal) {
   RecoveryScene scene({.wal_segment_mib = 1});
