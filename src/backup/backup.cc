@@ -12,6 +12,7 @@
 #include "backup/owners.h"
 #include "backup/preflight.h"
 #include "backup/wal_wait.h"
+#include "base/containment.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "base/users.h"
@@ -67,8 +68,10 @@ repo::Backup describe(const BackupOptions& options, const std::string& id,
   backup.data_user = user_name(status.st_uid);
   backup.data_group = group_name(status.st_gid);
   backup.data_mode = status.st_mode & 07777;
+  backup.data_mount = mount_point_of(data_directory);
   for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(data_directory))
-    backup.tablespaces.push_back({.oid = link.oid, .path = link.target});
+    backup.tablespaces.push_back(
+        {.oid = link.oid, .path = link.target, .mount = mount_point_of(link.target)});
   backup.floors = repo::floors_of(control);
   return backup;
 }

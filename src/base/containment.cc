@@ -73,14 +73,19 @@ std::vector<MountPoint> mount_points() {
   return mounts;
 }
 
-// Of two mounts on one point the later hides the earlier.
-std::optional<PlaceOfFile> place_of(const std::string& path,
-                                    const std::vector<MountPoint>& mounts) {
+// Of two mounts on one point the later hides the earlier. nullptr: none is known.
+const MountPoint* mount_of(const std::string& path, const std::vector<MountPoint>& mounts) {
   const MountPoint* found = nullptr;
   for (const MountPoint& mount : mounts)
     if (is_or_is_below(path, mount.point) &&
         (found == nullptr || mount.point.size() >= found->point.size()))
       found = &mount;
+  return found;
+}
+
+std::optional<PlaceOfFile> place_of(const std::string& path,
+                                    const std::vector<MountPoint>& mounts) {
+  const MountPoint* found = mount_of(path, mounts);
   if (found == nullptr) return std::nullopt;
   const std::string below = found->point == "/" ? path : path.substr(found->point.size());
   if (below.empty() || below == "/") return found->root;
@@ -127,6 +132,17 @@ bool lies_below(const std::string& path, const std::string& directory) {
   return std::ranges::any_of(mounts, [&](const MountPoint& mount) {
     return is_or_is_below(mount.point, tree) && mount.point != tree && holds(mount.root);
   });
+}
+
+std::string mount_point_of(const std::string& path) {
+  const std::vector<MountPoint> mounts = mount_points();
+  const MountPoint* mount = mount_of(canonical(path), mounts);
+  return mount == nullptr ? std::string() : mount->point;
+}
+
+bool is_unmounted(const std::string& path, const std::string& mount) {
+  const std::string now = mount_point_of(path);
+  return !mount.empty() && !now.empty() && mount != now && is_or_is_below(mount, now);
 }
 
 void require_apart(const std::vector<OwnFile>& files, const std::set<std::string>& directories,

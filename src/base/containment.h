@@ -17,6 +17,13 @@ namespace holdfast {
 // the directory counts as below it.
 bool lies_below(const std::string& path, const std::string& directory);
 
+// Where the file system is mounted on which `path` lies, or would lie; empty where /proc does not
+// tell.
+std::string mount_point_of(const std::string& path);
+// Whether that is one above `mount`, where its file system was mounted: the disk is not there, and
+// what is written now is hidden when it is mounted again. Empty: it was not known.
+bool is_unmounted(const std::string& path, const std::string& mount);
+
 // What a program cannot lose while it works: its repository, keys and configuration.
 struct OwnFile {
   std::string what;  // "the repository"

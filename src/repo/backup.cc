@@ -39,6 +39,15 @@ Json path_into(Json json, const std::string& path) {
   if (!is_utf8(path)) json.set("path_hex", to_hex(as_bytes(path)));
   return json;
 }
+// One that JSON cannot hold is as good as not known.
+Json mount_into(Json json, const std::string& mount) {
+  if (!mount.empty() && is_utf8(mount)) json.set("mount", mount);
+  return json;
+}
+std::string mount_from(const Json& json) {
+  const Json* mount = json.find("mount");
+  return mount == nullptr ? std::string() : mount->as_string();
+}
 std::string path_from(const Json& json) {
   const Json* hex = json.find("path_hex");
   if (hex == nullptr) return json.at("path").as_string();
@@ -53,7 +62,8 @@ std::string path_from(const Json& json) {
 Json to_json(const Backup& backup) {
   Json tablespaces = Json::array();
   for (const Tablespace& tablespace : backup.tablespaces)
-    tablespaces.push(path_into(Json::object().set("oid", tablespace.oid), tablespace.path));
+    tablespaces.push(mount_into(
+        path_into(Json::object().set("oid", tablespace.oid), tablespace.path), tablespace.mount));
   Json external_files = Json::array();
   for (const std::string& path : backup.external_files) external_files.push(path);
 
@@ -87,10 +97,11 @@ Json to_json(const Backup& backup) {
       .set("label", backup.label)
       .set("host", backup.host)
       .set("tool", backup.tool)
-      .set("data_directory", path_into(Json::object(), backup.data_directory)
-                                 .set("mode", fmt::format("{:04o}", backup.data_mode))
-                                 .set("user", backup.data_user)
-                                 .set("group", backup.data_group))
+      .set("data_directory", mount_into(path_into(Json::object(), backup.data_directory)
+                                            .set("mode", fmt::format("{:04o}", backup.data_mode))
+                                            .set("user", backup.data_user)
+                                            .set("group", backup.data_group),
+                                        backup.data_mount))
       .set("tablespaces", std::move(tablespaces))
       .set("external_files", std::move(external_files))
       .set("parameters", to_json(backup.floors))
@@ -158,9 +169,11 @@ Backup backup_from_json(const Json& body) {
   backup.data_mode = static_cast<uint32_t>(mode);
   backup.data_user = directory.at("user").as_string();
   backup.data_group = directory.at("group").as_string();
+  backup.data_mount = mount_from(directory);
   for (const Json& item : body.at("tablespaces").items())
-    backup.tablespaces.push_back(
-        {.oid = number_member<uint32_t>(item, "oid"), .path = path_from(item)});
+    backup.tablespaces.push_back({.oid = number_member<uint32_t>(item, "oid"),
+                                  .path = path_from(item),
+                                  .mount = mount_from(item)});
   for (const Json& item : body.at("external_files").items())
     backup.external_files.push_back(item.as_string());
   if (const Json* configuration = body.find("configuration"); configuration != nullptr)

@@ -20,6 +20,7 @@ namespace holdfast::repo {
 struct Tablespace {
   uint32_t oid = 0;
   std::string path;
+  std::string mount = {};  // where its file system was mounted; empty: not known
 };
 
 // A WAL file that a backup was committed with.
@@ -53,6 +54,7 @@ struct Backup {
   std::string label, host, tool;
   std::string data_directory, data_user, data_group;
   uint32_t data_mode = 0700;
+  std::string data_mount = {};  // as of a tablespace
   std::vector<Tablespace> tablespaces;
   std::vector<std::string> external_files;
   // Absent in an imported backup: nobody could ask the server.

@@ -62,6 +62,19 @@ TEST(LiesBelow, FollowsWhatIsMountedTwice) {
   EXPECT_NE(ran.out.find("[  PASSED  ] 1 test"), std::string::npos) << ran.out;
 }
 
+TEST(MountPoint, IsThatOfWhereThePathLiesOrWouldLie) {
+  EXPECT_EQ(mount_point_of("/proc/self/status"), "/proc");
+  EXPECT_EQ(mount_point_of("/proc/no/such/thing"), "/proc");
+  EXPECT_EQ(mount_point_of("/"), "/");
+  EXPECT_FALSE(is_unmounted("/proc/self", "/proc"));
+  EXPECT_TRUE(is_unmounted("/proc/self", "/proc/self"));
+  EXPECT_TRUE(is_unmounted("/no-such-directory/data", "/no-such-directory"));
+  // On a disk of its own by now, or on one of which nothing was known.
+  EXPECT_FALSE(is_unmounted("/proc/self", "/"));
+  EXPECT_FALSE(is_unmounted("/proc/self", "/mnt"));
+  EXPECT_FALSE(is_unmounted("/proc/self", ""));
+}
+
 TEST(RequireApart, NamesWhatLiesThere) {
   const TemporaryDirectory root;
   make_directory(join_path(root.path(), "repo"));

@@ -156,7 +156,8 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
     backup.from_standby = standbys_directory_.has_value();
     backup.host = host_name();
     backup.data_mode = 0750;
-    backup.tablespaces = {{.oid = 16400, .path = tablespace_path_}};
+    backup.data_mount = data_mount_;
+    backup.tablespaces = {{.oid = 16400, .path = tablespace_path_, .mount = tablespace_mount_}};
     backup.floors = {.max_connections = 150,
                      .max_worker_processes = 8,
                      .max_wal_senders = 10,
@@ -260,7 +261,8 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
   const std::string into_ = join_path(root_.path(), "new/data");
   const std::string old_tablespace_ = join_path(root_.path(), "ts");
   // As the backup has them.
-  const std::string data_directory_ = join_path(root_.path(), "original");
+  std::string data_directory_ = join_path(root_.path(), "original");
+  std::string data_mount_, tablespace_mount_;
   std::optional<std::string> standbys_directory_;  // of the one that is backed up
   std::string tablespace_path_ = old_tablespace_;
   test::FakeClock clock_;
@@ -957,6 +959,37 @@ TEST_F(RestoreTest, WhatAServerWasItsLastBackupTellsOnlyWhereTheDirectoryDoesNot
   remove_tree(directory);
   make_directory(directory);
   expect_refused();
+}
+
+// What would be laid there is hidden when the disk is mounted again.
+TEST_F(RestoreTest, InPlaceLaysNothingWhereADiskIsNotMounted) {
+  tablespace_mount_ = parent_path(old_tablespace_);
+  const std::string directory = make_old_directory();
+  data_directory_ = data_mount_ = directory;
+  take_backup();
+  const auto empty = [](const std::string& place) {
+    remove_tree(place);
+    make_directory(place);
+  };
+  empty(old_tablespace_);
+  RestoreOptions made = in_place(directory);
+  const Error tablespace = refusal(made);
+  EXPECT_EQ(tablespace.code(), ErrorCode::kConflict);
+  EXPECT_EQ(tablespace.message(), "the file system of tablespace 16400 is not mounted");
+  const std::string word = fmt::format("--tablespace 16400={}", old_tablespace_);
+  EXPECT_NE(tablespace.hint().find(word), std::string::npos) << tablespace.hint();
+  // A cluster that is there says that its directory is where it is meant to be.
+  made.tablespaces = {{.was = "16400", .to = old_tablespace_}};
+  EXPECT_TRUE(run(made).in_place);
+  // The mount points alone.
+  empty(old_tablespace_);
+  empty(directory);
+  EXPECT_EQ(refusal(made).message(), "the file system of the data directory is not mounted");
+  EXPECT_TRUE(is_empty_directory(directory));
+  made.without_own_wal = true;
+  EXPECT_TRUE(run(made).in_place);
+  made = options();
+  EXPECT_FALSE(run(made).in_place);
 }
 
 // By hand it is started by somebody who does not know of holdfast.
