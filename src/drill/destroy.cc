@@ -1,9 +1,11 @@
 #include "drill/destroy.h"
 
 #include <algorithm>
+#include <span>
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -17,10 +19,10 @@
 #include "cluster/server_process.h"
 #include "cluster/start_barrier.h"
 #include "drill/checks.h"
+#include "drill/left_aside.h"
 #include "drill/loss.h"
 #include "drill/machine.h"
 #include "drill/verdict.h"
-#include "pg/backup_exclusions.h"
 #include "pg/version.h"
 #include "restore/target_lock.h"
 
@@ -35,24 +37,6 @@ constexpr uint64_t kSpareDiskBytes = uint64_t{256} << 20;
 constexpr struct stat kNothing{};  // no directory, no link
 
 using Moves = std::vector<std::pair<std::string, std::string>>;
-
-// Of an unlogged relation the data directory has an init fork, and the main one beside it.
-bool has_unlogged_rows(const std::string& base) {
-  constexpr std::string_view kInitFork = "_init";
-  for (const DirectoryEntry& database : list_directory(base)) {
-    const std::string directory = join_path(base, database.name);
-    if (!is_directory(directory)) continue;
-    for (const DirectoryEntry& entry : list_directory(directory)) {
-      if (!entry.name.ends_with(kInitFork)) continue;
-      const std::string main =
-          join_path(directory, entry.name.substr(0, entry.name.size() - kInitFork.size()));
-      const std::optional<struct stat> of_init = stat_if_exists(join_path(directory, entry.name));
-      const std::optional<struct stat> of_main = stat_if_exists(main);
-      if (of_init && of_main && of_main->st_size > of_init->st_size) return true;
-    }
-  }
-  return false;
-}
 
 class Destruction {
  public:
@@ -346,23 +330,16 @@ void Destruction::compare_and_check() {
   judge(report_);
 }
 
-// What somebody keeps among the cluster's files and the backup does not have.
+// What no recovery brings back, and what is no data.
 std::string Destruction::only_aside() const {
-  const std::string& aside = moves_.front().second;
-  std::string names;
-  const auto add = [&](std::string_view name) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
-  };
-  // What no recovery brings back.
-  if (!slots_.empty()) add("its replication slots");
-  if (had_prepared_) add("its prepared transactions");
-  if (has_unlogged_rows(join_path(aside, "base"))) add("the rows of its unlogged tables");
-  for (const DirectoryEntry& entry : list_directory(aside))
-    if ((pg::top_name(entry.name) == pg::TopName::kStranger ||
-         entry.name.starts_with(pg::kSalvagePrefix)) &&
-        !lstat_if_exists(join_path(data_, entry.name)))
-      add(fmt::format("\"{}\"", entry.name));
-  return names;
+  std::vector<std::string> names;
+  if (!slots_.empty()) names.emplace_back("its replication slots");
+  if (had_prepared_) names.emplace_back("its prepared transactions");
+  std::vector<std::string> tablespaces;
+  for (const auto& [from, to] : std::span(moves_).subspan(1)) tablespaces.push_back(to);
+  for (std::string& name : left_aside(moves_.front().second, tablespaces, data_))
+    names.push_back(std::move(name));
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 void Destruction::clear_away() {
