@@ -194,17 +194,30 @@ std::optional<Error> find_taken_timeline(const std::string& directory, pg::Timel
   const std::optional<Bytes> own = read_if_exists(fmt::format("{}/pg_wal/{}", directory, name));
   if (!lineage || !own) return std::nullopt;
   const repo::WalArchive archive(repository, *lineage);
+  const auto taken = [&](std::string detail) {
+    return Error({.code = ErrorCode::kConflict,
+                  .message = fmt::format("timeline {} is taken: this server cannot archive",
+                                         pg::to_string(timeline)),
+                  .detail = std::move(detail),
+                  .hint = std::string(repo::kTakenTimelineHint)});
+  };
   const pg::WalFileName file{.kind = pg::WalFileKind::kHistory, .segment = {.timeline = timeline}};
   const std::optional<Bytes> archived = archive.read_file(file);
-  if (!archived || *archived == *own) return std::nullopt;
-  const std::optional<repo::WalFileInfo> info = archive.file_info(file);
-  return Error(
-      {.code = ErrorCode::kConflict,
-       .message =
-           fmt::format("timeline {} is taken: this server cannot archive", pg::to_string(timeline)),
-       .detail = fmt::format("Host \"{}\" has archived another \"{}\" at {}.",
-                             info ? info->host : "?", name, info ? to_local(info->pushed) : "?"),
-       .hint = std::string(repo::kTakenTimelineHint)});
+  if (archived && *archived != *own) {
+    const std::optional<repo::WalFileInfo> info = archive.file_info(file);
+    return taken(fmt::format("Host \"{}\" has archived another \"{}\" at {}.",
+                             info ? info->host : "?", name, info ? to_local(info->pushed) : "?"));
+  }
+  // Two recoveries to one target have one history: then whose WAL it is tells.
+  const std::optional<uint64_t> last = archive.last_segment(timeline);
+  if (!last) return std::nullopt;
+  const std::optional<repo::WalSegmentInfo> segment =
+      archive.segment_info({.kind = pg::WalFileKind::kSegment,
+                            .segment = {.timeline = timeline, .segment_number = *last}});
+  if (!segment || (segment->host == host_name() && segment->pgdata == absolute_path(directory)))
+    return std::nullopt;
+  return taken(fmt::format("WAL segment \"{}\" was archived by {}.", segment->file_name,
+                           repo::pushed_by(*segment)));
 }
 
 }  // namespace holdfast::restore

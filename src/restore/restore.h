@@ -212,7 +212,8 @@ struct FinishResult {
 };
 FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_token stop);
 // Whether the archive of `cluster` has the timeline of the server on `directory` with another
-// history: two restored copies take the same number, and only one of them can archive.
+// history, or WAL of it that another server has archived: two restored copies take the same number,
+// and only one of them can archive.
 std::optional<Error> find_taken_timeline(const std::string& directory, pg::TimelineId timeline,
                                          const repo::Repository& repository,
                                          const std::string& cluster);
