@@ -69,6 +69,11 @@ repo::Backup describe(const BackupOptions& options, const std::string& id,
   backup.data_group = group_name(status.st_gid);
   backup.data_mode = status.st_mode & 07777;
   backup.data_mount = mount_point_of(data_directory);
+  const std::string pg_wal = join_path(data_directory, "pg_wal");
+  if (const auto link = lstat_if_exists(pg_wal); link && S_ISLNK(link->st_mode)) {
+    backup.wal_directory = resolve_links(pg_wal);
+    backup.wal_mount = mount_point_of(pg_wal);
+  }
   for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(data_directory))
     backup.tablespaces.push_back(
         {.oid = link.oid, .path = link.target, .mount = mount_point_of(link.target)});

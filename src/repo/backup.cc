@@ -67,6 +67,15 @@ Json to_json(const Backup& backup) {
   Json external_files = Json::array();
   for (const std::string& path : backup.external_files) external_files.push(path);
 
+  Json directory = mount_into(path_into(Json::object(), backup.data_directory)
+                                  .set("mode", fmt::format("{:04o}", backup.data_mode))
+                                  .set("user", backup.data_user)
+                                  .set("group", backup.data_group),
+                              backup.data_mount);
+  if (!backup.wal_directory.empty())
+    directory.set("pg_wal",
+                  mount_into(path_into(Json::object(), backup.wal_directory), backup.wal_mount));
+
   Json body = Json::object();
   body.set("id", backup.id)
       .set("type", backup.type)
@@ -97,11 +106,7 @@ Json to_json(const Backup& backup) {
       .set("label", backup.label)
       .set("host", backup.host)
       .set("tool", backup.tool)
-      .set("data_directory", mount_into(path_into(Json::object(), backup.data_directory)
-                                            .set("mode", fmt::format("{:04o}", backup.data_mode))
-                                            .set("user", backup.data_user)
-                                            .set("group", backup.data_group),
-                                        backup.data_mount))
+      .set("data_directory", std::move(directory))
       .set("tablespaces", std::move(tablespaces))
       .set("external_files", std::move(external_files))
       .set("parameters", to_json(backup.floors))
@@ -170,6 +175,10 @@ Backup backup_from_json(const Json& body) {
   backup.data_user = directory.at("user").as_string();
   backup.data_group = directory.at("group").as_string();
   backup.data_mount = mount_from(directory);
+  if (const Json* pg_wal = directory.find("pg_wal"); pg_wal != nullptr) {
+    backup.wal_directory = path_from(*pg_wal);
+    backup.wal_mount = mount_from(*pg_wal);
+  }
   for (const Json& item : body.at("tablespaces").items())
     backup.tablespaces.push_back({.oid = number_member<uint32_t>(item, "oid"),
                                   .path = path_from(item),

@@ -55,6 +55,8 @@ struct Backup {
   std::string data_directory, data_user, data_group;
   uint32_t data_mode = 0700;
   std::string data_mount = {};  // as of a tablespace
+  // Where pg_wal leads to, and the same of it; empty: it is no link, or that was not noted.
+  std::string wal_directory = {}, wal_mount = {};
   std::vector<Tablespace> tablespaces;
   std::vector<std::string> external_files;
   // Absent in an imported backup: nobody could ask the server.

@@ -22,6 +22,7 @@
 #include "restore/old_tree.h"
 #include "restore/outside.h"
 #include "restore/own_directory.h"
+#include "restore/seclusion.h"
 #include "restore/state.h"
 
 namespace holdfast::restore {
@@ -303,6 +304,32 @@ void require_free_tablespaces(const std::string& directory,
                                        tablespace.oid, directory),
                  .hint = "Make sure that no other cluster uses it, then move it away and run the "
                          "command again."});
+  }
+}
+
+void require_free_new_tablespaces(const std::string& directory, const recovery::Plan& plan,
+                                  const std::set<std::string>& own) {
+  for (const NewTablespace& created : new_tablespaces(plan, directory, {})) {
+    if (own.contains(absolute_path(created.path)) ||
+        std::ranges::find(plan.backup.tablespaces, created.path, &repo::Tablespace::path) !=
+            plan.backup.tablespaces.end())
+      continue;
+    require_may_write(created.path);
+    const std::string version = version_directory(created.path, plan.backup);
+    if (is_unused(version)) continue;
+    throw Error(
+        {.code = ErrorCode::kAlreadyExists,
+         .message = fmt::format("tablespace directory \"{}\" is not empty", version),
+         .detail = fmt::format("The WAL to replay creates tablespace {} there, at {}, and the data "
+                               "directory \"{}\" does not show that the files are its own: the "
+                               "server would write onto them.",
+                               created.oid, pg::to_string(created.lsn), directory),
+         .hint =
+             fmt::format("If they are this cluster's, move them away and run the command again. "
+                         "If another cluster uses them: restore as a copy (--into DIR --start), "
+                         "from a newer backup, or to before that place (--to-lsn {} "
+                         "--exclusive).",
+                         pg::to_string(created.lsn))});
   }
 }
 

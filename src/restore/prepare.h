@@ -30,6 +30,7 @@
 #include "base/reporter.h"
 #include "base/time.h"
 #include "cluster/server_end.h"
+#include "recovery/plan.h"
 #include "repo/wal_archive.h"
 #include "restore/marker.h"
 #include "restore/owners.h"
@@ -76,6 +77,11 @@ void require_place_for_copy(const std::string& directory);
 void require_free_tablespaces(const std::string& directory,
                               const std::vector<TablespacePlace>& places,
                               const repo::Backup& backup);
+
+// The same of those that the WAL to be replayed creates: the server writes into their directories,
+// and onto what it finds there. `own`: places of the cluster's, which are cleared.
+void require_free_new_tablespaces(const std::string& directory, const recovery::Plan& plan,
+                                  const std::set<std::string>& own);
 
 // That this user may write into the directory, or make it, as far as asking tells. Throws what
 // making it would.

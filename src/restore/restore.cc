@@ -12,7 +12,6 @@
 
 #include <fmt/core.h>
 
-#include "base/containment.h"
 #include "base/error.h"
 #include "base/process.h"
 #include "base/task_group.h"
@@ -35,6 +34,7 @@
 #include "restore/lay.h"
 #include "restore/outside.h"
 #include "restore/own_directory.h"
+#include "restore/own_disks.h"
 #include "restore/owners.h"
 #include "restore/prepare.h"
 #include "restore/seclusion.h"
@@ -115,8 +115,7 @@ class Restore {
   void check_old_copy();
   void require_no_strangers() const;
   void find_own_backup();
-  void require_disks_mounted() const;
-  bool is_named(const repo::Tablespace& tablespace) const;
+  void require_own_disks() const;
   void choose_configuration();
   void require_word_for_standby(const std::string& why) const;
   void require_word_where_a_standby_was() const;
@@ -473,51 +472,21 @@ void Restore::find_own_backup() {
   if (!on_paper_) reporter_.warning(result_.plan.warnings.back());
 }
 
-// A disk that is not mounted leaves an empty directory of another file system in its place.
-void Restore::require_disks_mounted() const {
+void Restore::require_own_disks() const {
   if (is_copy_) return;
-  const std::optional<repo::Backup> last =
-      find_newest_of_this_server(directory_, repository_, lineage_->name);
-  if (!last) return;
-  const auto require = [&](const std::string& what, const std::string& path,
-                           const std::string& mount, const std::string& word) {
-    if (!is_unmounted(path, mount)) return;
-    throw Error(
-        {.code = ErrorCode::kConflict,
-         .message = fmt::format("the file system of {} is not mounted", what),
-         .detail = fmt::format("\"{}\" was on the one at \"{}\" when backup {} was taken, and "
-                               "would be laid on the one at \"{}\" now, to be hidden when the "
-                               "other is mounted again. Nothing was changed.",
-                               path, mount, last->id, mount_point_of(path)),
-         .hint = fmt::format("Mount it, then run the command again. If it is lost, or is not to be "
-                             "used any more: add {} to the command.",
-                             word)});
-  };
-  if (!must_clear_ && !options_.without_own_wal)
-    require("the data directory", directory_, last->data_mount, "--without-own-wal");
-  // One that was moved since is laid where it is now.
-  std::map<uint32_t, std::string> links;
-  if (is_directory(join_path(directory_, "pg_tblspc")))
-    for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory_))
-      links[link.oid] = link.target;
-  for (const repo::Tablespace& tablespace : last->tablespaces)
-    if (const auto link = links.find(tablespace.oid);
-        !tablespace.path.empty() && !is_named(tablespace) &&
-        (link == links.end() || link->second == tablespace.path))
-      require(fmt::format("tablespace {}", tablespace.oid), tablespace.path, tablespace.mount,
-              fmt::format("--tablespace {}={}", tablespace.oid, shell_quote(tablespace.path)));
+  if (const std::optional<repo::Backup> last =
+          find_newest_of_this_server(directory_, repository_, lineage_->name))
+    restore::require_own_disks({.directory = directory_,
+                                .holds_files = must_clear_,
+                                .without_own_wal = options_.without_own_wal,
+                                .moves = options_.tablespaces},
+                               *last, reporter_);
 }
 
 void Restore::choose_configuration() {
   choice_ = restore::choose_configuration(choice_options_, repository_, result_.plan.backup,
                                           own_backup_, reporter_);
   result_.configuration = choice_->words();
-}
-
-bool Restore::is_named(const repo::Tablespace& tablespace) const {
-  return std::ranges::any_of(options_.tablespaces, [&](const TablespaceMove& move) {
-    return move.was == std::to_string(tablespace.oid) || move.was == tablespace.path;
-  });
 }
 
 // Another server has its tablespaces where it likes; in place they go where the cluster has its
@@ -534,7 +503,7 @@ std::vector<TablespaceMove> Restore::tablespace_moves() const {
     for (const cluster::TablespaceLink& link : cluster::read_tablespace_links(directory_))
       if (!link.target.empty()) own[link.oid] = link.target;
   for (const repo::Tablespace& tablespace : backup.tablespaces) {
-    if (is_named(tablespace) || tablespace.path.empty()) continue;
+    if (is_moved(options_.tablespaces, tablespace) || tablespace.path.empty()) continue;
     const std::string oid = std::to_string(tablespace.oid);
     const auto found = own.find(tablespace.oid);
     if (found == own.end() || found->second.empty()) {
@@ -711,7 +680,10 @@ void Restore::place_tablespaces() {
   result_.tablespaces = restore::place_tablespaces(
       {.directory = directory_, .is_copy = is_copy_, .moves = tablespace_moves(), .own = own},
       backup);
-  if (!is_copy_) require_free_tablespaces(directory_, result_.tablespaces, backup);
+  if (!is_copy_) {
+    require_free_tablespaces(directory_, result_.tablespaces, backup);
+    require_free_new_tablespaces(directory_, result_.plan, own);
+  }
   for (const TablespacePlace& place : result_.tablespaces)
     if (place.is_moved || (!is_copy_ && !place.recorded.empty())) require_may_write(place.place);
   require_not_of(backup.data_directory, directory_, own);
@@ -1313,7 +1285,7 @@ void Restore::check() {
   check_old_copy();
   require_no_strangers();
   find_own_backup();
-  require_disks_mounted();
+  require_own_disks();
   if (options_.on_plan) options_.on_plan(result_.plan);
   place_tablespaces();
   seclude();

@@ -116,6 +116,12 @@ void require_free(const TablespacePlace& place, const std::set<std::string>& own
 
 }  // namespace
 
+bool is_moved(const std::vector<TablespaceMove>& moves, const repo::Tablespace& tablespace) {
+  return std::ranges::any_of(moves, [&](const TablespaceMove& move) {
+    return move.was == std::to_string(tablespace.oid) || move.was == tablespace.path;
+  });
+}
+
 TablespaceMove parse_tablespace_move(std::string_view text) {
   TablespaceMove move;
   size_t at = 0;

@@ -29,6 +29,9 @@ struct TablespaceMove {
 // relative NEW, a line break in NEW.
 TablespaceMove parse_tablespace_move(std::string_view text);
 
+// Whether one of them is of that tablespace.
+bool is_moved(const std::vector<TablespaceMove>& moves, const repo::Tablespace& tablespace);
+
 struct TablespacePlace {
   uint32_t oid = 0;
   std::string recorded;  // where it was; empty: a directory in the data directory, which stays one

@@ -92,12 +92,15 @@ TEST(BackupDocument, HoldsPathsOfAnyBytes) {
        {"/srv/ts", "/srv/t\xC3\xA9", "/srv/ts\xE9", "/srv/\xED\xA0\x80", "/\xC0\xAF"}) {
     backup.tablespaces = {{.oid = 16384, .path = path, .mount = path}};
     backup.data_directory = backup.data_mount = path;
+    backup.wal_directory = backup.wal_mount = path;
     const Backup read = backup_from_json(Json::parse(to_json(backup).dump(), "backup"));
     EXPECT_EQ(read.tablespaces.at(0).path, path);
     EXPECT_EQ(read.data_directory, path);
     const std::string mount = is_utf8(path) ? path : "";
     EXPECT_EQ(read.tablespaces.at(0).mount, mount);
     EXPECT_EQ(read.data_mount, mount);
+    EXPECT_EQ(read.wal_directory, path);
+    EXPECT_EQ(read.wal_mount, mount);
   }
   Json body = to_json(backup);
   Json directory = body.at("data_directory");

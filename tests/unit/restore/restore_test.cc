@@ -157,6 +157,7 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
     backup.host = host_name();
     backup.data_mode = 0750;
     backup.data_mount = data_mount_;
+    backup.wal_directory = wal_directory_;
     backup.tablespaces = {{.oid = 16400, .path = tablespace_path_, .mount = tablespace_mount_}};
     backup.floors = {.max_connections = 150,
                      .max_worker_processes = 8,
@@ -262,7 +263,7 @@ class RestoreTest : public testing::Test, protected test::ArchiveFixture {
   const std::string old_tablespace_ = join_path(root_.path(), "ts");
   // As the backup has them.
   std::string data_directory_ = join_path(root_.path(), "original");
-  std::string data_mount_, tablespace_mount_;
+  std::string data_mount_, tablespace_mount_, wal_directory_;
   std::optional<std::string> standbys_directory_;  // of the one that is backed up
   std::string tablespace_path_ = old_tablespace_;
   test::FakeClock clock_;
@@ -990,6 +991,86 @@ TEST_F(RestoreTest, InPlaceLaysNothingWhereADiskIsNotMounted) {
   EXPECT_TRUE(run(made).in_place);
   made = options();
   EXPECT_FALSE(run(made).in_place);
+}
+
+// The data directory's disk is lost, and that of pg_wal is not.
+TEST_F(RestoreTest, InPlaceDoesNotPassOverWalOnADiskOfItsOwn) {
+  const std::string directory = make_old_directory();
+  data_directory_ = directory;
+  wal_directory_ = path("wal-disk");
+  take_backup();
+  remove_tree(old_tablespace_);
+  remove_tree(directory);
+  const RestoreOptions made = in_place(directory);
+  const Error refused = refusal(made);
+  EXPECT_EQ(refused.code(), ErrorCode::kConflict);
+  EXPECT_EQ(refused.message(), fmt::format("the WAL of the server of \"{}\" lies in \"{}\"",
+                                           directory, wal_directory_));
+  // What the hint says works.
+  const std::string commands =
+      fmt::format("mkdir -p {0} && ln -s {1} {0}/pg_wal", directory, wal_directory_);
+  EXPECT_NE(refused.hint().find(commands), std::string::npos) << refused.hint();
+  run_checked({.arguments = {"sh", "-c", commands}});
+  EXPECT_EQ(run(made).moved_aside.size(), 1U);
+  EXPECT_EQ(read_link(join_path(directory, "pg_wal")), wal_directory_);
+  // Nothing is in it.
+  remove_tree(directory);
+  remove_tree(old_tablespace_);
+  EXPECT_TRUE(run(made).in_place);
+  const std::string words =
+      fmt::format("\"{}/pg_wal\" was a link to \"{}\"", directory, wal_directory_);
+  EXPECT_TRUE(std::ranges::any_of(reporter_.warnings(), [&](const std::string& warning) {
+    return warning.starts_with(words);
+  }));
+}
+
+// The server would write onto what it finds there: another cluster's files, or its own of a time
+// that is not yet.
+TEST_F(RestoreTest, InPlaceLetsNoTablespaceOfTheWalComeOntoFiles) {
+  const std::string place = path("disk");
+  take_backup([&](WalBuilder& wal) { add_tablespace(wal, 16999, place); });
+  const std::string directory = make_old_directory();
+  const std::string file = fmt::format("{}/{}/5/16390", place, kVersionDirectory);
+  make_directories(parent_path(file));
+  write(file, "somebody's");
+  const RestoreOptions made = in_place(directory);
+  const Error refused = refusal(made);
+  EXPECT_EQ(refused.code(), ErrorCode::kAlreadyExists);
+  EXPECT_EQ(refused.message(),
+            fmt::format("tablespace directory \"{}/{}\" is not empty", place, kVersionDirectory));
+  EXPECT_TRUE(lstat_if_exists(join_path(directory, "base/5/1259")));
+  // Where the old directory leads there it is its own, and cleared.
+  EXPECT_EQ(symlink(place.c_str(), join_path(directory, "pg_tblspc/16999").c_str()), 0);
+  EXPECT_TRUE(run(made).in_place);
+  EXPECT_FALSE(lstat_if_exists(file));
+}
+
+// Two recoveries to one target have one history, word for word.
+TEST_F(RestoreTest, ATimelineIsTakenByItsHistoryOrByItsWal) {
+  take_backup();
+  const std::string directory = make_old_directory();
+  const std::string history = "1\t0/1000200\tbefore 2026-11-22\n";
+  write(join_path(directory, "pg_wal/00000002.history"), history);
+  const auto taken = [&] {
+    return find_taken_timeline(directory, {2}, repository(), lineage().name.cluster);
+  };
+  EXPECT_FALSE(taken());
+  put_history(2, history);
+  EXPECT_FALSE(taken());
+  WalBuilder wal;
+  wal.set_timeline({2});
+  add_commit(wal, 71, 70);
+  wal.add_switch();
+  put_segment(wal, 0);
+  const std::optional<Error> by_wal = taken();
+  ASSERT_TRUE(by_wal);
+  EXPECT_EQ(by_wal->message(), "timeline 2 is taken: this server cannot archive");
+  EXPECT_TRUE(by_wal->detail().starts_with("WAL segment \"000000020000000000000001\" was archived"))
+      << by_wal->detail();
+  write(join_path(directory, "pg_wal/00000002.history"), history + "#");
+  EXPECT_TRUE(
+      taken()->detail().starts_with(R"(Host "db1" has archived another "00000002.history")"))
+      << taken()->detail();
 }
 
 // By hand it is started by somebody who does not know of holdfast.
