@@ -381,6 +381,8 @@ Arguments parse_arguments(int argc, const char* const* argv, const Clock& clock)
       "seal the repository with the configured key; a key file that does not exist is made");
   init->add_flag("--new-lineage", arguments.new_lineage,
                  "begin a new lineage, after pg_upgrade or a new initdb");
+  init->add_flag("--second-cluster", arguments.second_cluster,
+                 "make one although the repository has this server as another cluster");
   init->add_flag("--configure-server", arguments.configure_server,
                  "set archive_mode, archive_command and wal_level on the server");
   init->add_flag("--replace", arguments.replace,

@@ -34,7 +34,8 @@ struct Arguments {
   // The line as it was typed, for a shell; of init without --configure-server.
   std::string typed_command;
   std::string lineage;  // "15-1", of who goes back to backups; empty: chosen
-  bool encrypt = false, new_lineage = false, configure_server = false, replace = false;
+  bool encrypt = false, new_lineage = false, second_cluster = false, configure_server = false,
+       replace = false;
   bool new_repository = false;
   // backup
   std::string checkpoint = "fast";

@@ -105,6 +105,7 @@ int run_init(const Call& call) {
        .conninfo = settings.text("cluster.conninfo"),
        .pgdata = settings.text("cluster.pgdata"),
        .new_lineage = call.arguments.new_lineage,
+       .second_cluster = call.arguments.second_cluster,
        .key = key,
        .configure_server = call.arguments.configure_server,
        .expected_id = settings.repository_id(),

@@ -62,8 +62,7 @@ int run_cluster_remove(const Call& call) {
 int run_cluster_rename(const Call& call) {
   const OpenRepository opened(call);
   const expire::Renaming renaming = expire::rename_cluster(
-      opened.repository, call.arguments.words.front(), call.arguments.words.back(),
-      *store::open_remover(call.settings.repository_url()));
+      opened.repository, call.arguments.words.front(), call.arguments.words.back());
   print(call, view::json(renaming), view::text(renaming));
   return 0;
 }

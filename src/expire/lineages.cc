@@ -146,6 +146,7 @@ repo::ClusterNames find_cluster(const repo::Repository& repository, const std::s
   repo::check_cluster_name(name);
   for (repo::ClusterNames& one : repo::list_cluster_names(repository))
     if (std::ranges::find(one.names, name) != one.names.end()) return std::move(one);
+  repo::folder_of_cluster(repository, name);  // throws where nothing can be read of the name
   repository.throw_no_cluster(name);
 }
 
@@ -264,19 +265,17 @@ Removal carry_out_removal(const RemoveOptions& options, const repo::Repository& 
 }
 
 Renaming rename_cluster(const repo::Repository& repository, const std::string& from,
-                        const std::string& to, store::Remover& remover) {
+                        const std::string& to) {
   repo::check_cluster_name(to);
   const repo::ClusterNames cluster = find_cluster(repository, from);
   Renaming renaming{.folder = cluster.folder, .from = cluster.names.front(), .to = to};
   if (renaming.from == to) return renaming;
   require_free_name(repository, to, cluster.folder);
+  // Of all who want the name at this moment one gets it: it is looked at again.
+  repo::put_cluster_name(repository, cluster.folder, to, 0);
+  require_free_name(repository, to, cluster.folder);
   uint64_t number = cluster.number + 1;
   while (!repo::put_cluster_name(repository, cluster.folder, to, number)) ++number;
-  // Somebody may have begun a cluster of that name meanwhile; then its own lineages count.
-  if (to != cluster.folder && repo::folder_of_cluster(repository, to) != cluster.folder) {
-    remover.remove(repo::cluster_name_object(to, number));
-    require_free_name(repository, to, cluster.folder);
-  }
   renaming.done = true;
   return renaming;
 }

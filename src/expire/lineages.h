@@ -71,6 +71,6 @@ struct Renaming {
 // Gives a cluster another name; every earlier one goes on leading to it. Throws kNotFound (no
 // cluster `from`), kAlreadyExists (`to` is another cluster, or leads to one).
 Renaming rename_cluster(const repo::Repository& repository, const std::string& from,
-                        const std::string& to, store::Remover& remover);
+                        const std::string& to);
 
 }  // namespace holdfast::expire

@@ -327,6 +327,7 @@ bool Living::is_living(const repo::ObjectName& name, Time modified) const {
     case ObjectKind::kLease:
     case ObjectKind::kDrill:
     case ObjectKind::kClusterName:
+    case ObjectKind::kClusterNameCopy:
       return true;
   }
   HF_CHECK(false);

@@ -220,6 +220,12 @@ std::string cluster_names_folder(std::string_view name) { return cluster_folder(
 std::string cluster_name_object(std::string_view name, uint64_t number) {
   return fmt::format("{}{}.json", cluster_names_folder(name), number);
 }
+std::string cluster_name_copies_folder(std::string_view folder) {
+  return cluster_folder(folder) + "names.copy/";
+}
+std::string cluster_name_copy(std::string_view folder, std::string_view name, uint64_t number) {
+  return fmt::format("{}{}/{}.json", cluster_name_copies_folder(folder), name, number);
+}
 std::string drills_folder(std::string_view cluster) {
   return fmt::format("{}drills/", cluster_folder(cluster));
 }

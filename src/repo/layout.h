@@ -98,6 +98,9 @@ std::optional<std::string> history_of_copy(std::string_view name);
 
 std::string cluster_names_folder(std::string_view name);  // "clusters/shop/names/"
 std::string cluster_name_object(std::string_view name, uint64_t number);
+// Its copy stands with the cluster that it leads to: "clusters/main/names.copy/shop/3.json".
+std::string cluster_name_copies_folder(std::string_view folder);
+std::string cluster_name_copy(std::string_view folder, std::string_view name, uint64_t number);
 std::string drills_folder(std::string_view cluster);  // "clusters/main/drills/"
 std::string drill_name(std::string_view cluster, std::string_view drill_id);
 

@@ -94,6 +94,8 @@ constexpr std::array kTable = {
     document(kDrill, "drill", HF_CLUSTER "drills/<word>.json", kNothing, "drill"),
     document(kClusterName, "name of a cluster", HF_CLUSTER "names/<number>.json", kCommand,
              "cluster-name"),
+    document(kClusterNameCopy, "copy of a name of a cluster",
+             HF_CLUSTER "names.copy/<name>/<number>.json", kCommand, "cluster-name"),
 };
 #undef HF_CLUSTER
 #undef HF_LINEAGE
@@ -129,6 +131,7 @@ constexpr std::array kParts = {
     Part{"word", 0, kWordCharacters},  Part{"cluster", 0, kWordCharacters},
     Part{"lineage", 0, "0123456789-"}, Part{"backup", 23, "0123456789abcdefTZ-"},
     Part{"file", 0, kFileCharacters},  Part{"small", 0, kFileCharacters},
+    Part{"name", 0, kWordCharacters},
 };
 
 // The parts of a name by their places in kParts; of several of one kind the last.
@@ -174,6 +177,7 @@ std::optional<std::string_view> take_part(std::string_view name, std::string_vie
   if (length == 0) return std::nullopt;
   const std::string_view value = text.substr(0, length);
   const bool is_one = name == "cluster"   ? is_cluster_name(value)
+                      : name == "name"    ? is_cluster_name(value)
                       : name == "lineage" ? parse_lineage_name("", value).has_value()
                       : name == "backup"  ? is_backup_id(value)
                       : name == "file"    ? is_file_name(value, false)

@@ -54,6 +54,7 @@ enum class ObjectKind : uint8_t {
   kLease,
   kDrill,
   kClusterName,
+  kClusterNameCopy,
 };
 
 enum class ObjectShape : uint8_t {

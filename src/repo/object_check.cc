@@ -41,6 +41,11 @@ std::string own_name(const KindOfObject& kind, const std::string& name) {
     }
     case ObjectKind::kHistoryCopy:
       return history_of_copy(name).value();
+    case ObjectKind::kClusterNameCopy: {
+      const size_t number = name.rfind('/');
+      const size_t called = name.rfind('/', number - 1) + 1;
+      return cluster_names_folder(name.substr(called, number - called)) + name.substr(number + 1);
+    }
     default:
       return name;
   }

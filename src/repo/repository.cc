@@ -228,6 +228,7 @@ void Repository::complete_copies(const LineageName& lineage) const {
     put_missing(*store_, document, [&](const Bytes& bytes) {
       decode_document(keyring_, "lineage", document.first, bytes);
     });
+    complete_cluster_names(*this, lineage.cluster);
   });
 }
 
@@ -344,15 +345,18 @@ std::optional<Lineage> Repository::find_lineage(const std::string& cluster,
   return std::nullopt;
 }
 
-Lineage Repository::create_lineage(Lineage lineage) const {
+Lineage Repository::create_lineage(Lineage lineage, bool beside_others) const {
   check_cluster_name(lineage.name.cluster);
   HF_CHECK(lineage.name.major > 0);
+  if (lineage_folders(lineage.name.cluster).empty())
+    take_new_cluster_name(*this, lineage.name.cluster);
   if (const std::string folder = folder_of_cluster(*this, lineage.name.cluster);
       folder != lineage.name.cluster)
     lineage.name.called = std::exchange(lineage.name.cluster, folder);
   for (;;) {
     lineage.name.count = 1;
-    for (const Lineage& other : lineages(lineage.name.cluster)) {
+    const std::vector<Lineage> others = lineages(lineage.name.cluster);
+    for (const Lineage& other : others) {
       if (other.system_identifier == lineage.system_identifier)
         throw Error({.code = ErrorCode::kAlreadyExists,
                      .message = fmt::format(
@@ -360,6 +364,7 @@ Lineage Repository::create_lineage(Lineage lineage) const {
                          lineage.name.cluster, lineage.system_identifier),
                      .detail = fmt::format("It is \"{}\".", to_string(other.name))});
     }
+    if (!beside_others && !others.empty()) throw_name_taken(lineage.name.shown());
     // Also what an interrupted removal left: its objects are another lineage's.
     for (const LineageName& there : lineage_folders(lineage.name.cluster))
       if (there.major == lineage.name.major)

@@ -77,10 +77,13 @@ class Repository {
   // needs no other lineage, and no other folder of the cluster.
   std::optional<Lineage> find_lineage(const std::string& cluster, uint64_t system_identifier) const;
   // Puts lineage.json and its copy; lineage.name.count is chosen as the next for its major. Throws
-  // kAlreadyExists when the system identifier has one.
-  Lineage create_lineage(Lineage lineage) const;
+  // kAlreadyExists when the system identifier has one; kConflict when a new cluster's name is taken
+  // by somebody else at this moment.
+  // Without `beside_others` it is to be the first of its cluster.
+  Lineage create_lineage(Lineage lineage, bool beside_others = true) const;
 
-  // Everything hangs on repo.json and lineage.json: puts again what is missing of their two places.
+  // Everything hangs on repo.json, lineage.json and the names that lead to the cluster: puts again
+  // what is missing of their two places.
   // Never throws for want of room or right.
   void complete_copies(const LineageName& lineage) const;
 

@@ -1,6 +1,6 @@
 // two_places.h: what stands twice, the same bytes at two places, so that one of them that is lost
-// or damaged costs nothing: repo.json, lineage documents, commits, histories of timelines. For the
-// sources of repo alone.
+// or damaged costs nothing: repo.json, lineage documents, names of clusters, commits, histories of
+// timelines. For the sources of repo alone.
 #pragma once
 
 #include <optional>

@@ -92,15 +92,27 @@ InitOptions by_what_it_is_called(InitOptions options,
   return options;
 }
 
-void warn_of_second_name(const repo::Repository& repository, const InitOptions& options,
-                         const cluster::ServerFacts& facts, Reporter& reporter) {
+// The same server under a second name, or one whose name's objects were lost: its WAL would go to
+// one of two clusters, and its backups be of the other.
+void refuse_second_cluster(const repo::Repository& repository, const InitOptions& options,
+                           const cluster::ServerFacts& facts) {
+  if (options.second_cluster) return;
   const std::string own = repo::folder_of_cluster(repository, options.cluster);
   for (const std::string& other : repository.clusters())
     if (repo::folder_of_cluster(repository, other) != own &&
         repository.find_lineage(other, facts.system_identifier))
-      reporter.warning(fmt::format(
-          "this server is in the repository as cluster \"{}\" already; \"{}\" is a second one",
-          other, options.cluster));
+      throw Error(
+          {.code = ErrorCode::kConflict,
+           .message =
+               fmt::format("this server is in the repository as cluster \"{}\" already", other),
+           .detail = fmt::format("Its system identifier is {}. \"{}\" would be a second cluster, "
+                                 "with backups and WAL of its own.",
+                                 facts.system_identifier, options.cluster),
+           .hint = fmt::format("Use -c {0}; \"holdfast cluster rename {0} {1}\" gives it the "
+                               "other name. If a second one is meant, as for a server that was "
+                               "copied, run: {2}{3} --second-cluster",
+                               other, options.cluster, options.typed_command,
+                               options.configure_server ? " --configure-server" : "")});
 }
 
 std::optional<repo::Repository> open_if_there(store::Store& target, const InitOptions& options) {
@@ -209,8 +221,9 @@ InitResult init(const InitOptions& options, store::Store& target, Reporter& repo
       repository.find_lineage(options.cluster, facts.system_identifier);
   if (!known) {
     refuse_other_cluster(repository, options, facts);
-    warn_of_second_name(repository, options, facts, reporter);
-    known = repository.create_lineage(describe_lineage(options.cluster, facts, connection));
+    refuse_second_cluster(repository, options, facts);
+    known = repository.create_lineage(describe_lineage(options.cluster, facts, connection),
+                                      options.new_lineage);
     result.lineage_created = true;
   }
   result.lineage = *known;

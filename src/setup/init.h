@@ -36,6 +36,7 @@ struct InitOptions {
   std::string conninfo;           // how to reach the server
   std::string pgdata;             // may be empty: the server is asked
   bool new_lineage = false;       // after pg_upgrade or a new initdb
+  bool second_cluster = false;    // of a server that the repository has by another name
   repo::KeySource key;            // opens the repository that is there
   bool configure_server = false;  // ALTER SYSTEM: archive_mode, archive_command, wal_level
   // The id that the configuration demands of the repository; and that a new one is meant, although
@@ -73,8 +74,9 @@ struct InitResult {
 };
 
 // Running it again changes nothing and says so. Throws kWrongCluster when the cluster's newest
-// lineage is of another system identifier and new_lineage is not set; kConfiguration for a new
-// cluster that the configuration does not have; kConflict when the server's archiving is another's
+// lineage is of another system identifier and new_lineage is not set; kConflict when another
+// cluster has this one and second_cluster is not set; kConfiguration for a new cluster that the
+// configuration does not have; kConflict when the server's archiving is another's
 // (refuse_foreign_archiving), or when it has archived into this place and no repository is there,
 // before anything is made; kUnsupported for majors
 // before 13 or unknown ones, and stores that cannot put-if-absent; kServer when wal_level is

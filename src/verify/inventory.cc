@@ -89,6 +89,7 @@ class Taker {
       case ObjectKind::kLease:
       case ObjectKind::kDrill:
       case ObjectKind::kClusterName:
+      case ObjectKind::kClusterNameCopy:
         HF_CHECK(false);
     }
   }

@@ -73,11 +73,15 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
 // not say whose it is.
 void check_cluster_objects(const repo::Repository& repository, const std::string& folder,
                            Findings& findings) {
-  std::vector<std::string> places = {repo::cluster_folder(folder) + "leases/",
-                                     repo::drills_folder(folder)};
-  for (const std::string& name : repository.cluster_folders())
-    places.push_back(repo::cluster_names_folder(name));
-  for (const std::string& place : places)
+  for (const auto& [first, copy] : repo::places_of_names(repository)) {
+    if (!copy.empty())
+      check_pair(repository, first, copy, true, findings);
+    else if (const std::optional<Error> error = unreadable_of(
+                 [&] { repo::check_object(repository, *repo::kind_of_object(first), first); }))
+      findings.add(first, *error);
+  }
+  for (const std::string& place :
+       {repo::cluster_folder(folder) + "leases/", repo::drills_folder(folder)})
     visit_all(
         repository.store(), place,
         [&](const store::ListEntry& entry) {

@@ -540,9 +540,17 @@ TEST(CheckCommand, OfHoldfastIsTriedAsTheArchiverRunsIt) {
   const Captured typo = scene.run({"init", "-c", "mein", "--conninfo", scene.server().conninfo()});
   EXPECT_EQ(typo.status.code, 2) << describe(typo);
   EXPECT_NE(typo.err.find("Did you mean \"main\"?"), std::string::npos) << typo.err;
-  ASSERT_TRUE(holdfast({"--repo", scene.repository(), "-c", "second", "--conninfo",
-                        scene.server().conninfo(), "init"})
-                  .status.ok());
+  // The same server by another name would have its WAL in one cluster and its backups in the other.
+  std::vector<std::string> second = {"--repo",     scene.repository(),        "-c",  "second",
+                                     "--conninfo", scene.server().conninfo(), "init"};
+  const Captured refused = holdfast(second);
+  EXPECT_EQ(refused.status.code, 5) << describe(refused);
+  EXPECT_NE(refused.err.find("this server is in the repository as cluster \"main\" already"),
+            std::string::npos)
+      << refused.err;
+  EXPECT_NE(refused.err.find(" init --second-cluster"), std::string::npos) << refused.err;
+  second.push_back("--second-cluster");
+  ASSERT_TRUE(holdfast(second).status.ok());
   scene.set("archive_command",
             std::regex_replace(own, std::regex("--cluster [^ ]+"), "--cluster second"));
   scene.expect_cause("server's user", "archive_command does not archive as cluster \"main\"",

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "pg/crc32c.h"
+#include "repo/cluster_names.h"
 #include "repo/layout.h"
 #include "repo/layout_table.h"
 #include "repo/marks.h"
@@ -177,8 +178,7 @@ class WholeRepository {
     put_document("doomed", fmt::format("{}doomed/{}.done.json", folder, id));
     put_document("lease", "clusters/main/leases/expire/1.json");
     put_document("drill", "clusters/main/drills/" + id + ".json");
-    put_document("cluster-name", "clusters/shop/names/1.json",
-                 Json::object().set("folder", "main").set("made", to_rfc3339(clock.now())));
+    HF_CHECK(repo::put_cluster_name(repository, "main", "shop", 1));
     clock.advance(std::chrono::minutes(1));
   }
 

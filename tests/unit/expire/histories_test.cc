@@ -540,6 +540,8 @@ class History : public test::DeletionWorld {
     expected.insert(counting_.begin(), counting_.end());
     expected.insert({"repo.json", "repo.copy.json"});
     expected.insert({repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage())});
+    expected.insert(
+        {repo::cluster_name_object("main", 0), repo::cluster_name_copy("main", "main", 0)});
     for (const MadeBackup& backup : committed_) {
       for (const std::string& name : commit_names(backup.id)) expected.insert(name);
       expected.insert(backup.objects.begin(), backup.objects.end());

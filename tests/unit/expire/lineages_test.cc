@@ -137,7 +137,7 @@ TEST_F(RemoveLineage, OfAWholeClusterTakesItsDrillsToo) {
   target.clock.advance(kGrace);
   EXPECT_EQ(summarize_clusters(target.repository).size(), 2u);
   const Removal removal = remove({.cluster = "mian", .grace = kGrace});
-  EXPECT_EQ(removal.objects, 3u);
+  EXPECT_EQ(removal.objects, 5u);
   EXPECT_EQ(removal.cluster.drills, 1u);
   EXPECT_EQ(target.repository.clusters(), std::vector<std::string>{"main"});
   EXPECT_EQ(error_of([&] { remove({.cluster = "mian", .grace = kGrace}); }).code(),
@@ -174,7 +174,15 @@ class RenameCluster : public testing::Test, protected test::DeletionWorld {
  protected:
   RenameCluster() { put_backup({pack(1)}); }
   Renaming rename(const std::string& from, const std::string& to) {
-    return rename_cluster(target.repository, from, to, target.store);
+    return rename_cluster(target.repository, from, to);
+  }
+  // The server of another cluster comes into the repository.
+  repo::Lineage init(const repo::Repository& repository, const std::string& name,
+                     uint64_t system_identifier = 42) {
+    repo::Lineage lineage = test::test_lineage();
+    lineage.name.cluster = name;
+    lineage.system_identifier = system_identifier;
+    return repository.create_lineage(lineage, false);
   }
   std::vector<std::string> names(const std::string& name) {
     const ClusterSummary summary = summarize_cluster(target.repository, name);
@@ -237,28 +245,126 @@ TEST_F(RenameCluster, ANameIsNeverAnotherClusters) {
   EXPECT_EQ(test::object_names(target.store), before);
 }
 
-// Beside what somebody begins under that name in the same moment.
-TEST_F(RenameCluster, IsTakenBackWhereAClusterOfThatNameComesToBe) {
-  struct Meanwhile : test::FaultStore {
-    using FaultStore::FaultStore;
-    bool create(const std::string& name, ByteView bytes) override {
-      if (const auto event = std::exchange(before_create, {})) event();
-      return FaultStore::create(name, bytes);
+// Before each call that puts something somebody else does another thing.
+struct Meanwhile : test::FaultStore {
+  Meanwhile(store::MemoryStore& store, int call, std::function<void()> what)
+      : FaultStore(store, test::Fault{.first = UINT64_MAX}, &store),
+        left(call),
+        event(std::move(what)) {}
+  bool create(const std::string& name, ByteView bytes) override {
+    if (left-- == 0) event();
+    return FaultStore::create(name, bytes);
+  }
+  int left;
+  std::function<void()> event;
+};
+
+// Of two that want a name at the same moment one gets it, wherever the other comes in between; no
+// name leads to two clusters, and who is told that he has it does.
+TEST_F(RenameCluster, OfTwoThatTakeANameAtOnceOneGetsIt) {
+  init(target.repository, "other");
+  int call = 0;
+  const auto try_all = [&](const auto& one, const auto& two, const auto& expect_whole) {
+    for (int before = 0;; ++before) {
+      SCOPED_TRACE(fmt::format("before call {}", before));
+      const std::string name = fmt::format("shop{}", call++);
+      std::optional<Error> second;
+      Meanwhile store(target.store, before,
+                      [&] { second = holdfast::error_of([&] { two(target.repository, name); }); });
+      const repo::Repository through = repo::Repository::open(store, {});
+      const std::optional<Error> first = holdfast::error_of([&] { one(through, name); });
+      if (store.left >= 0) return;  // it makes no such call
+      EXPECT_NE(first.has_value(), second.has_value());
+      const Error& refused = first ? *first : second.value();
+      EXPECT_TRUE(refused.code() == ErrorCode::kAlreadyExists ||
+                  refused.code() == ErrorCode::kConflict)
+          << refused.message();
+      expect_whole(name, !first.has_value());
     }
-    std::function<void()> before_create;
   };
-  Meanwhile store(target.store, test::Fault{.first = UINT64_MAX}, &target.store);
-  const repo::Repository through = repo::Repository::open(store, {});
-  store.before_create = [&] {
-    repo::Lineage other = test::test_lineage();
-    other.name.cluster = "shop";
-    other.system_identifier = 42;
-    target.repository.create_lineage(other);
+  const auto rename_main = [](const repo::Repository& repository, const std::string& name) {
+    rename_cluster(repository, "main", name);
   };
-  EXPECT_EQ(error_of([&] { rename_cluster(through, "main", "shop", store); }).code(),
-            ErrorCode::kAlreadyExists);
-  EXPECT_EQ(target.repository.clusters(), (std::vector<std::string>{"main", "shop"}));
-  EXPECT_TRUE(target.store.list({.prefix = repo::cluster_names_folder("shop")}).entries.empty());
+  const auto rename_other = [](const repo::Repository& repository, const std::string& name) {
+    rename_cluster(repository, "other", name);
+  };
+  const auto init_new = [&](const repo::Repository& repository, const std::string& name) {
+    init(repository, name, 43);
+  };
+  const auto of = [&](const std::string& name) {
+    const std::vector<repo::Lineage> found = target.repository.lineages(name);
+    return found.size() == 1 ? found.front().name.cluster : std::string("of two");
+  };
+  try_all(rename_main, rename_other, [&](const std::string& name, bool first_did) {
+    EXPECT_EQ(of(name), first_did ? "main" : "other");
+    EXPECT_EQ(names(name).front(), name);
+    EXPECT_EQ(std::ranges::count(target.repository.clusters(), name), 1);
+  });
+  try_all(rename_main, init_new, [&](const std::string& name, bool first_did) {
+    EXPECT_EQ(of(name), first_did ? "main" : name);
+    EXPECT_EQ(names(name).front(), name);
+  });
+  try_all(init_new, rename_main, [&](const std::string& name, bool first_did) {
+    EXPECT_EQ(of(name), first_did ? name : "main");
+    EXPECT_EQ(names(name).front(), name);
+  });
+  EXPECT_GE(call, 8);
+}
+
+// One of the two of each object of a name may be lost, damaged or all of its folder be gone.
+TEST_F(RenameCluster, EitherOfTheTwoOfANameLeadsToTheCluster) {
+  rename("main", "shop");
+  const std::vector<std::string> all = test::object_names(target.store);
+  std::vector<std::string> firsts, copies;
+  for (const std::string& name : all) {
+    if (name.starts_with("clusters/shop/")) firsts.push_back(name);
+    if (name.starts_with("clusters/main/names.copy/shop/")) copies.push_back(name);
+  }
+  ASSERT_EQ(firsts.size(), 2u);
+  ASSERT_EQ(copies.size(), 2u);
+  for (const std::vector<std::string>* half : {&firsts, &copies}) {
+    for (const bool damaged : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} {}", half->front(), damaged));
+      std::map<std::string, Bytes> whole;
+      for (const std::string& name : *half) {
+        whole.emplace(name, test::object_bytes(target.store, name));
+        target.store.remove(name);
+        if (damaged) target.store.create(name, as_bytes("rot"));
+      }
+      EXPECT_EQ(names("main"), (std::vector<std::string>{"shop", "main"}));
+      EXPECT_EQ(target.repository.lineages("shop").size(), 1u);
+      EXPECT_EQ(error_of([&] {
+                  init(target.repository, "shop", target.lineage.system_identifier);
+                }).code(),
+                ErrorCode::kAlreadyExists);
+      target.repository.complete_copies(lineage());
+      for (const auto& [name, bytes] : whole) {
+        if (damaged) {
+          target.store.remove(name);
+          target.store.create(name, bytes);
+        }
+        EXPECT_EQ(test::object_bytes(target.store, name), bytes);
+      }
+    }
+  }
+  EXPECT_EQ(test::object_names(target.store), all);
+}
+
+// Nobody knows whose it is: it is no cluster, and is given to none.
+TEST_F(RenameCluster, ANameOfWhichNothingCanBeReadIsRefused) {
+  rename("main", "shop");
+  for (const std::string& name : test::object_names(target.store)) {
+    if (name.find("/shop/") == std::string::npos) continue;
+    target.store.remove(name);
+    target.store.create(name, as_bytes("rot"));
+  }
+  EXPECT_EQ(target.repository.clusters(), std::vector<std::string>{"main"});
+  for (const auto& [from, to] : {std::pair("main", "shop"), {"shop", "new"}})
+    EXPECT_EQ(error_of([&] { rename(from, to); }).code(), ErrorCode::kCorrupt) << from << to;
+  EXPECT_EQ(error_of([&] { init(target.repository, "shop"); }).code(), ErrorCode::kCorrupt);
+  // A later name stays the later one, also when the damage is mended.
+  rename("main", "new");
+  EXPECT_TRUE(target.store.info(repo::cluster_name_object("new", 2)));
 }
 
 TEST_F(RenameCluster, GoesWithTheCluster) {

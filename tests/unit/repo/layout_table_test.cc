@@ -74,6 +74,7 @@ TEST(LayoutTable, KnowsEveryNameThatTheLayoutSpells) {
       {"clusters/main/leases/expire/12.json", kLease},
       {"clusters/main/drills/" + hex + ".json", kDrill},
       {cluster_name_object("shop", 12), kClusterName},
+      {cluster_name_copy("main", "shop", 12), kClusterNameCopy},
   };
   std::set<ObjectKind> seen;
   for (const auto& [name, kind] : cases) {
