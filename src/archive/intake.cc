@@ -480,6 +480,10 @@ Intake::Standing Intake::look_at_file(const OfferedFile& offered,
   const std::optional<Bytes> content = archive_->read_file_of(served.object);
   if (!content) return {.kind = Standing::Kind::kFree};
   if (*content == offered.small_content) return {.kind = Standing::Kind::kThere};
+  // A server that was rolled back to where a backup began takes another one there. No recovery
+  // reads either, and nothing is to wait for them.
+  if (offered.file.kind == pg::WalFileKind::kBackupHistory)
+    return {.kind = Standing::Kind::kAmends};
   const std::optional<repo::WalFileInfo> there = archive_->file_info_of(served.object);
   if (!there) return {.kind = Standing::Kind::kFree};
   return {.kind = Standing::Kind::kConflict,

@@ -133,7 +133,7 @@ class Intake {
     enum class Kind : uint8_t {
       kFree,      // nothing is served under that name
       kThere,     // the archive has it, durably: its bytes were read just now
-      kAmends,    // what is archived is cut short, or damaged, and this goes on
+      kAmends,    // what is archived is cut short, or damaged, and this goes on; a backup's history
       kConflict,  // it is something else
       kSetAside,  // this very content was taken out of service
     };

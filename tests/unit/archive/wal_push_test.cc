@@ -616,8 +616,17 @@ TEST_F(WalPush, BackupHistoryFilesAreKeptAndNeverReplaced) {
   server_.put(name, "START WAL LOCATION: 0/200028 (file ...)\n");
   EXPECT_FALSE(push(server_, name).was_there);
   EXPECT_TRUE(push(server_, name).was_there);
+  // Of a server that was rolled back to where that backup began: nothing waits for it.
   server_.put(name, "another\n");
-  EXPECT_EQ(push_error(server_, name).code(), ErrorCode::kConflict);
+  EXPECT_FALSE(push(server_, name).was_there);
+  EXPECT_TRUE(push(server_, name).was_there);
+  const std::vector<repo::WalArchive::Content> contents =
+      archive().contents({.kind = pg::WalFileKind::kBackupHistory,
+                          .segment = {.timeline = {1}, .segment_number = 2},
+                          .offset = 0x28});
+  ASSERT_EQ(contents.size(), 2U);
+  EXPECT_TRUE(archive().read_file_of(contents.front().object).value() ==
+              to_bytes("START WAL LOCATION: 0/200028 (file ...)\n"));
 }
 
 // --- looking ahead
