@@ -147,7 +147,8 @@ void Destruction::plan_moves() {
                  .detail = why,
                  .hint = "Rehearse in the sandbox alone: holdfast drill."});
   };
-  const std::string suffix = fmt::format(".holdfast-aside-{}", to_compact_utc(clock_.now()));
+  const std::string suffix =
+      fmt::format("{}{}", restore::kAsideSuffix, to_compact_utc(clock_.now()));
   const auto add = [&](const std::string& path) {
     const struct stat here = lstat_if_exists(path).value_or(kNothing);
     const struct stat above = stat_if_exists(parent_path(path)).value_or(kNothing);

@@ -16,6 +16,13 @@ constexpr std::string_view kTo = "to ";
 constexpr size_t kMaxNoteBytes = size_t{1} << 20;
 constexpr mode_t kMode = 0644;  // whoever restores here must be able to read it
 
+// Where what lies at `from` goes for the one that comes back from `to`.
+std::string replaced_by(const std::string& from, const std::string& to) {
+  const size_t time = to.rfind(kAsideSuffix);
+  return fmt::format("{}.holdfast-replaced-{}", from,
+                     time == std::string::npos ? "" : to.substr(time + kAsideSuffix.size()));
+}
+
 // Of those that the note names what still lies aside.
 Moves read_aside_note(const std::string& data_directory) {
   Moves moves;
@@ -35,14 +42,20 @@ Moves read_aside_note(const std::string& data_directory) {
 
 }  // namespace
 
+// Nothing is deleted: who types it twice, or before anything was moved, loses nothing, nor does who
+// has committed on what was brought back.
 std::string how_to_put_back(const std::string& data_directory, const Moves& aside) {
   if (aside.empty())
     return fmt::format("Its data directory is still at \"{}\"; start the server.", data_directory);
   std::string words =
       fmt::format("To put it back, stop the server if one runs on \"{}\", then:", data_directory);
   for (const auto& [from, to] : aside)
-    words += fmt::format("\nrm -rf {0}\nmv {1} {0}", shell_quote(from), shell_quote(to));
-  return words + "\nand start the server.";
+    words += fmt::format("\ntest -d {1} && {{ test ! -e {0} || mv -T {0} {2}; }} && mv -T {1} {0}",
+                         shell_quote(from), shell_quote(to), shell_quote(replaced_by(from, to)));
+  return words +
+         "\nand start the server. What was committed on the one that was there meanwhile is in "
+         "what "
+         "these commands put beside it.";
 }
 
 std::string aside_note_path(const std::string& data_directory) {

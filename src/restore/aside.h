@@ -10,14 +10,18 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace holdfast::restore {
 
+// Behind it the time.
+inline constexpr std::string_view kAsideSuffix = ".holdfast-aside-";
+
 using Moves = std::vector<std::pair<std::string, std::string>>;
 
-// The commands that put back what was moved aside.
+// The commands that put back what was moved aside, and put beside it what is in its place.
 std::string how_to_put_back(const std::string& data_directory, const Moves& aside);
 
 std::string aside_note_path(const std::string& data_directory);

@@ -12,9 +12,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "cluster/connection.h"
 #include "cluster/data_directory.h"
+#include "cluster/own_server.h"
 #include "cluster/running_server.h"
 #include "cluster/start_barrier.h"
+#include "cluster/written_wal.h"
 #include "repo/wal_archive.h"
 #include "repo/wal_conflict.h"
 #include "restore/begin.h"
@@ -76,6 +79,13 @@ void require_no_standby(const std::string& directory) {
                            shell_quote(directory))});
 }
 
+constexpr const char* kTwoHistories =
+    "Two servers that archive as one cluster write two histories, of which a later restore follows "
+    "one.";
+constexpr const char* kStopItFirst =
+    "Stop it first. If that copy is to be a cluster of its own instead, give it a configuration of "
+    "its own, and name that with --config.";
+
 // Two servers of one cluster that are both called production write two histories.
 void require_no_other_production(const FinishOptions& options, const std::string& directory) {
   if (options.configured_directory.empty() ||
@@ -87,12 +97,30 @@ void require_no_other_production(const FinishOptions& options, const std::string
   throw Error({.code = ErrorCode::kBusy,
                .message = fmt::format("the server that is production runs, on \"{}\"",
                                       options.configured_directory),
-               .detail = fmt::format("It is process {}. Two servers that archive as one cluster "
-                                     "write two histories, of which a later restore follows one.",
-                                     other->pid),
-               .hint =
-                   "Stop it first. If that copy is to be a cluster of its own instead, give it a "
-                   "configuration of its own, and name that with --config."});
+               .detail = fmt::format("It is process {}. {}", other->pid, kTwoHistories),
+               .hint = kStopItFirst});
+}
+
+// The same where the configuration does not name its directory, or it lives on another host.
+void require_no_production_at(const std::string& conninfo, const std::string& directory,
+                              uint64_t system_identifier, const std::stop_token& stop) {
+  if (conninfo.empty()) return;
+  std::optional<cluster::Production> other;
+  error_of([&] {
+    cluster::Connection connection = cluster::Connection::connect(
+        {.conninfo = conninfo, .application_name = "holdfast finish"}, stop);
+    other = cluster::ask_production(connection, system_identifier).production;
+    // The copy itself, which is reached that way by now.
+    if (other && !error_of([&] { cluster::require_server_of(directory, connection); }))
+      other.reset();
+  });
+  if (!other) return;
+  throw Error(
+      {.code = ErrorCode::kBusy,
+       .message = "the server that is production answers at conninfo",
+       .detail = fmt::format("Its data directory is \"{}\", and it is on timeline {}. {}",
+                             other->data_directory, pg::to_string(other->timeline), kTwoHistories),
+       .hint = kStopItFirst});
 }
 
 void require_copy(const std::string& directory) {
@@ -139,7 +167,10 @@ FinishResult finish(const FinishOptions& options, Reporter& reporter, std::stop_
   const pg::ControlFile before = cluster::read_control_file(directory).control;
   if (options.production) require_copy(directory);
   require_no_standby(directory);
-  if (options.production) require_no_other_production(options, directory);
+  if (options.production) {
+    require_no_other_production(options, directory);
+    require_no_production_at(options.conninfo, directory, before.system_identifier, stop);
+  }
   const std::optional<cluster::RunningServer> server = cluster::find_running_server(directory);
   const std::optional<cluster::UnseenServer> unseen =
       server ? std::nullopt : cluster::find_unseen_server(directory, cluster::sight_of(directory));

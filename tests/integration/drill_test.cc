@@ -764,11 +764,11 @@ TEST_F(DrillDestroy, SaysHowToPutTheClusterBackWhenItFails) {
     const Captured again = scene_.run({"restore", "--in-place", "--yes", word});
     EXPECT_EQ(again.status.code, 1) << describe(again);
     EXPECT_NE(again.err.find("where a drill has moved it"), std::string::npos) << describe(again);
-    EXPECT_NE(again.err.find("rm -rf"), std::string::npos) << again.err;
+    EXPECT_NE(again.err.find("\ntest -d "), std::string::npos) << again.err;
   }
 
   // As it says.
-  const size_t begin = ran.err.find("rm -rf"), end = ran.err.find("and start the server");
+  const size_t begin = ran.err.find("test -d "), end = ran.err.find("and start the server");
   ASSERT_NE(begin, std::string::npos) << ran.err;
   ASSERT_NE(end, std::string::npos);
   run_checked({.arguments = {"/bin/sh", "-ec", ran.err.substr(begin, end - begin)}});

@@ -470,6 +470,11 @@ TEST(CopyOfASite, StartsOnItselfWhereverItIsMovedOrCloned) {
   // And then one of them becomes the server, when the one that was it runs no more.
   const Captured early = site.run({"finish", "--production", site.path("moved")});
   EXPECT_EQ(early.status.code, 5) << describe(early);
+  // Also where the configuration does not tell where that one is.
+  const Captured elsewhere =
+      site.run({"--pgdata", site.path("moved"), "finish", "--production", site.path("moved")});
+  EXPECT_EQ(elsewhere.status.code, 5) << describe(elsewhere);
+  EXPECT_NE(elsewhere.err.find("answers at conninfo"), std::string::npos) << elsewhere.err;
   site.crash();
   const Json finished = site.must({"finish", "--production", site.path("moved")});
   EXPECT_TRUE(finished.at("production").as_bool());
