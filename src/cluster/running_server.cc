@@ -109,14 +109,23 @@ std::string working_directory(pid_t pid) {
   return count > 0 ? std::string(buffer.data(), static_cast<size_t>(count)) : std::string();
 }
 
+// A path of its own is one of ours too. In another container the same text is another place, and
+// device and inode alone tell. Of a process that is not for us to see that is not known.
+bool shares_paths(pid_t pid) {
+  struct stat own{}, other{};
+  return stat("/proc/self/ns/mnt", &own) != 0 ||
+         stat(fmt::format("/proc/{}/ns/mnt", pid).c_str(), &other) != 0 ||
+         (own.st_dev == other.st_dev && own.st_ino == other.st_ino);
+}
+
 bool works_in(pid_t pid, const std::string& data_directory) {
   struct stat here{};
   struct stat there{};
   std::string link = fmt::format("/proc/{}/cwd", pid);
   if (stat(data_directory.c_str(), &here) == 0 && stat(link.c_str(), &there) == 0)
     if (here.st_dev == there.st_dev && here.st_ino == there.st_ino) return true;
-  std::string named = working_directory(pid);
-  return named == data_directory || named == data_directory + " (deleted)";
+  const std::string named = working_directory(pid);
+  return (named == data_directory || named == data_directory + " (deleted)") && shares_paths(pid);
 }
 
 // Where /proc does not say (another user's process), the name decides, and where it does not tell
@@ -214,6 +223,7 @@ bool has_tablespace_in(pid_t pid, const struct stat& directory, const std::strin
 
 // The name of a file that it has open below there; empty: none.
 std::string open_file_below(pid_t pid, const std::string& directory) {
+  if (!shares_paths(pid)) return "";
   const std::string folder = fmt::format("/proc/{}/fd", pid);
   for (const std::string& number : names_in(folder)) {
     std::array<char, PATH_MAX> buffer;
@@ -347,7 +357,7 @@ std::optional<ServerOfCluster> find_server_of_cluster(uint64_t system_identifier
                                                       const std::string& except) {
   for (const DirectoryEntry& entry : list_directory("/proc")) {
     const std::optional<pid_t> pid = parse_whole<pid_t>(entry.name);
-    if (!pid || !is_postgres(*pid) || works_in(*pid, except)) continue;
+    if (!pid || !is_postgres(*pid) || works_in(*pid, except) || !shares_paths(*pid)) continue;
     std::optional<ServerOfCluster> server;
     // What is not for us to see, or ends meanwhile, tells nothing.
     error_of([&] {

@@ -1,9 +1,12 @@
 #include "cluster/running_server.h"
 
+#include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -241,6 +244,26 @@ TEST_F(RunningServerTest, FindsAServerWhoseDataDirectoryWasDeletedOrLostItsPidFi
   make_directory(directory_);  // a new one in its place: the old server is gone from it, but not
                                // from the machine
   EXPECT_TRUE(find_running_server(directory_));
+}
+
+// Of another container, whose directories have names that say nothing here.
+TEST_F(RunningServerTest, APathOfAnotherMountNamespaceIsAnotherPlace) {
+  make_program();
+  const std::string other = directory_ + "/other";
+  make_directory(other);
+  const std::string words = "mount -t tmpfs none \"$1\" && cd \"$1\" && exec \"$0\" 1000";
+  Process server({.arguments = {"unshare", "--user", "--map-root-user", "--mount", "sh", "-c",
+                                words, directory_ + "/postgres", other}});
+  const auto is_there = [&] {
+    std::error_code error;
+    return std::filesystem::read_symlink(fmt::format("/proc/{}/cwd", server.pid()), error) ==
+               other &&
+           read_text_file(fmt::format("/proc/{}/comm", server.pid())) == "postgres\n";
+  };
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (!is_there() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  ASSERT_TRUE(is_there());
+  EXPECT_FALSE(find_running_server(other));
 }
 
 }  // namespace
