@@ -75,7 +75,7 @@ Bytes stored_digest(repo::FileReader& reader, const repo::ManifestEntry& entry,
 class Spool {
  public:
   explicit Spool(Reporter& reporter) : directory_(root_without_abandoned(reporter), kSpools) {}
-  ~Spool() { remove_tree_or_log(path()); }
+  ~Spool() { remove_locked_or_log(path(), kSpools); }
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;
   const std::string& path() const { return directory_.path(); }
@@ -84,7 +84,7 @@ class Spool {
   static std::string root_without_abandoned(Reporter& reporter) {
     std::string root = temporary_root();
     remove_abandoned(root, kSpools, [&](const std::string& path) {
-      remove_tree(path);
+      remove_locked(path, kSpools);
       reporter.note(fmt::format("removed \"{}\", which an import that was killed had left", path));
     });
     return root;

@@ -233,6 +233,7 @@ std::string read_text_file(const std::string& path, size_t limit) {
 
 void write_file_durably(const std::string& path, ByteView bytes, mode_t mode) {
   DurableFile file(path, mode);
+  if (fchmod(file.fd().get(), mode) != 0) throw_errno("change mode of", path);
   file.write(bytes);
   file.commit();
 }

@@ -61,7 +61,7 @@ std::optional<Bytes> read_if_exists(const std::string& path, size_t limit = size
 std::string read_text_file(const std::string& path, size_t limit = size_t{64} << 20);
 
 // Writes a whole file durably: a temporary name beside it, fsync, rename over `path`, fsync of the
-// directory.
+// directory. It has that mode, whatever the umask: who asks for more than his own rights means it.
 void write_file_durably(const std::string& path, ByteView bytes, mode_t mode = 0600);
 
 // A file that exists under its name only after commit(): written to `<path>.<random>.tmp`, then

@@ -53,8 +53,14 @@ void remove_abandoned(const std::string& root, const LockedDirectory::Kind& kind
   }
 }
 
-void remove_tree_or_log(const std::string& path) {
-  log_failure(path, [&] { remove_tree(path); });
+void remove_locked(const std::string& path, const LockedDirectory::Kind& kind) {
+  for (const DirectoryEntry& entry : list_directory(path))
+    if (entry.name != kind.lock) remove_tree(join_path(path, entry.name));
+  remove_tree(path);
+}
+
+void remove_locked_or_log(const std::string& path, const LockedDirectory::Kind& kind) {
+  log_failure(path, [&] { remove_locked(path, kind); });
 }
 
 }  // namespace holdfast

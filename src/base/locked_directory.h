@@ -42,7 +42,10 @@ class LockedDirectory {
 void remove_abandoned(const std::string& root, const LockedDirectory::Kind& kind,
                       const std::function<void(const std::string& path)>& remove);
 
+// Removes one, its lock file last: of one that is half removed when the process is killed the next
+// run removes the rest.
+void remove_locked(const std::string& path, const LockedDirectory::Kind& kind);
 // For destructors: what could not be removed is logged, and left to the next run.
-void remove_tree_or_log(const std::string& path);
+void remove_locked_or_log(const std::string& path, const LockedDirectory::Kind& kind);
 
 }  // namespace holdfast

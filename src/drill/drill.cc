@@ -42,7 +42,7 @@ void remove_place(const std::string& path, const std::string& beside) {
   cluster::remove_shared_memory(join_path(path, "data"));
   // A child of its restore_command may still be there and write, for a moment.
   for (int attempt = 0; attempt < 100 && lstat_if_exists(path); ++attempt) {
-    const std::optional<Error> failure = error_of([&] { remove_tree(path); });
+    const std::optional<Error> failure = error_of([&] { remove_locked(path, kPlaces); });
     if (failure && attempt == 99) throw Error(*failure);
     if (failure) wait_for({}, std::chrono::milliseconds(100));
   }
@@ -84,6 +84,7 @@ class Place {
     const std::string& lock = directory_->lock_path();
     write_all(open_file(lock, O_WRONLY), as_bytes(directory), lock);
   }
+  bool is_kept() const { return kept_; }
   void keep() {
     remove_file(directory_->lock_path());
     kept_ = true;
@@ -112,6 +113,16 @@ class Drill {
         clock_(clock),
         reporter_(reporter),
         stop_(std::move(stop)) {}
+  // A recovery that was interrupted goes with its directory, and what it claimed with it.
+  ~Drill() {
+    if (!place_ || place_->is_kept()) return;
+    error_of(even_interrupted, [&] {
+      restore::end_recovery_hold(restore::claim_of_recovery_in(place_->data()), repository_,
+                                 lineage_->name);
+    });
+  }
+  Drill(const Drill&) = delete;
+  Drill& operator=(const Drill&) = delete;
 
   DrillResult run();
 

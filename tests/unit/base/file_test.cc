@@ -467,5 +467,13 @@ TEST_F(Files, FreeSpaceIsKnown) {
   EXPECT_EQ(error_of([&] { free_bytes(path("absent")); }).code(), ErrorCode::kNotFound);
 }
 
+// What is made for another user's process is no use to it otherwise.
+TEST_F(Files, AFileHasTheModeThatIsAskedForWhateverTheUmask) {
+  const mode_t old = umask(077);
+  write_file_durably(path("for-all"), {}, 0644);
+  umask(old);
+  EXPECT_EQ(stat_if_exists(path("for-all"))->st_mode & 0777U, 0644U);
+}
+
 }  // namespace
 }  // namespace holdfast

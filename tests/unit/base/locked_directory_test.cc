@@ -1,6 +1,8 @@
 #include "base/locked_directory.h"
 
+#include <array>
 #include <csignal>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,6 +83,28 @@ TEST_F(LockedDirectoryTest, OneThatCannotBeRemovedDoesNotKeepTheOthers) {
   });
   EXPECT_EQ(tried.size(), 2U);
   EXPECT_EQ(left(), 1U);
+}
+
+// Killed in its midst it is still known for what it is.
+TEST_F(LockedDirectoryTest, ItsLockIsRemovedLast) {
+  const LockedDirectory made(root(), kKind);
+  for (const char* name : {"a-file", "z-file"})
+    write_file_durably(join_path(made.path(), name), {});
+  make_directories(join_path(made.path(), "data/base"));
+  const Fd watch(inotify_init1(IN_NONBLOCK));
+  ASSERT_GE(inotify_add_watch(watch.get(), made.path().c_str(), IN_DELETE), 0);
+  remove_locked(made.path(), kKind);
+  EXPECT_FALSE(lstat_if_exists(made.path()));
+  std::vector<std::string> deleted;
+  alignas(inotify_event) std::array<char, 4096> events{};
+  const ssize_t bytes = read(watch.get(), events.data(), events.size());
+  for (ssize_t at = 0; at < bytes;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(events.data() + at);
+    if (event->len > 0) deleted.emplace_back(event->name);
+    at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+  }
+  ASSERT_EQ(deleted.size(), 4U);
+  EXPECT_EQ(deleted.back(), kKind.lock);
 }
 
 }  // namespace
