@@ -60,7 +60,8 @@ std::optional<repo::Backup> read_if_possible(const repo::Repository& repository,
   return backup;
 }
 
-// Without its list of references a backup is none to rely on: nothing can be removed beside it.
+// Without its list of references a backup is none to rely on: of what it uses its manifest alone
+// tells.
 bool has_refs(const repo::Repository& repository, const repo::LineageName& lineage,
               const std::string& id) {
   bool has = false;
@@ -137,12 +138,9 @@ void require_whole(const repo::Repository& repository, const repo::Lineage& line
                    const repo::Backup& backup) {
   const repo::LineageName& name = lineage.name;
   std::vector<std::string> objects = {repo::manifest_name(name, backup.id)};
-  std::optional<std::vector<repo::PackRefs>> refs;
-  const std::optional<Error> bad_refs =
-      damage_of([&] { refs = repo::read_refs(repository, name, backup.id); });
-  for (const repo::PackRefs& pack : refs.value_or(std::vector<repo::PackRefs>{}))
-    objects.push_back(repo::pack_name(name, pack.pack));
-  objects.push_back(repo::refs_name(name, backup.id));
+  std::vector<repo::PackRefs> uses;
+  damage_of([&] { uses = repo::read_uses(repository, backup); });
+  for (const repo::PackRefs& pack : uses) objects.push_back(repo::pack_name(name, pack.pack));
   std::optional<std::string> missing = repo::find_missing_wal(repository, lineage,
                                                               {.timeline = backup.stop_timeline,
                                                                .start_lsn = backup.start_lsn,
@@ -152,9 +150,9 @@ void require_whole(const repo::Repository& repository, const repo::Lineage& line
   const std::optional<repo::TakenWal> taken =
       repo::find_taken_wal(backup, repo::WalArchive(repository, lineage), repo::Compare::kContents);
   if (!missing && !taken) {
-    if (bad_refs)
+    if (!has_refs(repository, name, backup.id))
       repo::put_mark(repository, name, backup.id, repo::MarkKind::kUsable,
-                     fmt::format("Its list of references is damaged: {}.", bad_refs->message()));
+                     "Its list of references is missing or damaged.");
     return;
   }
   const std::string detail =

@@ -407,10 +407,9 @@ class LineageExpiry {
          {repo::manifest_name(lineage_.name, id), repo::manifest_copy_name(lineage_.name, id),
           repo::refs_name(lineage_.name, id)})
       if (removed.contains(name)) return name;
-    const std::optional<std::vector<repo::PackRefs>> refs =
-        repo::read_refs(repository_, lineage_.name, id);
-    if (!refs) return repo::refs_name(lineage_.name, id);
-    for (const repo::PackRefs& pack : *refs)
+    const std::optional<repo::Backup> commit = repo::read_commit(repository_, lineage_.name, id);
+    if (!commit) return std::nullopt;
+    for (const repo::PackRefs& pack : repo::read_uses(repository_, *commit))
       if (std::string name = repo::pack_name(lineage_.name, pack.pack); removed.contains(name))
         return name;
     const std::optional<repo::Backup> backup = repo::read_backup(repository_, lineage_.name, id);

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "repo/refs.h"
 #include "repo/verified_objects.h"
 
 namespace holdfast::expire {
@@ -32,7 +31,7 @@ Living::Living(const repo::Repository& repository, const repo::Lineage& lineage,
   read_commits(excluded, unknown);
   for (const repo::Backup& backup : backups_) {
     reached_ids_.insert(backup.id);
-    add_packs_of(backup.id, unknown);
+    add_packs_of(backup, unknown);
   }
   for (const repo::Intent& intent : intents_) {
     intent_ids_.insert(intent.id);
@@ -141,28 +140,39 @@ void Living::drop_repeated_packs() {
   distinct_packs_ = packs_.size();
 }
 
+void Living::add_packs_of(const repo::Backup& backup, UnknownUses& unknown) {
+  std::vector<repo::PackRefs> uses;
+  if (const std::optional<Error> error =
+          unreadable_of([&] { uses = repo::read_uses(repository_, backup); })) {
+    unknown.emplace_back(backup.id, *error);
+    return;
+  }
+  add_packs(uses);
+}
+
+// Which an intent uses: it may have no commit any more, and then nothing but its list tells of it.
 void Living::add_packs_of(const std::string& backup_id, UnknownUses& unknown) {
   std::optional<std::vector<repo::PackRefs>> refs;
-  if (const std::optional<Error> error =
-          unreadable_of([&] { refs = repo::read_refs(repository_, lineage_.name, backup_id); })) {
+  std::optional<repo::Backup> backup;
+  std::optional<Error> error =
+      unreadable_of([&] { refs = repo::read_refs(repository_, lineage_.name, backup_id); });
+  if (refs) return add_packs(*refs);
+  if (const std::optional<Error> no_commit =
+          unreadable_of([&] { backup = repo::read_commit(repository_, lineage_.name, backup_id); }))
+    error = no_commit;
+  if (backup)
+    add_packs_of(*backup, unknown);
+  else if (error)
     unknown.emplace_back(backup_id, *error);
-    return;
-  }
-  if (refs) {
-    const std::span<const Bytes16> known = std::span(packs_).first(distinct_packs_);
-    std::vector<Bytes16> others;
-    for (const repo::PackRefs& pack : *refs)
-      if (!std::ranges::binary_search(known, pack.pack)) others.push_back(pack.pack);
-    packs_.insert(packs_.end(), others.begin(), others.end());
-    if (packs_.size() >= 2 * distinct_packs_) drop_repeated_packs();
-    return;
-  }
-  // Of a backup that was deleted and is still used nothing else is left to protect.
-  if (!repo::has_commit(repository_, lineage_.name, backup_id)) return;
-  unknown.emplace_back(backup_id,
-                       Error({.code = ErrorCode::kCorrupt,
-                              .message = fmt::format("The object \"{}\" is missing.",
-                                                     repo::refs_name(lineage_.name, backup_id))}));
+}
+
+void Living::add_packs(const std::vector<repo::PackRefs>& uses) {
+  const std::span<const Bytes16> known = std::span(packs_).first(distinct_packs_);
+  std::vector<Bytes16> others;
+  for (const repo::PackRefs& pack : uses)
+    if (!std::ranges::binary_search(known, pack.pack)) others.push_back(pack.pack);
+  packs_.insert(packs_.end(), others.begin(), others.end());
+  if (packs_.size() >= 2 * distinct_packs_) drop_repeated_packs();
 }
 
 std::optional<pg::TimelineHistory> Living::history_of(pg::TimelineId timeline) const {

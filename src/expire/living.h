@@ -5,8 +5,9 @@
 //
 // Memory: ids of backups and packs, 64 bytes at most for each pack that is reached. Requests: one
 // small read for each commit, intent and record of verification that counts, one read of refs for
-// each backup kept, one history file for each timeline; listings of redirects, and of each
-// timeline's catalogue snapshots up to its first living segment.
+// each backup kept (where they are lost, of its manifest and all its file maps), one history file
+// for each timeline; listings of redirects, and of each timeline's catalogue snapshots up to its
+// first living segment.
 #pragma once
 
 #include <functional>
@@ -22,6 +23,7 @@
 #include "repo/backup.h"
 #include "repo/intent.h"
 #include "repo/layout_table.h"
+#include "repo/refs.h"
 #include "repo/wal_archive.h"
 
 namespace holdfast::expire {
@@ -58,7 +60,9 @@ class Living {
   using UnknownUses = std::vector<std::pair<std::string, Error>>;
   void throw_if_unknown(const UnknownUses& unknown) const;
   void read_commits(const std::set<std::string>& excluded, UnknownUses& unknown);
+  void add_packs_of(const repo::Backup& backup, UnknownUses& unknown);
   void add_packs_of(const std::string& backup_id, UnknownUses& unknown);
+  void add_packs(const std::vector<repo::PackRefs>& uses);
   void drop_repeated_packs();
   std::set<pg::TimelineId> timelines_with_objects() const;
   std::optional<uint64_t> find_first_segment(pg::TimelineId timeline) const;

@@ -144,6 +144,8 @@ class FileReader {
   // call here does.
   void open(const FileLocation& location, uint64_t file_bytes);
   uint64_t file_bytes() const { return file_bytes_; }
+  // Of a file that has one; else empty.
+  const std::vector<MapRootEntry>& root() const { return root_; }
   uint64_t leaf_count() const { return leaf_count_of(file_bytes_); }
 
   // One leaf: read at most once while it is asked for again; without extents when it is all zeros.

@@ -386,6 +386,12 @@ void ManifestReader::check(const Repository& repository, const LineageName& line
 const ManifestSummary& ManifestReader::summary() const { return state_->summary; }
 const std::vector<DamagedBlock>& ManifestReader::damaged() const { return state_->damaged; }
 
+std::vector<ExtentRef> ManifestReader::blocks() const {
+  std::vector<ExtentRef> all;
+  for (const FirstKey& key : state_->first_keys) all.push_back(key.ref);
+  return all;
+}
+
 std::unique_ptr<ManifestBlockReader> ManifestReader::State::read_block(size_t index) {
   const FirstKey& key = first_keys[index];
   const ByteView raw = extents.read(key.ref, ContentKind::kManifestBlock).raw;

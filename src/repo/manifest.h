@@ -105,6 +105,8 @@ class ManifestReader {
                     const std::string& backup_id, const Bytes32& sha256, bool copy);
   const ManifestSummary& summary() const;
   const std::vector<DamagedBlock>& damaged() const;
+  // Where its blocks lie.
+  std::vector<ExtentRef> blocks() const;
   // Entries in order, one block at a time; nullopt at the end.
   std::optional<ManifestEntry> next();
   // One path, by reading one block.

@@ -1,9 +1,17 @@
 #include "repo/refs.h"
 
+#include <algorithm>
+#include <map>
+
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "repo/backup.h"
+#include "repo/file_map.h"
 #include "repo/format.h"
+#include "repo/manifest.h"
+#include "repo/two_places.h"
 
 namespace holdfast::repo {
 namespace {
@@ -97,6 +105,50 @@ std::optional<std::vector<PackRefs>> read_refs(const Repository& repository,
                std::make_move_iterator(packs.end()));
   }
   return all;
+}
+
+namespace {
+
+std::vector<PackRefs> uses_by_manifest(const Repository& repository, const Backup& backup) {
+  std::map<Bytes16, uint32_t> packs;  // how many extents each has at least
+  const auto use = [&](const ExtentRef& ref) {
+    uint32_t& extents = packs[ref.pack];
+    extents = std::max(extents, ref.ordinal + 1);
+  };
+  ManifestReader manifest(repository, backup.lineage, backup.id, backup.manifest_sha256, nullptr);
+  std::ranges::for_each(manifest.blocks(), use);
+  ExtentReader extents(repository, backup.lineage);
+  FileReader file(extents, manifest.summary().block_bytes);
+  while (const std::optional<ManifestEntry> entry = manifest.next()) {
+    if (entry->location.kind == FileLocation::Kind::kNone) continue;
+    use(entry->location.ref);
+    if (entry->location.kind == FileLocation::Kind::kDirect) continue;
+    file.open(entry->location, entry->size);
+    for (const MapRootEntry& leaf : file.root()) use(leaf.ref);
+    for (uint64_t index = 0; index < file.leaf_count(); ++index)
+      for (const MapExtent& extent : file.leaf(index).extents) use(extent.ref);
+  }
+  std::vector<PackRefs> all;
+  for (const auto& [pack, count] : packs)
+    all.push_back({.pack = pack, .extents = count, .runs = {}});
+  return all;
+}
+
+}  // namespace
+
+std::vector<PackRefs> read_uses(const Repository& repository, const Backup& backup) {
+  std::optional<std::vector<PackRefs>> refs;
+  const std::optional<Error> lost = error_of(is_lost, [&] {
+    refs = read_refs(repository, backup.lineage, backup.id);
+    if (!refs) throw_damaged(refs_name(backup.lineage, backup.id), "It is missing.");
+  });
+  if (refs) return *std::move(refs);
+  if (unreadable_of([&] { refs = uses_by_manifest(repository, backup); })) throw Error(*lost);
+  log_warning(
+      "\"{}\" is missing or damaged: what the backup uses is told by its manifest; see "
+      "\"holdfast verify\"",
+      refs_name(backup.lineage, backup.id));
+  return *std::move(refs);
 }
 
 }  // namespace holdfast::repo

@@ -32,10 +32,17 @@ struct PackRefs {
 std::vector<PackRefs> decode_pack_refs(ByteView raw, std::string_view what);
 Bytes encode_pack_refs(const std::vector<PackRefs>& packs);
 
+struct Backup;
+
 // The whole list of a backup, by packs; nullopt when there is no such object. The commit need not
 // be there any more.
 std::optional<std::vector<PackRefs>> read_refs(const Repository& repository,
                                                const LineageName& lineage,
                                                const std::string& backup_id);
+
+// What a backup uses: its list or, where that is missing or damaged, every extent of each pack that
+// its manifest and its file maps name, which are all read for that, with a warning. Throws what
+// keeps the list from being read where these cannot be read either.
+std::vector<PackRefs> read_uses(const Repository& repository, const Backup& backup);
 
 }  // namespace holdfast::repo

@@ -36,11 +36,12 @@ bool holds_a_cluster(const std::string& directory) {
 
 void require_packs(const repo::Repository& repository, const repo::Backup& backup,
                    const std::string& directory) {
-  const std::optional<std::vector<repo::PackRefs>> refs =
-      repo::read_refs(repository, backup.lineage, backup.id);
-  if (!refs) throw_not_whole(backup, directory, "Its list of packs is missing.");
+  std::vector<repo::PackRefs> uses;
+  if (const std::optional<Error> lost =
+          damage_of([&] { uses = repo::read_uses(repository, backup); }))
+    throw_not_whole(backup, directory, lost->message() + ".");
   std::set<std::string> missing;
-  for (const repo::PackRefs& pack : *refs)
+  for (const repo::PackRefs& pack : uses)
     missing.insert(repo::pack_name(backup.lineage, pack.pack));
   store::for_each_entry(repository.store(),
                         {.prefix = repo::lineage_folder(backup.lineage) + "packs/"},
@@ -51,7 +52,7 @@ void require_packs(const repo::Repository& repository, const repo::Backup& backu
   if (missing.empty()) return;
   throw_not_whole(backup, directory,
                   fmt::format("{} of its {} packs are missing, \"{}\" among them.", missing.size(),
-                              refs->size(), *missing.begin()));
+                              uses.size(), *missing.begin()));
 }
 
 void require_readable(const ReadBackup& read, const repo::Backup& backup,

@@ -358,8 +358,9 @@ void LineageVerifier::read_refs() {
 
 void LineageVerifier::tell_bad_refs(Candidate& candidate, const Error& error) {
   findings_.add(repo::refs_name(name_, candidate.id), error);
-  lessen(candidate, fmt::format("its list of references {}: nothing can be deleted safely",
-                                error.is_damage() ? "is missing or damaged" : "cannot be read"));
+  lessen(candidate,
+         fmt::format("its list of references {}: what it uses is told by its manifest alone",
+                     error.is_damage() ? "is missing or damaged" : "cannot be read"));
   candidate.is_unsound = candidate.is_unsound || error.is_damage();
   candidate.has_refs = false;
 }

@@ -341,7 +341,37 @@ TEST_F(Expire, RemovesNothingWhileItCannotTellWhatABackupUses) {
     for (const std::string& name : damaged) flip_a_bit(name);
   }
   target.store.remove(refs);
-  EXPECT_EQ(error_of([&] { run(); }).detail(), "The object \"" + refs + "\" is missing.");
+  EXPECT_EQ(error_of([&] { run(); }).detail(), "damaged object \"" + refs + "\". It is missing.");
+}
+
+// What it uses is told by its manifest and file maps then: nothing of it goes, and all else does.
+TEST_F(Expire, GoesOnWhereAListOfReferencesIsLostOrDamaged) {
+  std::vector<test::SampleFile> files = test::sample_files(1);
+  Bytes large(size_t{33} << 20);  // three leaves, and a root
+  for (const size_t at : {size_t{0}, size_t{16} << 20, large.size() - 8192})
+    std::ranges::copy(test::page_like_bytes(8192, at), large.begin() + static_cast<ptrdiff_t>(at));
+  files.insert(files.begin() + 3, {.path = "base/5/1000", .content = std::move(large)});
+  std::vector<std::string> kept;
+  for (int i = 0; i < 2; ++i) {
+    kept.push_back(new_id());
+    make_backup(target.repository, target.lineage, kept.back(), files, target.clock);
+    target.clock.advance(1min);
+  }
+  std::set<std::string> used;
+  for (const std::string& id : kept) {
+    const auto refs = repo::read_refs(target.repository, lineage(), id);
+    for (const repo::PackRefs& pack : refs.value())
+      used.insert(repo::pack_name(lineage(), pack.pack));
+  }
+  remove_commit(put_backup({pack(3)}));
+  flip_a_bit(repo::refs_name(lineage(), kept[0]));
+  target.store.remove(repo::refs_name(lineage(), kept[1]));
+  for (int i = 0; i < 2; ++i) {
+    pass(kGrace);
+    run();
+  }
+  EXPECT_FALSE(has(pack_object(3)));
+  for (const std::string& name : used) EXPECT_TRUE(has(name)) << name;
 }
 
 // A backup of which one commit object was lost, or rots, loses nothing else by that.
