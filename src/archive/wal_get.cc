@@ -340,6 +340,12 @@ class Getter {
   Answer get_segment(const pg::SegmentName& segment) {
     if (std::optional<Answer> answer = place_segment(segment)) return *std::move(answer);
 
+    // The recovery ends in it, and who laid that has laid what there is of it.
+    if (options_.until == name_of(segment) && !archive_.partials(segment).empty()) {
+      tell_of_partial(segment);
+      return absent();
+    }
+
     // What lies before the timeline began is its parent's.
     if (segment.timeline.value > 1)
       if (std::optional<pg::TimelineHistory> history = history_of(segment.timeline)) {
@@ -364,12 +370,15 @@ class Getter {
       return lasting(
           hole(fmt::format("WAL segment \"{}\" is missing in the archive", name_of(segment)),
                *branches.unheld));
-    // What a server left unfinished is no segment: it may be older than what the asking server has
-    // in its own pg_wal, and would take the place of that. `restore` lays it itself.
-    if (!branches.within && !archive_.partials(segment).empty())
-      reporter_.note(fmt::format("\"{}\" is archived as .partial only, which is not served",
-                                 name_of(segment)));
+    if (!branches.within && !archive_.partials(segment).empty()) tell_of_partial(segment);
     return absent();
+  }
+
+  // What a server left unfinished is no segment: it may be older than what the asking server has in
+  // its own pg_wal, and would take the place of that. `restore` lays it itself.
+  void tell_of_partial(const pg::SegmentName& segment) {
+    reporter_.note(
+        fmt::format("\"{}\" is archived as .partial only, which is not served", name_of(segment)));
   }
 
   // What proves that a segment was written: a sentence, and the object that it tells of.

@@ -144,9 +144,11 @@ void Parting::look_at_branch(const pg::TimelineHistory& history, pg::Lsn fork) {
     std::optional<Time> meant = last;
     if (target_.kind == TargetKind::kTime) {
       meant = std::min(last, target_.time);  // where damage keeps it from being told, it may be
-      std::optional<Error> there = damage_of(
-          [&] { meant = survey.to_time(first, target_.time, target_.exclusive).last_commit; });
-      if (!damage) damage = std::move(there);
+      const Reach reach = survey.to_time(first, target_.time, target_.exclusive);
+      if (!reach.broken || !reach.broken->damage)
+        meant = reach.last_commit;
+      else if (!damage)
+        damage = reach.broken->damage;
     }
     add_branch(history.timeline(), fork, last, meant);
     break;

@@ -53,6 +53,7 @@ class Planner {
   void plan_xid(Plan& plan);
   void plan_name(Plan& plan);
   void plan_immediate(Plan& plan);
+  void take_backup_end(Plan& plan, const repo::Backup& backup);
   void plan_record(Plan& plan, Way way, pg::Lsn record, pg::Lsn replayed_to);
 
   // --- the plan's parts
@@ -60,6 +61,9 @@ class Planner {
   void require_one_tail(Plan& plan, const WalPath& path) const;
   void take_to_the_end(Plan& plan, const Way& way);
   bool take_before_break(Plan& plan, const Way& way, const Reach& reach) const;
+  std::optional<pg::Lsn> last_record_before_break(const Way& way, const Reach& reach) const;
+  void take_up_to(Plan& plan, const Way& way, const Reach& reach, pg::Lsn last,
+                  const std::string& and_why) const;
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
   Plan without_half_removals(Plan plan) const;
@@ -221,8 +225,10 @@ std::string Planner::up_to_the_hole(const Way& way, pg::SegmentName missing) con
   if (purpose_ == Purpose::kTrial) return {};
   Target target = nearest(TargetKind::kLsn);
   auto hint_from = [&](const Way& from, uint64_t hole) {
-    const std::optional<pg::Lsn> before =
-        Survey(archive_, *from.path).last_complete_record_before(hole);
+    // Of one that is not whole there is a part.
+    const uint64_t end = from.path->at(hole) ? hole + 1 : hole;
+    std::optional<pg::Lsn> before;
+    damage_of([&] { before = Survey(archive_, *from.path).last_complete_record_before(end); });
     if (!before || *before < from.backup.stop_lsn) return std::string();
     target.lsn = *before;
     return hint_if_it_works("Up to the hole recovery is possible", target);
@@ -323,6 +329,7 @@ void Planner::throw_hole(const Way& way, pg::SegmentName missing) const {
 void Planner::throw_broken(const Way& way, const Reach::Break& broken) const {
   refuse_contradicted(way.backup, pg::Lsn{UINT64_MAX});
   if (broken.kind == Reach::Break::Kind::kMinimal) throw_minimal(way, broken.second);
+  if (broken.kind == Reach::Break::Kind::kDamaged) throw Error(*broken.damage);
   std::string up_to_here;
   const std::optional<pg::Lsn> before =
       Survey(archive_, *way.path).last_complete_record_before(broken.segment_number);
@@ -414,7 +421,11 @@ void Planner::require_backup_wal(const Way& way, const Reach& reach) const {
   if (reach.broken) throw_broken(way, *reach.broken);
   const uint64_t last = pg::last_segment_before_end(way.backup.stop_lsn, archive_.segment_size());
   const std::optional<pg::SegmentName> hole = way.path->first_hole(way.first);
-  if (hole && hole->segment_number <= last) throw_hole(way, *hole);
+  const std::optional<WalPath::MissingEnd>& missing_end = way.path->missing_end();
+  // What is missing may lie in that segment, and behind all that the backup needs of it.
+  const bool is_behind = missing_end && missing_end->archived_to >= way.backup.stop_lsn;
+  if (hole && hole->segment_number <= last && !(is_behind && missing_end->first == *hole))
+    throw_hole(way, *hole);
   if (reach.segments == 0)
     throw_hole(way, {.timeline = way.backup.start_timeline, .segment_number = way.first});
   if (way.path->last() < last)
@@ -646,34 +657,49 @@ TimeAnswer Planner::require_server_agrees(const Way& way, pg::Lsn archived_to, T
 // WAL is missing, or does not join, and what proves that the time was reached lies before that. The
 // server is told the place, for it would look for a later transaction behind it.
 bool Planner::take_before_break(Plan& plan, const Way& way, const Reach& reach) const {
-  // Of minimal WAL no time proves what it left out.
-  if (reach.broken && reach.broken->kind == Reach::Break::Kind::kMinimal) return false;
-  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn) return false;
+  const std::optional<pg::Lsn> last = last_record_before_break(way, reach);
+  if (!last) return false;
   const LastTimes times = last_times(way, reach);
   if (!times.prove(target_.time)) return false;
-  const std::optional<pg::Lsn> last =
-      Survey(archive_, *way.path).last_complete_record_before(reach.last_segment + 1);
-  if (!last || *last < way.backup.stop_lsn) return false;
-  plan.target.kind = TargetKind::kLsn;
-  plan.target.lsn = *last;
-  plan.target.exclusive = false;
   Target before = nearest(TargetKind::kLsn);
   before.lsn = *last;
   require_server_agrees(way, reach.end_lsn, times.latest, before);
-  take(plan, way, reach);
-  const std::string why =
-      reach.broken ? fmt::format("\"{}\" {} the one before it", reach.broken->second.file_name,
-                                 reach.broken->kind == Reach::Break::Kind::kEarlier
-                                     ? "is of another history than"
-                                     : "does not join")
-                   : fmt::format("\"{}\" is not{} in the archive",
-                                 pg::segment_file_name(*reach.hole, archive_.segment_size()),
-                                 way.path->at(reach.hole->segment_number) ? " whole" : "");
-  plan.notes.push_back(fmt::format(
-      "WAL segment {}, and no transaction before it is later than {}: recovery goes to the last "
-      "record before it",
-      why, to_local(target_.time)));
+  take_up_to(plan, way, reach, *last,
+             fmt::format("no transaction before it is later than {}", to_local(target_.time)));
   return true;
+}
+
+// nullopt: nothing is broken, or too early. Of minimal WAL nothing proves what it left out.
+std::optional<pg::Lsn> Planner::last_record_before_break(const Way& way, const Reach& reach) const {
+  if (reach.broken && reach.broken->kind == Reach::Break::Kind::kMinimal) return std::nullopt;
+  if ((!reach.hole && !reach.broken) || reach.end_lsn < way.backup.stop_lsn) return std::nullopt;
+  const std::optional<pg::Lsn> last =
+      Survey(archive_, *way.path).last_complete_record_before(reach.last_segment + 1);
+  return last && *last >= way.backup.stop_lsn ? last : std::nullopt;
+}
+
+// `and_why`: why no more is wanted.
+void Planner::take_up_to(Plan& plan, const Way& way, const Reach& reach, pg::Lsn last,
+                         const std::string& and_why) const {
+  plan.target.kind = TargetKind::kLsn;
+  plan.target.lsn = last;
+  plan.target.exclusive = false;
+  take(plan, way, reach);
+  using enum Reach::Break::Kind;
+  const pg::WalSegmentSize size = archive_.segment_size();
+  const std::string why =
+      !reach.broken
+          ? fmt::format("\"{}\" is not{} in the archive", pg::segment_file_name(*reach.hole, size),
+                        way.path->at(reach.hole->segment_number) ? " whole" : "")
+      : reach.broken->kind == kDamaged
+          ? fmt::format(
+                "\"{}\" is damaged",
+                pg::segment_file_name(way.path->at(reach.broken->segment_number)->name, size))
+          : fmt::format(
+                "\"{}\" {} the one before it", reach.broken->second.file_name,
+                reach.broken->kind == kEarlier ? "is of another history than" : "does not join");
+  plan.notes.push_back(fmt::format(
+      "WAL segment {}, and {}: recovery goes to the last record before it", why, and_why));
 }
 
 // --- by the kind of target ----------------------------------------------------------------------
@@ -691,11 +717,17 @@ void Planner::plan_immediate(Plan& plan) {
   std::optional<repo::Backup> backup =
       sources_.newest_backup([](const repo::Backup&) { return true; });
   plan.why_this_backup = target_.backup.empty() ? "It is the newest." : "It was named.";
+  take_backup_end(plan, *backup);
+}
+
+void Planner::take_backup_end(Plan& plan, const repo::Backup& backup) {
+  plan.target.kind = TargetKind::kImmediate;
+  plan.target.exclusive = false;
   // The server must see a record behind the backup's end.
-  const uint64_t until = pg::last_segment_before_end(backup->stop_lsn, archive_.segment_size()) + 1;
-  std::optional<Way> near = sources_.way_up_to(*backup, until);
+  const uint64_t until = pg::last_segment_before_end(backup.stop_lsn, archive_.segment_size()) + 1;
+  std::optional<Way> near = sources_.way_up_to(backup, until);
   const bool is_near = near.has_value();
-  const Way way = is_near ? *std::move(near) : sources_.way_from(std::move(*backup));
+  const Way way = is_near ? *std::move(near) : sources_.way_from(backup);
   const Reach reach = Survey(archive_, *way.path).to_backup_end(way.first, way.backup.stop_lsn);
   require_backup_wal(way, reach);
   take(plan, way, reach);
@@ -895,6 +927,13 @@ void Planner::plan_lsn(Plan& plan) {
   const std::optional<pg::Lsn> limit = way.path->limit();
   if (!limit || target_.lsn < *limit) {
     const Reach reach = survey.to_lsn(way.first, target_.lsn);
+    if (!reach.found && !reach.broken && target_.lsn == way.backup.stop_lsn)
+      return take_backup_end(plan, way.backup);
+    if (!reach.found && target_.lsn <= reach.end_lsn)
+      if (const std::optional<pg::Lsn> last = last_record_before_break(way, reach))
+        return take_up_to(
+            plan, way, reach, *last,
+            fmt::format("no record starts between {} and it", to_string(target_.lsn)));
     require_backup_wal(way, reach);
     if (reach.found) return take(plan, way, reach);
     if (reach.hole) throw_hole(way, *reach.hole);

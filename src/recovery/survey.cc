@@ -158,7 +158,15 @@ Reach Survey::walk(uint64_t first, const StopsHere& stops_here) {
   std::optional<repo::WalSegmentInfo> before;
   uint64_t removals_unknown_from = UINT64_MAX;  // nothing is unknown
   for (uint64_t number = first; std::optional<PathSegment> segment = path_.at(number); ++number) {
-    repo::WalSegmentInfo here = info(*segment);
+    repo::WalSegmentInfo here;
+    if (std::optional<Error> damage = damage_of([&] { here = info(*segment); })) {
+      reach.broken = {.kind = Reach::Break::Kind::kDamaged,
+                      .first = std::move(before).value_or(repo::WalSegmentInfo{}),
+                      .second = {},
+                      .segment_number = number,
+                      .damage = std::move(damage)};
+      break;
+    }
     if (const std::optional<Reach::Break::Kind> kind = break_between(before, here)) {
       reach.broken = {.kind = *kind,
                       .first = std::move(before).value_or(repo::WalSegmentInfo{}),

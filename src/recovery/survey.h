@@ -36,8 +36,8 @@ struct Reach {
   uint64_t last_segment = 0;      // the last that is needed
   std::optional<Time> last_commit;
   std::optional<pg::SegmentName> hole;
-  // Two archived segments in a row of which the second is not reached from the first: the walk
-  // ended there.
+  // Two archived segments in a row of which the second is not reached from the first, or cannot be
+  // read: the walk ended there.
   struct Break {
     enum class Kind : uint8_t {
       kApart,    // they are of different histories
@@ -45,10 +45,12 @@ struct Reach {
       kEarlier,  // the second is of the history that stood before it earlier (repo/wal_line.h)
       kForeign,  // the second is an old file of another timeline; `first` may be empty
       kMinimal,  // the second has its minimal_from; `first` may be empty
+      kDamaged,  // the second cannot be read, and is empty; `first` may be
     };
     Kind kind = Kind::kApart;
     repo::WalSegmentInfo first, second;
     uint64_t segment_number = 0;  // of the second
+    std::optional<Error> damage = {};
   };
   std::optional<Break> broken;
   // Found, in a segment that has such a place: the target may lie behind it.

@@ -128,6 +128,7 @@ void WalPath::find_missing_end(const repo::WalArchive& archive, uint64_t first_s
   const uint64_t number = pg::segment_of(archived, size_);
   const pg::Lsn known = std::min(written.at, pg::end_lsn(number, size_));
   missing_end_ = {.first = {.timeline = history_.timeline_at(known - 1), .segment_number = number},
+                  .archived_to = archived,
                   .written_to = written.at,
                   .held_by = {}};
   if (written.by != pg::TimelineId{} && known == written.at)

@@ -101,6 +101,7 @@ class WalPath {
   // and up to where WAL is proven to have been written.
   struct MissingEnd {
     pg::SegmentName first;
+    pg::Lsn archived_to;
     pg::Lsn written_to;
     // The timeline that left this one in that segment and has what is missing in its own.
     std::optional<pg::TimelineId> held_by;

@@ -598,6 +598,21 @@ TEST_F(ShortSegmentAskedFor, IsAHoleWhenSomethingLaterIsArchived) {
   EXPECT_EQ(get(asking_, segment_name(1, 3)).outcome, GetOutcome::kPlaced);
 }
 
+// What there is of it the restore has laid; that others come behind it is no hole on the way.
+TEST_F(WalGet, AnUnfinishedSegmentInWhichTheTargetLiesIsAbsent) {
+  push_all(primary_, 1, 1, 3);
+  primary_.put(segment_name(1, 4) + ".partial", wal_.segment(3));
+  push(primary_, segment_name(1, 4) + ".partial");
+  push_all(primary_, 1, 5, 6);
+  EXPECT_EQ(get_error(asking_, segment_name(1, 4)).code(), ErrorCode::kCorrupt);
+  GetOptions options = get_options(asking_, segment_name(1, 4));
+  options.until = segment_name(1, 5);
+  EXPECT_EQ(error_of_get(options, store_).code(), ErrorCode::kCorrupt);
+  options.until = segment_name(1, 4);
+  EXPECT_EQ(archive::get(options, store_, {}, reporter_, {}).outcome, GetOutcome::kAbsent);
+  EXPECT_TRUE(nothing_placed(asking_));
+}
+
 TEST_F(ShortSegmentAskedFor, IsNotReadAhead) {
   Spool spool(default_spool_directory(asking_.data_directory()), {.repository_id = repository_.id(),
                                                                   .system_identifier = kSystem,

@@ -577,6 +577,68 @@ TEST_F(PlanBehindTheEnd, TheHistoryFileOfABackupProvesThatWalIsMissing) {
   expect_hole();
 }
 
+// Salvaged from a server whose disk had damaged segment 5 in its midst: what of it can be read is
+// there, and what comes behind it is.
+TEST_F(PlanBehindTheEnd, WhatLiesInAnUnfinishedSegmentBeforeAHoleIsReached) {
+  WalBuilder wal = *at_fork_;
+  const pg::Lsn last = add_restore_point(wal, "read", 51);
+  put_segment(wal, 4, true);
+  put_segment(wal_, 5, true);
+  const Error error = refusal({});
+  EXPECT_EQ(error.message(),
+            "WAL segment \"000000010000000000000005\" is not whole in the archive");
+  EXPECT_NE(error.hint().find(fmt::format("\nUp to the hole recovery is possible: holdfast restore "
+                                          "--to-lsn {}",
+                                          pg::to_string(last))),
+            std::string::npos)
+      << error.hint();
+  const Plan made = plan(to_lsn(last));
+  ASSERT_TRUE(made.tail);
+  EXPECT_EQ(made.tail->segment.segment_number, 5U);
+  EXPECT_EQ(target_segment(made), "000000010000000000000005");
+  EXPECT_EQ(plan(to_time(50)).tail->segment.segment_number, 5U);
+}
+
+// A standby's, of which the last segment was never archived whole; its primary wrote on, and died.
+TEST_F(PlanBehindTheEnd, ABackupThatEndsInAnUnfinishedSegmentNeedsNothingBehindIt) {
+  WalBuilder wal = *at_fork_;
+  put_segment(wal, 4, true);
+  const std::string id = put_backup(
+      {.start = first_records_[4], .stop = wal.end_lsn(), .stop_minute = 51, .from_standby = true});
+  EXPECT_EQ(plan({.kind = TargetKind::kImmediate}).backup.id, id);
+  put_history(2, "1\t0/700100\tx\n");
+  const Plan made = plan({.kind = TargetKind::kImmediate, .timeline = pg::TimelineId{1}});
+  EXPECT_EQ(made.backup.id, id);
+  EXPECT_EQ(made.tail->segment.segment_number, 5U);
+  EXPECT_EQ(plan({.kind = TargetKind::kLsn,
+                  .lsn = wal.end_lsn(),
+                  .timeline = pg::TimelineId{1},
+                  .backup = id})
+                .tail->segment.segment_number,
+            5U);
+  EXPECT_EQ(refusal({.timeline = pg::TimelineId{1}}).code(), ErrorCode::kTargetUnreachable);
+}
+
+// As before one that is not there.
+TEST_F(PlanTest, WhatLiesBeforeADamagedSegmentIsReached) {
+  put_all();
+  const std::string damaged = archive().object_name(
+      {.kind = pg::WalFileKind::kSegment, .segment = {.timeline = {1}, .segment_number = 5}});
+  store().remove(damaged);
+  HF_CHECK(store().create(damaged, as_bytes("no segment")));
+  const Plan made = plan(to_time(45));
+  EXPECT_EQ(made.target.kind, TargetKind::kLsn);
+  EXPECT_EQ(made.last_commit, at_minute(45));
+  EXPECT_EQ(target_segment(made), "000000010000000000000004");
+  ASSERT_EQ(made.notes.size(), 1U);
+  EXPECT_TRUE(
+      made.notes[0].starts_with("WAL segment \"000000010000000000000005\" is damaged, and "))
+      << made.notes[0];
+  EXPECT_EQ(plan(to_lsn(pg::end_lsn(4, size()))).target.lsn, made.target.lsn);
+  EXPECT_EQ(refusal(to_time(46)).code(), ErrorCode::kCorrupt);
+  EXPECT_EQ(refusal({}).code(), ErrorCode::kCorrupt);
+}
+
 TEST_F(PlanTest, AnEndThatIsWhereAnotherTimelineBeganIsProven) {
   put_all();
   put_history(2, fmt::format("1\t{}\tx\n", pg::to_string(pg::end_lsn(6, size()))));
