@@ -561,7 +561,8 @@ Backup BackupWriter::commit(Backup backup) {
                                .start_lsn = backup.start_lsn,
                                .end_lsn = backup.stop_lsn});
 
-  // From here on the backup exists.
+  // It was held until now, however long that took. From here on the backup exists.
+  state.intent.check();
   backup.committed = state.repository->store().now();
   state.put_commit(to_json(backup));
 
