@@ -123,8 +123,14 @@ Json to_json(const Backup& backup) {
   if (backup.committed) body.set("committed", to_json(*backup.committed));
   if (!backup.wal.empty()) {
     Json wal = Json::array();
-    for (const OwnWal& own : backup.wal)
-      wal.push(Json::object().set("file", own.file).set("sha256", to_hex(own.sha256.view())));
+    for (const OwnWal& own : backup.wal) {
+      Json item = Json::object().set("file", own.file).set("sha256", to_hex(own.sha256.view()));
+      if (own.begins)
+        item.set("begins", Json::object()
+                               .set("bytes", own.begins->bytes)
+                               .set("sha256", to_hex(own.begins->sha256.view())));
+      wal.push(std::move(item));
+    }
     body.set("wal", std::move(wal));
   }
   return body;
@@ -189,9 +195,13 @@ Backup backup_from_json(const Json& body) {
     backup.configuration = configuration_from_json(*configuration);
   backup.floors = floors_from_json(body.at("parameters"));
   if (const Json* wal = body.find("wal"); wal != nullptr)
-    for (const Json& item : wal->items())
-      backup.wal.push_back(
-          {.file = item.at("file").as_string(), .sha256 = hex_member<32>(item, "sha256")});
+    for (const Json& item : wal->items()) {
+      OwnWal own{.file = item.at("file").as_string(), .sha256 = hex_member<32>(item, "sha256")};
+      if (const Json* begins = item.find("begins"); begins != nullptr)
+        own.begins = {.bytes = begins->at("bytes").as_u64(),
+                      .sha256 = hex_member<32>(*begins, "sha256")};
+      backup.wal.push_back(std::move(own));
+    }
 
   backup.files = body.at("files").as_u64();
   backup.bytes = body.at("bytes").as_u64();
@@ -573,7 +583,8 @@ Backup BackupWriter::commit(Backup backup) {
                                .start_lsn = backup.start_lsn,
                                .end_lsn = backup.stop_lsn});
 
-  // From here on the backup exists.
+  // It was held until now, however long that took. From here on the backup exists.
+  state.intent.check();
   backup.committed = state.repository->store().now();
   state.put_commit(to_json(backup));
 

@@ -27,6 +27,13 @@ struct Tablespace {
 struct OwnWal {
   std::string file;  // "0000…04", or "0000…04.partial"
   Bytes32 sha256;    // of its content
+  // How an unfinished one begins, up to where the backup ends: so must whatever is archived under
+  // the segment's name, also when nothing is left of this content.
+  struct Beginning {
+    uint64_t bytes = 0;
+    Bytes32 sha256;
+  };
+  std::optional<Beginning> begins = {};
 };
 
 // The body of backups/<backup-id>.json.

@@ -14,6 +14,19 @@
 namespace holdfast::repo {
 namespace {
 
+// Of the first `bytes` of a segment's content; nullopt: it is not there, or has not so many.
+std::optional<Bytes32> sha256_of_beginning(const WalArchive& archive, const std::string& object,
+                                           uint64_t bytes) {
+  codec::Sha256 sha256;
+  uint64_t left = bytes;
+  const auto read = archive.read_segment_of(object, [&](ByteView piece) {
+    const size_t part = std::min<uint64_t>(piece.size(), left);
+    sha256.update(piece.first(part));
+    left -= part;
+  });
+  return read && left == 0 ? std::optional(sha256.finish()) : std::nullopt;
+}
+
 struct Range {
   uint64_t first = 0, last = 0;  // segments
 };
@@ -76,38 +89,38 @@ std::vector<OwnWal> read_own_wal(const Repository& repository, const Lineage& li
     pg::WalFileName file{.kind = pg::WalFileKind::kSegment,
                          .segment = {.timeline = needed.timeline, .segment_number = number}};
     std::optional<WalSegmentInfo> info;
+    std::optional<OwnWal::Beginning> begins;
     // What cannot be read is nothing to go by.
     unreadable_of([&] {
       info = archive.segment_info(file);
       if (info) return;
       // The last one may be unfinished: the copy that holds the end.
       file.kind = pg::WalFileKind::kPartial;
+      std::optional<Bytes16> chosen;
       for (const Bytes16& partial : archive.partials(file.segment))
-        if (!info || info->readable_end < needed.end_lsn)
+        if (!info || info->readable_end < needed.end_lsn) {
           info = archive.segment_info(file, &partial);
+          chosen = partial;
+        }
+      if (!info) return;
+      const uint64_t bytes = needed.end_lsn - info->start_lsn;
+      if (const std::optional<Bytes32> sha256 =
+              sha256_of_beginning(archive, archive.object_name(file, &*chosen), bytes))
+        begins = {.bytes = bytes, .sha256 = *sha256};
     });
     if (info)
-      own.push_back({.file = pg::to_string(file, archive.segment_size()), .sha256 = info->sha256});
+      own.push_back({.file = pg::to_string(file, archive.segment_size()),
+                     .sha256 = info->sha256,
+                     .begins = begins});
   }
   return own;
 }
 
 std::optional<bool> begin_alike(const WalArchive& archive, const std::string& one,
                                 const std::string& other, uint64_t bytes) {
-  bool has_both = true;
-  const auto hash = [&](const std::string& object) {
-    codec::Sha256 sha256;
-    uint64_t left = bytes;
-    const auto read = archive.read_segment_of(object, [&](ByteView piece) {
-      const size_t part = std::min<uint64_t>(piece.size(), left);
-      sha256.update(piece.first(part));
-      left -= part;
-    });
-    has_both = has_both && read && left == 0;
-    return sha256.finish();
-  };
-  const bool is_alike = hash(one) == hash(other);
-  return has_both ? std::optional(is_alike) : std::nullopt;
+  const std::optional<Bytes32> first = sha256_of_beginning(archive, one, bytes);
+  const std::optional<Bytes32> second = sha256_of_beginning(archive, other, bytes);
+  return first && second ? std::optional(*first == *second) : std::nullopt;
 }
 
 bool are_parted(const WalArchive& archive, const std::string& one, const std::string& other,
@@ -143,6 +156,7 @@ class OwnWalCheck {
     is_segment_ = file.kind == pg::WalFileKind::kSegment;
     const Bytes16 digest = partial_digest(own.sha256);
     if (!is_segment_) unfinished_ = readable_contents(archive, file, &digest);
+    segment_ = file.segment;
     file.kind = pg::WalFileKind::kSegment;
     whole_ = readable_contents(archive, file);
     for (const Known& known : is_segment_ ? whole_ : unfinished_)
@@ -159,28 +173,65 @@ class OwnWalCheck {
           .words = fmt::format("WAL file \"{}\", with which it was taken, was set aside at {}",
                                own_.file, to_local(mine_->content.aside->at))};
     // What is missing or cannot be read is told elsewhere.
-    if (served_ == nullptr || goes_on()) return std::nullopt;
-    return TakenWal{.object = served_->content.object,
-                    .words = fmt::format("WAL file \"{}\" is not the one that it was taken with",
-                                         served_->info.file_name)};
+    if (served_ == nullptr) return find_other_unfinished();
+    if (goes_on()) return std::nullopt;
+    return is_another(served_->content.object, served_->info.file_name);
   }
 
  private:
+  static TakenWal is_another(const std::string& object, const std::string& file) {
+    return {.object = object,
+            .words = fmt::format("WAL file \"{}\" is not the one that it was taken with", file)};
+  }
+
   // The served one has all of it, and more.
   bool goes_on() const {
-    if (mine_ == nullptr) return !is_segment_;
-    const WalSegmentInfo& mine = mine_->info;
-    if (is_segment_ && reaches_its_end(mine)) return false;
-    const uint64_t bytes = mine.readable_end - mine.start_lsn;
-    if (served_->info.readable_end < mine.readable_end) return false;
-    return compare_ == Compare::kMetadata ||
-           !are_parted(archive_, mine_->content.object, served_->content.object, bytes);
+    if (mine_ != nullptr) {
+      const WalSegmentInfo& mine = mine_->info;
+      if (is_segment_ && reaches_its_end(mine)) return false;
+      if (served_->info.readable_end < mine.readable_end) return false;
+      if (compare_ == Compare::kMetadata) return true;
+      std::optional<bool> alike;
+      unreadable_of([&] {
+        alike = begin_alike(archive_, mine_->content.object, served_->content.object,
+                            mine.readable_end - mine.start_lsn);
+      });
+      if (alike) return *alike;
+    }
+    return own_.begins ? begins_so(served_->content.object, served_->info)
+                       : mine_ != nullptr || !is_segment_;
+  }
+
+  // Of what cannot be read nobody knows.
+  bool begins_so(const std::string& object, const WalSegmentInfo& info) const {
+    if (info.readable_end < info.start_lsn + own_.begins->bytes) return false;
+    if (compare_ == Compare::kMetadata) return true;
+    std::optional<Bytes32> sha256;
+    unreadable_of([&] { sha256 = sha256_of_beginning(archive_, object, own_.begins->bytes); });
+    return !sha256 || *sha256 == own_.begins->sha256;
+  }
+
+  // Nothing is left of an unfinished one, and what is served is unfinished too: none of it begins
+  // with that.
+  std::optional<TakenWal> find_other_unfinished() const {
+    if (!own_.begins || mine_ != nullptr) return std::nullopt;
+    std::optional<TakenWal> another;
+    const pg::WalFileName file{.kind = pg::WalFileKind::kPartial, .segment = segment_};
+    for (const Bytes16& partial : archive_.partials(segment_)) {
+      std::optional<WalSegmentInfo> info;
+      if (unreadable_of([&] { info = archive_.segment_info(file, &partial); }) || !info) continue;
+      const std::string object = archive_.object_name(file, &partial);
+      if (begins_so(object, *info)) return std::nullopt;
+      another = is_another(object, info->file_name);
+    }
+    return another;
   }
 
   const WalArchive& archive_;
   const OwnWal& own_;
   const Compare compare_;
-  bool is_segment_ = false;                // else an unfinished one
+  bool is_segment_ = false;  // else an unfinished one
+  pg::SegmentName segment_;
   std::vector<Known> unfinished_, whole_;  // under that name; under the segment's
   const Known* mine_ = nullptr;            // what the backup was committed with
   const Known* served_ = nullptr;          // of the segment

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/mutex.h"
+#include "store/carried_clock.h"
 #include "store/names.h"
 #include "store/posix_list.h"
 #include "store/posix_root.h"
@@ -16,8 +15,6 @@
 
 namespace holdfast::store {
 namespace {
-
-using SteadyTime = std::chrono::steady_clock::time_point;
 
 class NamedUpload : public Upload {
  public:
@@ -30,28 +27,6 @@ class NamedUpload : public Upload {
  private:
   std::string name_;
   PosixUpload file_;
-};
-
-// The file system's clock, read off a file just written (its server sets the time, and sets it on
-// objects too), and carried on by this host's steady clock for a minute. Behind by a tick of the
-// file system's at most, about 10 ms.
-class FileSystemClock {
- public:
-  Time now(PosixRoot& root) {
-    MutexLock lock(mutex_);
-    SteadyTime steady = std::chrono::steady_clock::now();
-    if (!last_ || steady - last_steady_ > std::chrono::minutes(1)) {
-      PosixUpload file(root);  // which has its time without a byte: a full file system tells it too
-      last_ = modified_time(file.status());
-      last_steady_ = steady = std::chrono::steady_clock::now();
-    }
-    return *last_ + std::chrono::floor<Microseconds>(steady - last_steady_);
-  }
-
- private:
-  Mutex mutex_;
-  std::optional<Time> last_ HF_GUARDED_BY(mutex_);
-  SteadyTime last_steady_ HF_GUARDED_BY(mutex_);
 };
 
 class PosixStore : public Store {
@@ -127,7 +102,12 @@ class PosixStore : public Store {
     if (faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) != 0 && errno != ENOENT)
       root_.fail("write into", path, errno);
   }
-  Time now() override { return clock_.now(root_); }
+  // The file system's, read off a file just made (its server sets the time, and sets it on objects
+  // too), which has it without a byte: a full file system tells it too. Behind by a tick of it at
+  // most, about 10 ms.
+  Time now() override {
+    return clock_.now([&] { return modified_time(PosixUpload(root_).status()); });
+  }
   std::string url() const override { return root_.path(); }
 
  private:
@@ -147,7 +127,7 @@ class PosixStore : public Store {
   }
 
   PosixRoot root_;
-  FileSystemClock clock_;
+  CarriedClock clock_;
 };
 
 class PosixRemover : public Remover {

@@ -6,7 +6,7 @@
 
 namespace holdfast::test {
 
-// Safe from any thread. Both of its clocks move together.
+// Safe from any thread. Both of its clocks move together, unless it sleeps.
 class FakeClock : public Clock {
  public:
   explicit FakeClock(Time start = Time{std::chrono::seconds{
@@ -25,6 +25,11 @@ class FakeClock : public Clock {
     MutexLock lock(mutex_);
     now_ += by;
     passed_ += by;
+  }
+  // Of a machine that is suspended the wall clock alone moves on.
+  void sleep(Microseconds by) {
+    MutexLock lock(mutex_);
+    now_ += by;
   }
 
  private:

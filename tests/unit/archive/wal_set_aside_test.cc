@@ -33,8 +33,8 @@ class WalSetAside : public World {
     clock_.advance(std::chrono::seconds(1));
     return archive::set_aside({.file = file, .cluster = "main", .off = off}, repository_, {});
   }
-  // A commit object alone, from the middle of the first segment to that of the last.
-  std::string put_backup(uint64_t first, uint64_t last) {
+  // A commit object alone, from the beginning of the first segment to within the last.
+  std::string put_backup(uint64_t first, uint64_t last, uint64_t stop = 0x1000) {
     clock_.advance(std::chrono::seconds(1));
     repo::Backup made;
     made.id = repo::make_backup_id(clock_.now(), repository_.random());
@@ -42,7 +42,7 @@ class WalSetAside : public World {
     made.system_identifier = kSystem;
     made.major = 15;
     made.start_lsn = made.checkpoint_lsn = pg::start_lsn(first, kSize) + 0x28;
-    made.stop_lsn = pg::start_lsn(last, kSize) + 0x1000;
+    made.stop_lsn = pg::start_lsn(last, kSize) + stop;
     made.start_timeline = made.stop_timeline = {1};
     made.wal_segment_bytes = lineage_.wal_segment_bytes;
     made.block_bytes = lineage_.block_bytes;
@@ -171,6 +171,52 @@ TEST_F(WalSetAside, ABackupThatEndedInAnUnfinishedSegmentGoesOnInItsOwnAlone) {
   push(server_, name);
   EXPECT_EQ(got(name), wal_.segment(2));
   EXPECT_TRUE(is_usable());
+}
+
+// Nothing of the unfinished one need be left for that: the commit says how it begins.
+TEST_F(WalSetAside, WhatIsLeftOfAnUnfinishedSegmentIsNotNeededToTellAnotherFromIt) {
+  const std::string name = segment_name(1, 3);
+  const std::string partial = name + ".partial";
+  const auto unfinished = [](Bytes segment, ptrdiff_t bytes) {
+    std::fill(segment.begin() + bytes, segment.end(), std::byte{0});
+    return segment;
+  };
+  const auto remove_all = [&] {
+    for (const std::string& object : test::object_names(store_))
+      if (object.find(name) != std::string::npos) store_.remove(object);
+  };
+  server_.put(partial, unfinished(wal_.segment(2), 600'000));
+  push(server_, partial);
+  const std::string id = put_backup(2, 3, 500'000);
+  const auto is_usable = [&] {
+    return !holdfast::error_of(
+        [&] { recovery::make_plan(repository_, lineage_, {.backup = id}, {}); });
+  };
+  // A server that was rolled back writes the segment anew, and what it wrote is archived alone,
+  // unfinished and whole.
+  Server other("beta");
+  for (const std::string& file : {partial, name}) {
+    SCOPED_TRACE(file);
+    remove_all();
+    other.put(file,
+              file == name ? fork_.first.segment(2) : unfinished(fork_.first.segment(2), 700'000));
+    push(other, file);
+    EXPECT_FALSE(is_usable());
+    remove_all();
+    server_.put(file, file == name ? wal_.segment(2) : unfinished(wal_.segment(2), 700'000));
+    push(server_, file);
+    EXPECT_TRUE(is_usable());
+  }
+  // The object that cannot be read tells nothing, the commit does.
+  remove_all();
+  server_.put(partial, unfinished(wal_.segment(2), 600'000));
+  push(server_, partial);
+  for (const std::string& object : test::object_names(store_))
+    if (object.find(partial) != std::string::npos)
+      store_.edit(object, [](Bytes& bytes) { bytes.at(bytes.size() - 200) ^= std::byte{1}; });
+  other.put(name, fork_.first.segment(2));
+  push(other, name);
+  EXPECT_FALSE(is_usable());
 }
 
 // A second run from the same file on is undone alone.

@@ -14,6 +14,7 @@
 namespace holdfast::repo {
 namespace {
 
+using namespace std::chrono_literals;
 using test::error_of;
 using test::expect_backup_holds;
 using test::make_backup;
@@ -288,6 +289,28 @@ TEST(BackupCommit, MarksItselfDamagedWhenAPackWasRemovedAtThatMoment) {
   EXPECT_EQ(error.code(), ErrorCode::kConflict);
   EXPECT_EQ(error.detail(), "The object \"" + taken + "\" that it wrote is missing or cut short.");
   EXPECT_TRUE(read_marks(repository, lineage.name, kFirst).damaged);
+}
+
+// The machine is suspended for a day and more between the look at what the backup uses and its
+// commit: by then an expiry may have taken it.
+TEST(BackupCommit, IsNotPutWhenItsClaimRanOutWhileItWasLookedAt) {
+  struct SlowStore : store::MemoryStore {
+    explicit SlowStore(test::FakeClock& its) : MemoryStore(its), clock(its) {}
+    std::optional<store::ObjectInfo> info(const std::string& name) override {
+      if (name.find("/refs/") != std::string::npos) clock.sleep(kIntentLife + 1h);
+      return MemoryStore::info(name);
+    }
+    test::FakeClock& clock;
+  };
+  test::FakeClock clock;
+  SlowStore store(clock);
+  Repository repository = Repository::create(store, {}, clock);
+  const Lineage lineage = repository.create_lineage(test::test_lineage());
+  const Error error =
+      error_of([&] { make_backup(repository, lineage, kFirst, sample_files(1), clock); });
+  EXPECT_EQ(error.code(), ErrorCode::kConflict);
+  EXPECT_EQ(error.message(), "this backup has lost the protection of its objects");
+  EXPECT_FALSE(has_commit(repository, lineage.name, kFirst));
 }
 
 // Of one whose WAL was told: segment 4.
