@@ -77,7 +77,7 @@ class SetAside {
       if (!server || server->timeline != timeline ||
           (is_history && damage_of([&] { archive.read_file(named.file); })) ||
           cluster::why_not_the_archives(*server, tip, archive.segment_size(),
-                                        cluster::wal_files_by_sql(connection)))
+                                        cluster::wal_files_of_server(connection)))
         server.reset();
     });
     const pg::Lsn from =

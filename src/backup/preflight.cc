@@ -106,10 +106,12 @@ std::string check_data_directory(const std::string& configured, const cluster::S
                                        user_name(geteuid())),
                  .hint = "Run holdfast as the user who runs the server, for example: runuser -u "
                          "postgres -- holdfast backup"});
+  struct stat servers{};
+  const bool is_seen = stat(facts.data_directory.c_str(), &servers) == 0;
+  // The server's is here: the configuration names another.
+  if (is_seen && !stat_if_exists(directory)) refuse_directory(directory, facts);
   check_is_readable(directory);
   if (configured.empty()) return directory;
-  struct stat servers{};
-  bool is_seen = stat(facts.data_directory.c_str(), &servers) == 0;
   bool is_same = is_seen ? servers.st_dev == status.st_dev && servers.st_ino == status.st_ino
                          : directory == absolute_path(facts.data_directory);
   if (!is_same) refuse_directory(directory, facts);

@@ -204,6 +204,10 @@ ServerState ServerProcess::state() {
   return recovered ? ServerState::kReady : ServerState::kReadOnly;
 }
 
+std::string ServerProcess::last_words() const {
+  return read_log_tail(start_.log_file, log_offset_).words;
+}
+
 void ServerProcess::wait_until_accepting(Until until, milliseconds timeout,
                                          const std::stop_token& stop) {
   const SteadyTime deadline = std::chrono::steady_clock::now() + timeout;

@@ -67,6 +67,8 @@ class ServerProcess {
   pid_t pid() const { return process_.pid(); }
   const std::string& data_directory() const { return start_.data_directory; }
   const std::string& log_file() const { return start_.log_file; }
+  // Why it ended, as its log says since it was started: the first FATAL, or else the last lines.
+  std::string last_words() const;
 
   ServerState state();
   // Set once the server has ended.

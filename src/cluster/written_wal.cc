@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "cluster/own_server.h"
 #include "cluster/server_facts.h"
 #include "pg/wal_reader.h"
 
@@ -56,7 +57,16 @@ std::optional<Production> ask_standby(Connection& connection, uint64_t system_id
                     .data_directory = row[4].value_or("")};
 }
 
-ReadWalFile wal_files_by_sql(Connection& connection) {
+ReadWalFile wal_files_of_server(Connection& connection) {
+  std::string pg_wal;
+  const std::optional<Error> elsewhere = error_of([&] {
+    const std::string directory =
+        connection.query_value("SELECT pg_catalog.current_setting('data_directory')");
+    require_server_of(directory, connection);
+    pg_wal = join_path(directory, "pg_wal");
+    list_directory(pg_wal);
+  });
+  if (!elsewhere) return wal_files_of(pg_wal);
   return [&connection](const std::string& name) -> std::optional<Bytes> {
     Bytes content;
     for (;;) {

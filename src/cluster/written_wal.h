@@ -40,7 +40,9 @@ std::optional<Production> ask_standby(Connection& connection, uint64_t system_id
 
 // The bytes of a file of pg_wal, as many as there are; nullopt when there is no such file.
 using ReadWalFile = std::function<std::optional<Bytes>(const std::string& name)>;
-ReadWalFile wal_files_by_sql(Connection& connection);
+// From its data directory where that is on this host and can be read; else by SQL, which needs the
+// right to call pg_read_binary_file.
+ReadWalFile wal_files_of_server(Connection& connection);
 ReadWalFile wal_files_of(const std::string& pg_wal);
 
 // Whether the server is the one that wrote what is archived. A system identifier and a timeline's

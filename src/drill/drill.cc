@@ -328,7 +328,7 @@ void Drill::compare() {
                                    pg::WalSegmentSize(lineage_->wal_segment_bytes), read, stop_));
     };
     const std::optional<Error> failure =
-        error_of([&] { find(cluster::wal_files_by_sql(*production_)); });
+        error_of([&] { find(cluster::wal_files_of_server(*production_)); });
     if (failure)
       report_.loss_note =
           fmt::format("The server's WAL could not be read: {}.", words_of(*failure));

@@ -19,7 +19,7 @@ ProductionAnswer ask_archived_production(cluster::Connection& connection,
   if (!answer.production) return answer;
   if (std::optional<cluster::NotTheArchives> other =
           cluster::why_not_the_archives(*answer.production, archived, archive.segment_size(),
-                                        cluster::wal_files_by_sql(connection)))
+                                        cluster::wal_files_of_server(connection)))
     return {.production = {}, .why_not = std::move(other->why)};
   return answer;
 }

@@ -324,8 +324,11 @@ void Repository::throw_no_cluster(const std::string& cluster) const {
        .hint =
            known.empty()
                ? fmt::format("Run \"{}\" first.", begin)
-               : fmt::format("{}Choose one with --cluster NAME, or begin this one with \"{}\".",
-                             meant ? fmt::format("Did you mean \"{}\"? ", *meant) : "", begin)});
+               : fmt::format("{}Choose one with --cluster NAME. To begin this one, write a section "
+                             "[cluster.{}] into the configuration, if there is one, and run "
+                             "\"{}\".",
+                             meant ? fmt::format("Did you mean \"{}\"? ", *meant) : "", cluster,
+                             begin)});
 }
 
 std::optional<Lineage> Repository::newest_lineage(const std::string& cluster) const {

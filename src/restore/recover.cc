@@ -208,6 +208,8 @@ void Follower::throw_failed(const ExitStatus& status) {
     for (const std::string& more : {cause->detail, cause->hint})
       if (!more.empty()) words += " / " + more;
   }
+  // It may have ended before it had a log to write FATAL into.
+  if (words.empty()) words = server_.last_words();
   if (failure == RecoveryFailure::kTargetNotReached && following_.end_record.is_valid())
     throw_ended_short();
   const cluster::Advice& what = cluster::advice(failure);

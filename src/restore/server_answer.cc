@@ -81,7 +81,7 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
                                 pg::to_string(answer.production->timeline)));
   if (const std::optional<cluster::NotTheArchives> other = cluster::why_not_the_archives(
           *answer.production, archived, pg::WalSegmentSize(lineage.wal_segment_bytes),
-          cluster::wal_files_by_sql(connection)))
+          cluster::wal_files_of_server(connection)))
     return unproven(other->why);
   if (question.time > now) return in_the_future("the server", now);
   pg::Lsn inserted =
@@ -104,7 +104,7 @@ TimeAnswer ask(cluster::Connection& connection, const repo::Repository& reposito
                  pg::end_lsn(pg::segment_of(question.archived_to, size) + kSegmentsAsked, size));
   std::optional<pg::TransactionEnd> missing;
   const std::optional<std::string> problem = cluster::read_written_wal(
-      *answer.production, question.archived_to, size, cluster::wal_files_by_sql(connection),
+      *answer.production, question.archived_to, size, cluster::wal_files_of_server(connection),
       [&](const pg::TransactionEnd& end) {
         const bool is_later =
             question.exclusive ? end.time >= question.time : end.time > question.time;
@@ -181,7 +181,7 @@ std::optional<recovery::ClusterEnd> ask_where_it_is(const std::string& conninfo,
     if (cluster && cluster->timeline.value > 1)
       error_of([&] {
         cluster->history =
-            cluster::wal_files_by_sql(connection)(pg::history_file_name(cluster->timeline));
+            cluster::wal_files_of_server(connection)(pg::history_file_name(cluster->timeline));
       });
   });
   return cluster;

@@ -57,6 +57,7 @@ class Proof {
   void complete_segment();
   ProofResult::End wait(std::chrono::steady_clock::time_point deadline);
   std::optional<ProofResult::End> look();
+  bool is_archived() const;
   bool is_ours_or_later(const std::string& name) const;
   void read_log();
   void check_content();
@@ -88,10 +89,10 @@ void Proof::complete_segment() {
 ProofResult::End Proof::wait(std::chrono::steady_clock::time_point deadline) {
   for (milliseconds pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     throw_if_stopped(stop_);
-    if (archive_.segment_info(file_)) return ProofResult::End::kProven;
+    if (is_archived()) return ProofResult::End::kProven;
     if (std::optional<ProofResult::End> end = look()) {
       // It may have come between the two questions.
-      return archive_.segment_info(file_) ? ProofResult::End::kProven : *end;
+      return is_archived() ? ProofResult::End::kProven : *end;
     }
     if (clock_.steady() >= deadline) {
       // The attempts so far are the reason, be they fewer than the archiver makes.
@@ -99,6 +100,12 @@ ProofResult::End Proof::wait(std::chrono::steady_clock::time_point deadline) {
     }
     wait_for(stop_, pause);
   }
+}
+
+// Under a name that was taken and set aside it comes as a further content.
+bool Proof::is_archived() const {
+  archive_.look_again();
+  return archive_.segment_info(file_).has_value();
 }
 
 // Whether there is anything left to wait for.

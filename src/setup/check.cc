@@ -681,7 +681,7 @@ void Check::look_at_history() {
   std::optional<cluster::NotTheArchives> other;
   if (answer.production)
     other = cluster::why_not_the_archives(*answer.production, archived, facts_->wal_segment_size,
-                                          cluster::wal_files_by_sql(*connection_));
+                                          cluster::wal_files_of_server(*connection_));
   else
     other = {.why = answer.why_not, .is_proven = true};
   // WAL that went elsewhere for a while leaves nothing to compare: what is wrong is found by the

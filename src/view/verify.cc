@@ -203,6 +203,14 @@ std::string last_line(const verify::VerifyResult& result) {
         damaged_backups == 0 ? std::string()
                              : fmt::format(", and {} of {} of the others cannot be whole",
                                            damaged_backups, plural(backups, "backup")));
+  if (others == 0 && damaged_backups > 0)
+    return fmt::format(
+        "No object is damaged, but {} of {} cannot be restored, as is told above. Next: where its "
+        "WAL is missing and no newer backup is good, run \"holdfast backup\". One whose WAL was "
+        "set "
+        "aside is none any more: take it off with \"holdfast backup delete\", or serve that WAL "
+        "again with \"holdfast wal set-aside FILE --off\".\n",
+        damaged_backups, plural(backups, "backup"));
   if (damaged_backups == 0)
     return "There is damage, and every backup can still be restored. Next: take the objects from a "
            "copy of the repository, or run \"holdfast backup\".\n";

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/process.h"
+#include "pg/conf_file.h"
 #include "pg/version.h"
 #include "pg/wal_file_name.h"
 #include "view/restore_plan.h"
@@ -112,7 +113,8 @@ std::string text(const setup::InitResult& result, const std::string& repository_
       result.lineage.system_identifier);
   if (!result.changes.empty() && !result.changes_made) out += "The server still needs:\n";
   for (const setup::SettingChange& change : result.changes) {
-    const std::string wanted = fmt::format("{} = '{}'", change.name, change.after);
+    const std::string wanted =
+        fmt::format("{} = {}", change.name, pg::quote_conf_value(change.after));
     const std::string before =
         fmt::format("(it {} '{}'{})", result.changes_made ? "was" : "is", change.before,
                     change.needs_restart ? "; needs a restart of the server" : "");

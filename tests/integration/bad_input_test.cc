@@ -403,28 +403,28 @@ HINT:  Check the repository's place in the configuration, and what is mounted th
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
+HINT:  Choose one with --cluster NAME. To begin this one, write a section [cluster.other] into the configuration, if there is one, and run "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForInfo",
      {"info", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
+HINT:  Choose one with --cluster NAME. To begin this one, write a section [cluster.other] into the configuration, if there is one, and run "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForRestore",
      {"restore", "--into", "$DIR/new", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
+HINT:  Choose one with --cluster NAME. To begin this one, write a section [cluster.other] into the configuration, if there is one, and run "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchClusterForWalList",
      {"wal", "list", "-c", "other"},
      1,
      R"(ERROR:  the repository has no cluster "other"
 DETAIL:  It has: main.
-HINT:  Choose one with --cluster NAME, or begin this one with "holdfast --config $DIR/holdfast.toml init -c other".
+HINT:  Choose one with --cluster NAME. To begin this one, write a section [cluster.other] into the configuration, if there is one, and run "holdfast --config $DIR/holdfast.toml init -c other".
 )"},
     {"NoSuchBackup", {"backup", "show", "nope"}, 1, R"(ERROR:  cluster "main" has no backup "nope"
 DETAIL:  It has 1 backup(s); nearest: "$ID".
@@ -526,9 +526,9 @@ HINT:  Correct pgdata or conninfo in the configuration; pgdata may be left out.
     {"DirectoryMissing",
      {"backup", "--pgdata", "$DIR/new"},
      1,
-     R"(ERROR:  there is no data directory "$DIR/new" on this host
-DETAIL:  A backup reads the files of the cluster where they lie.
-HINT:  Run the backup on the server's own host.
+     R"(ERROR:  "$DIR/new" is not the data directory of the server
+DETAIL:  The server's data directory is "$DIR/data".
+HINT:  Correct pgdata or conninfo in the configuration; pgdata may be left out.
 )"},
 
     // wal push and wal get: whatever is wrong is 1 and 200.

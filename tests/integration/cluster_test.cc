@@ -25,6 +25,7 @@
 #include "cluster/server_facts.h"
 #include "cluster/server_process.h"
 #include "cluster/wal_directory.h"
+#include "cluster/written_wal.h"
 #include "pg/backup_label.h"
 #include "pg/crc32c.h"
 #include "pg/version.h"
@@ -367,6 +368,9 @@ TEST_P(EachMajor, IsServedByARoleWithNoMoreThanTheGrantsThatTheHintNames) {
   EXPECT_FALSE(rich.is_superuser());
   EXPECT_EQ(read_server_facts(rich).data_directory, server.data_directory());
   read_archiver_status(rich);
+  // Nobody needs the right to read any file by SQL, where the data directory is at hand.
+  EXPECT_TRUE(
+      wal_files_of_server(rich)(rich.query_value("SELECT pg_walfile_name(pg_current_wal_lsn())")));
   rich.query("SELECT pg_create_restore_point('by holdfast'), pg_switch_wal()");
   OnlineBackup backup(std::move(rich), {.label = "yes"});
   EXPECT_FALSE(backup.stop().backup_label.empty());

@@ -109,6 +109,9 @@ TEST(RolledBack, ABackupOfTheOldLineIsGivenBackByNoCommand) {
   run_checked({.arguments = {"cp", "-a", snapshot, data}});
   scene.must({"wal", "set-aside", first, "--onward"});
   server.start();
+  // Under a name that was set aside it comes into the archive too.
+  const Captured checked = scene.run({"--json", "check"});
+  EXPECT_TRUE(Json::parse(checked.out, "check").at("proven").as_bool()) << checked.out;
   for (int i = 0; i < 4; ++i) {
     server.sql("INSERT INTO public.rows SELECT 'new' FROM generate_series(1, 100)");
     scene.archive_current_segment();

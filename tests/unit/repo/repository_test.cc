@@ -313,8 +313,10 @@ TEST(Lineages, OfAClusterThatIsNotThereAreRefusedWithWhatIsThere) {
   EXPECT_EQ(error.code(), ErrorCode::kNotFound);
   EXPECT_EQ(error.message(), "the repository has no cluster \"other\"");
   EXPECT_EQ(error.detail(), "It has: main.");
-  EXPECT_EQ(error.hint(),
-            "Choose one with --cluster NAME, or begin this one with \"holdfast init -c other\".");
+  EXPECT_EQ(
+      error.hint(),
+      "Choose one with --cluster NAME. To begin this one, write a section [cluster.other] into "
+      "the configuration, if there is one, and run \"holdfast init -c other\".");
 
   store::MemoryStore empty;
   const Repository without = Repository::create(empty, {}, system_clock());
