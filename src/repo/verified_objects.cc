@@ -414,23 +414,23 @@ VerifiedRecords::VerifiedRecords(
 
 namespace {
 
-// How far before a run an object must have been modified, so that what replaced it while it was
+// How far before a run an object must have been changed, so that what replaced it while it was
 // read could not have the same time. A store that keeps whole seconds, or two, may tick as rarely;
 // a kernel's clock ticks every 10 ms at worst.
-Microseconds tick_of(Time modified) {
+Microseconds tick_of(Time changed) {
   constexpr Microseconds kFineTick = std::chrono::milliseconds(20);
   const bool is_whole_second =
-      modified.time_since_epoch() % std::chrono::seconds(1) == Microseconds{0};
+      changed.time_since_epoch() % std::chrono::seconds(1) == Microseconds{0};
   return is_whole_second ? store::kClockTicks : kFineTick;
 }
 
 }  // namespace
 
 std::optional<LastRead> VerifiedRecords::cover(const std::string& name, uint64_t bytes,
-                                               Time modified) const {
+                                               Time changed) const {
   std::optional<LastRead> last;
   for (const Record& record : records_) {
-    if (modified + tick_of(modified) >= record.began) continue;
+    if (changed + tick_of(changed) >= record.began) continue;
     const std::optional<VerifiedObjects::Object> object = record.objects.find(lineage_, name);
     if (object && object->bytes == bytes) last = std::max(last.value_or(LastRead{}), object->read);
   }

@@ -2,11 +2,11 @@
 // again.
 //
 // Every run of verify that has read something puts a record of it. A record holds for an object as
-// long as it has the size that it had then, and was modified before that run began, by the store's
-// clock and by more than a tick of it: what changes while it is read, or right behind that, could
-// else have the time of before. It says of each when that was, also where a later record has taken
-// it over: what was read longest ago is read again. Normative: docs/design/repository-format.md,
-// "Records of verification".
+// long as it has the size that it had then, and came to stand there before that run began, by the
+// store's clock and by more than a tick of it, so that a copy of the repository was not read: what
+// changes while it is read, or right behind that, could else have the time of before. It says of
+// each when that was, also where a later record has taken it over: what was read longest ago is
+// read again. Normative: docs/design/repository-format.md, "Records of verification".
 //
 // Memory: 24 bytes for each archived segment, 32 for each pack; names of what else there is.
 #pragma once
@@ -89,8 +89,8 @@ class VerifiedRecords {
       const std::function<void(const std::string& name, const Error& error)>& unreadable);
 
   // When the object was read whole and found good, if it is unchanged since; nullopt: it was not,
-  // or is not.
-  std::optional<LastRead> cover(const std::string& name, uint64_t bytes, Time modified) const;
+  // or is not. `changed`: the later of ObjectInfo's two times.
+  std::optional<LastRead> cover(const std::string& name, uint64_t bytes, Time changed) const;
   // Those that no other has taken over, oldest first.
   const std::vector<std::string>& ids() const { return ids_; }
   // What a new one can take over: every record that is there, whether it counts or not, but those

@@ -73,7 +73,8 @@ void require_readable_wal(const repo::WalArchive& archive, const recovery::Plan&
     const std::optional<std::string> object = archive.served_object(file, partial);
     const std::optional<store::ObjectInfo> info =
         object ? archive.store().info(*object) : std::nullopt;
-    if (info && records.cover(*object, info->bytes, info->modified)) return;
+    if (info && records.cover(*object, info->bytes, std::max(info->modified, info->changed)))
+      return;
     std::string problem = "It is not there any more.";
     if (const std::optional<Error> error = unreadable_of([&] {
           if (archive.read_segment(file, [](ByteView) {}, partial)) problem.clear();

@@ -54,8 +54,10 @@ struct MemoryStore::State {
                                      ? objects.lower_bound(request.prefix)
                                      : objects.upper_bound(request.after);
     while (at != objects.end() && at->first.starts_with(request.prefix)) {
-      ListEntry entry{
-          .name = at->first, .bytes = at->second.bytes->size(), .modified = at->second.modified};
+      ListEntry entry{.name = at->first,
+                      .bytes = at->second.bytes->size(),
+                      .modified = at->second.modified,
+                      .changed = at->second.modified};
       if (size_t slash = at->first.find('/', request.prefix.size());
           request.folders && slash != std::string::npos) {
         // One entry for the folder, then on behind it: "0" comes right after "/".
@@ -143,7 +145,8 @@ std::optional<size_t> MemoryStore::read_into(const std::string& name, uint64_t o
 std::optional<ObjectInfo> MemoryStore::info(const std::string& name) {
   std::optional<Object> object = state_->find(name);
   if (!object) return std::nullopt;
-  return ObjectInfo{.bytes = object->bytes->size(), .modified = object->modified};
+  return ObjectInfo{
+      .bytes = object->bytes->size(), .modified = object->modified, .changed = object->modified};
 }
 
 ListPage MemoryStore::list(const ListRequest& request) {

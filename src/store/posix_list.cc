@@ -86,7 +86,8 @@ class Lister : public ListPosition {
     if (!status) return std::nullopt;
     return ListEntry{.name = name,
                      .bytes = static_cast<uint64_t>(status->st_size),
-                     .modified = modified_time(*status)};
+                     .modified = modified_time(*status),
+                     .changed = changed_time(*status)};
   }
 
   // Or may hold one: what may not be looked into cannot be called empty, nor is it in the way of

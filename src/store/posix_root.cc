@@ -98,10 +98,17 @@ std::string_view folder_of(std::string_view name) {
   return slash == std::string_view::npos ? std::string_view{} : name.substr(0, slash);
 }
 
-Time modified_time(const struct stat& status) {
-  return Time{std::chrono::seconds(status.st_mtim.tv_sec) +
-              std::chrono::floor<Microseconds>(std::chrono::nanoseconds(status.st_mtim.tv_nsec))};
+namespace {
+
+Time time_of(const struct timespec& time) {
+  return Time{std::chrono::seconds(time.tv_sec) +
+              std::chrono::floor<Microseconds>(std::chrono::nanoseconds(time.tv_nsec))};
 }
+
+}  // namespace
+
+Time modified_time(const struct stat& status) { return time_of(status.st_mtim); }
+Time changed_time(const struct stat& status) { return time_of(status.st_ctim); }
 
 std::string PosixRoot::path_of(std::string_view name) const {
   return name.empty() ? path_ : join_path(path_, name);

@@ -87,5 +87,6 @@ class PosixRoot {
 // "a/b/c" -> "a/b"; "a" -> "".
 std::string_view folder_of(std::string_view name);
 Time modified_time(const struct stat& status);
+Time changed_time(const struct stat& status);
 
 }  // namespace holdfast::store

@@ -77,7 +77,8 @@ class PosixStore : public Store {
     std::optional<struct stat> status = root_.stat_object(name);
     if (!status) return std::nullopt;
     return ObjectInfo{.bytes = static_cast<uint64_t>(status->st_size),
-                      .modified = modified_time(*status)};
+                      .modified = modified_time(*status),
+                      .changed = changed_time(*status)};
   }
 
   ListPage list(const ListRequest& request) override {

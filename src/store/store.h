@@ -45,6 +45,9 @@ inline constexpr Microseconds kClockTicks = std::chrono::seconds(5);
 struct ObjectInfo {
   uint64_t bytes = 0;
   Time modified;  // by the store's clock
+  // The same of when it came to stand here, or anything of it was changed last: a copy that keeps
+  // `modified` has another one. An engine without such a time gives `modified`.
+  Time changed;
 };
 
 struct ListEntry {
@@ -53,6 +56,7 @@ struct ListEntry {
   std::string name;
   uint64_t bytes = 0;  // 0 for a folder
   Time modified;       // epoch for a folder
+  Time changed = {};   // as of ObjectInfo
   bool is_folder() const { return !name.empty() && name.back() == '/'; }
 };
 // Where an engine stood at the end of a page. Whoever hands it back with the next request spares

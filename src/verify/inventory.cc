@@ -23,7 +23,7 @@ class Taker {
         repo::parse_object_name(lineage_, size_, entry.name);
     if (!name) return take_unknown(entry.name, entry.bytes);
     const std::optional<repo::LastRead> read =
-        records_.cover(entry.name, entry.bytes, entry.modified);
+        records_.cover(entry.name, entry.bytes, std::max(entry.modified, entry.changed));
     ListedObject object{.kind = &repo::row_of(name->kind),
                         .name = entry.name,
                         .bytes = entry.bytes,

@@ -389,7 +389,10 @@ TEST_P(StoreContract, InfoTellsSizeAndTimeByTheStoresOwnClock) {
   // A file system's clock ticks every few milliseconds.
   EXPECT_GE(info->modified, before - std::chrono::milliseconds(100));
   EXPECT_LE(info->modified, after + std::chrono::milliseconds(100));
+  EXPECT_GE(info->changed, before - std::chrono::milliseconds(100));
+  EXPECT_LE(info->changed, after + std::chrono::milliseconds(100));
   EXPECT_EQ(store().list({.prefix = ""}).entries.at(0).modified, info->modified);
+  EXPECT_EQ(store().list({.prefix = ""}).entries.at(0).changed, info->changed);
   EXPECT_EQ(store().list({.prefix = ""}).entries.at(0).bytes, 10u);
 }
 

@@ -128,6 +128,26 @@ TEST_F(Verify, FlippedBitsAreNoticedByVerifyAndRefusedByRestore) {
   }
 }
 
+// The record of what was read goes with it, and speaks of other files.
+TEST_F(Verify, ReadsAllOfACopyOfTheRepositoryAndWhatWasPutBackFromOne) {
+  const std::unique_ptr<RecoveryScene> scene = make_scene(Sealing::kNone);
+  back_up(*scene);
+  let_the_clock_tick(*scene);
+  EXPECT_EQ(verify(*scene).status, 0);
+  EXPECT_EQ(verify(*scene).lineage().at("packs_read").as_u64(), 0u);
+  const std::string copy = scene->path("copy");
+  run_checked({.arguments = {"cp", "-a", scene->repository(), copy}});
+  const Verified of_copy = verify(*scene, {"--repo", copy});
+  EXPECT_EQ(of_copy.status, 0) << of_copy.result.dump();
+  EXPECT_GT(of_copy.lineage().at("packs_read").as_u64(), 0u);
+  EXPECT_EQ(of_copy.lineage().at("bytes_unchanged").as_u64(), 0u);
+  const auto all = objects(*scene);
+  const std::string path = all.find(repo::ObjectKind::kPack)->second;
+  remove_file_if_exists(path);
+  run_checked({.arguments = {"cp", "-a", copy + path.substr(scene->repository().size()), path}});
+  EXPECT_EQ(verify(*scene).lineage().at("packs_read").as_u64(), 1u);
+}
+
 TEST_F(Verify, ABackupThatWasFoundDamagedIsNotChosenUntilItIsFoundGood) {
   const std::unique_ptr<RecoveryScene> scene = make_scene(Sealing::kNone);
   const std::string first = back_up(*scene);

@@ -1,5 +1,6 @@
 #include "store/posix_store.h"
 
+#include <array>
 #include <atomic>
 #include <fcntl.h>
 #include <grp.h>
@@ -151,6 +152,21 @@ TEST_F(PosixStoreTest, ACopyWithoutTheUploadDirectoryWorks) {
 }
 
 // --- Files --------------------------------------------------------------------------------------
+
+// As rsync -a and cp -a do it: the time at which an object came to stand here cannot be kept.
+TEST_F(PosixStoreTest, ACopyThatKeepsTheTimeOfModificationIsToldFromTheObject) {
+  store_->create("object", as_bytes("bytes"));
+  const Time now = store_->info("object")->modified;
+  const std::array<struct timespec, 2> a_year_ago = {
+      {{.tv_sec = 1'700'000'000, .tv_nsec = 0}, {.tv_sec = 1'700'000'000, .tv_nsec = 0}}};
+  ASSERT_EQ(utimensat(AT_FDCWD, in_root("object").c_str(), a_year_ago.data(), 0), 0);
+  const ObjectInfo copied = store_->info("object").value();
+  EXPECT_EQ(copied.modified, Time(std::chrono::seconds(1'700'000'000)));
+  EXPECT_GE(copied.changed, now);
+  const ListEntry listed = store_->list({.prefix = ""}).entries.at(0);
+  EXPECT_EQ(listed.modified, copied.modified);
+  EXPECT_EQ(listed.changed, copied.changed);
+}
 
 TEST_F(PosixStoreTest, ObjectsAreFilesWithModesThatTheUmaskDoesNotChange) {
   for (mode_t mask : {0077u, 0000u, 0022u}) {
