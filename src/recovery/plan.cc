@@ -66,6 +66,7 @@ class Planner {
                   const std::string& and_why) const;
   void warn_of_clocks(Plan& plan, const Way& way, const Reach& reach,
                       const std::vector<repo::Backup>& later) const;
+  void leave_out_beginning(Plan& plan) const;
   Plan without_half_removals(Plan plan) const;
   struct LastTimes {
     Time last, latest;
@@ -1131,6 +1132,7 @@ Plan Planner::make() {
       plan_immediate(plan);
       break;
   }
+  leave_out_beginning(plan);
   refuse_contradicted(plan.backup, plan.end_lsn);
   require_one_line(plan);
   for (const Contradiction& one : sources_.contradictions())
@@ -1151,6 +1153,19 @@ Plan Planner::make() {
   plan.lost_history_of = next.lost_history_of;
   plan.notes.insert(plan.notes.begin(), sources_.notes().begin(), sources_.notes().end());
   return without_half_removals(std::move(plan));
+}
+
+// A server stops at a record that it replays, and a checkpoint of a shutdown, at which a recovery
+// begins, it does not. Where nothing lies behind it, as in the backup of a standby whose primary
+// was shut down, the end is reached without a target.
+void Planner::leave_out_beginning(Plan& plan) const {
+  if (plan.backup.start_lsn != plan.backup.checkpoint_lsn) return;
+  const pg::Lsn beginning = plan.backup.checkpoint_lsn;
+  if (plan.last_record && *plan.last_record <= beginning) plan.last_record.reset();
+  if (plan.target.kind == TargetKind::kLsn && plan.target.lsn <= beginning) {
+    plan.target.kind = TargetKind::kLatest;
+    plan.target.exclusive = false;
+  }
 }
 
 // A server stops for a time, and for a transaction, at the end of one alone. Where that is too late

@@ -96,7 +96,8 @@ struct Plan {
   uint64_t stored_wal_bytes = 0;
   pg::Lsn end_lsn;  // where the archived WAL of this path ends, or where the target lies if that is
                     // known
-  std::optional<pg::Lsn> last_record;  // kLatest: the start of the last complete record
+  // kLatest: the start of the last complete record that is replayed; nullopt: none is known.
+  std::optional<pg::Lsn> last_record;
   std::optional<Time> last_commit;  // the latest commit that recovery will reach as far as is known
   repo::ParameterFloors floors;     // from the backup and the WAL up to the end
   std::vector<repo::WalTablespace> tablespaces_created;  // by WAL to be replayed

@@ -695,6 +695,16 @@ void Restore::place_tablespaces() {
 
 // At its promotion a server asks for histories until one is proven not to be there.
 void Restore::check_promotion() {
+  const recovery::Plan& plan = result_.plan;
+  if (plan.target.kind == recovery::TargetKind::kLatest && !plan.last_record &&
+      options_.action != recovery::TargetAction::kPromote)
+    throw Error({.code = ErrorCode::kTargetUnreachable,
+                 .message = fmt::format("a recovery of backup {} to this target cannot wait there",
+                                        plan.backup.id),
+                 .detail =
+                     "A server waits at a record that it replays, and behind the beginning of "
+                     "that backup none is known: it is opened for work.",
+                 .hint = "Leave out --action, or take a newer backup."});
   const std::optional<pg::TimelineId>& lost = result_.plan.lost_history_of;
   if (!lost) return;
   const std::string file = pg::history_file_name(*lost);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/task_group.h"
+#include "cluster/data_directory.h"
 #include "support/file_faults.h"
 #include "support/holdfast_command.h"
 #include "support/recovery_scene.h"
@@ -110,6 +111,28 @@ TEST_P(LongStandbyBackup, IsWholeWithoutItsPrimaryAlsoWhenTheLastSegmentWasNever
 
 // The backup leaves the segment archived as far as the standby had received it. A standby asks the
 // archive before it looks into its own pg_wal, and takes what it gets for its own.
+// It begins and ends with the checkpoint of the shutdown, and nothing is replayed.
+TEST_F(StandbyBackup, IsRestoredThoughItsPrimaryWasShutDown) {
+  insert();
+  const std::string primary = scene_.server().data_directory();
+  scene_.server().stop();
+  const std::string checkpoint =
+      pg::to_string(cluster::read_control_file(primary).control.checkpoint_lsn);
+  EXPECT_TRUE(comes_true([&] {
+    return standby_->value("SELECT pg_last_wal_replay_lsn() > '" + checkpoint + "'") == "t";
+  })) << standby_->log();
+  const Json backup = scene_.must(there({"backup"})).at("backup");
+  EXPECT_EQ(backup.at("start_lsn").as_string(), checkpoint);
+  const std::string id = backup.at("id").as_string();
+  expect_restorable(id, rows());
+  const std::unique_ptr<RestoredServer> latest = scene_.restore_into("latest", {"--backup", id});
+  EXPECT_EQ(latest->value("SELECT pg_catalog.count(*) FROM public.kept"), rows());
+  const Captured waits = scene_.run(
+      {"restore", "--into", scene_.path("waits"), "--backup", id, "--start", "--action", "pause"});
+  EXPECT_EQ(waits.status.code, 4) << describe(waits);
+  EXPECT_NE(waits.err.find("cannot wait there"), std::string::npos) << waits.err;
+}
+
 TEST_F(StandbyBackup, TakesNoAcknowledgedCommitFromAStandbyThatStartsAgain) {
   insert();
   scene_.must(there({"backup"}));

@@ -619,6 +619,28 @@ TEST_F(PlanBehindTheEnd, ABackupThatEndsInAnUnfinishedSegmentNeedsNothingBehindI
   EXPECT_EQ(refusal({.timeline = pg::TimelineId{1}}).code(), ErrorCode::kTargetUnreachable);
 }
 
+// Its primary was shut down: behind the checkpoint at which the recovery begins there is nothing.
+TEST_F(PlanBehindTheEnd, ABackupThatIsItsBeginningAloneHasNoTarget) {
+  WalBuilder wal = *at_fork_;
+  const pg::Lsn checkpoint = add_checkpoint(wal, 51);
+  const pg::Lsn stop = wal.end_lsn();
+  put_segment(wal, 4, true);
+  const std::string id =
+      put_backup({.start = checkpoint, .stop = stop, .stop_minute = 51, .from_standby = true});
+  for (const Target& target : {Target{}, Target{.kind = TargetKind::kImmediate},
+                               Target{.kind = TargetKind::kLsn, .lsn = stop}}) {
+    const Plan made = plan(target);
+    EXPECT_EQ(made.backup.id, id);
+    EXPECT_EQ(made.target.kind, TargetKind::kLatest) << to_string(target);
+    EXPECT_FALSE(made.last_record);
+  }
+  // As soon as anything lies behind it there is a place again.
+  add_restore_point(wal, "behind", 52);
+  put_segment(wal, 4, true);
+  EXPECT_TRUE(plan({}).last_record);
+  EXPECT_EQ(plan({.kind = TargetKind::kImmediate}).target.kind, TargetKind::kImmediate);
+}
+
 // As before one that is not there.
 TEST_F(PlanTest, WhatLiesBeforeADamagedSegmentIsReached) {
   put_all();
