@@ -12,6 +12,10 @@
 #include "base/process.h"
 #include "cluster/data_directory.h"
 #include "cluster/wal_directory.h"
+#include "pg/control_file.h"
+#include "restore/configuration.h"
+#include "restore/own_directory.h"
+#include "restore/state.h"
 
 namespace holdfast::restore {
 namespace {
@@ -68,6 +72,29 @@ void require_wal_linked(const OwnDisks& disks, const repo::Backup& last, Reporte
       last.wal_directory, last.id));
 }
 
+// A cluster that was moved aside, or given another name, before this restore.
+void warn_of_moved_cluster(const OwnDisks& disks, const repo::Backup& last, Reporter& reporter) {
+  const std::string above = parent_path(disks.directory);
+  std::vector<DirectoryEntry> beside;
+  unreadable_of(
+      [&] { beside = list_directory_if_exists(above).value_or(std::vector<DirectoryEntry>()); });
+  for (const DirectoryEntry& entry : beside) {
+    const std::string directory = join_path(above, entry.name);
+    if (directory == disks.directory || lstat_if_exists(join_path(directory, kStateName)) ||
+        lstat_if_exists(join_path(directory, kSavedCopySettingsName)))
+      continue;
+    std::optional<Bytes> control;
+    unreadable_of([&] { control = valid_control_file(directory); });
+    if (!control || pg::parse_control_file(*control).system_identifier != last.system_identifier)
+      continue;
+    reporter.warning(fmt::format(
+        "\"{0}\" is a data directory of this cluster too. If it is the one that is brought back, "
+        "what it has not archived is in its pg_wal, and nothing of it is recovered unless that is "
+        "saved first: holdfast wal salvage {1}",
+        directory, shell_quote(directory)));
+  }
+}
+
 }  // namespace
 
 void require_own_disks(const OwnDisks& disks, const repo::Backup& last, Reporter& reporter) {
@@ -75,6 +102,7 @@ void require_own_disks(const OwnDisks& disks, const repo::Backup& last, Reporter
     require_mounted("the data directory", disks.directory, last.data_mount, last,
                     "--without-own-wal");
   require_wal_linked(disks, last, reporter);
+  if (!disks.holds_files && !disks.without_own_wal) warn_of_moved_cluster(disks, last, reporter);
   // One that was moved since is laid where it is now.
   std::map<uint32_t, std::string> links;
   if (is_directory(join_path(disks.directory, "pg_tblspc")))

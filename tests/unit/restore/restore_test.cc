@@ -1024,6 +1024,25 @@ TEST_F(RestoreTest, InPlaceDoesNotPassOverWalOnADiskOfItsOwn) {
   }));
 }
 
+TEST_F(RestoreTest, InPlaceNamesTheClusterThatWasMovedAside) {
+  const std::string directory = make_old_directory();
+  data_directory_ = directory;
+  take_backup();
+  remove_tree(old_tablespace_);
+  const std::string aside = directory + ".broken";
+  rename_path(directory, aside);
+  const auto is_named = [&] {
+    return std::ranges::any_of(reporter_.warnings(), [&](const std::string& warning) {
+      return warning.starts_with(
+                 fmt::format("\"{}\" is a data directory of this cluster", aside)) &&
+             warning.ends_with("holdfast wal salvage " + aside);
+    });
+  };
+  preview(in_place(directory), repository(), clock_, reporter_, {});
+  EXPECT_TRUE(is_named());
+  EXPECT_TRUE(run(in_place(directory)).in_place);
+}
+
 // The server would write onto what it finds there: another cluster's files, or its own of a time
 // that is not yet.
 TEST_F(RestoreTest, InPlaceLetsNoTablespaceOfTheWalComeOntoFiles) {
