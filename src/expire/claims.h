@@ -1,8 +1,8 @@
 // claims.h: who holds deletion off: the intents of a cluster, as people see them.
 //
 // A claim is one piece of work with all the notes that it has put and renewed. It ends with its
-// work; one whose process is proven to have ended protects nothing; every other one stands until it
-// runs out, or somebody who knows better ends it here.
+// work; one whose process is proven to have ended, or whose directory to be gone, protects nothing;
+// every other one stands until it runs out, or somebody who knows better ends it here.
 #pragma once
 
 #include <string>

@@ -7,6 +7,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/process.h"
@@ -67,6 +68,19 @@ ProcessIdentity process_from_json(const Json& body) {
           .start = text_number_member(body, "start")};
 }
 
+Json place_to_json(const DirectoryPlace& place) {
+  return Json::object()
+      .set("machine", place.machine)
+      .set("device", std::to_string(place.device))
+      .set("inode", std::to_string(place.inode));
+}
+
+DirectoryPlace place_from_json(const Json& body) {
+  return {.machine = body.at("machine").as_string(),
+          .device = text_number_member(body, "device"),
+          .inode = text_number_member(body, "inode")};
+}
+
 // Not the id itself, which is the machine's secret.
 std::string machine_digest(const Repository& repository, const std::string& machine_id) {
   const Bytes16 repository_id = repository.id();
@@ -77,6 +91,16 @@ std::string machine_digest(const Repository& repository, const std::string& mach
   return to_hex(digest.finish().view().first(16));
 }
 
+// Thrown away. What may not be looked at here is not known to be.
+bool is_directory_gone(const Repository& repository, const Intent& intent) {
+  bool is_gone = false;
+  error_of([&] {
+    is_gone = intent.place && place_of(repository, intent.detail) == intent.place &&
+              !lstat_if_exists(intent.detail);
+  });
+  return is_gone;
+}
+
 }  // namespace
 
 std::optional<ProcessIdentity> intent_owner(const Repository& repository) {
@@ -85,8 +109,18 @@ std::optional<ProcessIdentity> intent_owner(const Repository& repository) {
   return process;
 }
 
+std::optional<DirectoryPlace> place_of(const Repository& repository, const std::string& directory) {
+  const std::optional<ProcessIdentity> here = intent_owner(repository);
+  const std::optional<struct stat> parent = stat_if_exists(parent_path(directory));
+  if (!here || !parent) return std::nullopt;
+  return DirectoryPlace{
+      .machine = here->machine, .device = parent->st_dev, .inode = parent->st_ino};
+}
+
 ProcessState state_of_owner(const Repository& repository, const Intent& intent) {
-  if (!intent.process || intent.host != host_name()) return ProcessState::kUnknown;
+  if (intent.host != host_name()) return ProcessState::kUnknown;
+  if (!intent.process)
+    return is_directory_gone(repository, intent) ? ProcessState::kDead : ProcessState::kUnknown;
   const std::optional<ProcessIdentity> here = intent_owner(repository);
   if (!here) return ProcessState::kUnknown;
   return state_of(*intent.process, *here);
@@ -106,6 +140,7 @@ Json to_json(const Intent& intent) {
       .set("host", intent.host)
       .set("pid", intent.pid)
       .set("process", intent.process ? process_to_json(*intent.process) : Json())
+      .set("place", intent.place ? place_to_json(*intent.place) : Json())
       .set("started", to_json(intent.started))
       .set("valid_until", to_json(intent.valid_until));
 }
@@ -129,6 +164,8 @@ Intent intent_from_json(const Json& body) {
     intent.detail = detail->as_string();
   if (const Json* process = body.find("process"); process != nullptr && !process->is_null())
     intent.process = process_from_json(*process);
+  if (const Json* place = body.find("place"); place != nullptr && !place->is_null())
+    intent.place = place_from_json(*place);
   intent.host = body.at("host").as_string();
   intent.pid = body.at("pid").as_i64();
   intent.started = time_member(body, "started");

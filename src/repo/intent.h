@@ -41,6 +41,15 @@ inline constexpr Microseconds kLongestIntentLife = std::chrono::hours(7 * 24);
 inline constexpr Microseconds kExpireIntentLife = std::chrono::hours(2);
 inline constexpr std::string_view kExpireIntent = "expire";
 
+// Where a directory lies: its parent, which is another one when the disk on which it was is not
+// mounted, or in another container.
+struct DirectoryPlace {
+  std::string machine;  // as in Intent::process
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  bool operator==(const DirectoryPlace&) const = default;
+};
+
 struct Intent {
   Bytes16 id = {};          // its name; not in its body
   std::string what = {};    // "backup", "import", "restore", "export", "recovery", "push", "expire"
@@ -57,6 +66,8 @@ struct Intent {
   // Whose end is its end. nullopt: the work outlives the process, or it cannot be told. `machine`
   // is a digest, made for this repository alone.
   std::optional<ProcessIdentity> process = {};
+  // Of the directory `detail`, with which work ends that outlives its process.
+  std::optional<DirectoryPlace> place = {};
   Time started = {};      // by the owner's clock
   Time valid_until = {};  // by the store's
 };
@@ -65,7 +76,10 @@ Intent intent_from_json(const Json& body);
 
 // This process, as an intent tells of it.
 std::optional<ProcessIdentity> intent_owner(const Repository& repository);
-// Of the process that an intent names, as seen from here.
+// Of a directory as seen from here; nullopt: it cannot be told.
+std::optional<DirectoryPlace> place_of(const Repository& repository, const std::string& directory);
+// Of the process that an intent names, as seen from here; or of its directory, which is dead when
+// it is no longer where it was.
 ProcessState state_of_owner(const Repository& repository, const Intent& intent);
 
 // Puts `intent` under a new id. Returns the id.

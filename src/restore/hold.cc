@@ -55,6 +55,7 @@ RecoveryHold::RecoveryHold(const Hold& hold, const repo::Repository& repository,
     repo::Intent recovery = intent_of(hold, clock);
     recovery.what = "recovery";
     recovery.uses.clear();
+    recovery.place = repo::place_of(repository, hold.directory);
     recovery.valid_until = repository.store().now() + repo::kLongestIntentLife;
     claim_ = to_hex(repo::put_intent(repository, lineage, recovery).view());
   });

@@ -27,7 +27,8 @@ std::unique_ptr<repo::HeldIntent> hold_off_deletion(const Hold& hold,
                                                     const Clock& clock, Reporter& reporter);
 
 // A recovery goes on without the command that began it: a server replays for days, waits at its
-// target, or is started next week. Its WAL is held by no process, for a week from now on.
+// target, or is started next week. Its WAL is held by no process, for a week from now on, or until
+// the directory is thrown away.
 class RecoveryHold {
  public:
   // `repository` must outlive it. What cannot be put is a warning: a restore does not fail for it.

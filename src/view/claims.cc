@@ -27,6 +27,11 @@ std::string work(const expire::Claim& claim) {
   return text;
 }
 
+std::string_view state(const expire::Claim& claim) {
+  return claim.intent.place && claim.state == ProcessState::kDead ? "its directory is gone"
+                                                                  : to_string(claim.state);
+}
+
 Json text_or_null_json(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 Json claim_json(const expire::Claim& claim) {
@@ -63,14 +68,15 @@ std::string text(const std::vector<expire::Claim>& claims) {
                    {"by", claim.intent.host.empty()
                               ? "unknown"
                               : fmt::format("process {} on {}, {}", claim.intent.pid,
-                                            claim.intent.host, to_string(claim.state))},
+                                            claim.intent.host, state(claim))},
                    {"since", to_local(claim.intent.started)}}) +
            "\n";
   }
-  out += any_unknown ? "One that is dead protects nothing. One of which that is unknown stands "
-                       "until it runs out; if you know that its work is over: \"holdfast claims "
-                       "--end CLAIM\".\n"
-                     : "One that is dead protects nothing; the others end with their work.\n";
+  out += any_unknown
+             ? "One that is dead or gone protects nothing. One of which that is unknown stands "
+               "until it runs out; if you know that its work is over: \"holdfast claims "
+               "--end CLAIM\".\n"
+             : "One that is dead or gone protects nothing; the others end with their work.\n";
   return out;
 }
 

@@ -143,5 +143,18 @@ TEST_F(RestoreCopied, KeepsItsWalForTheOriginalWhichGoesOnWithoutItsBackup) {
   EXPECT_EQ(server.value("SELECT one FROM public.later"), "1");
 }
 
+TEST_F(RestoreCopied, KeepsNothingWhenItIsThrownAway) {
+  const std::string backup = scene_.must({"backup"}).at("backup").at("id").as_string();
+  scene_.must({"backup"});
+  const std::string laid = scene_.path("c");
+  scene_.must({"restore", "--into", laid, "--backup", backup});
+  const auto state = [&] {
+    return scene_.must({"claims"}).at("claims").items().at(0).at("state").as_string();
+  };
+  EXPECT_EQ(state(), "unknown");
+  remove_tree(laid);
+  EXPECT_EQ(state(), "dead");
+}
+
 }  // namespace
 }  // namespace holdfast::test

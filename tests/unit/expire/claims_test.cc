@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/file.h"
 #include "base/process.h"
 #include "expire/delete.h"
 #include "support/deletion_world.h"
@@ -81,6 +82,54 @@ TEST_F(Claims, OfTheDeadHoldNothingUpAndOfTheUnknownUntilSomebodyEndsThem) {
       << busy.hint();
   EXPECT_EQ(end_claim("main", id.substr(0, 8), target.repository).intent.host, "db9");
   EXPECT_EQ(plan_deletion({.ids = {used}}, target.repository).backups.size(), 1u);
+}
+
+// Of a restore that was left to be started by hand, and thrown away.
+TEST_F(Claims, OfARecoveryEndWithItsDirectoryWhereThatCanBeSeen) {
+  const TemporaryDirectory disk("holdfast-test");
+  const std::string parent = disk.path() + "/recovery";
+  make_directory(parent);
+  repo::Intent recovery = of_another_host(put_backup({pack(1)}));
+  recovery.what = "recovery";
+  recovery.host = host_name();
+  recovery.detail = parent + "/copy";
+  recovery.place = repo::place_of(target.repository, recovery.detail);
+  make_directory(recovery.detail);
+  put(recovery);
+  const auto state = [&] { return list().at(0).state; };
+  EXPECT_EQ(state(), ProcessState::kUnknown);
+  EXPECT_EQ(list()[0].intent.place, recovery.place);
+
+  // The disk is not mounted: what is found in its place is another directory.
+  rename_path(parent, disk.path() + "/unmounted");
+  EXPECT_EQ(state(), ProcessState::kUnknown);
+  make_directory(parent);
+  EXPECT_EQ(state(), ProcessState::kUnknown);
+  remove_empty_directory(parent);
+  rename_path(disk.path() + "/unmounted", parent);
+
+  const auto valid = [&] {
+    return repo::read_valid_intents(target.repository, lineage(), target.clock.now(), kGrace);
+  };
+  EXPECT_EQ(valid().size(), 1u);
+  remove_empty_directory(recovery.detail);
+  EXPECT_EQ(state(), ProcessState::kDead);
+  EXPECT_TRUE(valid().empty());
+}
+
+TEST_F(Claims, WhoseDirectoryIsOfAnotherHostOrMachineAreNotTakenForGone) {
+  const TemporaryDirectory disk("holdfast-test");
+  repo::Intent elsewhere = of_another_host(put_backup({pack(1)}));
+  elsewhere.what = "recovery";
+  elsewhere.detail = disk.path() + "/copy";
+  elsewhere.place = repo::place_of(target.repository, elsewhere.detail);
+  put(elsewhere);
+  elsewhere.host = host_name();
+  elsewhere.place->machine = "another";
+  put(elsewhere);
+  elsewhere.place.reset();  // as earlier programs put it
+  put(elsewhere);
+  for (const Claim& claim : list()) EXPECT_EQ(claim.state, ProcessState::kUnknown);
 }
 
 TEST_F(Claims, OfWorkThatGoesOnHereAreNotEnded) {
