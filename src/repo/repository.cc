@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/nearest.h"
+#include "repo/backup.h"
 #include "repo/cluster_names.h"
 #include "repo/fields.h"
 #include "repo/key_objects.h"
@@ -53,6 +54,28 @@ TwoPlaces places_of(const LineageName& lineage) {
   return {.first = lineage_document_name(lineage), .copy = lineage_copy_name(lineage)};
 }
 
+Json body_of(const Lineage& lineage) {
+  Json body = Json::object();
+  body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
+  body.set("system_identifier", std::to_string(lineage.system_identifier))
+      .set("catalog_version", lineage.catalog_version)
+      .set("wal_segment_bytes", lineage.wal_segment_bytes)
+      .set("block_bytes", lineage.block_bytes)
+      .set("blocks_per_segment", lineage.blocks_per_segment)
+      .set("created", to_rfc3339(lineage.created));
+  return body;
+}
+
+Lineage lineage_of_document(const LineageName& name, const Json& body) {
+  return {.name = name,
+          .system_identifier = text_number_member(body, "system_identifier"),
+          .catalog_version = number_member<uint32_t>(body, "catalog_version"),
+          .wal_segment_bytes = number_member<uint32_t>(body, "wal_segment_bytes"),
+          .block_bytes = number_member<uint32_t>(body, "block_bytes"),
+          .blocks_per_segment = number_member<uint32_t>(body, "blocks_per_segment"),
+          .created = time_member(body, "created")};
+}
+
 void warn_of_copy(const TwoPlaces& places, bool is_damaged) {
   log_warning("\"{}\" is {}: its copy \"{}\" is read; see \"holdfast verify\"", places.first,
               is_damaged ? "damaged" : "missing", places.copy);
@@ -93,12 +116,16 @@ struct Repository::Told {
   std::set<std::string> objects HF_GUARDED_BY(mutex);
 };
 
-void Repository::tell_of_copy(const TwoPlaces& places, bool is_damaged) const {
+void Repository::tell_once(const std::string& object, const std::function<void()>& tell) const {
   {
     MutexLock lock(told_->mutex);
-    if (!told_->objects.insert(places.first).second) return;
+    if (!told_->objects.insert(object).second) return;
   }
-  warn_of_copy(places, is_damaged);
+  tell();
+}
+
+void Repository::tell_of_copy(const TwoPlaces& places, bool is_damaged) const {
+  tell_once(places.first, [&] { warn_of_copy(places, is_damaged); });
 }
 
 Repository Repository::open(store::Store& target, const KeySource& key,
@@ -225,6 +252,8 @@ void Repository::complete_copies(const LineageName& lineage) const {
       decode_open_document("repository", repository.first, bytes);
     });
     const TwoPlaces document = places_of(lineage);
+    if (!store_->info(document.first) && !store_->info(document.copy))
+      if (const std::optional<Lineage> lost = lineage_of_commits(lineage)) put_lineage(*lost);
     put_missing(*store_, document, [&](const Bytes& bytes) {
       decode_document(keyring_, "lineage", document.first, bytes);
     });
@@ -278,16 +307,10 @@ std::vector<Lineage> Repository::lineages(const std::string& cluster,
           places,
           [&](const std::string& place) { return read_document("lineage", places.first, place); },
           [&](bool is_damaged) { tell_of_copy(places, is_damaged); });
-      if (!body) return;
-      Lineage lineage;
-      lineage.name = name;
-      lineage.system_identifier = text_number_member(*body, "system_identifier");
-      lineage.catalog_version = number_member<uint32_t>(*body, "catalog_version");
-      lineage.wal_segment_bytes = number_member<uint32_t>(*body, "wal_segment_bytes");
-      lineage.block_bytes = number_member<uint32_t>(*body, "block_bytes");
-      lineage.blocks_per_segment = number_member<uint32_t>(*body, "blocks_per_segment");
-      lineage.created = time_member(*body, "created");
-      found.push_back(std::move(lineage));
+      if (body)
+        found.push_back(lineage_of_document(name, *body));
+      else if (std::optional<Lineage> lineage = lineage_of_commits(name))
+        found.push_back(*std::move(lineage));
     });
     if (!error) continue;
     if (!unreadable) throw Error(*error);
@@ -372,22 +395,45 @@ Lineage Repository::create_lineage(Lineage lineage, bool beside_others) const {
     for (const LineageName& there : lineage_folders(lineage.name.cluster))
       if (there.major == lineage.name.major)
         lineage.name.count = std::max(lineage.name.count, there.count + 1);
-    Json body = Json::object();
-    body.set("cluster", lineage.name.cluster).set("lineage", to_string(lineage.name));
-    body.set("system_identifier", std::to_string(lineage.system_identifier))
-        .set("catalog_version", lineage.catalog_version)
-        .set("wal_segment_bytes", lineage.wal_segment_bytes)
-        .set("block_bytes", lineage.block_bytes)
-        .set("blocks_per_segment", lineage.blocks_per_segment)
-        .set("created", to_rfc3339(lineage.created));
-    const TwoPlaces places = places_of(lineage.name);
-    const Bytes text = encode_document(keyring_, "lineage", places.first, body, *random_);
-    if (store_->create(places.first, text)) {
-      store_->create(places.copy, text);
-      return lineage;
-    }
+    if (put_lineage(lineage)) return lineage;
     // Somebody else took the number at this moment: look again.
   }
+}
+
+bool Repository::put_lineage(const Lineage& lineage) const {
+  const TwoPlaces places = places_of(lineage.name);
+  const Bytes text = encode_document(keyring_, "lineage", places.first, body_of(lineage), *random_);
+  if (!store_->create(places.first, text)) return false;
+  store_->create(places.copy, text);
+  return true;
+}
+
+// A lineage with a commit is never removed, so what stands without a document and has one has lost
+// it.
+std::optional<Lineage> Repository::lineage_of_commits(const LineageName& name) const {
+  std::optional<Error> unreadable;
+  for (const CommitEntry& entry : list_commits(*this, name)) {
+    std::optional<Backup> commit;
+    if (std::optional<Error> error =
+            unreadable_of([&] { commit = read_commit(*this, name, entry.id); }))
+      unreadable = std::move(error);
+    if (!commit) continue;
+    tell_once(lineage_document_name(name), [&] {
+      log_warning(
+          "\"{}\" and its copy are missing: what they said is taken from backup {}; \"holdfast "
+          "init\" and the next backup put them again",
+          lineage_document_name(name), entry.id);
+    });
+    return Lineage{.name = name,
+                   .system_identifier = commit->system_identifier,
+                   .catalog_version = commit->catalog_version,
+                   .wal_segment_bytes = commit->wal_segment_bytes,
+                   .block_bytes = commit->block_bytes,
+                   .blocks_per_segment = commit->blocks_per_segment,
+                   .created = commit->started};
+  }
+  if (unreadable) throw Error(*unreadable);
+  return std::nullopt;
 }
 
 std::optional<Json> Repository::read_document(std::string_view kind, const std::string& name,

@@ -63,7 +63,8 @@ class Repository {
   std::vector<LineageName> lineage_folders(const std::string& cluster) const;
   // Sorted; the newest last. One whose document and its copy cannot be read is an error, or told to
   // `unreadable` and left out: by who shows what there is. Which lineage is the newest cannot be
-  // said then. Any name of the cluster will do.
+  // said then. Where both are missing its commits tell the same, with a warning. Any name of the
+  // cluster will do.
   using TellUnreadable = std::function<void(const LineageName& lineage, const Error& error)>;
   std::vector<Lineage> lineages(const std::string& cluster,
                                 const TellUnreadable& unreadable = {}) const;
@@ -83,7 +84,7 @@ class Repository {
   Lineage create_lineage(Lineage lineage, bool beside_others = true) const;
 
   // Everything hangs on repo.json, lineage.json and the names that lead to the cluster: puts again
-  // what is missing of their two places.
+  // what is missing of their two places, of the lineage also where both are and a commit stands.
   // Never throws for want of room or right.
   void complete_copies(const LineageName& lineage) const;
 
@@ -97,6 +98,12 @@ class Repository {
 
  private:
   Repository() = default;
+  // False when its name is taken.
+  bool put_lineage(const Lineage& lineage) const;
+  // Of one whose document and copy are missing what a commit says of it, with a warning; nullopt:
+  // it has no commit.
+  std::optional<Lineage> lineage_of_commits(const LineageName& name) const;
+  void tell_once(const std::string& object, const std::function<void()>& tell) const;
   struct Told;
   std::shared_ptr<Told> told_;
   store::Store* store_ = nullptr;

@@ -36,9 +36,11 @@ bool holds_object(store::Store& store, const std::string& folder) {
   return !store.list({.prefix = folder, .limit = 1}).entries.empty();
 }
 
-// Folders of lineages whose document is gone: nothing in them can be used.
+// Folders of lineages whose document is gone: nothing in them can be used, unless a commit told
+// what it said (`readable`).
 void check_lineage_documents(const repo::Repository& repository, const std::string& cluster,
-                             Findings& findings, std::vector<std::string>& lost) {
+                             const std::vector<repo::Lineage>& readable, Findings& findings,
+                             std::vector<std::string>& lost) {
   const std::string folder = repo::cluster_folder(cluster);
   store::for_each_entry(
       repository.store(), {.prefix = folder, .folders = true, .empty_folders = true},
@@ -58,12 +60,18 @@ void check_lineage_documents(const repo::Repository& repository, const std::stri
         if (is_there || has_copy) {
           check_pair(repository, document, copy, false, findings);
         } else if (holds_object(repository.store(), entry.name)) {
-          findings.add({.object = document,
-                        .problem = "missing",
-                        .detail = "Without it nothing of the lineage can be used.",
-                        .backups = {},
-                        .files = {}});
-          lost.push_back(repo::to_string(*name));
+          const bool is_known =
+              std::ranges::find(readable, *name, &repo::Lineage::name) != readable.end();
+          findings.add(
+              {.object = document,
+               .problem = "missing",
+               .detail = is_known ? "Its copy is missing too. What they said is taken from the "
+                                    "lineage's backups; \"holdfast init\" and the next backup put "
+                                    "them again."
+                                  : "Without it nothing of the lineage can be used.",
+               .backups = {},
+               .files = {}});
+          if (!is_known) lost.push_back(repo::to_string(*name));
         }
         return true;
       });
@@ -138,7 +146,7 @@ VerifyResult verify(const VerifyOptions& options, const repo::Repository& reposi
         result.lost.push_back(repo::to_string(name));
       });
   const std::string folder = repo::folder_of_cluster(repository, options.cluster);
-  check_lineage_documents(repository, folder, common, result.lost);
+  check_lineage_documents(repository, folder, lineages, common, result.lost);
   if (lineages.empty() && common.count() == 0) repository.throw_no_cluster(options.cluster);
   if (!lineages.empty()) check_chosen(options, repository, lineages);
   check_pair(repository, std::string(repo::kRepositoryName), std::string(repo::kRepositoryCopyName),

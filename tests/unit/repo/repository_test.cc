@@ -269,6 +269,50 @@ TEST(Repository, IsReadFromTheCopiesOfWhatIsLostOrRotten) {
     }
 }
 
+// Its backups say the same, so it is neither lost nor made a second time.
+TEST(Lineages, WithoutEitherDocumentAreReadFromACommitAndGetThemAgain) {
+  for (const Sealing sealing : {Sealing::kNone, Sealing::kKeyFile}) {
+    TestRepository made(sealing);
+    const LineageName& name = made.lineage.name;
+    const std::string id = make_backup_id(made.clock.now(), made.random);
+    const auto lose_both = [&] {
+      made.store.remove(lineage_document_name(name));
+      made.store.remove(lineage_copy_name(name));
+    };
+    lose_both();
+    made.repository.complete_copies(name);
+    EXPECT_FALSE(made.store.info(lineage_document_name(name))) << "nothing tells what it said";
+    made.repository.create_lineage(test::test_lineage());
+    test::make_backup(made.repository, made.lineage, id, test::sample_files(1), made.clock);
+    for (const std::string& lost : {backup_name(name, id), backup_copy_name(name, id)}) {
+      const Bytes commit = object_bytes(made.store, lost);
+      made.store.remove(lost);
+      lose_both();
+      const std::optional<Lineage> found =
+          made.repository.find_lineage("main", made.lineage.system_identifier);
+      ASSERT_TRUE(found);
+      EXPECT_EQ(found->name, name);
+      EXPECT_EQ(found->catalog_version, made.lineage.catalog_version);
+      EXPECT_EQ(found->wal_segment_bytes, made.lineage.wal_segment_bytes);
+      EXPECT_EQ(found->block_bytes, made.lineage.block_bytes);
+      EXPECT_EQ(found->blocks_per_segment, made.lineage.blocks_per_segment);
+      EXPECT_EQ(error_of([&] { made.repository.create_lineage(test::test_lineage()); }).code(),
+                ErrorCode::kAlreadyExists);
+      made.repository.complete_copies(name);
+      EXPECT_EQ(object_bytes(made.store, lineage_document_name(name)),
+                object_bytes(made.store, lineage_copy_name(name)));
+      made.store.create(lost, commit);
+      EXPECT_EQ(made.repository.require_lineages("main").size(), 1u);
+    }
+    lose_both();
+    for (const std::string& half : {backup_name(name, id), backup_copy_name(name, id)})
+      test::flip_a_bit(made.store, half);
+    EXPECT_EQ(error_of([&] { made.repository.require_lineages("main"); }).code(),
+              ErrorCode::kCorrupt)
+        << "it may be any system's";
+  }
+}
+
 TEST(Lineages, OneThatCannotBeReadHoldsUpNobodyWhoNeedsAnother) {
   TestRepository made;
   Lineage other = test::test_lineage();
