@@ -65,14 +65,13 @@ std::string question(const expire::Deletion& deletion) { return what_goes(deleti
 std::string text(const expire::Deletion& deletion, bool done) {
   std::string out = what_goes(deletion, done);
   if (!done) return out + "Nothing was changed. Next: run it without --dry-run.\n";
-  const bool is_final =
-      std::ranges::all_of(deletion.backups, &expire::Deletion::OneBackup::is_final);
   for (const expire::Deletion::OneBackup& one : deletion.backups)
     if (one.is_final && one.backup)
       out += fmt::format("The repository is full: {} is gone at once.\n", one.id);
-  out += is_final ? "Next: \"holdfast expire\" frees the space, after its grace period.\n"
-                  : "Next: \"holdfast expire\" frees the space, after its grace period. Until then "
-                    "\"holdfast backup undelete ID\" takes it back.\n";
+  out += "Next: \"holdfast expire\" frees the space, after its grace period.\n";
+  for (const expire::Deletion::OneBackup& one : deletion.backups)
+    if (!one.is_final)
+      out += fmt::format("Until then \"holdfast backup undelete {}\" takes it back.\n", one.id);
   return out;
 }
 
