@@ -65,6 +65,9 @@ LineageSummary summarize(const repo::Repository& repository, const repo::Lineage
     if (!ids.empty()) summary.last_backup = ids.back();
     summary.deleted = repo::list_commits(repository, name).size() - ids.size();
   });
+  // None is removed while it has a commit: its document was lost.
+  if (!summary.lineage && summary.backups + summary.deleted > 0)
+    summary.problem = "its document cannot be read";
   unreadable_of([&] { summary.claims = claims_of(repository, name, Microseconds{0}).size(); });
   unreadable_of([&] { summary.last_archived = last_archived(repository, name); });
   return summary;

@@ -129,6 +129,19 @@ TEST_F(RemoveLineage, InterruptedAnywhereLeavesNoHalf) {
   EXPECT_EQ(objects_of(mistaken.name), 0u);
 }
 
+// With a commit it has lost its document, and nobody is to go on with a removal.
+TEST_F(RemoveLineage, OneWithoutDocumentAndWithDamagedCommitsIsNoInterruptedRemoval) {
+  for (const std::string& name :
+       {repo::lineage_document_name(lineage()), repo::lineage_copy_name(lineage())})
+    target.store.remove(name);
+  EXPECT_TRUE(summarize_cluster(target.repository, "main").lineages.front().lineage);
+  for (const std::string& name :
+       commit_names(repo::list_backup_ids(target.repository, lineage()).front()))
+    flip_a_bit(name);
+  EXPECT_EQ(summarize_cluster(target.repository, "main").lineages.front().problem,
+            "its document cannot be read");
+}
+
 TEST_F(RemoveLineage, OfAWholeClusterTakesItsDrillsToo) {
   repo::Lineage typo = test::test_lineage();
   typo.name.cluster = "mian";
