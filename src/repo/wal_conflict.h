@@ -33,7 +33,8 @@ inline constexpr std::string_view kTakenTimelineHint =
     "which should not archive (archive_mode = off); or a standby that was promoted while it could "
     "not ask the archive. If it is the one that is to go on, its WAL needs another place: name the "
     "cluster anew in the configuration ([cluster.NAME]), run \"holdfast -c NAME init "
-    "--configure-server\", and take a backup. Nothing of it is lost meanwhile: the server keeps "
+    "--configure-server --replace\", and take a backup. Nothing of it is lost meanwhile: the "
+    "server keeps "
     "what is not archived.";
 
 }  // namespace holdfast::repo

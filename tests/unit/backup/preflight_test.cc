@@ -129,8 +129,10 @@ TEST_F(CheckDataDirectory, RefusesAnotherDirectory) {
 }
 
 TEST_F(CheckDataDirectory, RefusesADirectoryThatIsNotOnThisHost) {
-  EXPECT_EQ(error(path("missing")).code(), ErrorCode::kNotFound);
+  // The server's is: then the other is a wrong one.
+  EXPECT_EQ(error(path("missing")).code(), ErrorCode::kWrongCluster);
   facts_.data_directory = path("missing");
+  EXPECT_EQ(error(path("missing")).code(), ErrorCode::kNotFound);
   EXPECT_EQ(error("").hint(), "Run the backup on the server's own host.");
 }
 
