@@ -71,7 +71,7 @@ std::optional<std::string> read_name(const Repository& repository, const std::st
   if (place.empty()) return std::nullopt;
   const std::optional<Json> body = repository.read_document("cluster-name", object, place);
   if (!body) return std::nullopt;
-  const std::string folder = body->at("folder").as_string();
+  std::string folder = body->at("folder").as_string();
   if (!is_cluster_name(folder)) throw_damaged(place, "It leads to no cluster's name.");
   return folder;
 }
