@@ -211,10 +211,12 @@ void expect_round_trip(int major) {
   EXPECT_EQ(scene.backup_count(), 2U);
   const Json one = scene.must({"backup", "show", first}).at("backup");
   const Json other = scene.must({"backup", "show", second}).at("backup");
-  for (const char* same : {"start_lsn", "stop_lsn", "checkpoint_lsn", "start_segment",
-                           "stop_segment", "data_directory", "parameters", "files", "bytes",
-                           "data_checksums", "from_standby", "label", "system_identifier"})
+  for (const char* same :
+       {"start_lsn", "stop_lsn", "checkpoint_lsn", "start_segment", "stop_segment", "parameters",
+        "files", "bytes", "data_checksums", "from_standby", "label", "system_identifier"})
     EXPECT_EQ(one.at(same).dump(), other.at(same).dump()) << same;
+  for (const char* same : {"path", "mode", "user", "group"})
+    EXPECT_EQ(one.at("data_directory").at(same).dump(), other.at("data_directory").at(same).dump());
   // Where its file system was mounted no tar tells.
   for (const char* same : {"oid", "path"})
     EXPECT_EQ(one.at("tablespaces").items().at(0).at(same).dump(),
