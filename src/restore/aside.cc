@@ -54,8 +54,7 @@ std::string how_to_put_back(const std::string& data_directory, const Moves& asid
                          shell_quote(from), shell_quote(to), shell_quote(replaced_by(from, to)));
   return words +
          "\nand start the server. What was committed on the one that was there meanwhile is in "
-         "what "
-         "these commands put beside it.";
+         "what these commands put beside it.";
 }
 
 std::string aside_note_path(const std::string& data_directory) {

@@ -63,8 +63,7 @@ void require_wal_linked(const OwnDisks& disks, const repo::Backup& last, Reporte
            .hint = fmt::format(
                "If no other cluster uses that directory, put the link back and run the command "
                "again; what it holds is saved first: mkdir -p {} && ln -s {} {}\nTo give up what "
-               "is "
-               "in it: add --without-own-wal to the command.",
+               "is in it: add --without-own-wal to the command.",
                shell_quote(disks.directory), shell_quote(last.wal_directory), shell_quote(link))});
   }
   reporter.warning(fmt::format(
@@ -98,11 +97,12 @@ void warn_of_moved_cluster(const OwnDisks& disks, const repo::Backup& last, Repo
 }  // namespace
 
 void require_own_disks(const OwnDisks& disks, const repo::Backup& last, Reporter& reporter) {
-  if (!disks.holds_files && !disks.without_own_wal)
+  if (!disks.holds_files && !disks.without_own_wal) {
     require_mounted("the data directory", disks.directory, last.data_mount, last,
                     "--without-own-wal");
+    warn_of_moved_cluster(disks, last, reporter);
+  }
   require_wal_linked(disks, last, reporter);
-  if (!disks.holds_files && !disks.without_own_wal) warn_of_moved_cluster(disks, last, reporter);
   // One that was moved since is laid where it is now.
   std::map<uint32_t, std::string> links;
   if (is_directory(join_path(disks.directory, "pg_tblspc")))

@@ -127,6 +127,7 @@ class Restore {
   void require_what_a_start_needs();
   void seclude();
   void check_new_tablespaces();
+  void require_place_to_wait() const;
   void check_promotion();
   std::vector<DiskNeed> measure_disk() const;
   void read_first();
@@ -693,18 +694,23 @@ void Restore::place_tablespaces() {
   require_apart(options_.own_files, versions, "cleared");
 }
 
+// A server waits at a record that it replays; without one it is opened for work, whatever the
+// action.
+void Restore::require_place_to_wait() const {
+  const recovery::Plan& plan = result_.plan;
+  if (options_.action == recovery::TargetAction::kPromote ||
+      plan.target.kind != recovery::TargetKind::kLatest || plan.last_record)
+    return;
+  throw Error({.code = ErrorCode::kTargetUnreachable,
+               .message = fmt::format("a recovery of backup {} to this target cannot wait there",
+                                      plan.backup.id),
+               .detail = "A server waits at a record that it replays, and behind the beginning of "
+                         "that backup none is known: it is opened for work.",
+               .hint = "Leave out --action, or take a newer backup."});
+}
+
 // At its promotion a server asks for histories until one is proven not to be there.
 void Restore::check_promotion() {
-  const recovery::Plan& plan = result_.plan;
-  if (plan.target.kind == recovery::TargetKind::kLatest && !plan.last_record &&
-      options_.action != recovery::TargetAction::kPromote)
-    throw Error({.code = ErrorCode::kTargetUnreachable,
-                 .message = fmt::format("a recovery of backup {} to this target cannot wait there",
-                                        plan.backup.id),
-                 .detail =
-                     "A server waits at a record that it replays, and behind the beginning of "
-                     "that backup none is known: it is opened for work.",
-                 .hint = "Leave out --action, or take a newer backup."});
   const std::optional<pg::TimelineId>& lost = result_.plan.lost_history_of;
   if (!lost) return;
   const std::string file = pg::history_file_name(*lost);
@@ -1291,6 +1297,7 @@ void Restore::check() {
     reporter_.warning(fmt::format("backup {} is restored whole, but is none to rely on: {}",
                                   result_.plan.backup.id, usable->detail));
   require_own_history();
+  require_place_to_wait();
   check_promotion();
   check_old_copy();
   require_no_strangers();
